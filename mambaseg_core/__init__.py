@@ -1,0 +1,1 @@
+"""mambaseg_core: models, kernels and event processing for image-event semantic segmentation."""

@@ -1,0 +1,1 @@
+"""Event-camera data: the `Events` type, decoding, windows, calibration and files."""

@@ -1,0 +1,1 @@
+"""Operators of the models and of the event path."""

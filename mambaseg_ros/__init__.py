@@ -1,0 +1,1 @@
+"""ROS 2 side of mambaseg: the segmentation node, bags and the command line."""
