@@ -1,1 +1,8 @@
 """Operators of the models and of the event path."""
+
+from __future__ import annotations
+
+from mambaseg_core.ops.backends import backends
+from mambaseg_core.ops.scan import bidirectional_scan, scan_macs, selective_scan, ss2d
+
+__all__ = ["backends", "bidirectional_scan", "scan_macs", "selective_scan", "ss2d"]

@@ -1,0 +1,52 @@
+# `make demo` and `make test` do everything on a machine with Python and a C++ compiler; see README.md.
+# All they make lies in .venv, build, install, log and out, all inside this folder.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+BASE_PATH := $(PATH)
+
+export TORCH
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export AMENT_PREFIX_PATH := $(CURDIR)/.venv
+export CMAKE_PREFIX_PATH := $(CURDIR)/.venv
+export ROS_LOG_DIR := $(CURDIR)/out/log
+export TMPDIR := $(CURDIR)/build/tmp
+
+PATHS := --log-base log build --build-base build --install-base install --merge-install --symlink-install
+CMAKE_ARGS := -DPython3_EXECUTABLE=$(CURDIR)/.venv/bin/python -DCMAKE_BUILD_TYPE=Release -G Ninja
+
+.PHONY: help demo test build lint venv clean
+
+help:
+	@echo "make demo   install everything and run the main job: image and events in, masks out, pictures in out/demo"
+	@echo "make test   run all tests"
+	@echo "make lint   ruff and mypy"
+	@echo "make clean  remove what was built (.venv stays)"
+
+venv:
+	@$(PYTHON) tools/bootstrap.py
+
+build: venv
+	@mkdir -p $(TMPDIR)
+	@echo "build: messages, node and operators with colcon"
+	@colcon $(PATHS) --base-paths . --packages-select mambaseg_ros --event-handlers console_direct- \
+	  --cmake-args $(CMAKE_ARGS)
+
+# foreign message packages that only the tests need
+build/interfaces: build
+	@echo "build: message packages of the tests"
+	@colcon --log-base log build --build-base build/interfaces --install-base install --merge-install \
+	  --base-paths test/interfaces --cmake-args $(CMAKE_ARGS)
+
+demo: build
+	@source install/setup.bash && python tools/demo.py out/demo
+
+test: build/interfaces
+	@source install/setup.bash && python -m pytest $(ARGS)
+
+lint: venv
+	@ruff check . && mypy
+
+clean:
+	rm -rf build install log out

@@ -1,0 +1,40 @@
+# The Python folders, the executable, launch and config files, and the compiled operators.
+
+# The Python of the environment that colcon runs in: a virtual environment over /opt/ros if one is active.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+
+install(DIRECTORY mambaseg_core mambaseg_ros
+  DESTINATION ${PYTHON_INSTALL_DIR}
+  PATTERN "__pycache__" EXCLUDE
+  PATTERN "*.so" EXCLUDE
+)
+install(DIRECTORY launch config DESTINATION share/${PROJECT_NAME})
+
+# Both start with the Python that has torch, not with whatever `python3` means at run time.
+configure_file(cmake/segmentation_node.in segmentation_node @ONLY)
+install(PROGRAMS ${CMAKE_CURRENT_BINARY_DIR}/segmentation_node DESTINATION lib/${PROJECT_NAME})
+configure_file(cmake/mambaseg.in mambaseg @ONLY)
+install(PROGRAMS ${CMAKE_CURRENT_BINARY_DIR}/mambaseg DESTINATION bin)
+
+# One recipe for the extension: setup.py. Without torch or a compiler the plain PyTorch operators serve.
+execute_process(
+  COMMAND ${Python3_EXECUTABLE} -c "import torch"
+  RESULT_VARIABLE MAMBASEG_NO_TORCH OUTPUT_QUIET ERROR_QUIET
+)
+if(MAMBASEG_NO_TORCH)
+  message(WARNING "${Python3_EXECUTABLE} has no torch: mambaseg_ros is built without its compiled operators. "
+    "Install torch into that environment (README, 'On a ROS 2 machine') and build again.")
+elseif(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/csrc)
+  file(GLOB_RECURSE MAMBASEG_CSRC CONFIGURE_DEPENDS csrc/*)
+  add_custom_command(
+    OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/extension.stamp
+    COMMAND ${Python3_EXECUTABLE} setup.py -q build_ext
+      --build-lib ${CMAKE_CURRENT_BINARY_DIR}/extension --build-temp ${CMAKE_CURRENT_BINARY_DIR}/extension_temp
+    COMMAND ${CMAKE_COMMAND} -E touch ${CMAKE_CURRENT_BINARY_DIR}/extension.stamp
+    WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}
+    DEPENDS setup.py ${MAMBASEG_CSRC}
+  )
+  add_custom_target(mambaseg_extension ALL DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/extension.stamp)
+  install(DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/extension/mambaseg_core
+    DESTINATION ${PYTHON_INSTALL_DIR} OPTIONAL FILES_MATCHING PATTERN "*.so")
+endif()

@@ -1,0 +1,76 @@
+// What the kernels of one instruction set offer to the operators. All pointers are to contiguous memory.
+//
+// Alphabet: K groups (directions), C channels of one group, N states, L tokens, R rank of the step size.
+#pragma once
+
+#include <cstdint>
+
+namespace mambaseg {
+
+constexpr int kTile = 64;         // steps that are worked on at a time; all of it stays in the nearest cache
+constexpr int64_t kMaxSlots = 8;  // parts of a channel-wise sum; fixed, so that the thread count changes no bit
+
+// Sequences with time last: u, y [B, K, C, L].
+template <class S>
+struct ScanArgs {
+  int64_t batch, groups, channels, length, state, rank;
+  bool softplus;
+  bool shared;          // one u [B, C, L] for all groups, and odd groups read it (and B, C, low) from its end
+  const S* u;
+  const S* delta;       // [B, K, C, L], or null where it comes from `low`
+  const S* low;         // low-rank step sizes of group g = b*K + k: low + g*group_stride, [R, L]
+  const S* low_weight;  // [K, C, R]
+  const S* b;           // [N, L] at b + g*group_stride; c likewise
+  const S* c;
+  int64_t group_stride;
+  const S* a;           // [K, C, N]
+  const S* skip;        // D [K, C] or null
+  const S* bias;        // [K, C] or null
+  S* y;
+  // backward
+  const S* gy;
+  S *gu, *gdelta;       // [B, K, C, L]
+  S* gbc;               // [B, K, slots, 2N, L]: gradients of B and C, summed over the channels of a slot
+  S* ga;                // [B, K, C, N]
+  S *gskip, *gbias;     // [B, K, C]
+  int64_t slots;
+};
+
+// A map, channels last: x, y [B, H*W, C]; K = 4 directions.
+template <class S>
+struct Ss2dArgs {
+  int64_t batch, height, width, channels, state, rank;
+  const S* x;
+  const S* proj;        // [B, H*W, 4, R + 2N]
+  const S* low_weight;  // [4, C, R]
+  const S* bias;        // [4, C]
+  const S* a;           // [4, C, N]
+  const S* skip;        // [4, C]
+  S* y;
+  // backward
+  const S* gy;
+  S* gx;                // [B, H*W, C]
+  S* gdelta;            // [B, 4, H*W, C], before the softplus
+  S* gbc;               // [B, slots, 4, 2N, L] in the order of each walk
+  S* ga;                // [B, 4, C, N]
+  int64_t slots;
+};
+
+// Work items are independent of each other; `scratch` holds as many scalars as the function of that name says.
+template <class S>
+struct Kernels {
+  const char* name;
+  int lanes;
+  int64_t (*scan_scratch)(const ScanArgs<S>&);
+  void (*scan)(const ScanArgs<S>&, int64_t item, S* scratch);           // items: B * K * blocks of lanes channels
+  void (*scan_backward)(const ScanArgs<S>&, int64_t item, S* scratch);  // items: B * K * slots
+  int64_t (*ss2d_scratch)(const Ss2dArgs<S>&);
+  void (*ss2d)(const Ss2dArgs<S>&, int64_t item, S* scratch);           // items: B * blocks
+  void (*ss2d_backward)(const Ss2dArgs<S>&, int64_t item, S* scratch);  // items: B * slots
+};
+
+// The best kernels that this processor runs; MAMBASEG_ISA=plain|avx2|avx512 asks for others.
+const Kernels<float>& float_kernels();
+const Kernels<double>& double_kernels();
+
+}  // namespace mambaseg

@@ -1,0 +1,75 @@
+// The few things the operators need of torch, over its stable ABI (torch >= 2.10, one build for all later ones) or,
+// where setup.py found an older torch, over the ordinary one (then the extension fits that torch alone).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#if MAMBASEG_STABLE_ABI
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/util/Exception.h>
+#define MAMBASEG_CHECK STD_TORCH_CHECK
+#define MAMBASEG_LIBRARY_IMPL STABLE_TORCH_LIBRARY_IMPL
+#define MAMBASEG_FUNCTION(f) TORCH_BOX(f)
+#else
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+#define MAMBASEG_CHECK TORCH_CHECK
+#define MAMBASEG_LIBRARY_IMPL TORCH_LIBRARY_IMPL
+#define MAMBASEG_FUNCTION(f) (f)
+#endif
+
+namespace mambaseg {
+
+#if MAMBASEG_STABLE_ABI
+using Tensor = torch::stable::Tensor;
+using ScalarType = torch::headeronly::ScalarType;
+
+inline Tensor dense(const Tensor& t) { return t.is_contiguous() ? t : torch::stable::contiguous(t); }
+
+inline Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes) {
+  return torch::stable::new_empty(like, sizes);
+}
+
+template <class F>
+void parallel(int64_t items, const F& f) {
+  torch::stable::parallel_for(0, items, 1, f);
+}
+#else
+using Tensor = at::Tensor;
+using ScalarType = at::ScalarType;
+
+inline Tensor dense(const Tensor& t) { return t.contiguous(); }
+inline Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes) { return like.new_empty(sizes); }
+
+template <class F>
+void parallel(int64_t items, const F& f) {
+  at::parallel_for(0, items, 1, f);
+}
+#endif
+
+template <class S>
+const S* input(const Tensor& t) {
+  return static_cast<const S*>(t.data_ptr());
+}
+
+template <class S>
+const S* input(const std::optional<Tensor>& t) {
+  return t.has_value() ? input<S>(*t) : nullptr;
+}
+
+template <class S>
+S* output(const Tensor& t) {
+  return static_cast<S*>(t.data_ptr());
+}
+
+inline std::optional<Tensor> dense(const std::optional<Tensor>& t) {
+  return t.has_value() ? std::optional<Tensor>(dense(*t)) : std::nullopt;
+}
+
+}  // namespace mambaseg

@@ -1,0 +1,76 @@
+"""Starts segmentation_node. `ros2 launch mambaseg_ros mambaseg.launch.py --show-args` is its manual."""
+
+import os
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+CONFIG = PathJoinSubstitution([FindPackageShare("mambaseg_ros"), "config"])
+ARGUMENTS = {
+    "namespace": ("", "namespace of the node, for several cameras"),
+    "node_name": ("mambaseg", "name of the node; its outputs are <node_name>/mask and so on"),
+    "params_file": (PathJoinSubstitution([CONFIG, "mambaseg.param.yaml"]), "parameter file of the node"),
+    "image_topic": ("image", "sensor_msgs/Image of the camera"),
+    "events_topic": ("events", "mambaseg_ros/EventArray or event_camera_msgs/EventPacket of the event camera"),
+    "log_level": ("info", "debug, info, warn, error or fatal"),
+    "use_sim_time": ("false", "true: take time from /clock"),
+}
+# Arguments that are parameters of the node. Empty means: as params_file has it.
+PARAMETERS = {
+    "model": (str, "name of the model, as `mambaseg info` lists them"),
+    "weights": (str, ".safetensors checkpoint or the authors' .pth; without any the weights are random"),
+    "image_height": (int, "rows of the model's input; 0: as the model was made"),
+    "image_width": (int, "columns of the model's input; 0: as the model was made"),
+    "device": (str, "auto, cpu, cuda or cuda:N"),
+    "calibration": (str, "DSEC's cam_to_cam.yaml; without it image and events are registered to one view"),
+    "events_type": (str, "type of the events topic; auto takes that of its first publisher"),
+    "event_wait_ms": (float, "longest wait for events up to an image's stamp, milliseconds"),
+    "autostart": (bool, "configure and activate at once; false leaves it to a lifecycle manager"),
+}
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # Jazzy and later; Humble
+
+
+def large_image_profile():
+    """Fast DDS's default profile loses large images; a profile that the user has set stays."""
+    if any(name in os.environ for name in PROFILE_VARIABLES):
+        return []
+    return [SetEnvironmentVariable(name, PathJoinSubstitution([CONFIG, "fastdds.xml"])) for name in PROFILE_VARIABLES]
+
+
+def segmentation_node(context):
+    """The node, with those arguments that were given laid over the parameter file."""
+    overrides = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
+    for name, (kind, _) in PARAMETERS.items():
+        if LaunchConfiguration(name).perform(context):
+            overrides[name] = ParameterValue(LaunchConfiguration(name), value_type=kind)
+    return [
+        Node(
+            package="mambaseg_ros",
+            executable="segmentation_node",
+            namespace=LaunchConfiguration("namespace"),
+            name=LaunchConfiguration("node_name"),
+            output="screen",
+            parameters=[LaunchConfiguration("params_file"), overrides],
+            remappings=[
+                ("image", LaunchConfiguration("image_topic")),
+                ("events", LaunchConfiguration("events_topic")),
+            ],
+            arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        )
+    ]
+
+
+def generate_launch_description():
+    """Arguments, environment, node."""
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, (default, text) in ARGUMENTS.items()
+    ] + [
+        DeclareLaunchArgument(name, default_value="", description=f"{text} (empty: as in params_file)")
+        for name, (_, text) in PARAMETERS.items()
+    ]
+    return LaunchDescription([*declared, *large_image_profile(), OpaqueFunction(function=segmentation_node)])

@@ -1,0 +1,155 @@
+"""Checkpoints: safetensors with the model's configuration and preprocessing in the header.
+
+Nothing here unpickles code: the authors' `.pth` files are read with `weights_only=True`.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mambaseg_core.models.presets import create_model
+from mambaseg_core.models.released import load_released_state_dict
+from mambaseg_core.preprocessing import Preprocessing
+
+HEADER = "mambaseg"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What `create_model` needs to build the network again; sizes are (height, width)."""
+
+    name: str
+    num_classes: int
+    image_size: tuple[int, int]
+    in_channels: int
+
+    @classmethod
+    def of(cls, model: nn.Module) -> ModelConfig:
+        """The configuration of a model made by `create_model`."""
+        return cls(
+            name=str(model.name),
+            num_classes=int(model.num_classes),  # type: ignore[arg-type]
+            image_size=tuple(model.image_size),  # type: ignore[arg-type]
+            in_channels=int(model.in_channels),  # type: ignore[arg-type]
+        )
+
+    def create(self) -> nn.Module:
+        """A new model with this configuration and fresh weights."""
+        return create_model(
+            self.name, num_classes=self.num_classes, image_size=self.image_size, in_channels=self.in_channels
+        )
+
+
+def save_checkpoint(path: str | Path, model: nn.Module, preprocessing: Preprocessing) -> None:
+    """Write weights, configuration and preprocessing to `path` (a temporary name first, then renamed)."""
+    path = Path(path)
+    header = {"model": ModelConfig.of(model).__dict__, "preprocessing": preprocessing.to_dict()}
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    temporary = path.with_name(path.name + ".part")
+    save_file(tensors, temporary, metadata={HEADER: json.dumps(header)})
+    temporary.replace(path)
+
+
+def load_checkpoint(path: str | Path) -> tuple[nn.Module, Preprocessing]:
+    """Build the model that a checkpoint describes, load its weights, and give its preprocessing.
+
+    Raises:
+        ValueError: missing, not safetensors, not ours, or weights that do not fit.
+    """
+    header, tensors = _read_safetensors(Path(path))
+    try:
+        values = header["model"]
+        config = ModelConfig(**{**values, "image_size": tuple(values["image_size"])})
+        preprocessing = Preprocessing.from_dict(header["preprocessing"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"checkpoint {path} has no usable {HEADER!r} header ({error!r}); expected one written by "
+            "mambaseg_core.checkpoint.save_checkpoint: convert the weights first"
+        ) from error
+    model = config.create()
+    _load_strict(model, tensors, path)
+    return model, preprocessing
+
+
+def load_weights(model: nn.Module, path: str | Path) -> Preprocessing | None:
+    """Load weights into `model` from our safetensors or the authors' `.pth`.
+
+    Returns:
+        the checkpoint's preprocessing; None for a `.pth`, which carries none.
+
+    Raises:
+        ValueError: missing, not a tensor file, or of another model, number of classes or image size.
+    """
+    path = Path(path)
+    if path.suffix in (".pth", ".pt"):
+        load_released_state_dict(model, _read_pth(path))
+        return None
+    header, tensors = _read_safetensors(path)
+    _check_config(header.get("model", {}), ModelConfig.of(model), path)
+    _load_strict(model, tensors, path)
+    return Preprocessing.from_dict(header["preprocessing"]) if "preprocessing" in header else None
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise ValueError(f"weights file {path} does not exist; expected a .safetensors or .pth file: check the path")
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    _require_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(
+            f"weights file {path} is not a safetensors file ({error}); expected one written by "
+            "mambaseg_core.checkpoint.save_checkpoint, or the authors' .pth"
+        ) from error
+
+
+def _read_pth(path: Path) -> dict[str, Any]:
+    _require_file(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise ValueError(
+            f"weights file {path} is not a file of tensors ({type(error).__name__}); expected a state dict "
+            "saved by torch: code in it is never run, so save plain tensors only"
+        ) from error
+    if not isinstance(state, dict):
+        raise ValueError(f"weights file {path} holds a {type(state).__name__}; expected a dict of tensors")
+    return state
+
+
+def _check_config(stored: dict[str, Any], config: ModelConfig, path: Path) -> None:
+    for name, expected in config.__dict__.items():
+        got = stored.get(name, expected)
+        got = tuple(got) if isinstance(got, list) else got
+        if got != expected:
+            raise ValueError(
+                f"checkpoint {path} has {name} {got!r}, but the model has {expected!r}: "
+                "create the model as the checkpoint says, or choose another checkpoint"
+            )
+
+
+def _load_strict(model: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> None:
+    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    got = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    wrong = [name for name in {**own, **got} if own.get(name) != got.get(name)]
+    if wrong:
+        first = wrong[0]
+        raise ValueError(
+            f"weights file {path} does not fit the model: {len(wrong)} of {len(own)} tensors differ, first {first!r}: "
+            f"got {got.get(first, 'nothing')}, expected {own.get(first, 'nothing')}; use the weights of this model"
+        )
+    model.load_state_dict(tensors)

@@ -1,0 +1,145 @@
+"""`Segmenter`: an image and its events to a mask; the only door from ROS into the models."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from mambaseg_core.checkpoint import ModelConfig, load_checkpoint
+from mambaseg_core.data.labels import IGNORE
+from mambaseg_core.events import Events
+from mambaseg_core.events.calibration import Calibration
+from mambaseg_core.preprocessing import Image, Preprocessing, preset_preprocessing
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask in the model's view.
+
+    Attributes:
+        ids: uint8 [h, w] class ids.
+        confidence: float32 [h, w] softmax probability of the class in `ids`.
+        prepare_ms: time spent on warp, rectification, voxel grid and resizing, milliseconds.
+        inference_ms: time spent in the model, milliseconds.
+    """
+
+    ids: Image
+    confidence: npt.NDArray[np.float32]
+    prepare_ms: float
+    inference_ms: float
+
+
+def choose_device(device: str) -> torch.device:
+    """A torch device from "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        ValueError: the name is not a device, or this machine has none of the kind.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device is {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device is {device!r}, but torch sees no CUDA device here: use 'auto' or 'cpu'")
+    return chosen
+
+
+class Segmenter:
+    """Runs a model on sensor data.
+
+    Args:
+        model_or_checkpoint: a model of `create_model`, or the path of a checkpoint of ours.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        preprocessing: default: the checkpoint's own, or the preset's of the model's name.
+        calibration: where image and events have different views (DSEC); None where both are registered.
+    """
+
+    def __init__(
+        self,
+        model_or_checkpoint: nn.Module | str | Path,
+        device: str = "auto",
+        *,
+        preprocessing: Preprocessing | None = None,
+        calibration: Calibration | None = None,
+    ) -> None:
+        self.device = choose_device(device)
+        if isinstance(model_or_checkpoint, nn.Module):
+            model = model_or_checkpoint
+            config = ModelConfig.of(model)
+            stored = preset_preprocessing(config.name, size=config.image_size, channels=config.in_channels)
+        else:
+            model, stored = load_checkpoint(model_or_checkpoint)
+        self.model = model.eval().to(self.device)
+        self.preprocessing = preprocessing or stored
+        self.calibration = calibration
+
+    def warm_up(self) -> None:
+        """Run the model once on zeros, so that the first real frame is not late."""
+        setup = self.preprocessing
+        self._infer(torch.zeros(setup.channels, *setup.size), torch.zeros(setup.bins, *setup.size))
+
+    def segment(
+        self, image: Image, events: Events, edges_ns: npt.NDArray[np.int64] | None = None
+    ) -> Mask:
+        """Segment one image with the events before it.
+
+        Args:
+            image: uint8 [H, W] or RGB [H, W, 3] in the camera's view, any resolution.
+            events: the raw events of the image's window (`EventBuffer.window`); may be empty.
+            edges_ns: the window's edges on the raw events (`Window.edges_ns`); default: made from `events`.
+
+        Returns:
+            the mask in the model's view; `to_camera` maps it back.
+        """
+        start = time.perf_counter()
+        image_tensor, voxel_tensor = self.prepare(image, events, edges_ns)
+        prepared = time.perf_counter()
+        ids, confidence = self._infer(image_tensor, voxel_tensor)
+        done = time.perf_counter()
+        return Mask(ids, confidence, prepare_ms=1e3 * (prepared - start), inference_ms=1e3 * (done - prepared))
+
+    def prepare(
+        self, image: Image, events: Events, edges_ns: npt.NDArray[np.int64] | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The model's inputs: image float32 [C, h, w] in 0..1 and voxel grid float32 [T, h, w], on the CPU."""
+        if edges_ns is None and self.preprocessing.voxel_mode == "bilinear" and len(events):
+            edges_ns = events.t_ns[[0, -1]]
+        if self.calibration is not None:
+            image = self.calibration.warp_image(image)
+            events = self.calibration.rectify(events)
+        return self.preprocessing.image_tensor(image), self.preprocessing.voxel_tensor(events, edges_ns)
+
+    def to_camera(self, ids: Image, image_size: tuple[int, int]) -> Image:
+        """Map class ids [h, w] of the model's view to the camera image.
+
+        Args:
+            ids: uint8 [h, w] as `Mask.ids`.
+            image_size: (height, width) of the camera image, pixels.
+
+        Returns:
+            uint8 [H, W]: nearest, 255 where the model saw nothing.
+        """
+        if self.calibration is None:
+            return self.preprocessing.mask_in_view(ids, image_size)
+        view = self.preprocessing.mask_in_view(ids, self.calibration.event_size)
+        return self.calibration.warp_mask_to_image(view, fill=IGNORE)
+
+    @torch.inference_mode()
+    def _infer(
+        self, image: torch.Tensor, events: torch.Tensor
+    ) -> tuple[Image, npt.NDArray[np.float32]]:
+        logits = self.model(image[None].to(self.device), events[None].to(self.device))
+        if not bool(torch.isfinite(logits).all()):
+            raise ValueError(
+                "the model's logits are not all finite; expected finite numbers: check the weights and the input"
+            )
+        confidence, ids = logits.float().softmax(1).max(1)
+        return ids[0].to(torch.uint8).cpu().numpy(), confidence[0].cpu().numpy()

@@ -1,0 +1,125 @@
+"""Networks by name: each preset is a function of numbers, each look-up a literal dict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mambaseg_core.models.ddim import CSIM, CTIM, DDIM
+from mambaseg_core.models.mambaseg import MambaSeg
+from mambaseg_core.models.segformer_head import SegFormerHead
+from mambaseg_core.models.vmamba import VMambaEncoder
+
+
+def stage_sizes(image_size: tuple[int, int], stages: int) -> list[tuple[int, int]]:
+    """(height, width) of the feature maps: a quarter of the image, then halved each time, rounded up."""
+    sizes = [(-(-image_size[0] // 4), -(-image_size[1] // 4))]
+    while len(sizes) < stages:
+        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+    return sizes
+
+
+def _released_layout(
+    *, name: str, num_classes: int, image_size: tuple[int, int], in_channels: int, bins: int
+) -> MambaSeg:
+    """The network whose checkpoints the authors published: two VMamba-T encoders, a head of width 768."""
+    widths, depths = (96, 192, 384, 768), (2, 2, 8, 2)
+    sizes = stage_sizes(image_size, len(widths))
+    return MambaSeg(
+        name=name,
+        num_classes=num_classes,
+        image_size=image_size,
+        image_encoder=VMambaEncoder(in_channels, widths=widths, depths=depths, drop_path=0.2),
+        event_encoder=VMambaEncoder(bins, widths=widths, depths=depths, drop_path=0.2),
+        ddims=[
+            DDIM(width, ctim=CTIM(width, tokens=height_i * width_i), csim=CSIM(width))
+            for width, (height_i, width_i) in zip(widths, sizes, strict=True)
+        ],
+        widths=widths,
+        head=SegFormerHead(widths, channels=768, num_classes=num_classes, dropout=0.1),
+    )
+
+
+def mambaseg_ddd17(
+    *, num_classes: int = 6, image_size: tuple[int, int] = (200, 346), in_channels: int = 1
+) -> MambaSeg:
+    """MambaSeg as released for DDD17: grey image, 10 bins; 97.55 M parameters, 33.47 G multiply-adds."""
+    return _released_layout(
+        name="mambaseg_ddd17",
+        num_classes=num_classes,
+        image_size=image_size,
+        in_channels=in_channels,
+        bins=10,
+    )
+
+
+def mambaseg_dsec(
+    *, num_classes: int = 11, image_size: tuple[int, int] = (440, 640), in_channels: int = 3
+) -> MambaSeg:
+    """MambaSeg as released for DSEC: RGB image, 10 bins; 256.18 M parameters, 158.19 G multiply-adds."""
+    return _released_layout(
+        name="mambaseg_dsec",
+        num_classes=num_classes,
+        image_size=image_size,
+        in_channels=in_channels,
+        bins=10,
+    )
+
+
+PRESETS: dict[str, Callable[..., MambaSeg]] = {
+    "mambaseg_ddd17": mambaseg_ddd17,
+    "mambaseg_dsec": mambaseg_dsec,
+}
+
+
+def list_models() -> list[str]:
+    """Names that `create_model` knows."""
+    return list(PRESETS)
+
+
+def create_model(
+    name: str,
+    num_classes: int | None = None,
+    image_size: tuple[int, int] | None = None,
+    in_channels: int | None = None,
+    weights: str | Path | None = None,
+) -> MambaSeg:
+    """Build a network by name.
+
+    Args:
+        name: One of `list_models()`.
+        num_classes: Classes of the head; by default the preset's.
+        image_size: (height, width) in pixels; by default the preset's.
+        in_channels: Channels of the image; by default the preset's.
+        weights: A safetensors checkpoint of this project; by default the weights are drawn at random.
+
+    Returns:
+        The network, in training mode and on the current default device.
+
+    Raises:
+        ValueError: An unknown name, a number that is not positive, or weights that do not fit.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"unknown model {name!r}; known models: {', '.join(PRESETS)}")
+    asked = {"num_classes": num_classes, "image_size": image_size, "in_channels": in_channels}
+    numbers: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
+    _refuse_bad_numbers(numbers)
+    if image_size is not None:
+        numbers["image_size"] = tuple(image_size)
+    model = PRESETS[name](**numbers)
+    if weights is not None:
+        from mambaseg_core.checkpoint import load_weights
+
+        load_weights(model, weights)
+    return model
+
+
+def _refuse_bad_numbers(numbers: dict[str, Any]) -> None:
+    """Raise ValueError for a size that is not (height, width) and for anything below one."""
+    for key, value in numbers.items():
+        expected = 2 if key == "image_size" else 1
+        parts = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+        if len(parts) != expected or any(type(part) is not int or part < 1 for part in parts):
+            shape = "(height, width) in pixels" if expected == 2 else "one whole number"
+            raise ValueError(f"{key}={value!r}; expected {shape}, at least 1")

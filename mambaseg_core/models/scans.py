@@ -1,0 +1,74 @@
+"""The module that owns selective scans: their parameters, their one call into `ops`, their cost.
+
+The cost is stated here and not measured, because how a scan is computed differs between back ends and none of
+them may change what `profile_model` counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from mambaseg_core import ops
+
+DT_MIN, DT_MAX = 1e-3, 1e-1  # step sizes at the start of training
+ScanOp = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+class DirectionalScan(nn.Module):
+    """Selective scans of the same features in K directions, each with its own projections.
+
+    Source: Gu and Dao, "Mamba", 2023; the directions as in Liu et al., "VMamba", 2024.
+
+    Args:
+        op: `ops.ss2d` (K = 4) or `ops.bidirectional_scan` (K = 2).
+        directions: K.
+        channels: C, the scan's channels in one direction.
+        state: N, the size of the hidden state of one channel.
+        dt_rank: R, the rank of the step size's projection.
+    """
+
+    def __init__(self, op: ScanOp, *, directions: int, channels: int, state: int, dt_rank: int) -> None:
+        super().__init__()
+        self.op = op
+        self.directions, self.channels, self.state, self.dt_rank = directions, channels, state, dt_rank
+        self.x_proj = nn.Parameter(torch.empty(directions, dt_rank + 2 * state, channels))
+        self.dt_proj = nn.Parameter(torch.empty(directions, channels, dt_rank))
+        self.dt_bias = nn.Parameter(torch.empty(directions, channels))
+        self.A_log = nn.Parameter(torch.empty(directions * channels, state))
+        self.D = nn.Parameter(torch.ones(directions * channels))
+        self.reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scan; the shapes of `x` and of the result are those of `op`."""
+        wide = torch.promote_types(self.A_log.dtype, torch.float32)
+        A = -torch.exp(self.A_log.to(wide))  # [K*C, N]
+        return self.op(x, self.x_proj, self.dt_proj, self.dt_bias, A, self.D)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw starting values: A = -(1..N), step sizes log-uniform between `DT_MIN` and `DT_MAX`."""
+        nn.init.uniform_(self.x_proj, -(self.channels**-0.5), self.channels**-0.5)
+        nn.init.uniform_(self.dt_proj, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
+        dt = torch.empty_like(self.dt_bias).uniform_(math.log(DT_MIN), math.log(DT_MAX)).exp()
+        self.dt_bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # softplus(dt_bias) == dt
+        steps = torch.arange(1, self.state + 1, device=self.A_log.device, dtype=self.A_log.dtype)
+        self.A_log.copy_(steps.log().expand_as(self.A_log))
+        nn.init.ones_(self.D)
+
+    def product_macs(self, positions: int) -> int:
+        """Multiply-adds of the projections (to step size, B and C; to the full step size) at `positions`."""
+        rows = (self.dt_rank + 2 * self.state) + self.dt_rank
+        return self.directions * positions * self.channels * rows
+
+    def scan_macs(self, positions: int) -> int:
+        """Multiply-adds of the scans themselves: 3N + 2 per channel, direction and position."""
+        return ops.scan_macs(self.directions * self.channels, positions, self.state)
+
+    def extra_repr(self) -> str:
+        """Text for `print(model)`."""
+        sizes = f"channels={self.channels}, state={self.state}, dt_rank={self.dt_rank}"
+        return f"directions={self.directions}, {sizes}"

@@ -1,0 +1,117 @@
+"""The scans as the models call them: arguments checked, back end chosen."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mambaseg_core.ops import checks, reference
+from mambaseg_core.ops.backends import choose
+
+
+def scan_macs(channels: int, length: int, state: int) -> int:
+    """Multiply-adds of a selective scan: 3N + 2 for each of `channels` (K*C) at each of `length` steps."""
+    return channels * length * (3 * state + 2)
+
+
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    backend: str | None = None,
+) -> Tensor:
+    """Selective scan: h_l = exp(dt_l A) h_{l-1} + dt_l B_l u_l, y_l = C_l . h_l + D u_l (Gu and Dao 2023).
+
+    Args:
+        u: [B, K*C, L], float32, float64, bfloat16 or float16; half precision is computed in float32.
+        delta: [B, K*C, L]; dt = delta + delta_bias, through softplus if `delta_softplus`.
+        A: [K*C, N].
+        B: [B, K, N, L].
+        C: [B, K, N, L].
+        D: [K*C] or None.
+        delta_bias: [K*C] or None.
+        delta_softplus: Whether dt goes through softplus.
+        backend: One of `backends()`; by default the environment variable MAMBASEG_BACKEND, else the best.
+
+    Returns:
+        [B, K*C, L] in the dtype of `u`.
+
+    Raises:
+        ValueError: A shape, a device or a back end that does not fit, with its name.
+        TypeError: A dtype that does not fit.
+    """
+    checks.selective_scan_arguments(u, delta, A, B, C, D, delta_bias)
+    choose(u.device, backend)
+    return reference.selective_scan(u, delta, A, B, C, D, delta_bias, delta_softplus)
+
+
+def ss2d(
+    x: Tensor,
+    x_proj_weight: Tensor,
+    dt_projs_weight: Tensor,
+    dt_projs_bias: Tensor,
+    A: Tensor,
+    D: Tensor,
+    backend: str | None = None,
+) -> Tensor:
+    """Projections, four directional scans over a map and their sum (SS2D of VMamba, Liu et al. 2024).
+
+    Directions: 0 row-major, 1 column-major, 2 the reverse of 0, 3 the reverse of 1.
+
+    Args:
+        x: [B, H, W, C].
+        x_proj_weight: [4, R+2N, C], rows in the order step size (R), B (N), C (N).
+        dt_projs_weight: [4, C, R].
+        dt_projs_bias: [4, C].
+        A: [4*C, N].
+        D: [4*C].
+        backend: As for `selective_scan`.
+
+    Returns:
+        [B, H, W, C] in the dtype of `x`.
+
+    Raises:
+        ValueError: A shape, a device or a back end that does not fit, with its name.
+        TypeError: A dtype that does not fit.
+    """
+    weights = (x_proj_weight, dt_projs_weight, dt_projs_bias, A, D)
+    checks.projected_scan_arguments("ss2d", x, "[B, H, W, C]", 4, *weights)
+    choose(x.device, backend)
+    return reference.ss2d(x, *weights)
+
+
+def bidirectional_scan(
+    x: Tensor,
+    x_proj_weight: Tensor,
+    dt_projs_weight: Tensor,
+    dt_projs_bias: Tensor,
+    A: Tensor,
+    D: Tensor,
+    backend: str | None = None,
+) -> Tensor:
+    """Projections and scans over a sequence, forward and backward (the temporal scan of CTIM).
+
+    Args:
+        x: [B, C, L].
+        x_proj_weight: [2, R+2N, C], rows in the order step size (R), B (N), C (N).
+        dt_projs_weight: [2, C, R].
+        dt_projs_bias: [2, C].
+        A: [2*C, N].
+        D: [2*C].
+        backend: As for `selective_scan`.
+
+    Returns:
+        [B, 2, C, L] in the dtype of `x`; direction 1 ran over the reversed sequence and stays in that order.
+
+    Raises:
+        ValueError: A shape, a device or a back end that does not fit, with its name.
+        TypeError: A dtype that does not fit.
+    """
+    weights = (x_proj_weight, dt_projs_weight, dt_projs_bias, A, D)
+    checks.projected_scan_arguments("bidirectional_scan", x, "[B, C, L]", 2, *weights)
+    choose(x.device, backend)
+    return reference.bidirectional_scan(x, *weights)

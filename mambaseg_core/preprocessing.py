@@ -1,0 +1,157 @@
+"""From a camera image and events to a model's input, and from its mask back.
+
+A `Preprocessing` is part of every checkpoint: training, `Segmenter` and the ROS node read the same one.
+The view is the (rectified) event camera's; crops and sizes of the presets are those of the released MambaSeg code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from mambaseg_core.data.labels import DDD17_6, DSEC_11, IGNORE, LABEL_SETS, LabelSet
+from mambaseg_core.events import Events, Window
+from mambaseg_core.ops.voxel_grid import voxel_grid
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How sensor data become a model's input.
+
+    Attributes:
+        view_size: (height, width) of the view for which `crop_bottom` is given, in pixels.
+        crop_bottom: rows cut from the bottom of such a view (the car's own bonnet); scaled with other sizes.
+        size: (height, width) of the model's input, in pixels.
+        channels: channels of the model's image, 1 (grey) or 3 (RGB).
+        bins: time bins T of the voxel grid.
+        voxel_mode: "bilinear" (released code) or "binned" (paper).
+        window: which events belong to an image.
+        labels: name of the label set.
+    """
+
+    view_size: tuple[int, int]
+    crop_bottom: int
+    size: tuple[int, int]
+    channels: int
+    bins: int
+    voxel_mode: str
+    window: Window
+    labels: str
+
+    @property
+    def label_set(self) -> LabelSet:
+        """Names and colours of the classes."""
+        return LABEL_SETS[self.labels]
+
+    def kept_rows(self, height: int) -> int:
+        """Rows of a view of `height` rows that the model sees."""
+        return height - round(self.crop_bottom * height / self.view_size[0])
+
+    def image_tensor(self, image: Image) -> torch.Tensor:
+        """Crop, resize and scale an image of the view.
+
+        Args:
+            image: uint8 [H, W] grey or [H, W, 3] RGB, any resolution.
+
+        Returns:
+            float32 [C, h, w] in 0..1, with `channels` and `size`.
+        """
+        image = _with_channels(image, self.channels)[: self.kept_rows(image.shape[0])]
+        if image.shape[:2] != self.size:
+            shrinks = image.shape[0] >= self.size[0] and image.shape[1] >= self.size[1]
+            image = cv2.resize(  # type: ignore[assignment]
+                image, self.size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            )
+        tensor = torch.from_numpy(np.ascontiguousarray(image)).float().div_(255.0)
+        return tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)
+
+    def voxel_tensor(self, events: Events, edges_ns: npt.NDArray[np.int64] | None) -> torch.Tensor:
+        """Voxel grid of a window's events, cropped and resized.
+
+        Args:
+            events: the events in the model's view (rectified where there is a calibration).
+            edges_ns: the window's edges on the raw events (`Window.edges_ns`), nanoseconds.
+
+        Returns:
+            float32 [T, h, w] with `bins` and `size`; equal to the data set's grid where no resizing is needed.
+        """
+        grid = voxel_grid(events, bins=self.bins, mode=self.voxel_mode, edges_ns=edges_ns)
+        grid = grid[:, : self.kept_rows(events.height)]
+        if tuple(grid.shape[1:]) == self.size:
+            return grid
+        if grid.shape[1] >= self.size[0] and grid.shape[2] >= self.size[1]:
+            return F.interpolate(grid[None], self.size, mode="area")[0]
+        return F.interpolate(grid[None], self.size, mode="bilinear", align_corners=False)[0]
+
+    def mask_in_view(self, ids: Image, view_size: tuple[int, int]) -> Image:
+        """Put a mask [h, w] of the model back into a view of `view_size`: nearest, 255 where it was cropped."""
+        rows = self.kept_rows(view_size[0])
+        view = np.full(view_size, IGNORE, np.uint8)
+        view[:rows] = cv2.resize(ids, (view_size[1], rows), interpolation=cv2.INTER_NEAREST_EXACT)
+        return view
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint's header."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
+        """The inverse of `to_dict`."""
+        sizes = {name: (int(values[name][0]), int(values[name][1])) for name in ("view_size", "size")}
+        return cls(**{**values, **sizes, "window": Window(**values["window"])})
+
+
+def _with_channels(image: Image, channels: int) -> Image:
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise ValueError(
+            f"image is {image.dtype} {list(image.shape)}; expected uint8 [H, W] (grey) or [H, W, 3] (RGB): convert it"
+        )
+    if channels == 1 and image.ndim == 3:
+        return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
+    if channels == 3 and image.ndim == 2:
+        return np.repeat(image[..., None], 3, axis=2)
+    return image
+
+
+def _ddd17() -> Preprocessing:
+    return Preprocessing(
+        view_size=(260, 346), crop_bottom=60, size=(200, 346), channels=1, bins=10, voxel_mode="bilinear",
+        window=Window(duration_ns=50_000_000), labels=DDD17_6.name,
+    )  # fmt: skip
+
+
+def _dsec() -> Preprocessing:
+    return Preprocessing(
+        view_size=(480, 640), crop_bottom=40, size=(440, 640), channels=3, bins=10, voxel_mode="bilinear",
+        window=Window(count=100_000, max_age_ns=1_000_000_000), labels=DSEC_11.name,
+    )  # fmt: skip
+
+
+_PRESETS = {"mambaseg_ddd17": _ddd17, "mambaseg_dsec": _dsec}
+
+
+def preset_preprocessing(name: str, *, size: tuple[int, int], channels: int) -> Preprocessing:
+    """The preprocessing that a preset was made for, at another input size or number of image channels.
+
+    Args:
+        name: a name of `mambaseg_core.list_models()`.
+        size: (height, width) of the model's input.
+        channels: channels of the model's image.
+
+    Raises:
+        ValueError: the name has none.
+    """
+    if name not in _PRESETS:
+        raise ValueError(
+            f"no preprocessing is known for model {name!r}; known: {', '.join(_PRESETS)}: "
+            "use one of these or a checkpoint, which carries its own"
+        )
+    return replace(_PRESETS[name](), size=size, channels=channels)

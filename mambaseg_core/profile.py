@@ -1,0 +1,113 @@
+"""What a network costs: every parameter and every multiply-add, the scans included.
+
+Profilers that hook known module types miss bare parameters and every scan: they report 25.44 M parameters for
+a MambaSeg that has 97.55 M.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mambaseg_core import ops
+from mambaseg_core.models.mambaseg import MambaSeg
+from mambaseg_core.models.scans import DirectionalScan, ScanOp
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Cost of one forward pass of one image with its events.
+
+    Attributes:
+        parameters: Numbers that are learnt.
+        product_macs: Multiply-adds in convolutions and matrix products, the scans' projections included.
+        scan_macs: Multiply-adds in the scans, 3N + 2 per channel, direction and step.
+    """
+
+    parameters: int
+    product_macs: int
+    scan_macs: int
+
+    @property
+    def macs(self) -> int:
+        """All multiply-adds."""
+        return self.product_macs + self.scan_macs
+
+
+def profile_model(model: MambaSeg, image_size: tuple[int, int] | None = None) -> Profile:
+    """Count parameters and multiply-adds. Nothing is computed: the network runs without memory on `meta`.
+
+    Products are counted as torch's flop counter has them, halved, and those of the scans' projections by
+    hand, so that no back end changes the result.
+
+    Args:
+        model: The network; it is not changed.
+        image_size: (height, width) in pixels; by default the model's.
+
+    Returns:
+        The cost at batch size 1.
+
+    Raises:
+        ValueError: The model does not take this image size.
+    """
+    height, width = image_size or model.image_size
+    shadow = _without_memory(model).eval().float()
+    scans = _replace_scans(shadow)
+    image = torch.empty(1, model.in_channels, height, width, device="meta")
+    events = torch.empty(1, model.bins, height, width, device="meta")
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        shadow(image, events)
+    return Profile(
+        parameters=sum(p.numel() for p in model.parameters()),
+        product_macs=counter.get_total_flops() // 2 + sum(scan.product_macs for scan in scans),
+        scan_macs=sum(scan.scan_macs for scan in scans),
+    )
+
+
+def _without_memory(model: MambaSeg) -> MambaSeg:
+    """A copy of the network whose tensors have shapes only; the weights are never copied."""
+    memo: dict[int, Any] = {
+        id(p): nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False)
+        for p in model.parameters()
+    }
+    memo |= {id(buffer): torch.empty_like(buffer, device="meta") for buffer in model.buffers()}
+    return copy.deepcopy(model, memo)
+
+
+_RESULTS: dict[ScanOp, Callable[[Tensor], Tensor]] = {
+    ops.ss2d: torch.empty_like,  # [B, H, W, C] -> [B, H, W, C]
+    ops.bidirectional_scan: lambda x: torch.stack((x, x), dim=1),  # [B, C, L] -> [B, 2, C, L]
+}
+
+
+class _CountedScan(nn.Module):
+    """Stands in for a scan: gives a result of the right shape and adds up what the scan would cost."""
+
+    def __init__(self, scan: DirectionalScan) -> None:
+        super().__init__()
+        self.scan = scan
+        self.product_macs = 0
+        self.scan_macs = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The shapes of `x` and of the result are those of the scan's op."""
+        positions = x.numel() // self.scan.channels
+        self.product_macs += self.scan.product_macs(positions)
+        self.scan_macs += self.scan.scan_macs(positions)
+        return _RESULTS[self.scan.op](x)
+
+
+def _replace_scans(model: nn.Module) -> list[_CountedScan]:
+    """Put a stand-in in the place of every scan, in place, and give them all."""
+    found = {name: part for name, part in model.named_modules() if isinstance(part, DirectionalScan)}
+    stand_ins = {name: _CountedScan(scan) for name, scan in found.items()}
+    for name, stand_in in stand_ins.items():
+        model.set_submodule(name, stand_in)
+    return list(stand_ins.values())

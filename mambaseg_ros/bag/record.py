@@ -1,0 +1,78 @@
+"""`mambaseg bag record`: write topics into a new mcap bag, for machines without `ros2 bag`."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.qos import QoSProfile
+from rosbags.rosbag2 import Writer
+
+from mambaseg_ros.bag.play import message_class
+from mambaseg_ros.bag.types import new_bag, typestore
+
+
+class _Recorder:
+    def __init__(self, node: Any, writer: Writer, topics: list[str]) -> None:
+        self.counts = dict.fromkeys(topics, 0)
+        self.last = time.monotonic()
+        self._node = node
+        self._writer = writer
+        self._store = typestore()
+        self._waiting = set(topics)
+        node.create_timer(0.1, self._subscribe)
+
+    def _subscribe(self) -> None:
+        for topic in sorted(self._waiting):
+            offers = self._node.get_publishers_info_by_topic(topic)
+            if not offers:
+                continue
+            self._waiting.remove(topic)
+            kind = offers[0].topic_type
+            connection = self._writer.add_connection(topic, kind, typestore=self._store)
+            profile = QoSProfile(depth=1000, reliability=offers[0].qos_profile.reliability)
+            self._node.create_subscription(
+                message_class(kind), topic, partial(self._write, topic, connection), profile, raw=True
+            )
+
+    def _write(self, topic: str, connection: Any, data: bytes) -> None:
+        self._writer.write(connection, self._node.get_clock().now().nanoseconds, data)
+        self.counts[topic] += 1
+        self.last = time.monotonic()
+
+
+def record(bag: Path, topics: list[str], *, idle_s: float | None = None) -> dict[str, int]:
+    """Write topics into a new mcap bag until SIGINT, or until nothing has come for `idle_s` after the first message.
+
+    Args:
+        bag: folder to write; it appears when the recording is complete.
+        topics: absolute names; each is subscribed to as soon as it has a publisher.
+        idle_s: seconds of silence that end the recording; None: only SIGINT does.
+
+    Returns:
+        messages written by topic.
+
+    Raises:
+        ValueError: the bag exists already.
+    """
+    with new_bag(bag) as writer:
+        rclpy.init()
+        node = rclpy.create_node("mambaseg_recorder")
+        recorder = _Recorder(node, writer, topics)
+        try:
+            while rclpy.ok() and not _idle(recorder, idle_s):
+                rclpy.spin_once(node, timeout_sec=0.1)
+        except (KeyboardInterrupt, ExternalShutdownException):
+            pass
+        finally:
+            node.destroy_node()
+            rclpy.try_shutdown()
+    return recorder.counts
+
+
+def _idle(recorder: _Recorder, idle_s: float | None) -> bool:
+    return idle_s is not None and any(recorder.counts.values()) and time.monotonic() - recorder.last > idle_s

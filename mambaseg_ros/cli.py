@@ -1,0 +1,96 @@
+"""The whole `mambaseg` command: that of mambaseg_core, and `bag`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mambaseg_core.cli import app, console, progress_bar
+
+bag = typer.Typer(help="Convert, play, record and look at ROS 2 bags.", no_args_is_help=True)
+app.add_typer(bag, name="bag")
+
+
+@bag.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="a DSEC sequence or a DAVIS export (events_txyp.npy, frames.txt)")],
+    out: Annotated[Path, typer.Argument(help="folder of the new mcap bag")],
+) -> None:
+    """Write a recorded sequence to an mcap bag with the topics /image and /events.
+
+    Example: mambaseg bag convert data/zurich_city_13_a zurich_city_13_a.bag
+    """
+    from mambaseg_ros.bag.convert import convert
+
+    with progress_bar("converting") as progress:
+        summary = convert(source, out, progress=progress)
+    console.print(f"{out}: {summary.images} images, {summary.events} events in {summary.packets} packets")
+
+
+@bag.command()
+def play(
+    source: Annotated[Path, typer.Argument(help="folder of a bag (mcap or sqlite3)")],
+    rate: Annotated[float, typer.Option(help="1 is as recorded, 0.5 half as fast")] = 1.0,
+    loops: Annotated[int, typer.Option(help="how often the bag is played")] = 1,
+    wait: Annotated[float, typer.Option(help="longest wait for subscribers before the start, seconds")] = 10.0,
+) -> None:
+    """Publish a bag over DDS (needs rclpy).
+
+    Example: mambaseg bag play zurich_city_13_a.bag --rate 0.5
+    """
+    from mambaseg_ros.bag.play import play
+
+    for topic, count in play(source, rate=rate, loops=loops, wait_for_subscribers_s=wait).items():
+        console.print(f"{topic}: {count} messages")
+
+
+@bag.command()
+def record(
+    out: Annotated[Path, typer.Argument(help="folder of the new mcap bag")],
+    topics: Annotated[list[str], typer.Argument(help="absolute topic names")],
+    idle: Annotated[float, typer.Option(help="end after so many silent seconds; 0: only Ctrl-C ends it")] = 0.0,
+) -> None:
+    """Write topics into a new mcap bag (needs rclpy).
+
+    Example: mambaseg bag record masks.bag /mambaseg/mask /mambaseg/status
+    """
+    from mambaseg_ros.bag.record import record
+
+    for topic, count in record(out, topics, idle_s=idle or None).items():
+        console.print(f"{topic}: {count} messages")
+
+
+@bag.command()
+def pictures(
+    source: Annotated[Path, typer.Argument(help="bag with /image and /events")],
+    masks: Annotated[Path, typer.Argument(help="bag with the masks made from it")],
+    out: Annotated[Path, typer.Argument(help="folder for the pictures")],
+) -> None:
+    """Draw masks over their images, and a contact sheet.
+
+    Example: mambaseg bag pictures zurich_city_13_a.bag masks.bag out
+    """
+    from mambaseg_ros.bag.pictures import draw_pictures
+
+    summary = draw_pictures(source, masks, out)
+    console.print(f"{summary.contact_sheet}: {summary.images} images, {summary.masks} masks")
+
+
+def main() -> None:
+    """Run the command; an error of the user's is one sentence and exit status 1."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        console.print(f"[red]mambaseg:[/red] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name not in ("rclpy", "mambaseg_ros.msg"):
+            raise
+        console.print(
+            f"[red]mambaseg:[/red] Python cannot import {error.name}; this command needs ROS 2: source its setup.bash "
+            "and this workspace's install/setup.bash"
+        )
+        sys.exit(1)

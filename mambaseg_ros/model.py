@@ -1,0 +1,49 @@
+"""From the node's parameters to a `Segmenter` that is ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mambaseg_core.events.calibration import Calibration
+from mambaseg_core.inference import Segmenter
+from mambaseg_core.models import create_model
+
+
+def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmenter:
+    """Load the model that the parameters describe and run it once.
+
+    Args:
+        values: parameter values by name (mambaseg_ros.parameters).
+        warn: told, in one sentence, that the weights are random.
+
+    Raises:
+        ValueError: a name, size, device or file that does not fit; one sentence.
+    """
+    calibration = Calibration.from_file(values["calibration"]) if values["calibration"] else None
+    weights = str(values["weights"])
+    if weights and Path(weights).suffix not in (".pth", ".pt"):
+        segmenter = Segmenter(weights, values["device"], calibration=calibration)
+    else:
+        size = _image_size(values)
+        torch.manual_seed(0)
+        model = create_model(values["model"], image_size=size, weights=weights or None)
+        segmenter = Segmenter(model, values["device"], calibration=calibration)
+    if not weights:
+        warn(f"the weights of {values['model']} are random: masks mean nothing until parameter 'weights' names a file")
+    segmenter.warm_up()
+    return segmenter
+
+
+def _image_size(values: dict[str, Any]) -> tuple[int, int] | None:
+    height, width = int(values["image_height"]), int(values["image_width"])
+    if height == 0 and width == 0:
+        return None
+    if height == 0 or width == 0:
+        raise ValueError(
+            f"image_height is {height} and image_width is {width}; expected both 0 or both above 0: set both"
+        )
+    return height, width

@@ -1,0 +1,34 @@
+"""Files that ship beside the Python folders: message definitions, configuration, the Fast DDS profile."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def share_folder() -> Path:
+    """The folder that holds `msg/` and `config/`: the source tree, or share/mambaseg_ros of the install prefix.
+
+    Raises:
+        FileNotFoundError: the Python folders were copied without them.
+    """
+    for parent in Path(__file__).parents:
+        for folder in (parent, parent / "share" / "mambaseg_ros"):
+            if (folder / "msg" / "EventArray.msg").is_file() and (folder / "config" / "fastdds.xml").is_file():
+                return folder
+    raise FileNotFoundError(
+        f"share/mambaseg_ros was found in no folder above {__file__}; expected msg/ and config/ there: "
+        "install mambaseg with pip or colcon instead of copying its Python folders"
+    )
+
+
+def use_large_image_profile() -> None:
+    """Let this process publish large images over Fast DDS without losing them (docs/ros.md, "Large images").
+
+    To be called before `rclpy.init`. A profile that the user has set stays.
+    """
+    profile = str(share_folder() / "config" / "fastdds.xml")
+    if "FASTDDS_DEFAULT_PROFILES_FILE" in os.environ or "FASTRTPS_DEFAULT_PROFILES_FILE" in os.environ:
+        return
+    os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = profile  # Jazzy and later
+    os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = profile  # Humble

@@ -1,0 +1,111 @@
+"""Builds the compiled operators; everything else stands in pyproject.toml.
+
+The extension is an ordinary shared library that registers its kernels with torch. It is built against the torch of
+this very environment, so build without isolation:
+
+    pip install --no-build-isolation .        # or: python setup.py build_ext --inplace
+
+Without torch or without a C++ compiler the installation goes on and the plain PyTorch operators serve.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+ISA_FLAGS = {
+    "kernels_avx2.cpp": ["-mavx2", "-mfma"],
+    "kernels_avx512.cpp": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"],
+}
+FLAGS = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
+STABLE_SINCE = (2, 10)  # the first torch whose stable ABI has parallel_for
+
+
+def sources() -> list[str]:
+    """Every C++ file, less the instruction sets of other processors."""
+    names = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").rglob("*.cpp"))
+    return [name for name in names if X86 or Path(name).name not in ISA_FLAGS]
+
+
+def torch_flags() -> tuple[list[str], list[str]]:
+    """Flags to compile and to link against the torch of this environment.
+
+    MAMBASEG_ABI=stable|classic overrides the choice of the ABI.
+    """
+    import torch
+    from torch.utils.cpp_extension import include_paths, library_paths
+
+    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
+    stable = os.environ.get("MAMBASEG_ABI", "stable" if version >= STABLE_SINCE else "classic") == "stable"
+    compile_flags = [f"-DMAMBASEG_STABLE_ABI={int(stable)}"]
+    if stable:
+        target = f"0x{STABLE_SINCE[0]:02x}{STABLE_SINCE[1]:02x}000000000000"
+        compile_flags.append(f"-DTORCH_TARGET_VERSION={target}")
+    compile_flags.append(f"-D_GLIBCXX_USE_CXX11_ABI={int(torch._C._GLIBCXX_USE_CXX11_ABI)}")
+    compile_flags += [f"-isystem{path}" for path in include_paths()]
+    link_flags = [f"-L{path}" for path in library_paths()]
+    return compile_flags, [*link_flags, "-ltorch", "-ltorch_cpu", "-lc10"]
+
+
+class BuildKernels(build_ext):
+    """Compiles each file with the flags of its instruction set, several at a time; a failure is told, not raised."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """The library holds no Python, so one name serves every Python."""
+        return os.path.join(*fullname.split(".")) + ".so"
+
+    def run(self) -> None:
+        """Build, or say in one message why not and what to do."""
+        try:
+            super().run()
+        except Exception as error:
+            if os.environ.get("MAMBASEG_REQUIRE_EXTENSION") == "1":
+                raise
+            reason = f"{type(error).__name__}: {error}"
+            advice = (
+                "Install torch and a C++20 compiler (g++ >= 11) here, then `pip install --no-build-isolation .`"
+            )
+            print(
+                f"\nmambaseg: the compiled operators were NOT built ({reason}).\n"
+                f"The plain PyTorch operators will serve, about ten times slower on a CPU. {advice}\n",
+                file=sys.stderr,
+            )
+
+    def build_extension(self, ext: Extension) -> None:
+        """Compile every source of `ext` and link them."""
+        compile_flags, link_flags = torch_flags()
+
+        def build(source: str) -> list[str]:
+            extra = [*FLAGS, *ISA_FLAGS.get(Path(source).name, []), *compile_flags]
+            return self.compiler.compile(
+                [source], output_dir=self.build_temp, extra_postargs=extra, depends=ext.depends
+            )
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects = [name for names in pool.map(build, ext.sources) for name in names]
+        target = self.get_ext_fullpath(ext.name)
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        self.compiler.link_shared_object(objects, target, extra_postargs=link_flags, target_lang="c++")
+
+    def get_outputs(self) -> list[str]:
+        """Only what exists, so that an installation without the extension goes on."""
+        return [path for path in super().get_outputs() if os.path.exists(path)]
+
+    def copy_extensions_to_source(self) -> None:
+        """For --inplace: nothing to copy where nothing was built."""
+        if all(os.path.exists(os.path.join(self.build_lib, self.get_ext_filename(e.name))) for e in self.extensions):
+            super().copy_extensions_to_source()
+
+
+setup(
+    ext_modules=[Extension("mambaseg_core._C", sources(), language="c++")],
+    cmdclass={"build_ext": BuildKernels},
+)

@@ -1,0 +1,75 @@
+"""Create .venv with ROS 2 from wheels, torch and what mambaseg needs; does nothing where it is up to date.
+
+Run by the Makefile with any Python 3.10 or later; uses the standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+VENV = ROOT / ".venv"
+REQUIREMENTS = [ROOT / "requirements" / name for name in ("ros.txt", "python.txt")]
+APT_WAY = "install ROS 2 from apt instead and build with colcon (README, 'On a ROS 2 machine')"
+
+
+def problems() -> list[str]:
+    """What this machine lacks, each as one sentence."""
+    found = []
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        machine = f"{sys.platform} {platform.machine()}"
+        found.append(f"this machine is {machine}, but ROS 2 wheels exist for x86-64 Linux only: {APT_WAY}")
+    if not (3, 10) <= sys.version_info[:2] <= (3, 13):
+        version = platform.python_version()
+        found.append(f"Python is {version}, but 3.10 to 3.13 is needed: run make with PYTHON=python3.12, or {APT_WAY}")
+    if not Path(sysconfig.get_paths()["include"], "Python.h").is_file():
+        found.append("Python's C headers are missing: install python3-dev (Debian, Ubuntu) or python3-devel (Fedora)")
+    if shutil.which(os.environ.get("CXX", "c++")) is None:
+        found.append("no C++ compiler was found: install g++ (Debian, Ubuntu: apt install g++), or set CXX")
+    return found
+
+
+def fingerprint(torch: str) -> str:
+    """A name for the state that the environment should have."""
+    content = b"".join(path.read_bytes() for path in REQUIREMENTS)
+    return hashlib.sha256(content + torch.encode() + sys.version.encode()).hexdigest()
+
+
+def run(*command: str | Path) -> None:
+    """Run a command, or end with what failed."""
+    result = subprocess.run([str(part) for part in command], cwd=ROOT, check=False)
+    if result.returncode:
+        sys.exit(f"bootstrap: {' '.join(map(str, command))} failed with status {result.returncode}; see above")
+
+
+def main() -> None:
+    """Check the machine, then create the environment."""
+    found = problems()
+    if found:
+        sys.exit("\n".join(f"bootstrap: {sentence}" for sentence in found))
+    torch = os.environ.get("TORCH", "torch")
+    marker = VENV / "mambaseg.sha256"
+    if marker.is_file() and marker.read_text() == fingerprint(torch):
+        print("bootstrap: .venv is up to date")
+        return
+    start = time.monotonic()
+    print(f"bootstrap: creating .venv with ROS 2 Kilted, {torch} and libraries (about 2 GB, a few minutes)", flush=True)
+    run(sys.executable, "-m", "venv", VENV)
+    python = VENV / "bin" / "python"
+    pip = (python, "-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check")
+    run(*pip, torch, *(part for path in REQUIREMENTS for part in ("-r", path)))
+    run(python, ROOT / "tools" / "repair_ros_wheels.py")
+    marker.write_text(fingerprint(torch))
+    print(f"bootstrap: done in {time.monotonic() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

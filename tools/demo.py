@@ -1,0 +1,113 @@
+"""The main job, end to end: a synthetic drive, a bag, two processes over DDS, masks, pictures.
+
+Run by `make demo` with the folder for the results as its argument.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from rosbags.highlevel import AnyReader
+
+from mambaseg_ros.bag.types import STATUS_TYPE, typestore
+
+SECONDS = 2.0
+MODEL = "mambaseg_dsec"
+IMAGE_SIZE = (112, 160)  # a quarter of DSEC's 440x640, so that a CPU without the authors' weights shows the whole path
+RATE = 0.25  # the bag is played so slowly that a CPU keeps up
+CALIBRATION = "calibration/cam_to_cam.yaml"
+
+
+def say(text: str) -> None:
+    """Print one step of the demo."""
+    print(f"demo: {text}", flush=True)
+
+
+def command(*words: object) -> list[str]:
+    """A `mambaseg` command line."""
+    return [sys.executable, "-m", "mambaseg_ros", *map(str, words)]
+
+
+@contextmanager
+def process(words: list[str], *, stop: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends, by SIGINT if `stop`, when the block does."""
+    child = subprocess.Popen(words)
+    try:
+        yield child
+    finally:
+        if stop:
+            child.send_signal(signal.SIGINT)
+        try:
+            child.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise
+
+
+def node_command(sequence: Path) -> list[str]:
+    """The node, as `ros2 run mambaseg_ros segmentation_node` starts it."""
+    parameters = {
+        "model": MODEL,
+        "image_height": IMAGE_SIZE[0],
+        "image_width": IMAGE_SIZE[1],
+        "calibration": sequence / CALIBRATION,
+    }
+    words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
+    return [sys.executable, "-m", "mambaseg_ros.node", "--ros-args", *words]
+
+
+def latencies_ms(bag: Path) -> list[float]:
+    """Time from each image's arrival to its mask, as ~/status has it."""
+    values = []
+    with AnyReader([bag], default_typestore=typestore()) as reader:
+        for connection, _, data in reader.messages():
+            if connection.msgtype == STATUS_TYPE:
+                status = reader.deserialize(data, connection.msgtype)
+                if status.message:
+                    say(f"status: {status.message}")
+                values.append(float(status.total_ms))
+    return values
+
+
+def main() -> None:
+    """Run the demo into the folder given on the command line."""
+    out = Path(sys.argv[1])
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    sequence, bag, masks = out / "synthetic_00_a", out / "synthetic_00_a.bag", out / "masks.bag"
+
+    say(f"writing {SECONDS:g} s of a synthetic drive in DSEC's layout")
+    subprocess.run(command("synth", out, "--seconds", SECONDS), check=True)
+    say("converting it to an mcap bag")
+    subprocess.run(command("bag", "convert", sequence, bag), check=True)
+    say(f"starting segmentation_node ({MODEL} at {IMAGE_SIZE[0]}x{IMAGE_SIZE[1]}) and a recorder")
+    say("THE WEIGHTS ARE RANDOM: no trained model exists yet, the masks show the path, not the street")
+    recorder = command("bag", "record", masks, "/mambaseg/mask", "/mambaseg/status", "--idle", 15)
+    with process(node_command(sequence)), process(recorder, stop=False):
+        say(f"playing the bag over DDS at {RATE:g} of its rate")
+        subprocess.run(command("bag", "play", bag, "--rate", RATE, "--wait", 120), check=True)
+        say("waiting until no more masks come")
+    say("drawing the masks over the images")
+    subprocess.run(command("bag", "pictures", bag, masks, out), check=True)
+
+    times = latencies_ms(masks)
+    images = len(list((sequence / "images" / "left" / "rectified").glob("*.png")))
+    count = len(list(out.glob("overlay_*.png")))
+    say(f"images in: {images}, masks out: {count}")
+    say(f"latency from image to mask: median {np.median(times):.0f} ms, largest {max(times):.0f} ms")
+    say(f"random weights; picture: {out / 'contact_sheet.png'}")
+    if count == 0:
+        sys.exit("demo: no mask came out")
+
+
+if __name__ == "__main__":
+    main()
