@@ -1,7 +1,7 @@
 """Builds the compiled operators; everything else stands in pyproject.toml.
 
-The extension is an ordinary shared library that registers its kernels with torch. It is built against the torch of
-this very environment, so build without isolation:
+The extension is an ordinary shared library that registers its kernels with torch. It is built against the
+torch of this very environment, so build without isolation:
 
     pip install --no-build-isolation .        # or: python setup.py build_ext --inplace
 
@@ -25,7 +25,8 @@ ISA_FLAGS = {
     "kernels_avx2.cpp": ["-mavx2", "-mfma"],
     "kernels_avx512.cpp": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"],
 }
-FLAGS = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
+FLAGS = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math"]
+FLAGS += ["-Wno-psabi"]
 STABLE_SINCE = (2, 10)  # the first torch whose stable ABI has parallel_for
 
 
@@ -56,7 +57,7 @@ def torch_flags() -> tuple[list[str], list[str]]:
 
 
 class BuildKernels(build_ext):
-    """Compiles each file with the flags of its instruction set, several at a time; a failure is told, not raised."""
+    """Compiles each file with the flags of its instruction set; a failure is told, not raised."""
 
     def get_ext_filename(self, fullname: str) -> str:
         """The library holds no Python, so one name serves every Python."""
@@ -70,9 +71,7 @@ class BuildKernels(build_ext):
             if os.environ.get("MAMBASEG_REQUIRE_EXTENSION") == "1":
                 raise
             reason = f"{type(error).__name__}: {error}"
-            advice = (
-                "Install torch and a C++20 compiler (g++ >= 11) here, then `pip install --no-build-isolation .`"
-            )
+            advice = "Install torch and g++ >= 11 here, then run `pip install --no-build-isolation .`"
             print(
                 f"\nmambaseg: the compiled operators were NOT built ({reason}).\n"
                 f"The plain PyTorch operators will serve, about ten times slower on a CPU. {advice}\n",
@@ -101,7 +100,8 @@ class BuildKernels(build_ext):
 
     def copy_extensions_to_source(self) -> None:
         """For --inplace: nothing to copy where nothing was built."""
-        if all(os.path.exists(os.path.join(self.build_lib, self.get_ext_filename(e.name))) for e in self.extensions):
+        names = [self.get_ext_filename(extension.name) for extension in self.extensions]
+        if all(os.path.exists(os.path.join(self.build_lib, name)) for name in names):
             super().copy_extensions_to_source()
 
 

@@ -31,14 +31,15 @@ PARAMETERS = {
     "event_wait_ms": (float, "longest wait for events up to an image's stamp, milliseconds"),
     "autostart": (bool, "configure and activate at once; false leaves it to a lifecycle manager"),
 }
-PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # Jazzy and later; Humble
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # Fast DDS 3, Fast DDS 2
 
 
 def large_image_profile():
     """Fast DDS's default profile loses large images; a profile that the user has set stays."""
     if any(name in os.environ for name in PROFILE_VARIABLES):
         return []
-    return [SetEnvironmentVariable(name, PathJoinSubstitution([CONFIG, "fastdds.xml"])) for name in PROFILE_VARIABLES]
+    variable = PROFILE_VARIABLES[os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")]
+    return [SetEnvironmentVariable(variable, PathJoinSubstitution([CONFIG, "fastdds.xml"]))]
 
 
 def segmentation_node(context):

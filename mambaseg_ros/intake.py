@@ -44,7 +44,7 @@ class EventIntake:
         try:
             events, refused = self._decode(message)
             self._buffer_of(events).push(events)
-        except ValueError:
+        except Exception:
             self.counts.packets_refused += 1
             raise
         self.counts.events_received += len(events)

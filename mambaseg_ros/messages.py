@@ -82,7 +82,7 @@ def events_from_message(message: Any) -> tuple[Events, int]:
         events, and how many were refused because they lie outside the sensor.
 
     Raises:
-        ValueError: columns of different lengths, a size of 0, or times that decrease.
+        ValueError: columns of different lengths, or a size of 0.
     """
     lengths = {name: len(getattr(message, name)) for name in ("x", "y", "t_offset_ns", "p")}
     if len(set(lengths.values())) != 1:

@@ -23,6 +23,8 @@ try:  # Jazzy and later
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
+from mambaseg_core.events.buffer import BufferCounters
+from mambaseg_ros.diagnostics import Throttle
 from mambaseg_ros.intake import EventIntake
 from mambaseg_ros.messages import Image, fill_image_message
 from mambaseg_ros.model import make_segmenter
@@ -50,6 +52,7 @@ class SegmentationNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._check_parameters)
         self._worker: Worker | None = None
         self._images_lost = 0
+        self._throttle = Throttle(period_s=5.0)
 
     # -- lifecycle ---------------------------------------------------------------------------------------------
 
@@ -156,7 +159,7 @@ class SegmentationNode(LifecycleNode):
         try:
             kind = _message_type(name)
         except ValueError as error:
-            self.get_logger().error(str(error), throttle_duration_sec=5.0)
+            self.warn(str(error))
             return
         self._events = self.create_subscription(kind, "events", self._take_events, EVENTS_QOS)
         self.get_logger().info(f"events: {self._events.topic_name} as {name}")
@@ -192,7 +195,7 @@ class SegmentationNode(LifecycleNode):
             return
         worker, counts = self._worker, self._worker.intake.counts
         buffer = worker.intake.buffer
-        overwritten = 0 if buffer is None else buffer.counters.dropped_age_unused
+        held = BufferCounters() if buffer is None else buffer.counters
         status = SegmentationStatus(
             **report.__dict__,
             images_received=self._inbox.images_received,
@@ -201,22 +204,24 @@ class SegmentationNode(LifecycleNode):
             images_refused=worker.images_refused,
             masks_published=worker.masks_published,
             events_received=counts.events_received,
-            events_refused=counts.events_refused,
-            events_overwritten=overwritten,
+            events_refused=counts.events_refused + held.late,
+            events_overwritten=held.dropped_bytes,
             packets_received=self._inbox.packets_received,
             packets_refused=counts.packets_refused,
+            packets_overwritten=self._inbox.packets_overwritten,
             packets_lost=counts.packets_lost,
-            resets=worker.resets,
+            resets=worker.resets + held.resets,
         )
         self._status.publish(status)
-        if report.state == ERROR:
-            self.get_logger().error(report.message, throttle_duration_sec=1.0)
+        if report.state == ERROR and self._throttle.lets_through(report.message):
+            self.get_logger().error(report.message)
         elif report.state == DEGRADED:
-            self.get_logger().warning(report.message, throttle_duration_sec=5.0)
+            self.warn(report.message)
 
     def warn(self, sentence: str) -> None:
-        """Say what is wrong with an event message."""
-        self.get_logger().warning(sentence, throttle_duration_sec=1.0)
+        """Say what is wrong; a sentence of the same kind at most every 5 s."""
+        if self._throttle.lets_through(sentence):
+            self.get_logger().warning(sentence)
 
 
 def _descriptor(parameter: Parameter) -> ParameterDescriptor:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+FAST_DDS_2 = ("humble", "iron", "jazzy")  # distributions with Fast DDS 2
+PROFILE_VARIABLES = {"2": "FASTRTPS_DEFAULT_PROFILES_FILE", "3": "FASTDDS_DEFAULT_PROFILES_FILE"}
+
 
 def share_folder() -> Path:
     """The folder that holds `msg/` and `config/`: the source tree, or share/mambaseg_ros of the install prefix.
@@ -27,8 +30,6 @@ def use_large_image_profile() -> None:
 
     To be called before `rclpy.init`. A profile that the user has set stays.
     """
-    profile = str(share_folder() / "config" / "fastdds.xml")
-    if "FASTDDS_DEFAULT_PROFILES_FILE" in os.environ or "FASTRTPS_DEFAULT_PROFILES_FILE" in os.environ:
-        return
-    os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = profile  # Jazzy and later
-    os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = profile  # Humble
+    if not any(name in os.environ for name in PROFILE_VARIABLES.values()):
+        variable = PROFILE_VARIABLES["2" if os.environ.get("ROS_DISTRO") in FAST_DDS_2 else "3"]
+        os.environ[variable] = str(share_folder() / "config" / "fastdds.xml")

@@ -94,7 +94,7 @@ class Worker:
             self._segment(arrival, report)
         except Exception as error:  # the one place: a model may raise anything, and the vehicle drives on
             report.state = ERROR
-            report.message = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            report.message = _sentence(error)
         report.total_ms = 1e3 * (time.monotonic() - arrival.arrived)
         self.outputs.report(report)
 
@@ -127,8 +127,8 @@ class Worker:
         for packet in self.inbox.take_packets():
             try:
                 self.intake.add(packet)
-            except ValueError as error:
-                self.outputs.warn(str(error))
+            except Exception as error:  # hostile bytes must not end the thread
+                self.outputs.warn(_sentence(error))
 
     def _events_reach(self, stamp_ns: int) -> bool:
         self._take_packets()
@@ -159,6 +159,10 @@ class Worker:
         if len(events) == 0:
             return events, None
         return events, setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
 def _describe_window(report: Report, events: Events, *, stamp_ns: int, wait_s: float) -> None:

@@ -109,7 +109,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> ss2d_backward(Tensor gy, Tensor x, Te
   return {gx, gproj, gdelta, gA};
 }
 
+int64_t vector_lanes() { return float_kernels().lanes; }
+
 }  // namespace mambaseg
+
+MAMBASEG_LIBRARY_IMPL(mambaseg, CompositeExplicitAutograd, m) {
+  m.impl("vector_lanes", MAMBASEG_FUNCTION(&mambaseg::vector_lanes));
+}
 
 MAMBASEG_LIBRARY_IMPL(mambaseg, CPU, m) {
   m.impl("ss2d", MAMBASEG_FUNCTION(&mambaseg::ss2d));

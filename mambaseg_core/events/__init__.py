@@ -1,1 +1,10 @@
 """Event-camera data: the `Events` type, decoding, windows, calibration and files."""
+
+from __future__ import annotations
+
+from mambaseg_core.events.array import Events
+from mambaseg_core.events.buffer import EventBuffer
+from mambaseg_core.events.decode import Decoder, decode
+from mambaseg_core.events.window import Window
+
+__all__ = ["Decoder", "EventBuffer", "Events", "Window", "decode"]

@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from mambaseg_core.events.array import BYTES_PER_EVENT, Events, check_size
+from mambaseg_core.events.array import BYTES_PER_EVENT, Events
+from mambaseg_core.events.columns import check_size
 from mambaseg_core.events.window import Window
 
 LATE_TOLERANCE_NS: Final = 10_000_000
@@ -48,13 +49,13 @@ class EventBuffer:
     """Packets of events in time order, bounded by age and by bytes; safe for one or more threads.
 
     `push` copies (so the caller may reuse its arrays, and nothing larger is kept alive) and stores; it joins
-    nothing unless packets overlap in time. Whole packets leave from the old end. `window` joins what it gives.
-    The lock is held only to move references.
+    nothing unless packets overlap in time. Whole packets leave from the old end. `window` joins what it
+    gives. The lock is held only to move references.
 
-    Late packets: those events of a packet that are older than the newest held by at most `LATE_TOLERANCE_NS` are
-    sorted in; older ones are dropped and counted as `late`. A packet whose last event is older than the newest held
-    by more than `max_age_ns` means that the clock was set back (a bag played again): the buffer is emptied, the
-    packet kept, and `resets` counts one.
+    Late packets: those events of a packet that are older than the newest held by at most `LATE_TOLERANCE_NS`
+    are sorted in; older ones are dropped and counted as `late`. A packet whose last event is older than the
+    newest held by more than `max_age_ns` means that the clock was set back (a bag played again): the buffer
+    is emptied, the packet kept, and `resets` counts one.
 
     Args:
         height: rows of the sensor.
@@ -71,7 +72,9 @@ class EventBuffer:
     ) -> None:
         self.height, self.width = check_size(height, width)
         if max_age_ns < 1:
-            raise ValueError(f"max_age_ns is {max_age_ns}, expected 1 or more; give the longest window at least")
+            raise ValueError(
+                f"max_age_ns is {max_age_ns}, expected 1 or more; give the longest window at least"
+            )
         if max_bytes < 2 * CHUNK_OVERHEAD_BYTES:
             raise ValueError(
                 f"max_bytes is {max_bytes}, expected {2 * CHUNK_OVERHEAD_BYTES} or more; an event takes "
@@ -92,11 +95,9 @@ class EventBuffer:
         Events.empty(self.height, self.width).require_size(events.height, events.width)
         if not len(events):
             return
-        most = (self.max_bytes - CHUNK_OVERHEAD_BYTES) // BYTES_PER_EVENT
-        too_many = max(0, len(events) - most)
-        chunk = _copy(events.slice(too_many, len(events)))
+        chunk = _copy(events)
         with self._lock:
-            self._count(events_in=len(events), dropped_bytes=too_many)
+            self._count(events_in=len(events))
             if self._chunks:
                 chunk = self._fit(chunk)
             if len(chunk):
@@ -104,7 +105,7 @@ class EventBuffer:
             self._trim()
 
     def window(self, end_ns: int, window: Window, bins: int = 10) -> Events:
-        """The window that ends at end_ns (exclusive), from what is still held: the same as `window.cut` of it.
+        """The window that ends at end_ns (exclusive): what `window.cut` gives of all events held.
 
         A window that reaches further back than the buffer does is the shorter for it, without a sign: choose
         `max_age_ns` and `max_bytes` for the longest window and the longest wait.
@@ -117,12 +118,14 @@ class EventBuffer:
         for chunk in reversed(chunks):
             if chunk.t_ns[-1] < start_ns or (limit is not None and total >= limit):
                 break
-            parts.append(chunk.between(start_ns, end_ns))
-            total += len(parts[-1])
+            part = chunk.between(start_ns, end_ns)
+            if len(part):
+                parts.append(part)
+                total += len(part)
         if not total:
             return Events.empty(self.height, self.width)
         if limit is not None and total > limit:  # only the oldest part can be too long
-            parts[-1] = parts[-1].slice(total - limit, len(parts[-1]))
+            parts[-1] = parts[-1].part(total - limit, len(parts[-1]))
         return Events.concatenate(parts[::-1])
 
     def clear(self) -> None:
@@ -167,7 +170,7 @@ class EventBuffer:
         if first >= newest:
             return chunk
         before = int(np.searchsorted(chunk.t_ns, newest - LATE_TOLERANCE_NS, side="left"))
-        kept = chunk.slice(before, len(chunk))
+        kept = chunk.part(before, len(chunk))
         self._count(late=before, sorted_in=int(np.searchsorted(kept.t_ns, newest, side="left")))
         return _merge(self._take_after(int(kept.t_ns[0])), kept) if len(kept) else kept
 
@@ -178,9 +181,9 @@ class EventBuffer:
             chunk = self._chunks.pop()
             self._held -= len(chunk)
             stay = int(np.searchsorted(chunk.t_ns, time_ns, side="right"))
-            taken.append(chunk.slice(stay, len(chunk)))
+            taken.append(chunk.part(stay, len(chunk)))
             if stay:
-                self._append(_copy(chunk.slice(0, stay)))
+                self._append(_copy(chunk.part(0, stay)))
         return taken[::-1]
 
     def _append(self, chunk: Events) -> None:
@@ -193,8 +196,15 @@ class EventBuffer:
         oldest = int(self._chunks[-1].t_ns[-1]) - self.max_age_ns
         while self._chunks[0].t_ns[-1] < oldest:
             self._count(dropped_age=self._drop_oldest())
-        while self._bytes() > self.max_bytes:
+        while self._bytes() > self.max_bytes and len(self._chunks) > 1:
             self._count(dropped_bytes=self._drop_oldest())
+        most = (self.max_bytes - CHUNK_OVERHEAD_BYTES) // BYTES_PER_EVENT
+        if self._held > most and len(self._chunks) == 1:
+            # one packet larger than the whole buffer: keep its newest part
+            newest = self._chunks.pop()
+            self._count(dropped_bytes=self._held - most)
+            self._held = 0
+            self._append(_copy(newest.part(len(newest) - most, len(newest))))
 
     def _drop_oldest(self) -> int:
         number = len(self._chunks.popleft())
@@ -210,13 +220,17 @@ class EventBuffer:
 
 
 def _copy(events: Events) -> Events:
-    columns = (events.x.copy(), events.y.copy(), events.t_ns.copy(), events.p.copy())
-    return Events(*columns, height=events.height, width=events.width)
+    return Events(
+        events.x.copy(), events.y.copy(), events.t_ns.copy(), events.p.copy(), events.height, events.width
+    )
 
 
 def _merge(held: list[Events], added: Events) -> Events:
     """All events in time order; of simultaneous ones those held come first."""
     parts = [*held, added]
-    x, y, t_ns, p = (np.concatenate(list(columns)) for columns in zip(*((e.x, e.y, e.t_ns, e.p) for e in parts), strict=True))
+    t_ns = np.concatenate([part.t_ns for part in parts])
     order = np.argsort(t_ns, kind="stable")
-    return Events(x[order], y[order], t_ns[order], p[order], added.height, added.width)
+    x, y, p = (
+        np.concatenate(columns)[order] for columns in zip(*((e.x, e.y, e.p) for e in parts), strict=True)
+    )
+    return Events(x, y, t_ns[order], p, added.height, added.width)

@@ -19,15 +19,17 @@ DEFAULT_MAX_AGE_NS: Final = 1_000_000_000
 class Window:
     """The events just before an image, half open: start <= t < end_ns, end_ns being the image's stamp.
 
-    The released code takes 50 ms (DDD17) or 100,000 events (DSEC) for the whole window; the paper's text takes them
-    for each bin (`per_bin`).
+    The released code takes 50 ms (DDD17) or 100,000 events (DSEC) for the whole window; the paper's text
+    takes them for each bin (`per_bin`).
 
     Attributes:
         duration_ns: length in nanoseconds; this or `count`.
         count: number of newest events; this or `duration_ns`. Fewer come where fewer are young enough.
         max_age_ns: with `count` only: events older than end_ns - max_age_ns never count, else a parked car's
-            window would span minutes. `DEFAULT_MAX_AGE_NS` where None. Never multiplied by the number of bins.
-        per_bin: `duration_ns` or `count` is that of one bin, and the window's is that times the number of bins.
+            window would span minutes. `DEFAULT_MAX_AGE_NS` where None. Never multiplied by the number of
+            bins.
+        per_bin: `duration_ns` or `count` is that of one bin, and the window's is that times the number of
+            bins.
     """
 
     duration_ns: int | None = None
@@ -38,14 +40,15 @@ class Window:
     def __post_init__(self) -> None:
         if (self.duration_ns is None) == (self.count is None):
             raise ValueError(
-                f"got duration_ns={self.duration_ns} and count={self.count}, expected exactly one; leave the other None"
+                f"got duration_ns={self.duration_ns} and count={self.count}, expected exactly one; leave "
+                f"the other None"
             )
         if self.count is not None and self.max_age_ns is None:
             object.__setattr__(self, "max_age_ns", DEFAULT_MAX_AGE_NS)
         if self.duration_ns is not None and self.max_age_ns is not None:
             raise ValueError(
-                f"got max_age_ns={self.max_age_ns} with duration_ns={self.duration_ns}, expected it with count only; "
-                f"leave it None"
+                f"got max_age_ns={self.max_age_ns} with duration_ns={self.duration_ns}, expected it with "
+                f"count only; leave it None"
             )
         for name in ("duration_ns", "count", "max_age_ns"):
             value = getattr(self, name)
@@ -76,9 +79,9 @@ class Window:
             end_ns: end of the window, exclusive, in nanoseconds.
             bins: T, counts with `per_bin` only.
         """
-        part = events.between(self.start_ns(end_ns, bins), end_ns)
+        young = events.between(self.start_ns(end_ns, bins), end_ns)
         limit = self.limit(bins)
-        return part if limit is None else part.slice(max(0, len(part) - limit), len(part))
+        return young if limit is None else young.part(max(0, len(young) - limit), len(young))
 
     def edges_ns(self, events: Events, end_ns: int, *, bins: int, mode: str) -> NDArray[np.int64]:
         """The times with which `voxel_grid` sorts these events into bins, also after they are rectified.
@@ -87,10 +90,11 @@ class Window:
 
         `binned`: T + 1 edges, bin k being edges[k] <= t < edges[k + 1]:
           - duration: T equal steps (cut to whole nanoseconds) up to end_ns.
-          - count: T equal steps from the first event to the last + 1 ns. One event, or only simultaneous ones, fall
-            in the last bin.
-          - count per bin: edges at the times of events, counted back from the newest, then the last + 1 ns. Too few
-            events fill the last bins. Simultaneous events are never parted, so those at an edge join the later bin.
+          - count: T equal steps from the first event to the last + 1 ns. One event, or only simultaneous
+            ones, fall in the last bin.
+          - count per bin: edges at the times of events, counted back from the newest, then the last + 1 ns.
+            Too few events fill the last bins. Simultaneous events are never parted, so those at an edge join
+            the later bin.
           - no events in a window by count: all edges are end_ns.
 
         Args:

@@ -106,10 +106,11 @@ class MambaSeg(nn.Module):
         """Raise ValueError unless both inputs are what the model was built for."""
         for what, x, channels in (("image", image, self.in_channels), ("events", events, self.bins)):
             if x.dim() != 4 or tuple(x.shape[1:]) != (channels, *self.image_size):
+                height, width = self.image_size
                 raise ValueError(
                     f"{what} has shape {list(x.shape)}; this {self.name} expects "
-                    f"[B, {channels}, {self.image_size[0]}, {self.image_size[1]}]: crop or resize the input, or "
-                    f"build the model for it with create_model({self.name!r}, image_size=..., in_channels=...)"
+                    f"[B, {channels}, {height}, {width}]: crop or resize the input, "
+                    f"or build the model for it: create_model({self.name!r}, image_size=..., in_channels=...)"
                 )
         if image.shape[0] != events.shape[0]:
             raise ValueError(

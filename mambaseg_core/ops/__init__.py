@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mambaseg_core.ops.backends import backends
 from mambaseg_core.ops.scan import bidirectional_scan, scan_macs, selective_scan, ss2d
+from mambaseg_core.ops.selection import backends
 
 __all__ = ["backends", "bidirectional_scan", "scan_macs", "selective_scan", "ss2d"]

@@ -24,7 +24,7 @@ def need_shape(op: str, name: str, tensor: Tensor, expected: Sequence[int], lett
 
 
 def need_dims(op: str, name: str, tensor: Tensor, letters: str) -> None:
-    """Raise unless `tensor` is a tensor with as many dimensions as `letters`, such as "[B, N]", has entries."""
+    """Raise unless `tensor` is a tensor of as many dimensions as `letters`, such as "[B, N]", has entries."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{op}: {name} is a {type(tensor).__name__}, expected a torch.Tensor {letters}")
     if tensor.dim() != letters.count(",") + 1:
@@ -94,9 +94,7 @@ def selective_scan_arguments(
         if vector is not None:
             need_dims(op, name, vector, "[K*C]")
             need_shape(op, name, vector, (channels,), "[K*C]")
-    need_types(
-        op, "u", {"u": u, "delta": delta, "B": B, "C": C}, {"A": A, "D": D, "delta_bias": delta_bias}
-    )
+    need_types(op, "u", {"u": u, "delta": delta, "B": B, "C": C}, {"A": A, "D": D, "delta_bias": delta_bias})
 
 
 def projected_scan_arguments(

@@ -1,6 +1,6 @@
 """The selective scan and its two-dimensional forms in plain PyTorch: the specification of every back end.
 
-Shapes: B batch, K scan directions, C channels of one direction, N state size, L tokens, R rank of the step size.
+Shapes: B batch, K directions, C channels of one direction, N state size, L tokens, R rank of the step size.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mambaseg_core.ops.checks import accumulator
-
-Projections = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def _by_step(x: Tensor, groups: int, chunk: int, chunks: int) -> Tensor:
@@ -27,8 +25,8 @@ def _by_step(x: Tensor, groups: int, chunk: int, chunks: int) -> Tensor:
 def _scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """y_l = C_l . h_l with h_l = exp(dt_l A) h_{l-1} + dt_l B_l u_l, over about sqrt(L) chunks side by side.
 
-    First the state that each chunk adds, then the state at the head of each chunk, then the chunks again from there.
-    Nothing is ever divided by a decay, so nothing underflows into NaN.
+    First the state that each chunk adds, then the state at the head of each chunk, then the chunks again from
+    there. Nothing is ever divided by a decay, so nothing underflows into NaN.
 
     Args:
         u: [B, K*C, L]; dt, the final step size, has the same shape.
@@ -120,82 +118,65 @@ def _put_back(y: Tensor, direction: int, height: int, width: int) -> Tensor:
     """[B, L, C] in the order of a direction -> [B, H, W, C]; undoes `_walk`."""
     tokens = y.flip(1) if direction >= 2 else y
     if direction % 2:
-        return tokens.unflatten(1, (width, height)).transpose(1, 2)
-    return tokens.unflatten(1, (height, width))
+        return tokens.reshape(y.shape[0], width, height, -1).transpose(1, 2)
+    return tokens.reshape(y.shape[0], height, width, -1)
 
 
-def _projected_scan(walks: list[Tensor], weights: Projections) -> Tensor:
-    """Scan each direction with its own projections.
+def _directional_scans(
+    u: list[Tensor], proj: list[Tensor], weight: Tensor, bias: Tensor, A: Tensor, D: Tensor
+) -> Tensor:
+    """Scan each direction with its own step size, B and C.
 
     Args:
-        walks: K tensors [B, L, C], each in scan order.
-        weights: x_proj_weight, dt_projs_weight, dt_projs_bias, A, D as in `ss2d`.
+        u: K tensors [B, L, C], each in scan order.
+        proj: K tensors [B, L, R+2N], likewise.
+        weight: dt_projs_weight [K, C, R].
+        bias: dt_projs_bias [K, C].
+        A: [K*C, N].
+        D: [K*C].
 
     Returns:
         [B, K, C, L], each direction in scan order.
     """
-    x_proj, dt_weight, dt_bias, A, D = weights
-    rank, state = dt_weight.shape[2], A.shape[1]
-    deltas, bs, cs = [], [], []
-    for k, tokens in enumerate(walks):
-        low, b, c = F.linear(tokens, x_proj[k]).split((rank, state, state), dim=-1)
-        deltas.append(F.linear(low, dt_weight[k]))
-        bs.append(b)
-        cs.append(c)
-    u, delta = (torch.stack(parts, 1).mT.flatten(1, 2) for parts in (walks, deltas))  # [B, K*C, L]
-    B, C = (torch.stack(parts, 1).mT for parts in (bs, cs))  # [B, K, N, L]
-    y = selective_scan(u, delta, A, B, C, D, dt_bias.flatten(), delta_softplus=True)
-    return y.unflatten(1, (len(walks), -1))
+    rank, state = weight.shape[2], A.shape[1]
+    parts = [torch.split(p, [rank, state, state], dim=-1) for p in proj]
+    delta = [F.linear(part[0], w) for part, w in zip(parts, weight, strict=True)]
+    xs, deltas = (torch.stack(tensors, 1).mT.flatten(1, 2) for tensors in (u, delta))  # [B, K*C, L]
+    B, C = (torch.stack([part[i] for part in parts], 1).mT for i in (1, 2))  # [B, K, N, L]
+    y = selective_scan(xs, deltas, A, B, C, D, bias.flatten(), delta_softplus=True)
+    return y.reshape(y.shape[0], len(u), -1, y.shape[-1])
 
 
-def ss2d(
-    x: Tensor, x_proj_weight: Tensor, dt_projs_weight: Tensor, dt_projs_bias: Tensor, A: Tensor, D: Tensor
-) -> Tensor:
-    """Scan a map in four directions and sum (SS2D of VMamba, Liu et al. 2024).
-
-    Directions: 0 row-major, 1 column-major, 2 the reverse of 0, 3 the reverse of 1.
-
-    Args:
-        x: [B, H, W, C].
-        x_proj_weight: [4, R+2N, C], rows in the order step size, B, C.
-        dt_projs_weight: [4, C, R].
-        dt_projs_bias: [4, C].
-        A: [4*C, N].
-        D: [4*C].
-
-    Returns:
-        [B, H, W, C] in the dtype of `x`.
-    """
+def ss2d_projected(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor) -> Tensor:
+    """`ss2d` after its first product: `proj` [B, H, W, 4, R+2N] stands for x_proj_weight."""
     if x.numel() == 0:
         return x.clone()
-    wide = accumulator(x.dtype)
     height, width = x.shape[1:3]
-    walks = [_walk(x.to(wide), k) for k in range(4)]
-    weights = tuple(w.to(wide) for w in (x_proj_weight, dt_projs_weight, dt_projs_bias, A, D))
-    y = _projected_scan(walks, weights).mT  # type: ignore[arg-type]
+    walks = [_walk(x, k) for k in range(4)]
+    rows = [_walk(proj[:, :, :, k], k) for k in range(4)]
+    y = _directional_scans(walks, rows, weight, bias, A, D).mT
     maps = [_put_back(y[:, k], k, height, width) for k in range(4)]
-    return (maps[0] + maps[1] + maps[2] + maps[3]).to(x.dtype)
+    return (maps[0] + maps[1] + maps[2] + maps[3]).contiguous()
 
 
-def bidirectional_scan(
-    x: Tensor, x_proj_weight: Tensor, dt_projs_weight: Tensor, dt_projs_bias: Tensor, A: Tensor, D: Tensor
+def bidirectional_scan_projected(
+    x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor
 ) -> Tensor:
-    """Scan a sequence forward and backward.
-
-    Args:
-        x: [B, C, L].
-        x_proj_weight: [2, R+2N, C], rows in the order step size, B, C.
-        dt_projs_weight: [2, C, R].
-        dt_projs_bias: [2, C].
-        A: [2*C, N].
-        D: [2*C].
-
-    Returns:
-        [B, 2, C, L] in the dtype of `x`; direction 1 ran over the reversed sequence and stays in that order.
-    """
+    """`bidirectional_scan` after its first product: `proj` [B, 2, R+2N, L] stands for x_proj_weight."""
     if x.numel() == 0:
         return torch.stack((x, x), 1)
-    wide = accumulator(x.dtype)
-    tokens = x.to(wide).mT
-    weights = tuple(w.to(wide) for w in (x_proj_weight, dt_projs_weight, dt_projs_bias, A, D))
-    return _projected_scan([tokens, tokens.flip(1)], weights).to(x.dtype)  # type: ignore[arg-type]
+    tokens, rows = x.mT, proj.mT
+    walks = [tokens, tokens.flip(1)]
+    return _directional_scans(walks, [rows[:, 0], rows[:, 1].flip(1)], weight, bias, A, D)
+
+
+def project_map(x: Tensor, x_proj_weight: Tensor) -> Tensor:
+    """[B, H, W, C] by [4, R+2N, C] -> [B, H, W, 4, R+2N]: one product over the map as it lies."""
+    proj = F.linear(x, x_proj_weight.flatten(0, 1))
+    return proj.reshape(*x.shape[:-1], *x_proj_weight.shape[:2])
+
+
+def project_sequence(x: Tensor, x_proj_weight: Tensor) -> Tensor:
+    """[B, C, L] by [2, R+2N, C] -> [B, 2, R+2N, L]."""
+    proj = torch.matmul(x_proj_weight.flatten(0, 1), x)
+    return proj.reshape(x.shape[0], *x_proj_weight.shape[:2], x.shape[2])

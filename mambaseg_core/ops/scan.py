@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import torch
 from torch import Tensor
 
-from mambaseg_core.ops import checks, reference
-from mambaseg_core.ops.backends import choose
+from mambaseg_core.ops import checks, gradients, reference
+from mambaseg_core.ops.selection import choose
+
+__all__ = ["bidirectional_scan", "gradients", "scan_macs", "selective_scan", "ss2d"]
 
 
 def scan_macs(channels: int, length: int, state: int) -> int:
@@ -45,8 +50,12 @@ def selective_scan(
         TypeError: A dtype that does not fit.
     """
     checks.selective_scan_arguments(u, delta, A, B, C, D, delta_bias)
-    choose(u.device, backend)
-    return reference.selective_scan(u, delta, A, B, C, D, delta_bias, delta_softplus)
+    if choose(u.device.type, backend) == "reference":
+        return reference.selective_scan(u, delta, A, B, C, D, delta_bias, delta_softplus)
+    wide = checks.accumulator(u.dtype)
+    tensors = (None if v is None else v.to(wide) for v in (u, delta, A, B, C, D, delta_bias))
+    y = torch.ops.mambaseg.selective_scan(*tensors, delta_softplus)
+    return cast(Tensor, y).to(u.dtype)
 
 
 def ss2d(
@@ -80,8 +89,13 @@ def ss2d(
     """
     weights = (x_proj_weight, dt_projs_weight, dt_projs_bias, A, D)
     checks.projected_scan_arguments("ss2d", x, "[B, H, W, C]", 4, *weights)
-    choose(x.device, backend)
-    return reference.ss2d(x, *weights)
+    wide = checks.accumulator(x.dtype)
+    first, *rest = (v.to(wide) for v in weights)
+    wide_x = x.to(wide)
+    plain = choose(x.device.type, backend) == "reference"
+    scan = reference.ss2d_projected if plain else torch.ops.mambaseg.ss2d
+    y = scan(wide_x, reference.project_map(wide_x, first), *rest)
+    return cast(Tensor, y).to(x.dtype)
 
 
 def bidirectional_scan(
@@ -113,5 +127,10 @@ def bidirectional_scan(
     """
     weights = (x_proj_weight, dt_projs_weight, dt_projs_bias, A, D)
     checks.projected_scan_arguments("bidirectional_scan", x, "[B, C, L]", 2, *weights)
-    choose(x.device, backend)
-    return reference.bidirectional_scan(x, *weights)
+    wide = checks.accumulator(x.dtype)
+    first, *rest = (v.to(wide) for v in weights)
+    wide_x = x.to(wide)
+    plain = choose(x.device.type, backend) == "reference"
+    scan = reference.bidirectional_scan_projected if plain else torch.ops.mambaseg.bidirectional_scan
+    y = scan(wide_x, reference.project_sequence(wide_x, first), *rest)
+    return cast(Tensor, y).to(x.dtype)

@@ -1,0 +1,262 @@
+"""Ray casting of the synthetic street: a ground plane and axis-parallel textured rectangles ("quads").
+
+World axes: x right, y down (the ground is y = 0), z along the street, metres. Each pixel's ray meets each quad in
+closed form, so that labels, depth and colours of any view are exact at the pixel centres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mambaseg_core.data.ground import Ground
+from mambaseg_core.data.textures import LUMA, Plane, Texture
+
+Matrix = npt.NDArray[np.float64]
+
+NEAR_M = 0.2
+FAR_M = 220.0
+_HAZE_M = 170.0
+_HAZE = np.asarray((0.80, 0.83, 0.87), np.float32)
+_ZENITH = np.asarray((0.38, 0.56, 0.82), np.float32)
+_PLANES = {0: (2, 1), 1: (0, 2), 2: (0, 1)}  # axis of the normal -> axes of the texture's columns and rows
+
+
+@dataclass(frozen=True, eq=False)
+class Quad:
+    """A rectangle normal to a world axis.
+
+    Attributes:
+        axis: axis of the normal: 0 (x), 1 (y) or 2 (z).
+        offset: where on that axis, metres.
+        columns: from, to along z (axis 0) or x (axis 1, 2), metres; the texture's left and right edge.
+        rows: from, to along y (axis 0, 2) or z (axis 1), metres; the texture's top and bottom edge.
+        textures: shown in turn.
+        label: class id.
+        shade: factor on the texture's brightness.
+        velocity: (x, z), metres per second.
+        rate_hz: textures per second.
+    """
+
+    axis: int
+    offset: float
+    columns: tuple[float, float]
+    rows: tuple[float, float]
+    textures: tuple[Texture, ...]
+    label: int
+    shade: float = 1.0
+    velocity: tuple[float, float] = (0.0, 0.0)
+    rate_hz: float = 0.0
+
+    def corners(self) -> Matrix:
+        """Float64 [4, 3] at time 0, metres."""
+        points = np.empty((4, 3))
+        column_axis, row_axis = _PLANES[self.axis]
+        points[:, self.axis] = self.offset
+        points[:, column_axis] = [self.columns[index] for index in (0, 1, 1, 0)]
+        points[:, row_axis] = [self.rows[index] for index in (0, 0, 1, 1)]
+        return points
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A pinhole view.
+
+    Attributes:
+        matrix: K, float64 [3, 3].
+        rotation: float64 [3, 3], from the vehicle's axes to the camera's.
+        size: (height, width), pixels.
+    """
+
+    matrix: Matrix
+    rotation: Matrix
+    size: tuple[int, int]
+
+    def rays(self) -> Plane:
+        """Directions in the vehicle's axes with unit depth, float32 [3, H * W]."""
+        height, width = self.size
+        x, y = np.meshgrid(np.arange(width), np.arange(height))
+        pixels = np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
+        return (self.rotation.T @ np.linalg.inv(self.matrix) @ pixels).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """Where the vehicle's camera is: float64 `position` [3] in the world, metres; `rotation` [3, 3] world to vehicle."""
+
+    position: Matrix
+    rotation: Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """What a view sees: `color` float32 [H, W, C] in 0..1, `labels` uint8 [H, W], `depth` float32 [H, W] in metres."""
+
+    color: Plane
+    labels: npt.NDArray[np.uint8]
+    depth: Plane
+
+
+class Renderer:
+    """Draws quads over a ground in one view.
+
+    Args:
+        quads: the street.
+        ground: what lies under it.
+        view: the camera.
+        gray: one channel (luma) instead of RGB.
+    """
+
+    def __init__(self, quads: Sequence[Quad], ground: Ground, view: View, *, gray: bool = False) -> None:
+        self._quads = quads
+        self._ground = ground
+        self._view = view
+        self._gray = gray
+        self._rays = view.rays()
+        self._corners = np.stack([quad.corners() for quad in quads])
+        self._velocity = np.asarray([(quad.velocity[0], 0.0, quad.velocity[1]) for quad in quads])
+
+    def render(self, pose: Pose, seconds: float) -> Frame:
+        """Draw the street as it is at a time, seen from a pose."""
+        directions = (pose.rotation.T.astype(np.float32) @ self._rays).reshape(3, *self._view.size)
+        frame = self._background(pose, directions)
+        shift = self._velocity * seconds
+        for index, region, nearest in self._visible(pose, shift):
+            self._draw(self._quads[index], frame, region, directions, pose.position - shift[index], seconds, nearest)
+        sky = np.isinf(frame.depth)
+        haze = 1 - np.exp(-np.where(sky, 0, frame.depth) / _HAZE_M)
+        frame.color[...] += (self._tone(_HAZE) - frame.color) * haze[..., None]
+        return frame
+
+    def _tone(self, rgb: Plane) -> Plane:
+        return np.asarray([rgb @ np.asarray(LUMA, np.float32)]) if self._gray else rgb
+
+    def _background(self, pose: Pose, directions: Plane) -> Frame:
+        """Sky above the horizon, ground below it."""
+        height, width = self._view.size
+        down = directions[1]
+        color = np.empty((height, width, 1 if self._gray else 3), np.float32)
+        labels = np.zeros((height, width), np.uint8)
+        depth = np.full((height, width), np.inf, np.float32)
+        rows_above = np.flatnonzero((down <= 0).any(axis=1))
+        if len(rows_above):
+            self._sky(color[: rows_above[-1] + 1], directions[:, : rows_above[-1] + 1])
+        rows_below = np.flatnonzero((down > 0).any(axis=1))
+        if len(rows_below):
+            below = slice(int(rows_below[0]), height)
+            focal = float(self._view.matrix[0, 0])
+            self._ground.draw(
+                (color[below], labels[below], depth[below]), directions[:, below], pose.position, focal_px=focal
+            )
+        return Frame(color, labels, depth)
+
+    def _sky(self, color: Plane, directions: Plane) -> None:
+        up = np.maximum(-directions[1], 1e-3)
+        clouds = self._ground.clouds(directions[0] / up, directions[2] / up) * np.minimum(up * 4, 1)
+        share = np.minimum(up * 1.6, 1) * (1 - 0.65 * clouds)
+        haze = self._tone(_HAZE)
+        color[...] = haze + share[..., None] * (self._tone(_ZENITH) - haze)
+
+    def _visible(self, pose: Pose, shift: Matrix) -> list[tuple[int, tuple[slice, slice], float]]:
+        """Number, bounding region and nearest depth of the quads that may be seen, nearest first."""
+        to_camera = self._view.rotation @ pose.rotation
+        points = (self._corners + shift[:, None] - pose.position) @ to_camera.T  # [quads, 4, 3]
+        depth = points[..., 2]
+        candidates = np.flatnonzero((depth.max(axis=1) > NEAR_M) & (depth.min(axis=1) < FAR_M))
+        found = []
+        for index in candidates:
+            region = _region(points[index], self._view)
+            if region is not None:
+                found.append((int(index), region, max(NEAR_M, float(depth[index].min()))))
+        return sorted(found, key=lambda item: (item[2], item[0]))
+
+    def _draw(
+        self, quad: Quad, frame: Frame, region: tuple[slice, slice], directions: Plane, origin: Matrix, seconds: float,
+        nearest: float,
+    ) -> None:  # fmt: skip
+        zbuffer = frame.depth[region]
+        if zbuffer.max() <= nearest:
+            return
+        column_axis, row_axis = _PLANES[quad.axis]
+        texture = quad.textures[int(seconds * quad.rate_hz) % len(quad.textures)]
+        height, width = texture.gray[0].shape
+        column_scale = width / (quad.columns[1] - quad.columns[0])
+        row_scale = height / (quad.rows[1] - quad.rows[0])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            depth = np.float32(quad.offset - origin[quad.axis]) / directions[quad.axis][region]
+            columns = depth * directions[column_axis][region]
+            rows = depth * directions[row_axis][region]
+            columns = (columns + np.float32(origin[column_axis] - quad.columns[0])) * np.float32(column_scale)
+            rows = (rows + np.float32(origin[row_axis] - quad.rows[0])) * np.float32(row_scale)
+            hit = (depth > NEAR_M) & (depth < zbuffer)
+            hit &= (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+        if texture.alpha is not None:
+            hit &= cv2.remap(texture.alpha, columns - 0.5, rows - 0.5, cv2.INTER_LINEAR) > 0.5
+        if not hit.any():
+            return
+        texels_per_px = self._texels_per_pixel(quad, origin, nearest, abs(column_scale), abs(row_scale))
+        levels = texture.gray if self._gray else texture.rgb
+        color = _sample(levels, columns, rows, np.log2(max(texels_per_px, 1.0))) * np.float32(quad.shade)
+        np.copyto(frame.color[region], color.reshape(*hit.shape, -1), where=hit[..., None])
+        np.copyto(zbuffer, depth, where=hit)
+        np.copyto(frame.labels[region], np.uint8(quad.label), where=hit)
+
+    def _texels_per_pixel(
+        self, quad: Quad, origin: Matrix, nearest: float, column_scale: float, row_scale: float
+    ) -> float:
+        """Texture pixels that fall on one pixel near the middle of what is seen, changing smoothly with the pose."""
+        if quad.axis == 2:
+            depth = nearest
+            stretch = 1.0
+        else:
+            depth = max(nearest, 3.0) * 1.3
+            stretch = max(1.0, depth / max(abs(quad.offset - float(origin[quad.axis])), 0.3))
+        per_metre = depth / float(self._view.matrix[0, 0])
+        return per_metre * float(np.sqrt(column_scale * row_scale * stretch))
+
+
+def _region(points: Matrix, view: View) -> tuple[slice, slice] | None:
+    """Bounding rows and columns of a quad given by its corners [4, 3] in the camera's axes; None where unseen."""
+    if points[:, 2].min() < NEAR_M:
+        points = _clip_near(points)
+    pixels = points @ view.matrix.T
+    pixels = pixels[:, :2] / pixels[:, 2:]
+    low, high = np.floor(pixels.min(axis=0)), np.ceil(pixels.max(axis=0)) + 1
+    left, top = (int(max(0.0, value)) for value in low)
+    right, bottom = (int(min(float(limit), value)) for limit, value in zip(view.size[::-1], high, strict=True))
+    return (slice(top, bottom), slice(left, right)) if top < bottom and left < right else None
+
+
+def _clip_near(points: Matrix) -> Matrix:
+    """Cut a polygon [n, 3] at depth NEAR_M."""
+    kept = []
+    for first, second in zip(points, np.roll(points, -1, axis=0), strict=True):
+        if first[2] >= NEAR_M:
+            kept.append(first)
+        if (first[2] >= NEAR_M) != (second[2] >= NEAR_M):
+            kept.append(first + (NEAR_M - first[2]) / (second[2] - first[2]) * (second - first))
+    return np.asarray(kept)
+
+
+def _sample(levels: Sequence[Plane], columns: Plane, rows: Plane, level: float) -> Plane:
+    """Look up a texture between its two nearest resolutions; coordinates are in pixels of the finest."""
+    level = min(level, len(levels) - 1.0)
+    fine = int(level)
+    color = _lookup(levels, columns, rows, fine)
+    if level == fine:
+        return color
+    return color + (_lookup(levels, columns, rows, fine + 1) - color) * np.float32(level - fine)
+
+
+def _lookup(levels: Sequence[Plane], columns: Plane, rows: Plane, index: int) -> Plane:
+    picture = levels[index]
+    scale_x, scale_y = (picture.shape[axis] / levels[0].shape[axis] for axis in (1, 0))
+    sampled = cv2.remap(
+        picture, columns * np.float32(scale_x) - np.float32(0.5), rows * np.float32(scale_y) - np.float32(0.5),
+        cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    return np.asarray(sampled, np.float32)

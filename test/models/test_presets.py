@@ -1,0 +1,136 @@
+"""What every network must do, and how networks are asked for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mambaseg_core.models import create_model, list_models
+
+SMALL = (40, 56)  # feature maps 10x14, 5x7, 3x4, 2x2
+PARAMETERS = {"mambaseg_ddd17": 97_548_766, "mambaseg_dsec": 256_181_331}
+DEFAULTS = {"mambaseg_ddd17": (6, (200, 346), 1, 10), "mambaseg_dsec": (11, (440, 640), 3, 10)}
+
+
+@pytest.fixture(scope="module", params=list_models())
+def model(request):
+    torch.manual_seed(0)
+    return create_model(request.param, image_size=SMALL).eval()
+
+
+def inputs_of(model, batch=2):
+    return (
+        torch.rand(batch, model.in_channels, *model.image_size),
+        torch.randn(batch, model.bins, *model.image_size),
+    )
+
+
+def test_shape_and_finite(model):
+    with torch.inference_mode():
+        logits = model(*inputs_of(model))
+        features = model.features(*inputs_of(model))
+    assert logits.shape == (2, model.num_classes, *SMALL)
+    assert logits.isfinite().all()
+    assert [tuple(x.shape) for x in features] == [
+        (2, 10, 14, 96),
+        (2, 5, 7, 192),
+        (2, 3, 4, 384),
+        (2, 2, 2, 768),
+    ]
+
+
+def test_a_sample_does_not_depend_on_its_batch(model):
+    image, events = inputs_of(model)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            model(image, events)[1:], model(image[1:], events[1:]), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_every_parameter_gets_a_gradient(model):
+    model.zero_grad(set_to_none=True)
+    model(*inputs_of(model, batch=1)).square().mean().backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    wild = [n for n, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+    model.zero_grad(set_to_none=True)
+    assert not without
+    assert not wild
+
+
+def test_training_mode_drops_at_random_and_counts_batches():
+    torch.manual_seed(0)
+    model = create_model("mambaseg_ddd17", image_size=(32, 32)).train()
+    inputs = inputs_of(model)
+    with torch.no_grad():
+        first, second = model(*inputs), model(*inputs)
+    assert first.isfinite().all()
+    assert not torch.equal(first, second)
+    assert model.head.norm.num_batches_tracked == 2
+
+
+def test_state_dict_round_trip(model):
+    torch.manual_seed(1)
+    other = create_model(model.name, image_size=SMALL).eval()
+    image, events = inputs_of(model, batch=1)
+    with torch.inference_mode():
+        assert not torch.equal(other(image, events), model(image, events))
+        other.load_state_dict(model.state_dict())
+        torch.testing.assert_close(other(image, events), model(image, events), rtol=0, atol=0)
+
+
+def test_state_dict_is_contiguous(model):
+    assert all(x.is_contiguous() for x in model.state_dict().values())  # safetensors refuses others
+
+
+@pytest.mark.parametrize(
+    ("which", "shape", "match"),
+    [
+        ("image", lambda m: (1, m.in_channels, 48, 56), r"image has shape \[1, \d, 48, 56\].*40, 56\]"),
+        ("image", lambda m: (1, 2, *SMALL), r"image has shape \[1, 2, 40, 56\].*expects \[B, [13], 40, 56\]"),
+        ("events", lambda m: (1, 5, *SMALL), r"events has shape \[1, 5, 40, 56\].*expects \[B, 10, 40, 56\]"),
+        ("events", lambda m: (m.bins, *SMALL), r"events has shape \[10, 40, 56\].*create_model"),
+        ("events", lambda m: (2, m.bins, *SMALL), r"batch size 1 and events 2"),
+    ],
+)
+def test_a_bad_size_is_refused(model, which, shape, match):
+    image, events = inputs_of(model, batch=1)
+    given = {"image": image, "events": events, which: torch.zeros(shape(model))}
+    with pytest.raises(ValueError, match=match):
+        model(given["image"], given["events"])
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_the_presets_sizes(name, on_meta):
+    model = on_meta(name)
+    assert (model.num_classes, model.image_size, model.in_channels, model.bins) == DEFAULTS[name]
+    assert model.name == name
+    assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_numbers_can_be_chosen(name, on_meta):
+    model = on_meta(name, num_classes=19, image_size=[33, 65], in_channels=4)
+    assert (model.num_classes, model.image_size, model.in_channels) == (19, (33, 65), 4)
+    logits = model(torch.empty(1, 4, 33, 65, device="meta"), torch.empty(1, 10, 33, 65, device="meta"))
+    assert logits.shape == (1, 19, 33, 65)
+
+
+def test_an_unknown_name_lists_the_known():
+    with pytest.raises(ValueError, match=r"'mambaseg_kitti'.*mambaseg_ddd17, mambaseg_dsec"):
+        create_model("mambaseg_kitti")
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"num_classes": 0},
+        {"image_size": (200,)},
+        {"image_size": (200, 0)},
+        {"image_size": 200},
+        {"in_channels": 1.5},
+    ],
+)
+def test_a_bad_number_is_named(numbers):
+    (key,) = numbers
+    with pytest.raises(ValueError, match=f"{key}=.*expected"):
+        create_model("mambaseg_ddd17", **numbers)

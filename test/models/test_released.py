@@ -1,0 +1,152 @@
+"""Loading of other people's checkpoints: what fits, and what every refusal says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mambaseg_core.models import create_model, load_released_state_dict, load_vmamba_imagenet
+from mambaseg_core.models.vmamba import VMambaEncoder
+
+HERE = Path(__file__).parent / "golden"
+SIZE = (64, 96)
+
+
+@pytest.fixture(scope="module")
+def released(released_weights):
+    """A checkpoint of the authors' for 64 x 96, 1 channel, 6 classes."""
+    with np.load(HERE / "mambaseg_small.npz") as file:
+        return released_weights(json.loads(file["keys"].tobytes()))
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return create_model("mambaseg_ddd17", image_size=SIZE)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda tensors: tensors,
+        lambda tensors: {"epoch": 3, "state_dict": tensors},
+        lambda tensors: {"epoch": 3, "state_dict": {f"module.{key}": x for key, x in tensors.items()}},
+        lambda tensors: {key: x[:, :, 0, 0] if x.shape[2:] == (1, 1) else x for key, x in tensors.items()},
+        lambda tensors: {
+            key: x[..., None, None] if key.endswith(("fc1.weight", "_proj.weight")) else x
+            for key, x in tensors.items()
+        },
+    ],
+    ids=["bare", "file", "distributed", "as matrices", "as convolutions"],
+)
+def test_every_form_loads(model, released, wrap):
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    load_released_state_dict(model, wrap(released))
+    own = model.state_dict()
+    assert torch.equal(own["head.classify.bias"], released["decoder.linear_pred.bias"])
+    assert torch.equal(own["ddims.2.ctim.events.mixer.scan.D"], released["ccbs.2.ssm_e.Ds"])
+    last = own["image_encoder.stages.3.blocks.1.ss2d.in_proj.weight"]
+    assert torch.equal(last, released["encoder_img.layers.3.blocks.1.op.in_proj.weight"])
+
+
+def without(tensors, key):
+    return {name: x for name, x in tensors.items() if name != key}
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda t: without(t, "decoder.linear_pred.bias"), r"1 tensors missing \(head.classify.bias\)"),
+        (lambda t: {**t, "extra.weight": torch.zeros(1)}, r"1 tensors unexpected \(extra.weight\)"),
+        (
+            lambda t: {key: x for key, x in t.items() if key.startswith("encoder_img.")},
+            r"tensors missing \(ddims.0.csim.*, \.\.\.\)",
+        ),
+        (
+            lambda t: {**t, "out_convs.0.bias": torch.zeros(7)},
+            r"mixes.0.bias: got \[7\], expected \[96\]",
+        ),
+        (lambda t: {"epoch": 1, "weights": t}, r"keys epoch, weights"),
+    ],
+    ids=["missing", "unexpected", "half", "shape", "not a state dict"],
+)
+def test_a_checkpoint_that_does_not_fit_is_named_and_changes_nothing(model, released, change, match):
+    before = {key: x.clone() for key, x in model.state_dict().items()}
+    with pytest.raises(ValueError, match=match):
+        load_released_state_dict(model, change(released))
+    assert all(torch.equal(x, before[key]) for key, x in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("numbers", "match"),
+    [
+        (
+            {"image_size": (56, 72)},
+            r"scan.x_proj: got \[2, 56, 384\], expected \[2, 48, 252\].*"
+            r"image_size=.*\(61\.\.64, 93\.\.96\).*model has \(56, 72\)",
+        ),
+        (
+            {"num_classes": 11},
+            r"head.classify.weight: got \[6, 768, 1, 1\], expected \[11, 768\].*num_classes=6",
+        ),
+        ({"in_channels": 3}, r"conv1.weight: got \[48, 1, 3, 3\], expected \[48, 3, 3, 3\].*in_channels=1"),
+    ],
+    ids=["image size", "classes", "channels"],
+)
+def test_a_model_of_other_numbers_says_which(on_meta, released, numbers, match):
+    with pytest.raises(ValueError, match=match):
+        load_released_state_dict(on_meta("mambaseg_ddd17", **{"image_size": SIZE, **numbers}), released)
+
+
+@pytest.fixture(scope="module")
+def imagenet(released):
+    """A VMamba classifier's checkpoint: an encoder without output norms, 3 channels, a classifier."""
+    prefix = "encoder_ev."
+    tensors = {key.removeprefix(prefix): x for key, x in released.items() if key.startswith(prefix)}
+    tensors = {key: x for key, x in tensors.items() if not key.startswith("outnorm")}
+    tensors["patch_embed.0.weight"] = torch.ones(48, 3, 3, 3)
+    return {"model": {**tensors, "classifier.head.weight": torch.zeros(1000, 768)}}
+
+
+NORMS = {f"stages.{i}.out_norm.{kind}" for i in range(4) for kind in ("weight", "bias")}
+STEM = {"stem.conv1.weight", "stem.conv1.bias"}
+
+
+def test_imagenet_weights_go_into_every_encoder(imagenet):
+    torch.manual_seed(0)
+    model = create_model("mambaseg_dsec", image_size=(32, 32))
+    stem = model.event_encoder.stem.conv1.weight.detach().clone()
+    left = load_vmamba_imagenet(model, imagenet)
+    assert {name: set(keys) for name, keys in left.items()} == {
+        "image_encoder": NORMS,
+        "event_encoder": NORMS | STEM,
+    }
+    assert (model.image_encoder.stem.conv1.weight == 1).all()
+    assert torch.equal(model.event_encoder.stem.conv1.weight, stem)
+    for encoder in (model.image_encoder, model.event_encoder):
+        loaded = encoder.state_dict()["stages.2.blocks.7.mlp.fc2.weight"]
+        assert torch.equal(loaded, imagenet["model"]["layers.2.blocks.7.mlp.fc2.weight"])
+
+
+def test_imagenet_weights_go_into_one_encoder(imagenet):
+    encoder = VMambaEncoder(1, widths=(96, 192, 384, 768), depths=(2, 2, 8, 2), drop_path=0.0)
+    assert set(load_vmamba_imagenet(encoder, imagenet["model"])[""]) == NORMS | STEM
+
+
+def test_imagenet_refusals(imagenet):
+    with torch.device("meta"):
+        small = VMambaEncoder(3, widths=(96, 192, 384, 768), depths=(2, 2, 5, 2), drop_path=0.0)
+        narrow = VMambaEncoder(3, widths=(64, 128, 256, 512), depths=(2, 2, 8, 2), drop_path=0.0)
+    with pytest.raises(ValueError, match=r"unexpected \(stages.2.blocks.5.*VMamba|VMamba.*stages.2.blocks.5"):
+        load_vmamba_imagenet(small, imagenet)
+    with pytest.raises(ValueError, match=r"got \[48, 3, 3, 3\], expected \[32, 3, 3, 3\].*VMamba-T"):
+        load_vmamba_imagenet(narrow, imagenet)
+    with pytest.raises(ValueError, match="Linear has no VMambaEncoder"):
+        load_vmamba_imagenet(nn.Linear(1, 1), imagenet)

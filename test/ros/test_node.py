@@ -1,0 +1,239 @@
+"""The main job over real DDS: image and events from this process, masks from the node's."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+
+from mambaseg_ros.msg import SegmentationStatus
+
+pytestmark = pytest.mark.ros
+
+SIZE = (52, 70)  # rows, columns of the test's sensors
+START_NS = 1_700_000_000_000_000_000
+FRAME_NS = 50_000_000
+OK, DEGRADED, ERROR = SegmentationStatus.OK, SegmentationStatus.DEGRADED, SegmentationStatus.ERROR
+
+
+@pytest.fixture
+def ready(peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]) -> Any:
+    """A peer with a node that has subscribed to it."""
+    peer.process = start(*node_command())
+    peer.wait_until_connected()
+    return peer
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, SIZE, np.uint8)
+
+
+def send_events_until(peer: Any, end_ns: int, count: int = 500) -> None:
+    """`count` events in the 50 ms before end_ns, and one just after it, so that the node need not wait."""
+    rng = np.random.default_rng(end_ns % 1000)
+    t_ns = np.append(end_ns - FRAME_NS + np.arange(count) * (FRAME_NS // count), end_ns + 1000)
+    x, y = rng.integers(0, SIZE[1], count + 1), rng.integers(0, SIZE[0], count + 1)
+    peer.send_events(x, y, t_ns, rng.integers(0, 2, count + 1), height=SIZE[0], width=SIZE[1])
+
+
+def exchange(peer: Any, stamp_ns: int, **image: Any) -> Any:
+    """Send one image and return the status that answers it."""
+    before = len(peer.statuses)
+    peer.send_image(stamp_ns, image.pop("picture", picture()), **image)
+    peer.spin_until(lambda: len(peer.statuses) > before, "a status")
+    return peer.statuses[-1]
+
+
+def stamp(message: Any) -> int:
+    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+
+
+def test_every_image_gets_a_mask_of_its_size_and_header(ready: Any) -> None:
+    ready.listen_to_overlay()
+    for index in range(4):
+        stamp_ns = START_NS + index * FRAME_NS
+        send_events_until(ready, stamp_ns)
+        status = exchange(ready, stamp_ns)
+        assert (status.state, status.message) == (OK, "")
+        assert status.events_used == 500 + (index > 0)  # and the one just after the previous image
+        assert status.window_end_ns == stamp_ns
+        assert stamp_ns - FRAME_NS <= status.window_start_ns < stamp_ns
+    ready.spin_until(lambda: len(ready.masks) == 4, "four masks")
+    ready.spin_until(lambda: len(ready.overlays) >= 3, "overlays")
+    for index, mask in enumerate(ready.masks):
+        assert stamp(mask) == START_NS + index * FRAME_NS
+        assert mask.header.frame_id == "camera"
+        assert (mask.height, mask.width, mask.encoding, mask.step) == (*SIZE, "mono8", SIZE[1])
+        ids = np.frombuffer(mask.data, np.uint8).reshape(SIZE)
+        cropped = round(60 * SIZE[0] / 260)  # DDD17's bonnet: the model saw nothing there
+        assert (ids[-cropped:] == 255).all()
+        assert (ids[:-cropped] < 6).all()
+    assert ready.overlays[-1].encoding == "rgb8"
+    status = ready.statuses[-1]
+    assert (status.images_received, status.masks_published, status.packets_received) == (4, 4, 4)
+    assert (status.images_replaced, status.packets_lost, status.events_refused) == (0, 0, 0)
+    assert status.total_ms >= status.inference_ms > 0
+
+
+def test_newest_image_wins_and_replaced_ones_are_counted(ready: Any) -> None:
+    for index in range(30):
+        ready.send_image(START_NS + index, picture())
+    last = START_NS + 29
+    ready.spin_until(lambda: any(stamp(mask) == last for mask in ready.masks), "the mask of the newest image")
+    ready.spin_until(lambda: any(stamp(status) == last for status in ready.statuses), "its status")
+    status = ready.statuses[-1]
+    lost = 30 - status.images_received
+    assert status.images_received == status.masks_published + status.images_replaced
+    assert status.masks_published < 30
+    assert lost == status.images_lost
+
+
+def test_rows_may_be_padded(ready: Any) -> None:
+    send_events_until(ready, START_NS)
+    plain = exchange(ready, START_NS, picture=picture(3))
+    padded = exchange(ready, START_NS, picture=picture(3), pad=10)
+    assert (plain.state, padded.state) == (OK, OK)
+    ready.spin_until(lambda: len(ready.masks) == 2, "both masks")
+    assert bytes(ready.masks[0].data) == bytes(ready.masks[1].data)
+
+
+def test_bad_images_are_refused_with_a_sentence_and_the_node_lives_on(ready: Any) -> None:
+    status = exchange(ready, START_NS, encoding="32FC1")
+    assert status.state == ERROR
+    assert "'32FC1'" in status.message
+    assert "mono8" in status.message
+    status = exchange(ready, START_NS, encoding="rgb8")  # mono data under the name of rgb8
+    assert status.state == ERROR
+    assert f"step {SIZE[1]}" in status.message
+    assert status.images_refused == 2
+    send_events_until(ready, START_NS)
+    assert exchange(ready, START_NS).state == OK
+
+
+def test_image_without_events_says_so(ready: Any) -> None:
+    status = exchange(ready, START_NS)
+    assert status.state == DEGRADED
+    assert "no events in the window" in status.message
+    assert status.events_used == 0
+    ready.spin_until(lambda: len(ready.masks) == 1, "a mask from the image alone")
+
+
+def test_stale_events_are_named(
+    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
+) -> None:
+    start(*node_command(event_wait_ms=10.0))
+    peer.wait_until_connected()
+    send_events_until(peer, START_NS)
+    status = exchange(peer, START_NS + 40_000_000)
+    assert status.state == DEGRADED
+    assert "events end 40.0 ms before the image's stamp" in status.message
+
+
+def test_bad_event_messages_are_counted_and_the_rest_is_used(ready: Any) -> None:
+    height, width = SIZE
+    ready.send_events([], [], [], [], height=height, width=width)  # empty: fine
+    ready.send_events([width, 0], [0, 0], [START_NS - 10, START_NS - 5], [1, 0], height=height, width=width)
+    ready.send_events([0, 1], [0], [START_NS - 4, START_NS - 3], [1, 1], height=height, width=width)  # columns differ
+    ready.send_events([0], [0], [START_NS - 2], [1], height=height + 1, width=width)  # another sensor
+    ready.send_events([0], [0], [START_NS + 10], [1], height=height, width=width)
+    status = exchange(ready, START_NS)
+    assert status.events_refused == 1
+    assert status.packets_refused == 2
+    assert status.events_used == 1
+    output = ready.process.output
+    assert "columns of lengths" in output
+    assert f"{height + 1}" in output
+
+
+def test_lost_packets_are_counted(ready: Any) -> None:
+    send_events_until(ready, START_NS)
+    ready.seq += 7
+    send_events_until(ready, START_NS + FRAME_NS)
+    assert exchange(ready, START_NS + FRAME_NS).packets_lost == 7
+
+
+def test_a_looped_bag_starts_afresh(ready: Any) -> None:
+    for _ in range(2):
+        for index in range(3):
+            stamp_ns = START_NS + index * 200_000_000
+            send_events_until(ready, stamp_ns, count=300)
+            status = exchange(ready, stamp_ns)
+            assert (status.state, status.events_used) == (OK, 300), status.message
+    assert status.resets >= 1
+
+
+def test_sigint_and_sigterm_end_the_node_cleanly(
+    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
+) -> None:
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        process = start(*node_command())
+        peer.wait_until_connected()
+        assert process.stop(sign) == 0, process.output
+        assert "Traceback" not in process.output
+
+
+def test_missing_weights_are_named_and_can_be_corrected(
+    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
+) -> None:
+    process = start(*node_command(weights="/nowhere/best.safetensors"))
+    process.wait_for_line("/nowhere/best.safetensors does not exist")
+    assert state_of(peer) == State.PRIMARY_STATE_UNCONFIGURED
+    set_weights(peer, "")
+    assert change(peer, Transition.TRANSITION_CONFIGURE)
+    assert change(peer, Transition.TRANSITION_ACTIVATE)
+    peer.wait_until_connected()
+    send_events_until(peer, START_NS)
+    assert exchange(peer, START_NS).state == OK
+    for transition in (
+        Transition.TRANSITION_DEACTIVATE,
+        Transition.TRANSITION_CLEANUP,
+        Transition.TRANSITION_CONFIGURE,
+        Transition.TRANSITION_ACTIVATE,
+    ):
+        assert change(peer, transition)
+    peer.wait_until_connected()
+    send_events_until(peer, START_NS)
+    assert exchange(peer, START_NS).masks_published == 1
+    assert process.child.poll() is None
+
+
+def test_a_parameter_out_of_bounds_is_refused_with_its_reason(
+    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
+) -> None:
+    process = start(*node_command(overlay_alpha=2.0))
+    assert process.child.wait(timeout=60) == 2
+    process.stop()
+    assert "overlay_alpha" in process.output
+    assert "Traceback" not in process.output
+
+
+def call(peer: Any, kind: Any, name: str, request: Any) -> Any:
+    client = peer.node.create_client(kind, name)
+    peer.spin_until(client.service_is_ready, f"service {name}")
+    future = client.call_async(request)
+    peer.spin_until(future.done, f"an answer of {name}")
+    peer.node.destroy_client(client)
+    return future.result()
+
+
+def state_of(peer: Any) -> int:
+    return call(peer, GetState, "/mambaseg/get_state", GetState.Request()).current_state.id
+
+
+def change(peer: Any, transition: int) -> bool:
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return call(peer, ChangeState, "/mambaseg/change_state", request).success
+
+
+def set_weights(peer: Any, path: str) -> None:
+    from rcl_interfaces.srv import SetParameters
+
+    parameter = rclpy.parameter.Parameter("weights", value=path).to_parameter_msg()
+    answer = call(peer, SetParameters, "/mambaseg/set_parameters", SetParameters.Request(parameters=[parameter]))
+    assert answer.results[0].successful, answer.results[0].reason
