@@ -31,6 +31,7 @@ class EventIntake:
         self._max_age_ns = max_age_ns
         self._max_bytes = max_bytes
         self._decoder: Decoder | None = None
+        self._sensor = ("", 0, 0)
         self._next_seq: int | None = None
         self.counts = IntakeCounts()
         self.buffer: EventBuffer | None = None
@@ -45,6 +46,7 @@ class EventIntake:
             events, refused = self._decode(message)
             self._buffer_of(events).push(events)
         except Exception:
+            # whatever hostile bytes made it raise; it is counted here and told by the caller
             self.counts.packets_refused += 1
             raise
         self.counts.events_received += len(events)
@@ -62,8 +64,10 @@ class EventIntake:
                 f"EventPacket of encoding {packet.encoding!r} is big endian; expected little endian: "
                 "record it on a little-endian machine"
             )
-        if self._decoder is None or self._decoder.encoding != packet.encoding:
-            self._decoder = Decoder(packet.encoding, height=int(packet.height), width=int(packet.width))
+        sensor = (packet.encoding, int(packet.height), int(packet.width))
+        if self._decoder is None or sensor != self._sensor:
+            self._decoder = Decoder(sensor[0], height=sensor[1], width=sensor[2])
+            self._sensor = sensor
         outside = self._decoder.counters.outside
         events = self._decoder.decode(bytes(packet.events), time_base_ns=int(packet.time_base), seq=int(packet.seq))
         return events, self._decoder.counters.outside - outside

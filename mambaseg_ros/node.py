@@ -15,7 +15,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image as ImageMessage
 
 try:  # Jazzy and later
@@ -24,6 +24,7 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 from mambaseg_core.events.buffer import BufferCounters
+from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.diagnostics import Throttle
 from mambaseg_ros.intake import EventIntake
 from mambaseg_ros.messages import Image, fill_image_message
@@ -34,6 +35,8 @@ from mambaseg_ros.parameters import PARAMETERS, TABLE, Parameter
 from mambaseg_ros.resources import use_large_image_profile
 from mambaseg_ros.worker import DEGRADED, ERROR, Report, Worker
 
+# Deep enough that images wait for the callback and not in a DDS queue that replaces them without telling anybody.
+IMAGE_QOS = QoSProfile(depth=20, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 EVENTS_QOS = QoSProfile(depth=1000, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 EVENTS_TYPES = {
     "mambaseg_ros/msg/EventArray": ("mambaseg_ros.msg", "EventArray"),
@@ -61,6 +64,7 @@ class SegmentationNode(LifecycleNode):
         try:
             values = self._values()
             self._segmenter = make_segmenter(values, warn=self.get_logger().warning)
+            _check_reach(values, self._segmenter.preprocessing)
         except (ValueError, OSError) as error:
             self.get_logger().error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
@@ -135,7 +139,7 @@ class SegmentationNode(LifecycleNode):
     def _subscribe(self, events_type: str) -> None:
         lost = SubscriptionEventCallbacks(message_lost=self._count_lost_images)
         self._images = self.create_subscription(
-            ImageMessage, "image", self._inbox.put_image, qos_profile_sensor_data, event_callbacks=lost
+            ImageMessage, "image", self._inbox.put_image, IMAGE_QOS, event_callbacks=lost
         )
         self._events = None
         self._events_type = events_type
@@ -236,6 +240,16 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
     elif parameter.choices is not None:
         descriptor.additional_constraints = "one of " + ", ".join(parameter.choices)
     return descriptor
+
+
+def _check_reach(values: dict[str, Any], setup: Preprocessing) -> None:
+    """A buffer that is shorter than the window would give other tensors than training, in silence."""
+    needed_ms = -setup.window.start_ns(0, setup.bins) / 1e6 + float(values["event_wait_ms"])
+    if float(values["buffer_ms"]) < needed_ms:
+        raise ValueError(
+            f"parameter 'buffer_ms' is {values['buffer_ms']:g}; expected at least {needed_ms:g}, the model's window "
+            "and event_wait_ms: raise it"
+        )
 
 
 def _message_type(name: str) -> Any:

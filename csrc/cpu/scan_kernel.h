@@ -4,11 +4,15 @@
 template <class S>
 static void load_rows(Vec<S>* to, const S* from, int64_t stride, int count, int steps, bool reversed) {
   constexpr int lanes = kLanes<S>;
+  const int ahead = reversed ? -kTile : kTile;  // more streams than the processor follows by itself
   int t = 0;
   for (; t + lanes <= steps; t += lanes) {
     Vec<S> rows[lanes];
 #pragma GCC unroll 16
-    for (int i = 0; i < lanes; ++i) rows[i] = i < count ? load(from + i * stride + t) : Vec<S>{};
+    for (int i = 0; i < lanes; ++i) {
+      rows[i] = i < count ? load(from + i * stride + t) : Vec<S>{};
+      if (i < count) __builtin_prefetch(from + i * stride + t + ahead);
+    }
     transpose<S>(rows);
     if (reversed) {
 #pragma GCC unroll 16

@@ -54,18 +54,17 @@ static Rows<S> map_rows(const Ss2dArgs<S>& args, const MapBlock<S>& it, int dire
   return {row, row + args.state, 1};
 }
 
-// Fills u, dt and dt * u of the tile of `direction` at `start`.
+// Fills u, dt and dt * u of the tile of `direction` at `start`; x: the block's channels as vectors by position.
 template <class S>
-static void map_load(const Ss2dArgs<S>& args, MapBlock<S>& it, int direction, int64_t start, const Vec<S>* weight,
-                     Vec<S> bias, Tile<S>& tile) {
+static void map_load(const Ss2dArgs<S>& args, MapBlock<S>& it, int direction, int64_t start, const Vec<S>* x,
+                     const Vec<S>* weight, Vec<S> bias, Tile<S>& tile) {
   const int64_t left = it.length - start;
   tile.steps = left < kTile ? static_cast<int>(left) : kTile;
-  const S* x = args.x + it.b * it.length * args.channels + it.first;
   Walk walk(args.height, args.width, direction, start);
   for (int t = 0; t < tile.steps; ++t, walk.step()) {
     it.position[t] = walk.position();
     tile.offset[t] = it.position[t] * it.width;
-    tile.u[t] = load_first(x + it.position[t] * args.channels, it.count);
+    tile.u[t] = x[it.position[t]];
   }
   low_rank_steps<S>(tile, map_rows<S>(args, it, direction).b - args.rank, 1, args.rank, weight, bias);
   finish_steps<S>(tile, true);
@@ -74,7 +73,20 @@ static void map_load(const Ss2dArgs<S>& args, MapBlock<S>& it, int direction, in
 template <class S>
 static int64_t ss2d_scratch(const Ss2dArgs<S>& args) {
   const int64_t tiles = (args.height * args.width + kTile - 1) / kTile;
-  return ((tiles + 5) * args.state + args.rank) * kLanes<S>;
+  return ((tiles + 5) * args.state + args.rank + 3 * args.height * args.width) * kLanes<S>;
+}
+
+// A block's channels of a map [H*W, C], side by side: a quarter of the cache sets would hold them where they lie.
+template <class S>
+static void gather_block(Vec<S>* to, const S* from, const Ss2dArgs<S>& args, const MapBlock<S>& it) {
+  from += it.b * it.length * args.channels + it.first;
+  for (int64_t i = 0; i < it.length; ++i) to[i] = load_first(from + i * args.channels, it.count);
+}
+
+template <class S>
+static void scatter_block(S* to, const Vec<S>* from, const Ss2dArgs<S>& args, const MapBlock<S>& it) {
+  to += it.b * it.length * args.channels + it.first;
+  for (int64_t i = 0; i < it.length; ++i) store_first(to + i * args.channels, from[i], it.count);
 }
 
 template <class S>
@@ -84,7 +96,9 @@ static void ss2d(const Ss2dArgs<S>& args, int64_t item, S* scratch) {
   Vec<S>* rate = reinterpret_cast<Vec<S>*>(scratch);
   Vec<S>* h = rate + state;
   Vec<S>* weight = h + state;
-  S* out = args.y + it.b * it.length * args.channels + it.first;
+  Vec<S>* x = weight + args.rank;  // [H*W]
+  Vec<S>* y = x + it.length;       // [H*W]
+  gather_block<S>(x, args.x, args, it);
   Tile<S> tile;
   for (int k = 0; k < 4; ++k) {
     const int64_t parameter = k * args.channels + it.first;
@@ -94,33 +108,30 @@ static void ss2d(const Ss2dArgs<S>& args, int64_t item, S* scratch) {
     const Vec<S> skip = load_first(args.skip + parameter, it.count);
     for (int64_t n = 0; n < state; ++n) h[n] = Vec<S>{};
     for (int64_t start = 0; start < it.length; start += kTile) {
-      map_load<S>(args, it, k, start, weight, bias, tile);
-      for (int t = 0; t < tile.steps; ++t) {
-        const Vec<S> before = k ? load_first(out + it.position[t] * args.channels, it.count) : Vec<S>{};
-        tile.y[t] = before + skip * tile.u[t];
-      }
-      run_tile<S, true>(tile, state, rate, h, map_rows<S>(args, it, k));
+      map_load<S>(args, it, k, start, x, weight, bias, tile);
       for (int t = 0; t < tile.steps; ++t)
-        store_first(out + it.position[t] * args.channels, tile.y[t], it.count);
+        tile.y[t] = (k ? y[it.position[t]] : Vec<S>{}) + skip * tile.u[t];
+      run_tile<S, true>(tile, state, rate, h, map_rows<S>(args, it, k));
+      for (int t = 0; t < tile.steps; ++t) y[it.position[t]] = tile.y[t];
     }
   }
+  scatter_block<S>(args.y, y, args, it);
 }
 
 template <class S>
-static void map_tile_backward(const Ss2dArgs<S>& args, const MapBlock<S>& it, int k, Vec<S> skip, Tile<S>& tile) {
+static void map_tile_backward(const Ss2dArgs<S>& args, const MapBlock<S>& it, int k, Vec<S> skip, Tile<S>& tile,
+                              Vec<S>* gx) {
   // tile.u holds the gradient of u without the skip, tile.pre that of the step size, tile.y that of y
-  const int64_t image = it.b * it.length;
   for (int t = 0; t < tile.steps; ++t) {
-    S* gx = args.gx + (image + it.position[t]) * args.channels + it.first;
-    const Vec<S> before = k ? load_first(gx, it.count) : Vec<S>{};
-    store_first(gx, before + tile.u[t] + skip * tile.y[t], it.count);
+    gx[it.position[t]] = (k ? gx[it.position[t]] : Vec<S>{}) + tile.u[t] + skip * tile.y[t];
     S* gdelta = args.gdelta + ((it.b * 4 + k) * it.length + it.position[t]) * args.channels + it.first;
     store_first(gdelta, tile.pre[t], it.count);
   }
 }
 
 template <class S>
-static void map_block_backward(const Ss2dArgs<S>& args, MapBlock<S>& it, int k, S* gbc, S* scratch) {
+static void map_block_backward(const Ss2dArgs<S>& args, MapBlock<S>& it, int k, const Vec<S>* x, const Vec<S>* gy,
+                               Vec<S>* gx, S* gbc, S* scratch) {
   const int64_t state = args.state, tiles = (it.length + kTile - 1) / kTile;
   const int64_t parameter = k * args.channels + it.first;
   Vec<S>* rate = reinterpret_cast<Vec<S>*>(scratch);
@@ -137,17 +148,16 @@ static void map_block_backward(const Ss2dArgs<S>& args, MapBlock<S>& it, int k, 
   Tile<S> tile;
   TileGradient<S> g;
   for (int64_t i = 0; i < tiles; ++i) {
-    map_load<S>(args, it, k, i * kTile, weight, bias, tile);
+    map_load<S>(args, it, k, i * kTile, x, weight, bias, tile);
     Vec<S>* h = heads + (i + 1) * state;
     for (int64_t n = 0; n < state; ++n) h[n] = heads[i * state + n];
     run_tile<S, false>(tile, state, rate, h, rows);
   }
-  const S* gy = args.gy + it.b * it.length * args.channels + it.first;
   for (int64_t i = tiles - 1; i >= 0; --i) {
-    map_load<S>(args, it, k, i * kTile, weight, bias, tile);
-    for (int t = 0; t < tile.steps; ++t) tile.y[t] = load_first(gy + it.position[t] * args.channels, it.count);
+    map_load<S>(args, it, k, i * kTile, x, weight, bias, tile);
+    for (int t = 0; t < tile.steps; ++t) tile.y[t] = gy[it.position[t]];
     run_tile_backward<S>(tile, g, state, true, rate, heads + i * state, carry, ga, rows, gbc + i * kTile, it.length);
-    map_tile_backward<S>(args, it, k, skip, tile);
+    map_tile_backward<S>(args, it, k, skip, tile, gx);
   }
   store_columns<S>(args.ga + ((it.b * 4 + k) * args.channels + it.first) * state, ga, state, it.count);
 }
@@ -161,6 +171,13 @@ static void ss2d_backward(const Ss2dArgs<S>& args, int64_t item, S* scratch) {
   for (int64_t i = 0; i < 4 * size; ++i) gbc[i] = S(0);
   for (int64_t block = blocks * slot / args.slots; block < blocks * (slot + 1) / args.slots; ++block) {
     MapBlock<S> it = map_block<S>(args, b, block);
-    for (int k = 0; k < 4; ++k) map_block_backward<S>(args, it, k, gbc + k * size, scratch);
+    Vec<S>* x = reinterpret_cast<Vec<S>*>(scratch);  // [H*W] each
+    Vec<S>* gy = x + it.length;
+    Vec<S>* gx = gy + it.length;
+    gather_block<S>(x, args.x, args, it);
+    gather_block<S>(gy, args.gy, args, it);
+    S* rest = reinterpret_cast<S*>(gx + it.length);
+    for (int k = 0; k < 4; ++k) map_block_backward<S>(args, it, k, x, gy, gx, gbc + k * size, rest);
+    scatter_block<S>(args.gx, gx, args, it);
   }
 }

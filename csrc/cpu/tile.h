@@ -1,16 +1,20 @@
 // A tile: up to kTile steps of one vector of channels. Included per instruction set, after vec.h.
 
+// Rows of kTile vectors would lie exactly one page apart, and the processor would take a store to one row for a store to
+// all of them.
+constexpr int kRow = kTile + 8;
+
 template <class S>
 struct Tile {
-  Vec<S> u[kTile], pre[kTile], dt[kTile], dtu[kTile], y[kTile];  // pre: the step size before the softplus
-  int64_t offset[kTile];                                         // where the B and C of each step start
+  Vec<S> u[kRow], pre[kRow], dt[kRow], dtu[kRow], y[kRow];  // pre: the step size before the softplus
+  int64_t offset[kTile];                                    // where the B and C of each step start
   int steps;
 };
 
 template <class S>
 struct TileGradient {
-  Vec<S> gdt[kTile], gdtu[kTile];  // gradients of dt (through the decay) and of dt * u
-  Vec<S> decay[kTile], h[kTile], product[kTile];
+  Vec<S> gdt[kRow], gdtu[kRow];  // gradients of dt (through the decay) and of dt * u
+  Vec<S> decay[kRow], h[kRow], product[kRow];
 };
 
 // pre[t] = bias + sum over r of weight[r] * low[offset[t] + r * stride]; eight steps share each weight.

@@ -117,28 +117,32 @@ MAMBASEG_INLINE Vec<double> exp2(Vec<double> x) { return exp2_portable<double>(x
 
 constexpr double kLog2E = 1.44269504088896340736;
 
-// atanh(s) / s as a polynomial in q = s^2 <= 1/9.
-MAMBASEG_INLINE Vec<float> atanh_ratio(Vec<float> q) {
-  Vec<float> p = splat(0.1408916744f);
-  p = p * q + 0.1398030138f;
-  p = p * q + 0.2001245514f;
-  p = p * q + 0.3333315734f;
-  return p * q + 1.0f;
+// log(1 + z) for z in 0..1. The polynomial stands for log(1 + z) / z: relative error 4e-8, and no division.
+MAMBASEG_INLINE Vec<float> log1p_unit(Vec<float> z) {
+  Vec<float> p = splat(0.005364826185f);
+  p = p * z - 0.03006579971f;
+  p = p * z + 0.07920454761f;
+  p = p * z - 0.1375380336f;
+  p = p * z + 0.1915365541f;
+  p = p * z - 0.2485716379f;
+  p = p * z + 0.3332132263f;
+  p = p * z - 0.4999964796f;
+  return (p * z + 1.0f) * z;
 }
-MAMBASEG_INLINE Vec<double> atanh_ratio(Vec<double> q) {
+
+// 2 atanh(s), s = z / (2 + z) <= 1/3, as its Taylor series to s^35.
+MAMBASEG_INLINE Vec<double> log1p_unit(Vec<double> z) {
+  const Vec<double> s = z / (z + 2.0), q = s * s;
   Vec<double> p = splat(1.0 / 35);
   for (int i = 33; i >= 1; i -= 2) p = p * q + 1.0 / i;
-  return p;
+  return 2.0 * s * p;
 }
 
 // log(1 + exp(x)); x itself above 20, as torch has it.
 template <class S>
 MAMBASEG_INLINE Vec<S> softplus(Vec<S> x) {
-  const Vec<S> magnitude = x < S(0) ? x : -x;
-  const Vec<S> z = exp2(magnitude * S(kLog2E));
-  const Vec<S> s = z / (z + S(2));
-  const Vec<S> tail = S(2) * s * atanh_ratio(s * s);
-  const Vec<S> soft = (x < S(0) ? Vec<S>{} : x) + tail;
+  const Vec<S> negative = x < S(0) ? x : -x;
+  const Vec<S> soft = (x < S(0) ? Vec<S>{} : x) + log1p_unit(exp2(negative * S(kLog2E)));
   return x > S(20) ? x : soft;
 }
 

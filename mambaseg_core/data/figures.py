@@ -34,7 +34,7 @@ def car(rng: np.random.Generator, color: Color) -> CarPaint:
 def _car_side(rng: np.random.Generator, color: Color) -> Texture:
     picture, alpha = canvas(rng, (60, 168), color, 0.02), np.zeros((60, 168), np.float32)
     scale = np.asarray((40, -40))
-    body = np.asarray([(0, 0.25), (0, 1.0), (0.2, 1.46), (1.0, 1.5), (2.2, 1.46), (3.1, 0.95), (4.0, 0.82), (4.2, 0.55),
+    body = np.asarray([(0, 0.25), (0, 1.0), (0.2, 1.46), (1.0, 1.5), (2.2, 1.46), (3.1, 0.95), (4.1, 0.9), (4.2, 0.86),
                        (4.2, 0.25)])  # fmt: skip
     glass = [[(0.35, 0.98), (0.5, 1.36), (1.15, 1.38), (1.15, 0.98)], [(1.25, 0.98), (1.25, 1.38), (2.1, 1.36), (2.75, 0.98)]]
     cv2.fillPoly(alpha, [_points(body * scale + (0, 60))], 1.0)
@@ -53,7 +53,7 @@ def _car_side(rng: np.random.Generator, color: Color) -> Texture:
 
 def _car_rear(rng: np.random.Generator, color: Color) -> Texture:
     picture, alpha = canvas(rng, (60, 72), color, 0.02), np.zeros((60, 72), np.float32)
-    outline = np.asarray([(3, 48), (1, 22), (9, 2), (20, 0), (52, 0), (63, 2), (71, 22), (69, 48)])
+    outline = np.asarray([(0, 49), (0, 22), (8, 2), (20, 0), (52, 0), (64, 2), (72, 22), (72, 49)])
     cv2.fillPoly(alpha, [_points(outline)], 1.0)
     cv2.fillPoly(picture, [_points(np.asarray([(9, 20), (14, 5), (58, 5), (63, 20)]))], GLASS)
     for left in (3, 59):
@@ -66,7 +66,7 @@ def _car_rear(rng: np.random.Generator, color: Color) -> Texture:
 
 def _car_nose(rng: np.random.Generator, color: Color) -> Texture:
     picture, alpha = canvas(rng, (36, 72), color, 0.02), np.zeros((36, 72), np.float32)
-    cv2.fillPoly(alpha, [_points(np.asarray([(3, 26), (1, 6), (8, 0), (64, 0), (71, 6), (69, 26)]))], 1.0)
+    cv2.fillPoly(alpha, [_points(np.asarray([(0, 26), (0, 3), (4, 0), (68, 0), (72, 3), (72, 26)]))], 1.0)
     for left in (4, 54):
         box(picture, left, 6, 14, 7, (0.95, 0.95, 0.88))
     box(picture, 22, 8, 28, 7, (0.10, 0.10, 0.11))

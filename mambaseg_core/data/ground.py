@@ -25,8 +25,8 @@ _TILES_TINT: Color = (1.05, 0.99, 0.90)
 _GRAIN_PX: Final = 512
 _GRAIN_PER_M: Final = 40.0
 _CLOUD_PER_UNIT: Final = 60.0
-_CROSSINGS_M: Final = 70.0  # one zebra crossing each
-_CROSSING_AT_M: Final = 33.0
+CROSSINGS_M: Final = 70.0  # from one zebra crossing to the next
+CROSSING_AT_M: Final = 30.0  # the first
 
 
 class Ground:
@@ -94,8 +94,8 @@ def _markings(x: Plane, z: Plane, side: Plane, wide: Plane, long: Plane) -> Plan
     dash = np.abs(dash - np.floor(dash) - np.float32(0.5)) * 6
     middle = _stripe(x, 0.08, wide) * np.clip((1.5 - dash) / long + 0.5, 0, 1)
     edge = _stripe(side - LANE_M, 0.06, wide)
-    along = (z - np.float32(_CROSSING_AT_M)) * np.float32(1 / _CROSSINGS_M)
-    along = np.abs(along - np.floor(along) - np.float32(0.5)) * _CROSSINGS_M
+    along = (z - np.float32(CROSSING_AT_M)) * np.float32(1 / CROSSINGS_M)
+    along = np.abs(along - np.rint(along)) * np.float32(CROSSINGS_M)
     crossing = np.clip((1.8 - along) / long + 0.5, 0, 1)
     bars = np.abs(x - np.floor(x) - np.float32(0.5))
     zebra = crossing * np.clip((0.25 - bars) / wide + 0.5, 0, 1)

@@ -127,9 +127,11 @@ class Renderer:
         shift = self._velocity * seconds
         for index, region, nearest in self._visible(pose, shift):
             self._draw(self._quads[index], frame, region, directions, pose.position - shift[index], seconds, nearest)
-        sky = np.isinf(frame.depth)
-        haze = 1 - np.exp(-np.where(sky, 0, frame.depth) / _HAZE_M)
-        frame.color[...] += (self._tone(_HAZE) - frame.color) * haze[..., None]
+        clear = np.exp(np.where(np.isinf(frame.depth), np.float32(0), frame.depth) * np.float32(-1 / _HAZE_M))
+        haze = self._tone(_HAZE)
+        np.subtract(frame.color, haze, out=frame.color)
+        np.multiply(frame.color, clear[..., None], out=frame.color)
+        np.add(frame.color, haze, out=frame.color)
         return frame
 
     def _tone(self, rgb: Plane) -> Plane:
@@ -166,13 +168,16 @@ class Renderer:
         to_camera = self._view.rotation @ pose.rotation
         points = (self._corners + shift[:, None] - pose.position) @ to_camera.T  # [quads, 4, 3]
         depth = points[..., 2]
-        candidates = np.flatnonzero((depth.max(axis=1) > NEAR_M) & (depth.min(axis=1) < FAR_M))
-        found = []
-        for index in candidates:
-            region = _region(points[index], self._view)
-            if region is not None:
-                found.append((int(index), region, max(NEAR_M, float(depth[index].min()))))
-        return sorted(found, key=lambda item: (item[2], item[0]))
+        nearest, farthest = depth.min(axis=1), depth.max(axis=1)
+        candidates = np.flatnonzero((farthest > NEAR_M) & (nearest < FAR_M))
+        boxes = _boxes(points[candidates], self._view)
+        seen = (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
+        candidates, boxes = candidates[seen], boxes[seen].astype(int)
+        order = np.argsort(nearest[candidates], kind="stable")
+        return [
+            (int(index), (slice(top, bottom), slice(left, right)), max(NEAR_M, float(nearest[index])))
+            for index, (left, top, right, bottom) in zip(candidates[order], boxes[order].tolist(), strict=True)
+        ]
 
     def _draw(
         self, quad: Quad, frame: Frame, region: tuple[slice, slice], directions: Plane, origin: Matrix, seconds: float,
@@ -219,16 +224,23 @@ class Renderer:
         return per_metre * float(np.sqrt(column_scale * row_scale * stretch))
 
 
-def _region(points: Matrix, view: View) -> tuple[slice, slice] | None:
-    """Bounding rows and columns of a quad given by its corners [4, 3] in the camera's axes; None where unseen."""
-    if points[:, 2].min() < NEAR_M:
-        points = _clip_near(points)
+def _boxes(points: Matrix, view: View) -> Matrix:
+    """Left, top, right, bottom [quads, 4] in pixels of quads given by corners [quads, 4, 3] in the camera's axes."""
+    boxes = np.empty((len(points), 4))
+    in_front = points[..., 2].min(axis=1) >= NEAR_M
+    boxes[in_front] = _box(points[in_front], view)
+    for index in np.flatnonzero(~in_front):
+        boxes[index] = _box(_clip_near(points[index]), view)
+    return boxes
+
+
+def _box(points: Matrix, view: View) -> Matrix:
+    """Bounding boxes [..., 4], cut to the view, of points [..., n, 3] in front of the camera."""
     pixels = points @ view.matrix.T
-    pixels = pixels[:, :2] / pixels[:, 2:]
-    low, high = np.floor(pixels.min(axis=0)), np.ceil(pixels.max(axis=0)) + 1
-    left, top = (int(max(0.0, value)) for value in low)
-    right, bottom = (int(min(float(limit), value)) for limit, value in zip(view.size[::-1], high, strict=True))
-    return (slice(top, bottom), slice(left, right)) if top < bottom and left < right else None
+    pixels = pixels[..., :2] / pixels[..., 2:]
+    low = np.maximum(np.floor(pixels.min(axis=-2)), 0)
+    high = np.minimum(np.ceil(pixels.max(axis=-2)) + 1, view.size[::-1])
+    return np.concatenate([low, high], axis=-1)
 
 
 def _clip_near(points: Matrix) -> Matrix:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mambaseg_core.data import figures, textures
 from mambaseg_core.data.figures import CarPaint
-from mambaseg_core.data.ground import LANE_M, ROAD, ROAD_HALF_M, SIDEWALK, SIDEWALK_HALF_M, Ground
+from mambaseg_core.data.ground import CROSSING_AT_M, CROSSINGS_M, LANE_M, ROAD, ROAD_HALF_M, SIDEWALK, SIDEWALK_HALF_M, Ground
 from mambaseg_core.data.render import FAR_M, Pose, Quad
 from mambaseg_core.data.textures import Color, Texture
 
@@ -20,6 +20,7 @@ BUILDING, FENCE, PERSON, POLE, VEGETATION, CAR, WALL, SIGN = 1, 2, 3, 4, 7, 8, 9
 SPEED = 8.0  # metres per second
 _EYE_M = 1.5
 _WALK_PHASES = 16
+_STEPS_HZ = 1.8
 _HOUSE_COLORS: tuple[Color, ...] = (
     (0.76, 0.68, 0.54), (0.62, 0.40, 0.32), (0.70, 0.70, 0.68), (0.66, 0.56, 0.50), (0.50, 0.53, 0.58), (0.80, 0.74, 0.66),
 )  # fmt: skip
@@ -75,6 +76,7 @@ class _Builder:
         self.quads: list[Quad] = []
         self._rng = rng
         self._end_m = end_m
+        self._gardens = 0
         self._houses = [
             (height, textures.facade(rng, color, width_m=12, height_m=height))
             for color, height in zip(_HOUSE_COLORS * 2, rng.uniform(8, 17, 12), strict=True)
@@ -105,8 +107,10 @@ class _Builder:
             outer = (x, x + side * 12)
             self._add(2, z, (min(outer), max(outer)), (-height, 0), self._gables[style], BUILDING, shade=0.86)
             z += 12
-            if self._rng.random() < 0.4:
-                self._garden(side, z, gardens[int(self._rng.integers(3))])
+            if self._rng.random() < 0.55:
+                kind = gardens[self._gardens % 3]
+                self._gardens += 1
+                self._garden(side, z, kind)
                 z += 6
 
     def _garden(self, side: int, z: float, kind: int) -> None:
@@ -147,8 +151,8 @@ class _Builder:
         """A row of parked cars with gaps, none on a zebra crossing."""
         z = 9.0 if side > 0 else 4.0
         while z < self._end_m:
-            crossing = abs((z + 2.1 - 33.0 + 35.0) % 70.0 - 35.0) > 28
-            if self._rng.random() < 0.62 and not crossing:
+            from_crossing = abs((z + 2.1 - CROSSING_AT_M + CROSSINGS_M / 2) % CROSSINGS_M - CROSSINGS_M / 2)
+            if self._rng.random() < 0.62 and from_crossing > 5.5:
                 self._car(side * (LANE_M + 1.15), z, ahead=side > 0)
             z += float(self._rng.uniform(5.6, 7.5))
 
@@ -161,22 +165,24 @@ class _Builder:
             z += float(self._rng.uniform(22, 45))
 
     def people(self) -> None:
-        """People on both sidewalks, and one who crosses the road every 70 m."""
+        """People on both sidewalks, and some who cross the road on the zebras."""
         for side in (-1, 1):
             z = 7.0
             while z < self._end_m:
                 x = side * float(self._rng.uniform(ROAD_HALF_M + 1.2, SIDEWALK_HALF_M - 0.6))
                 self._person(x, z, (0.0, float(self._rng.choice([-1.2, 1.2]))), SIDEWALK)
                 z += float(self._rng.uniform(5, 14))
-        for crossing in np.arange(33.0 - 35.0 + 35.0, self._end_m, 70.0):
-            arrival = max(0.0, (crossing - 14) / SPEED)
-            self._person(4.6 + 1.4 * arrival, float(crossing) - 2.0, (-1.4, 0.0), ROAD)
+        for crossing in np.arange(CROSSING_AT_M, self._end_m, CROSSINGS_M):
+            arrival = (crossing - 22) / SPEED  # seconds until the vehicle is 22 m away
+            self._person(3.6 + 1.4 * arrival, float(crossing) - 0.6, (-1.4, 0.0), ROAD)
+            self._person(-4.4 - 1.2 * arrival, float(crossing) + 0.6, (1.2, 0.0), ROAD)
 
     def _person(self, x: float, z: float, velocity: tuple[float, float], under: int) -> None:
         frames = self._people[int(self._rng.integers(len(self._people)))]
         direction = 1 if velocity[0] >= 0 else -1
-        self._add(2, z, (x - 0.45 * direction, x + 0.45 * direction), (-1.8, 0), *frames, label=PERSON, velocity=velocity,
-                  rate_hz=1.8 * _WALK_PHASES / 2)  # fmt: skip
+        across = (x - 0.45 * direction, x + 0.45 * direction)
+        rate_hz = _STEPS_HZ / 2 * _WALK_PHASES
+        self.quads.append(Quad(2, z, across, (-1.8, 0), frames, PERSON, velocity=velocity, rate_hz=rate_hz))
         self._add(1, -0.01, (x - 0.3, x + 0.3), (z - 0.1, z + 0.4), self._shadow, under, velocity=velocity, shade=1.5)
 
     def _car(self, x: float, z: float, *, ahead: bool, speed: float = 0.0) -> None:
@@ -196,12 +202,7 @@ class _Builder:
         self._add(1, -0.005, (x - 1.05, x + 1.05), (near - 0.25, far + 0.25), self._shadow, ROAD, velocity=velocity)
 
     def _add(
-        self, axis: int, offset: float, columns: tuple[float, float], rows: tuple[float, float], *frames: Texture | int,
-        label: int | None = None, shade: float = 1.0, velocity: tuple[float, float] = (0.0, 0.0), rate_hz: float = 0.0,
+        self, axis: int, offset: float, columns: tuple[float, float], rows: tuple[float, float], texture: Texture, label: int,
+        *, shade: float = 1.0, velocity: tuple[float, float] = (0.0, 0.0),
     ) -> None:  # fmt: skip
-        *shown, last = frames
-        if isinstance(last, int):
-            label = last
-        else:
-            shown.append(last)
-        self.quads.append(Quad(axis, offset, columns, rows, tuple(shown), label or 0, shade, velocity, rate_hz))  # type: ignore[arg-type]
+        self.quads.append(Quad(axis, offset, columns, rows, (texture,), label, shade, velocity))

@@ -84,9 +84,9 @@ def facade(rng: np.random.Generator, color: Color, *, width_m: float, height_m: 
 
 
 def _window(
-    rng: np.random.Generator, picture: Plane, box: tuple[float, float, float, float], trim: tuple[float, ...]
+    rng: np.random.Generator, picture: Plane, pane: tuple[float, float, float, float], trim: tuple[float, ...]
 ) -> None:
-    left, top, width, height = box
+    left, top, width, height = pane
     box(picture, left - 4, top - 4, width + 8, height + 8, trim)
     shine = rng.uniform(0.7, 2.2)
     box(picture, left, top, width, height, tuple(shine * c for c in GLASS))

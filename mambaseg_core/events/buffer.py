@@ -16,6 +16,9 @@ from mambaseg_core.events.window import Window
 LATE_TOLERANCE_NS: Final = 10_000_000
 """Events up to this much older than the newest are sorted in; older ones are dropped: 10 ms."""
 
+JUMP_NS: Final = 100_000_000
+"""A packet that ends this much before the newest event is not late, its clock was set back: 100 ms."""
+
 CHUNK_OVERHEAD_BYTES: Final = 1024
 """What one stored packet costs besides its events (objects and array headers), rounded up."""
 
@@ -54,13 +57,13 @@ class EventBuffer:
 
     Late packets: those events of a packet that are older than the newest held by at most `LATE_TOLERANCE_NS`
     are sorted in; older ones are dropped and counted as `late`. A packet whose last event is older than the
-    newest held by more than `max_age_ns` means that the clock was set back (a bag played again): the buffer
-    is emptied, the packet kept, and `resets` counts one.
+    newest held by more than `JUMP_NS` (or `max_age_ns`, if that is less) means that the clock was set back (a
+    bag played again, however short it is): the buffer is emptied, the packet kept, and `resets` counts one.
 
     Args:
         height: rows of the sensor.
         width: columns of the sensor.
-        max_age_ns: how much older than the newest a packet's last event may be.
+        max_age_ns: how much older than the newest a packet's last event may be and still be held.
         max_bytes: memory for events, with `CHUNK_OVERHEAD_BYTES` for each packet.
 
     Raises:
@@ -162,7 +165,7 @@ class EventBuffer:
         """Make a packet follow those held: reset, drop what is late, sort in what is nearly in time."""
         newest = int(self._chunks[-1].t_ns[-1])
         first, last = int(chunk.t_ns[0]), int(chunk.t_ns[-1])
-        if last < newest - self.max_age_ns:
+        if last < newest - min(JUMP_NS, self.max_age_ns):
             self._count(resets=1, dropped_reset=self._held)
             self._chunks.clear()
             self._held = 0

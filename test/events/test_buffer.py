@@ -124,6 +124,16 @@ def test_clock_set_back_empties() -> None:
     assert balanced(buffer)
 
 
+def test_a_loop_shorter_than_the_buffer_is_a_set_back_clock() -> None:
+    buffer = make(max_age_ns=2000 * MS)
+    buffer.push(at(0, 300 * MS))
+    buffer.push(at(150 * MS, 200 * MS))  # exactly JUMP_NS before the newest: late, not a reset
+    assert (buffer.counters.resets, buffer.counters.late) == (0, 2)
+    buffer.push(at(1, 2))
+    assert buffer.counters.resets == 1
+    assert held(buffer) == [1, 2]
+
+
 def test_overlaps_in_a_row_do_not_grow_one_packet() -> None:
     buffer = make()
     for start in range(0, 1000, 10):

@@ -82,16 +82,15 @@ def test_every_image_gets_a_mask_of_its_size_and_header(ready: Any) -> None:
 
 
 def test_newest_image_wins_and_replaced_ones_are_counted(ready: Any) -> None:
-    for index in range(30):
+    for index in range(15):
         ready.send_image(START_NS + index, picture())
-    last = START_NS + 29
+    last = START_NS + 14
     ready.spin_until(lambda: any(stamp(mask) == last for mask in ready.masks), "the mask of the newest image")
     ready.spin_until(lambda: any(stamp(status) == last for status in ready.statuses), "its status")
     status = ready.statuses[-1]
-    lost = 30 - status.images_received
+    assert status.images_received == 15
     assert status.images_received == status.masks_published + status.images_replaced
-    assert status.masks_published < 30
-    assert lost == status.images_lost
+    assert status.masks_published < 15
 
 
 def test_rows_may_be_padded(ready: Any) -> None:

@@ -1,0 +1,71 @@
+"""Who may import whom (ARCHITECTURE.md): each folder only what lies below it; the core no ROS."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROS = ("rclpy", "mambaseg_ros", "sensor_msgs", "std_msgs", "launch", "launch_ros", "cv_bridge")
+
+# lowest first; modules of one layer may import each other only where they are of one folder
+LAYERS = [
+    {"events"},
+    {"ops"},
+    {"models", "data"},
+    {"preprocessing", "profile"},
+    {"checkpoint"},
+    {"inference"},
+    {"cli"},
+]
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+# models.presets loads weights on request, inside the function; nothing else looks up.
+UPWARD = {("models/presets.py", "checkpoint")}
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def core_files() -> list[Path]:
+    return sorted(path for path in (ROOT / "mambaseg_core").rglob("*.py") if path.parent.name != "__pycache__")
+
+
+def violations(name: str, modules: set[str]) -> list[str]:
+    """What a file of the core imports against the rule; name is relative to mambaseg_core."""
+    room = Path(name).parts[0].removesuffix(".py")
+    found = [module for module in modules if module.split(".")[0] in ROS]
+    for module in modules:
+        parts = module.split(".")
+        if room == "__init__" or parts[0] != "mambaseg_core" or len(parts) < 2 or parts[1] not in LEVEL:
+            continue
+        same_level = LEVEL[parts[1]] == LEVEL[room] and parts[1] != room
+        if (LEVEL[parts[1]] > LEVEL[room] or same_level) and (name, parts[1]) not in UPWARD:
+            found.append(module)
+    return found
+
+
+@pytest.mark.parametrize("path", core_files(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_core_imports_only_downward_and_no_ros(path: Path) -> None:
+    assert violations(path.relative_to(ROOT / "mambaseg_core").as_posix(), imports(path)) == []
+
+
+def test_the_rule_sees_violations() -> None:
+    assert violations("events/array.py", {"mambaseg_core.models.presets"})
+    assert violations("data/dsec.py", {"mambaseg_core.models"})
+    assert violations("models/ddim.py", {"rclpy.node"})
+    assert not violations("models/ddim.py", {"mambaseg_core.ops", "torch"})
+    assert len(core_files()) > 20
+
+
+def test_every_room_has_a_level() -> None:
+    rooms = {path.relative_to(ROOT / "mambaseg_core").parts[0].removesuffix(".py") for path in core_files()}
+    assert rooms - {"__init__"} == set(LEVEL)
