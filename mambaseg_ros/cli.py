@@ -21,7 +21,7 @@ def convert(
 ) -> None:
     """Write a recorded sequence to an mcap bag with the topics /image and /events.
 
-    Example: mambaseg bag convert data/zurich_city_13_a zurich_city_13_a.bag
+    Example: mambaseg bag convert data/zurich_city_13_a bags/13_a
     """
     from mambaseg_ros.bag.convert import convert
 
@@ -39,7 +39,7 @@ def play(
 ) -> None:
     """Publish a bag over DDS (needs rclpy).
 
-    Example: mambaseg bag play zurich_city_13_a.bag --rate 0.5
+    Example: mambaseg bag play bags/13_a --rate 0.5
     """
     from mambaseg_ros.bag.play import play
 
@@ -55,7 +55,7 @@ def record(
 ) -> None:
     """Write topics into a new mcap bag (needs rclpy).
 
-    Example: mambaseg bag record masks.bag /mambaseg/mask /mambaseg/status
+    Example: mambaseg bag record bags/masks /mambaseg/mask /mambaseg/status
     """
     from mambaseg_ros.bag.record import record
 
@@ -71,7 +71,7 @@ def pictures(
 ) -> None:
     """Draw masks over their images, and a contact sheet.
 
-    Example: mambaseg bag pictures zurich_city_13_a.bag masks.bag out
+    Example: mambaseg bag pictures bags/13_a bags/masks out
     """
     from mambaseg_ros.bag.pictures import draw_pictures
 

@@ -71,7 +71,7 @@ def fill_image_message(message: Any, picture: Image, *, header: Any, encoding: s
     message.encoding = encoding
     message.is_bigendian = 0
     message.step = message.width * (1 if picture.ndim == 2 else picture.shape[2])
-    message.data.frombytes(memoryview(np.ascontiguousarray(picture)).cast("B"))
+    message.data.frombytes(np.ascontiguousarray(picture).reshape(-1).data)
     return message
 
 

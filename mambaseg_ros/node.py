@@ -141,7 +141,7 @@ class SegmentationNode(LifecycleNode):
         self._images = self.create_subscription(
             ImageMessage, "image", self._inbox.put_image, IMAGE_QOS, event_callbacks=lost
         )
-        self._events = None
+        self._events: Any = None
         self._events_type = events_type
         self._find_events = self.create_timer(0.2, self._subscribe_events)
         self._watch = self.create_timer(5.0, self._say_what_is_missing)

@@ -37,7 +37,7 @@ class Parameter:
                 f"parameter {self.name!r} is {value!r} ({type(value).__name__}); expected a {kind.__name__}: "
                 "correct it in the parameter file or the launch argument"
             )
-        if self.bounds is not None and not self.bounds[0] <= float(value) <= self.bounds[1]:  # type: ignore[arg-type]
+        if self.bounds is not None and not self.bounds[0] <= float(value) <= self.bounds[1]:
             raise ValueError(
                 f"parameter {self.name!r} is {value!r}; expected {self.bounds[0]:g} to {self.bounds[1]:g}: "
                 f"it is {self.meaning}"

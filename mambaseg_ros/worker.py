@@ -153,7 +153,8 @@ class Worker:
     ) -> tuple[Events, npt.NDArray[np.int64] | None]:
         setup = self.segmenter.preprocessing
         if self.intake.buffer is None:
-            height, width = image_size[:2] if self.segmenter.calibration is None else self.segmenter.calibration.event_size
+            calibration = self.segmenter.calibration
+            height, width = image_size[:2] if calibration is None else calibration.event_raw.size
             return Events.empty(height, width), None
         events = self.intake.buffer.window(stamp_ns, setup.window, bins=setup.bins)
         if len(events) == 0:

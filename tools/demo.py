@@ -15,14 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from rosbags.highlevel import AnyReader
 
-from mambaseg_ros.bag.types import STATUS_TYPE, typestore
+from mambaseg_ros.bag.types import STATUS_TYPE, open_bag
 
 SECONDS = 2.0
 MODEL = "mambaseg_dsec"
 IMAGE_SIZE = (112, 160)  # a quarter of DSEC's 440x640, so that a CPU without the authors' weights shows the whole path
-RATE = 0.25  # the bag is played so slowly that a CPU keeps up
+RATE = 0.1  # the bag is played so slowly that a CPU keeps up
 CALIBRATION = "calibration/cam_to_cam.yaml"
 
 
@@ -38,18 +37,16 @@ def command(*words: object) -> list[str]:
 
 @contextmanager
 def process(words: list[str], *, stop: bool = True) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that ends, by SIGINT if `stop`, when the block does."""
+    """A process that is stopped by SIGINT when the block ends; one that ends by itself (not `stop`) is waited for."""
     child = subprocess.Popen(words)
     try:
         yield child
+        if not stop:
+            child.wait(timeout=120)
     finally:
-        if stop:
+        if child.poll() is None:
             child.send_signal(signal.SIGINT)
-        try:
-            child.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            raise
+        child.wait(timeout=60)
 
 
 def node_command(sequence: Path) -> list[str]:
@@ -67,7 +64,7 @@ def node_command(sequence: Path) -> list[str]:
 def latencies_ms(bag: Path) -> list[float]:
     """Time from each image's arrival to its mask, as ~/status has it."""
     values = []
-    with AnyReader([bag], default_typestore=typestore()) as reader:
+    with open_bag(bag) as reader:
         for connection, _, data in reader.messages():
             if connection.msgtype == STATUS_TYPE:
                 status = reader.deserialize(data, connection.msgtype)
@@ -83,7 +80,7 @@ def main() -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    sequence, bag, masks = out / "synthetic_00_a", out / "synthetic_00_a.bag", out / "masks.bag"
+    sequence, bag, masks = out / "synthetic_00_a", out / "drive", out / "masks"
 
     say(f"writing {SECONDS:g} s of a synthetic drive in DSEC's layout")
     subprocess.run(command("synth", out, "--seconds", SECONDS), check=True)

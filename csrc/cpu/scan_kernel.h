@@ -88,7 +88,8 @@ static void scan_load(const ScanArgs<S>& args, const ScanBlock<S>& it, int64_t s
     load_rows<S>(tile.pre, args.delta + it.row * args.length + at, args.length, it.count, tile.steps, it.reversed);
     for (int t = 0; t < tile.steps; ++t) tile.pre[t] += it.bias;
   } else {
-    low_rank_steps<S>(tile, args.low + it.group * args.group_stride, args.length, args.rank, weight, it.bias);
+    low_rank_steps<S>(tile, args.low + it.group * args.group_stride, args.length, args.rank, weight, it.bias,
+                      [&tile](int t, Vec<S> pre) { tile.pre[t] = pre; });
   }
   finish_steps<S>(tile, args.softplus);
 }
@@ -115,7 +116,7 @@ static void scan(const ScanArgs<S>& args, int64_t item, S* scratch) {
   for (int64_t start = 0; start < args.length; start += kTile) {
     scan_load<S>(args, it, start, weight, tile);
     for (int t = 0; t < tile.steps; ++t) tile.y[t] = it.skip * tile.u[t];
-    run_tile<S, true>(tile, state, rate, h, it.rows);
+    run_tile<S, Output::kAdd>(tile, state, rate, h, it.rows);
     store_rows<S>(args.y + it.row * args.length + start, tile.y, args.length, it.count, tile.steps);
   }
 }
@@ -135,7 +136,7 @@ static void scan_block_backward(const ScanArgs<S>& args, const ScanBlock<S>& it,
     scan_load<S>(args, it, i * kTile, nullptr, tile);
     Vec<S>* h = heads + (i + 1) * state;
     for (int64_t n = 0; n < state; ++n) h[n] = heads[i * state + n];
-    run_tile<S, false>(tile, state, rate, h, it.rows);
+    run_tile<S, Output::kNone>(tile, state, rate, h, it.rows);
   }
   Vec<S> gskip{}, gbias{};
   for (int64_t i = tiles - 1; i >= 0; --i) {

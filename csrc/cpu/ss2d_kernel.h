@@ -54,8 +54,9 @@ static Rows<S> map_rows(const Ss2dArgs<S>& args, const MapBlock<S>& it, int dire
   return {row, row + args.state, 1};
 }
 
-// Fills u, dt and dt * u of the tile of `direction` at `start`; x: the block's channels as vectors by position.
-template <class S>
+// Fills dt and dt * u of the tile of `direction` at `start`, and u and pre if Backward; x: the block's channels as
+// vectors by position.
+template <class S, bool Backward>
 static void map_load(const Ss2dArgs<S>& args, MapBlock<S>& it, int direction, int64_t start, const Vec<S>* x,
                      const Vec<S>* weight, Vec<S> bias, Tile<S>& tile) {
   const int64_t left = it.length - start;
@@ -64,10 +65,14 @@ static void map_load(const Ss2dArgs<S>& args, MapBlock<S>& it, int direction, in
   for (int t = 0; t < tile.steps; ++t, walk.step()) {
     it.position[t] = walk.position();
     tile.offset[t] = it.position[t] * it.width;
-    tile.u[t] = x[it.position[t]];
+    if (Backward) tile.u[t] = x[it.position[t]];
   }
-  low_rank_steps<S>(tile, map_rows<S>(args, it, direction).b - args.rank, 1, args.rank, weight, bias);
-  finish_steps<S>(tile, true);
+  low_rank_steps<S>(tile, map_rows<S>(args, it, direction).b - args.rank, 1, args.rank, weight, bias,
+                    [&](int t, Vec<S> pre) {
+                      if (Backward) tile.pre[t] = pre;
+                      tile.dt[t] = softplus<S>(pre);
+                      tile.dtu[t] = tile.dt[t] * x[it.position[t]];
+                    });
 }
 
 template <class S>
@@ -108,11 +113,12 @@ static void ss2d(const Ss2dArgs<S>& args, int64_t item, S* scratch) {
     const Vec<S> skip = load_first(args.skip + parameter, it.count);
     for (int64_t n = 0; n < state; ++n) h[n] = Vec<S>{};
     for (int64_t start = 0; start < it.length; start += kTile) {
-      map_load<S>(args, it, k, start, x, weight, bias, tile);
-      for (int t = 0; t < tile.steps; ++t)
-        tile.y[t] = (k ? y[it.position[t]] : Vec<S>{}) + skip * tile.u[t];
-      run_tile<S, true>(tile, state, rate, h, map_rows<S>(args, it, k));
-      for (int t = 0; t < tile.steps; ++t) y[it.position[t]] = tile.y[t];
+      map_load<S, false>(args, it, k, start, x, weight, bias, tile);
+      run_tile<S, Output::kSet>(tile, state, rate, h, map_rows<S>(args, it, k));
+      for (int t = 0; t < tile.steps; ++t) {
+        const int64_t at = it.position[t];
+        y[at] = (k ? y[at] : Vec<S>{}) + (skip * x[at] + tile.y[t]);
+      }
     }
   }
   scatter_block<S>(args.y, y, args, it);
@@ -148,13 +154,13 @@ static void map_block_backward(const Ss2dArgs<S>& args, MapBlock<S>& it, int k, 
   Tile<S> tile;
   TileGradient<S> g;
   for (int64_t i = 0; i < tiles; ++i) {
-    map_load<S>(args, it, k, i * kTile, x, weight, bias, tile);
+    map_load<S, false>(args, it, k, i * kTile, x, weight, bias, tile);
     Vec<S>* h = heads + (i + 1) * state;
     for (int64_t n = 0; n < state; ++n) h[n] = heads[i * state + n];
-    run_tile<S, false>(tile, state, rate, h, rows);
+    run_tile<S, Output::kNone>(tile, state, rate, h, rows);
   }
   for (int64_t i = tiles - 1; i >= 0; --i) {
-    map_load<S>(args, it, k, i * kTile, x, weight, bias, tile);
+    map_load<S, true>(args, it, k, i * kTile, x, weight, bias, tile);
     for (int t = 0; t < tile.steps; ++t) tile.y[t] = gy[it.position[t]];
     run_tile_backward<S>(tile, g, state, true, rate, heads + i * state, carry, ga, rows, gbc + i * kTile, it.length);
     map_tile_backward<S>(args, it, k, skip, tile, gx);

@@ -17,10 +17,10 @@ struct TileGradient {
   Vec<S> decay[kRow], h[kRow], product[kRow];
 };
 
-// pre[t] = bias + sum over r of weight[r] * low[offset[t] + r * stride]; eight steps share each weight.
-template <class S>
-static void low_rank_steps(Tile<S>& tile, const S* low, int64_t stride, int64_t rank, const Vec<S>* weight,
-                           Vec<S> bias) {
+// Calls emit(t, bias + sum over r of weight[r] * low[offset[t] + r * stride]); eight steps share each weight.
+template <class S, class Emit>
+static void low_rank_steps(const Tile<S>& tile, const S* low, int64_t stride, int64_t rank, const Vec<S>* weight,
+                           Vec<S> bias, const Emit& emit) {
   int t = 0;
   for (; t + 8 <= tile.steps; t += 8) {
     const S* from[8];
@@ -36,12 +36,12 @@ static void low_rank_steps(Tile<S>& tile, const S* low, int64_t stride, int64_t 
       for (int i = 0; i < 8; ++i) sum[i] += w * from[i][r * stride];
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) tile.pre[t + i] = sum[i];
+    for (int i = 0; i < 8; ++i) emit(t + i, sum[i]);
   }
   for (; t < tile.steps; ++t) {
     Vec<S> sum = bias;
     for (int64_t r = 0; r < rank; ++r) sum += weight[r] * low[tile.offset[t] + r * stride];
-    tile.pre[t] = sum;
+    emit(t, sum);
   }
 }
 
@@ -62,8 +62,10 @@ struct Rows {
   int64_t stride;
 };
 
-// Runs NB states through the tile, so that NB independent chains hide each other's latency; adds C.h to y if Output.
-template <class S, int NB, bool Output>
+enum class Output { kNone, kSet, kAdd };  // what becomes of C.h in tile.y
+
+// Runs NB states through the tile, so that NB independent chains hide each other's latency.
+template <class S, int NB, Output Mode>
 static void run_states(Tile<S>& tile, const Vec<S>* rate, Vec<S>* h, Rows<S> rows) {
   Vec<S> a[NB], state[NB];
 #pragma GCC unroll 8
@@ -75,25 +77,31 @@ static void run_states(Tile<S>& tile, const Vec<S>* rate, Vec<S>* h, Rows<S> row
     const Vec<S> dt = tile.dt[t], dtu = tile.dtu[t];
     const S* b = rows.b + tile.offset[t];
     const S* c = rows.c + tile.offset[t];
-    Vec<S> y = Output ? tile.y[t] : Vec<S>{};
+    Vec<S> y = Mode == Output::kAdd ? tile.y[t] : Vec<S>{};
 #pragma GCC unroll 8
     for (int n = 0; n < NB; ++n) {
       state[n] = exp2(dt * a[n]) * state[n] + dtu * b[n * rows.stride];
-      if (Output) y += state[n] * c[n * rows.stride];
+      if (Mode != Output::kNone) y += state[n] * c[n * rows.stride];
     }
-    if (Output) tile.y[t] = y;
+    if (Mode != Output::kNone) tile.y[t] = y;
   }
 #pragma GCC unroll 8
   for (int n = 0; n < NB; ++n) h[n] = state[n];
 }
 
-template <class S, bool Output>
+template <class S, Output Mode>
 static void run_tile(Tile<S>& tile, int64_t state, const Vec<S>* rate, Vec<S>* h, Rows<S> rows) {
-  int64_t n = 0;
-  for (; n + 4 <= state; n += 4)
-    run_states<S, 4, Output>(tile, rate + n, h + n, {rows.b + n * rows.stride, rows.c + n * rows.stride, rows.stride});
-  for (; n < state; ++n)
-    run_states<S, 1, Output>(tile, rate + n, h + n, {rows.b + n * rows.stride, rows.c + n * rows.stride, rows.stride});
+  constexpr Output kRest = Mode == Output::kNone ? Output::kNone : Output::kAdd;
+  const auto at = [rows](int64_t n) {
+    return Rows<S>{rows.b + n * rows.stride, rows.c + n * rows.stride, rows.stride};
+  };
+  int64_t n = state >= 4 ? 4 : state >= 1 ? 1 : 0;
+  if (n == 4) run_states<S, 4, Mode>(tile, rate, h, rows);
+  if (n == 1) run_states<S, 1, Mode>(tile, rate, h, rows);
+  if (n == 0 && Mode == Output::kSet)
+    for (int t = 0; t < tile.steps; ++t) tile.y[t] = Vec<S>{};
+  for (; n + 4 <= state; n += 4) run_states<S, 4, kRest>(tile, rate + n, h + n, at(n));
+  for (; n < state; ++n) run_states<S, 1, kRest>(tile, rate + n, h + n, at(n));
 }
 
 // Adds the lane sums of `products` to the `steps` scalars at `to`.

@@ -16,7 +16,7 @@ _RUBBER: Color = (0.06, 0.06, 0.07)
 
 @dataclass(frozen=True, eq=False)
 class CarPaint:
-    """The faces of one car: side (rear at the left), rear (full height), bonnet and screen as seen from ahead."""
+    """The faces of a car: side (rear at the left), rear, and from ahead nose, screen and bonnet."""
 
     side: Texture
     rear: Texture
@@ -27,16 +27,35 @@ class CarPaint:
 
 def car(rng: np.random.Generator, color: Color) -> CarPaint:
     """Paint a hatchback of 4.2 m x 1.8 m x 1.5 m."""
-    return CarPaint(_car_side(rng, color), _car_rear(rng, color), _car_nose(rng, color), _car_screen(rng, color),
-                    plain(rng, color, contrast=0.02))  # fmt: skip
+    return CarPaint(
+        _car_side(rng, color),
+        _car_rear(rng, color),
+        _car_nose(rng, color),
+        _car_screen(rng, color),
+        plain(rng, color, contrast=0.02),
+    )
 
 
 def _car_side(rng: np.random.Generator, color: Color) -> Texture:
     picture, alpha = canvas(rng, (60, 168), color, 0.02), np.zeros((60, 168), np.float32)
     scale = np.asarray((40, -40))
-    body = np.asarray([(0, 0.25), (0, 1.0), (0.2, 1.46), (1.0, 1.5), (2.2, 1.46), (3.1, 0.95), (4.1, 0.9), (4.2, 0.86),
-                       (4.2, 0.25)])  # fmt: skip
-    glass = [[(0.35, 0.98), (0.5, 1.36), (1.15, 1.38), (1.15, 0.98)], [(1.25, 0.98), (1.25, 1.38), (2.1, 1.36), (2.75, 0.98)]]
+    body = np.asarray(
+        [
+            (0, 0.25),
+            (0, 1.0),
+            (0.2, 1.46),
+            (1.0, 1.5),
+            (2.2, 1.46),
+            (3.1, 0.95),
+            (4.1, 0.9),
+            (4.2, 0.86),
+            (4.2, 0.25),
+        ]
+    )
+    glass = [
+        [(0.35, 0.98), (0.5, 1.36), (1.15, 1.38), (1.15, 0.98)],
+        [(1.25, 0.98), (1.25, 1.38), (2.1, 1.36), (2.75, 0.98)],
+    ]
     cv2.fillPoly(alpha, [_points(body * scale + (0, 60))], 1.0)
     box(picture, 0, 42, 168, 18, tuple(0.6 * c for c in color))
     for pane in glass:
@@ -92,11 +111,15 @@ def _wheels(picture: Plane, alpha: Plane) -> None:
 
 def person(rng: np.random.Generator, *, phases: int) -> tuple[Texture, ...]:
     """A walking person, 0.9 m x 1.8 m, at `phases` moments of one double step."""
-    shirt, trousers, hair = (tuple(float(c) for c in rng.uniform(*limits, 3)) for limits in ((0.1, 0.85), (0.06, 0.4), (0.05, 0.4)))
+    shirt, trousers, hair = (
+        tuple(float(c) for c in rng.uniform(*limits, 3)) for limits in ((0.1, 0.85), (0.06, 0.4), (0.05, 0.4))
+    )
     return tuple(_walker(2 * np.pi * phase / phases, shirt, trousers, hair) for phase in range(phases))
 
 
-def _walker(phase: float, shirt: tuple[float, ...], trousers: tuple[float, ...], hair: tuple[float, ...]) -> Texture:
+def _walker(
+    phase: float, shirt: tuple[float, ...], trousers: tuple[float, ...], hair: tuple[float, ...]
+) -> Texture:
     picture, alpha = np.full((144, 72, 3), trousers, np.float32), np.zeros((144, 72), np.float32)
     picture[:80] = shirt
     swing = np.sin(phase)
@@ -119,7 +142,12 @@ def _walker(phase: float, shirt: tuple[float, ...], trousers: tuple[float, ...],
 
 
 def _limb(
-    picture: Plane, alpha: Plane, start: tuple[float, float], end: tuple[float, float], thick: int, color: tuple[float, ...]
+    picture: Plane,
+    alpha: Plane,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    thick: int,
+    color: tuple[float, ...],
 ) -> None:
     ends = (round(start[0]), round(start[1])), (round(end[0]), round(end[1]))
     cv2.line(picture, *ends, color, thick)

@@ -1,7 +1,7 @@
 """The ground of the synthetic street: road with markings, kerbs, tiled sidewalks; and the clouds above it.
 
-Markings and joints are drawn in closed form and fade out where a pixel covers more than their width, so that no
-far detail flickers (which an event camera would see).
+Markings and joints are drawn in closed form and fade out where a pixel covers more than their width, so that
+no far detail flickers (which an event camera would see).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.data.textures import LUMA, Color, Plane, noise
+from mambaseg_core.data.textures import LUMA, Color, Plane, as_plane, noise
 
 ROAD, SIDEWALK = 5, 6
 LANE_M: Final = 3.2
@@ -43,12 +43,16 @@ class Ground:
 
     def clouds(self, x: Plane, z: Plane) -> Plane:
         """Share of cloud in 0..1 at points [H, W] of a plane at unit height."""
-        return np.clip(0.45 + 0.6 * _lookup(self._clouds, x, z, _CLOUD_PER_UNIT), 0, 1)
+        return as_plane(np.clip(0.45 + 0.6 * _lookup(self._clouds, x, z, _CLOUD_PER_UNIT), 0, 1))
 
     def draw(
-        self, into: tuple[Plane, npt.NDArray[np.uint8], Plane], directions: Plane, position: npt.NDArray[np.float64],
-        *, focal_px: float,
-    ) -> None:  # fmt: skip
+        self,
+        into: tuple[Plane, npt.NDArray[np.uint8], Plane],
+        directions: Plane,
+        position: npt.NDArray[np.float64],
+        *,
+        focal_px: float,
+    ) -> None:
         """Paint colour [H, W, C], labels and depth [H, W] where rays [3, H, W] go down.
 
         Args:
@@ -58,14 +62,14 @@ class Ground:
             focal_px: for the size of a pixel on the ground.
         """
         color, labels, depth = into
-        height = np.float32(-position[1])
+        height = np.float32(-float(position[1]))
         down = directions[1]
         below = down > 1e-4
         distance = height / np.where(below, down, 1)
         x = np.float32(position[0]) + distance * directions[0]
         z = np.float32(position[2]) + distance * directions[2]
-        wide = distance * np.float32(1 / focal_px)  # metres that a pixel covers across
-        long = wide * distance / height  # and along the street
+        wide = as_plane(distance * np.float32(1 / focal_px))  # metres that a pixel covers across
+        long = as_plane(wide * distance / height)  # and along the street
         side = np.abs(x)
         road = side < ROAD_HALF_M
         value = self._values(x, z, side, road, (wide, long))
@@ -100,32 +104,33 @@ def _markings(x: Plane, z: Plane, side: Plane, wide: Plane, long: Plane) -> Plan
     bars = np.abs(x - np.floor(x) - np.float32(0.5))
     zebra = crossing * np.clip((0.25 - bars) / wide + 0.5, 0, 1)
     free = 1 - crossing
-    return np.maximum(np.maximum(middle, edge) * free, zebra)
+    return as_plane(np.maximum(np.maximum(middle, edge) * free, zebra))
 
 
 def _stripe(distance: Plane, half_width: float, footprint: Plane) -> Plane:
     """Share of each pixel that a stripe covers."""
     share = (half_width - np.abs(distance)) / footprint + np.float32(0.5)
-    return np.clip(share, 0, np.minimum(1, 2 * half_width / footprint))
+    return as_plane(np.clip(share, 0, np.minimum(1, 2 * half_width / footprint)))
 
 
 def _grid(coordinate: Plane, period: float, width: float, footprint: Plane) -> Plane:
     """Joints every `period` metres, fading where a pixel covers several."""
     phase = coordinate * np.float32(1 / period)
     distance = np.abs(phase - np.floor(phase) - np.float32(0.5)) * np.float32(period)
-    return _stripe(distance, width / 2, footprint) * np.clip(1.5 - 2 * footprint / period, 0, 1)
+    resolved = as_plane(np.clip(1.5 - 2 * footprint / period, 0, 1))
+    return _stripe(distance, width / 2, footprint) * resolved
 
 
 def _tints(road: npt.NDArray[np.bool_]) -> Plane:
     """RGB factors of luma 1, float32 [H, W, 3]."""
     table = np.asarray((_TILES_TINT, _ROAD_TINT), np.float32)
     table /= (table @ np.asarray(LUMA, np.float32))[:, None]
-    return table[road.astype(np.intp)]
+    return as_plane(table[road.astype(np.intp)])
 
 
 def _wrapped(picture: Plane) -> Plane:
     """Repeat the first row and column at the end, for interpolation across the border."""
-    return np.pad(picture, ((0, 1), (0, 1)), mode="wrap")
+    return as_plane(np.pad(picture, ((0, 1), (0, 1)), mode="wrap"))
 
 
 def _lookup(picture: Plane, x: Plane, z: Plane, per_metre: float) -> Plane:
@@ -133,4 +138,6 @@ def _lookup(picture: Plane, x: Plane, z: Plane, per_metre: float) -> Plane:
     scale = np.float32(per_metre / _GRAIN_PX)
     columns, rows = x * scale, z * scale
     columns, rows = (columns - np.floor(columns)) * _GRAIN_PX, (rows - np.floor(rows)) * _GRAIN_PX
-    return np.asarray(cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    return np.asarray(
+        cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32
+    )

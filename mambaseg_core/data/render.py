@@ -1,7 +1,7 @@
 """Ray casting of the synthetic street: a ground plane and axis-parallel textured rectangles ("quads").
 
-World axes: x right, y down (the ground is y = 0), z along the street, metres. Each pixel's ray meets each quad in
-closed form, so that labels, depth and colours of any view are exact at the pixel centres.
+World axes: x right, y down (the ground is y = 0), z along the street, metres. Each pixel's ray meets each
+quad in closed form, so that labels, depth and colours of any view are exact at the pixel centres.
 """
 
 from __future__ import annotations
@@ -86,7 +86,12 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """Where the vehicle's camera is: float64 `position` [3] in the world, metres; `rotation` [3, 3] world to vehicle."""
+    """Where the vehicle's camera is.
+
+    Attributes:
+        position: in the world, float64 [3], metres.
+        rotation: float64 [3, 3], from the world's axes to the vehicle's.
+    """
 
     position: Matrix
     rotation: Matrix
@@ -94,7 +99,13 @@ class Pose:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """What a view sees: `color` float32 [H, W, C] in 0..1, `labels` uint8 [H, W], `depth` float32 [H, W] in metres."""
+    """What a view sees.
+
+    Attributes:
+        color: float32 [H, W, C], 0..1.
+        labels: class ids, uint8 [H, W].
+        depth: along the optical axis, float32 [H, W], metres; infinite in the sky.
+    """
 
     color: Plane
     labels: npt.NDArray[np.uint8]
@@ -126,7 +137,9 @@ class Renderer:
         frame = self._background(pose, directions)
         shift = self._velocity * seconds
         for index, region, nearest in self._visible(pose, shift):
-            self._draw(self._quads[index], frame, region, directions, pose.position - shift[index], seconds, nearest)
+            self._draw(
+                self._quads[index], frame, region, directions, pose.position - shift[index], seconds, nearest
+            )
         clear = np.exp(np.where(np.isinf(frame.depth), np.float32(0), frame.depth) * np.float32(-1 / _HAZE_M))
         haze = self._tone(_HAZE)
         np.subtract(frame.color, haze, out=frame.color)
@@ -152,7 +165,10 @@ class Renderer:
             below = slice(int(rows_below[0]), height)
             focal = float(self._view.matrix[0, 0])
             self._ground.draw(
-                (color[below], labels[below], depth[below]), directions[:, below], pose.position, focal_px=focal
+                (color[below], labels[below], depth[below]),
+                directions[:, below],
+                pose.position,
+                focal_px=focal,
             )
         return Frame(color, labels, depth)
 
@@ -176,13 +192,21 @@ class Renderer:
         order = np.argsort(nearest[candidates], kind="stable")
         return [
             (int(index), (slice(top, bottom), slice(left, right)), max(NEAR_M, float(nearest[index])))
-            for index, (left, top, right, bottom) in zip(candidates[order], boxes[order].tolist(), strict=True)
+            for index, (left, top, right, bottom) in zip(
+                candidates[order], boxes[order].tolist(), strict=True
+            )
         ]
 
     def _draw(
-        self, quad: Quad, frame: Frame, region: tuple[slice, slice], directions: Plane, origin: Matrix, seconds: float,
+        self,
+        quad: Quad,
+        frame: Frame,
+        region: tuple[slice, slice],
+        directions: Plane,
+        origin: Matrix,
+        seconds: float,
         nearest: float,
-    ) -> None:  # fmt: skip
+    ) -> None:
         zbuffer = frame.depth[region]
         if zbuffer.max() <= nearest:
             return
@@ -213,7 +237,7 @@ class Renderer:
     def _texels_per_pixel(
         self, quad: Quad, origin: Matrix, nearest: float, column_scale: float, row_scale: float
     ) -> float:
-        """Texture pixels that fall on one pixel near the middle of what is seen, changing smoothly with the pose."""
+        """Texture pixels on one pixel near the middle of what is seen; changes smoothly with the pose."""
         if quad.axis == 2:
             depth = nearest
             stretch = 1.0
@@ -225,7 +249,7 @@ class Renderer:
 
 
 def _boxes(points: Matrix, view: View) -> Matrix:
-    """Left, top, right, bottom [quads, 4] in pixels of quads given by corners [quads, 4, 3] in the camera's axes."""
+    """Left, top, right, bottom [quads, 4], pixels, of quads with corners [quads, 4, 3] in camera axes."""
     boxes = np.empty((len(points), 4))
     in_front = points[..., 2].min(axis=1) >= NEAR_M
     boxes[in_front] = _box(points[in_front], view)
@@ -268,7 +292,10 @@ def _lookup(levels: Sequence[Plane], columns: Plane, rows: Plane, index: int) ->
     picture = levels[index]
     scale_x, scale_y = (picture.shape[axis] / levels[0].shape[axis] for axis in (1, 0))
     sampled = cv2.remap(
-        picture, columns * np.float32(scale_x) - np.float32(0.5), rows * np.float32(scale_y) - np.float32(0.5),
-        cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
-    )  # fmt: skip
+        picture,
+        columns * np.float32(scale_x) - np.float32(0.5),
+        rows * np.float32(scale_y) - np.float32(0.5),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
     return np.asarray(sampled, np.float32)

@@ -1,4 +1,4 @@
-"""The synthetic street: houses, trees, parked and moving cars, people; and the vehicle that drives through it.
+"""The synthetic street: houses, trees, parked and moving cars, people; and the vehicle that drives there.
 
 Class ids are those of DSEC-Semantic's 11 classes (`labels.DSEC_11`).
 """
@@ -11,7 +11,16 @@ import numpy as np
 
 from mambaseg_core.data import figures, textures
 from mambaseg_core.data.figures import CarPaint
-from mambaseg_core.data.ground import CROSSING_AT_M, CROSSINGS_M, LANE_M, ROAD, ROAD_HALF_M, SIDEWALK, SIDEWALK_HALF_M, Ground
+from mambaseg_core.data.ground import (
+    CROSSING_AT_M,
+    CROSSINGS_M,
+    LANE_M,
+    ROAD,
+    ROAD_HALF_M,
+    SIDEWALK,
+    SIDEWALK_HALF_M,
+    Ground,
+)
 from mambaseg_core.data.render import FAR_M, Pose, Quad
 from mambaseg_core.data.textures import Color, Texture
 
@@ -22,11 +31,21 @@ _EYE_M = 1.5
 _WALK_PHASES = 16
 _STEPS_HZ = 1.8
 _HOUSE_COLORS: tuple[Color, ...] = (
-    (0.76, 0.68, 0.54), (0.62, 0.40, 0.32), (0.70, 0.70, 0.68), (0.66, 0.56, 0.50), (0.50, 0.53, 0.58), (0.80, 0.74, 0.66),
-)  # fmt: skip
+    (0.76, 0.68, 0.54),
+    (0.62, 0.40, 0.32),
+    (0.70, 0.70, 0.68),
+    (0.66, 0.56, 0.50),
+    (0.50, 0.53, 0.58),
+    (0.80, 0.74, 0.66),
+)
 _CAR_COLORS: tuple[Color, ...] = (
-    (0.70, 0.10, 0.10), (0.14, 0.26, 0.52), (0.82, 0.83, 0.84), (0.16, 0.17, 0.18), (0.52, 0.54, 0.56), (0.16, 0.36, 0.26),
-)  # fmt: skip
+    (0.70, 0.10, 0.10),
+    (0.14, 0.26, 0.52),
+    (0.82, 0.83, 0.84),
+    (0.16, 0.17, 0.18),
+    (0.52, 0.54, 0.56),
+    (0.16, 0.36, 0.26),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +100,7 @@ class _Builder:
             (height, textures.facade(rng, color, width_m=12, height_m=height))
             for color, height in zip(_HOUSE_COLORS * 2, rng.uniform(8, 17, 12), strict=True)
         ]
-        self._gables = [textures.plain(rng, tuple(0.9 * c for c in color)) for color in _HOUSE_COLORS * 2]  # type: ignore[arg-type]
+        self._gables = [textures.plain(rng, color) for color in _HOUSE_COLORS * 2]
         self._low = {
             VEGETATION: (1.4, textures.leaves(rng, width_m=6, height_m=1.4)),
             FENCE: (1.5, textures.slats(rng, width_m=6, height_m=1.5)),
@@ -105,7 +124,7 @@ class _Builder:
             shade = 1.0 if side < 0 else 0.72
             self._add(0, x, (z, z + 12), (-height, 0), front, BUILDING, shade=shade)
             outer = (x, x + side * 12)
-            self._add(2, z, (min(outer), max(outer)), (-height, 0), self._gables[style], BUILDING, shade=0.86)
+            self._add(2, z, (min(outer), max(outer)), (-height, 0), self._gables[style], BUILDING, shade=0.78)
             z += 12
             if self._rng.random() < 0.55:
                 kind = gardens[self._gardens % 3]
@@ -119,8 +138,8 @@ class _Builder:
         self._add(0, side * SIDEWALK_HALF_M, (z, z + 6), (-height, 0), texture, kind, shade=shade)
         x = side * (SIDEWALK_HALF_M + 3.2)
         self._tree(x, z + 2.5, 1.2)
-        self._add(2, z + 5.9, tuple(sorted((side * SIDEWALK_HALF_M, side * 20))), (-2.4, 0), self._low[VEGETATION][1],
-                  VEGETATION, shade=0.7)  # type: ignore[arg-type]  # fmt: skip
+        across = (SIDEWALK_HALF_M, 20.0) if side > 0 else (-20.0, -SIDEWALK_HALF_M)
+        self._add(2, z + 5.9, across, (-2.4, 0), self._low[VEGETATION][1], VEGETATION, shade=0.7)
 
     def sidewalk(self, side: int) -> None:
         """Trees, lamps and signs in a row beside the kerb."""
@@ -183,7 +202,16 @@ class _Builder:
         across = (x - 0.45 * direction, x + 0.45 * direction)
         rate_hz = _STEPS_HZ / 2 * _WALK_PHASES
         self.quads.append(Quad(2, z, across, (-1.8, 0), frames, PERSON, velocity=velocity, rate_hz=rate_hz))
-        self._add(1, -0.01, (x - 0.3, x + 0.3), (z - 0.1, z + 0.4), self._shadow, under, velocity=velocity, shade=1.5)
+        self._add(
+            1,
+            -0.01,
+            (x - 0.3, x + 0.3),
+            (z - 0.1, z + 0.4),
+            self._shadow,
+            under,
+            velocity=velocity,
+            shade=1.5,
+        )
 
     def _car(self, x: float, z: float, *, ahead: bool, speed: float = 0.0) -> None:
         """A car from z to z + 4.2, seen from behind (`ahead`) or from in front."""
@@ -195,14 +223,33 @@ class _Builder:
         else:
             self._add(2, near, across, (-0.9, 0), paint.nose, CAR, velocity=velocity)
             self._add(2, near + 1.1, across, (-1.5, -0.9), paint.screen, CAR, velocity=velocity)
-            self._add(1, -0.88, (x - 0.82, x + 0.82), (near + 0.1, near + 1.2), paint.bonnet, CAR, velocity=velocity, shade=1.15)
+            self._add(
+                1,
+                -0.88,
+                (x - 0.82, x + 0.82),
+                (near + 0.1, near + 1.2),
+                paint.bonnet,
+                CAR,
+                velocity=velocity,
+                shade=1.15,
+            )
         length = (near, far) if ahead else (far, near)
         for edge, shade in ((x - 0.9, 0.7), (x + 0.9, 0.95)):
             self._add(0, edge, length, (-1.5, 0), paint.side, CAR, velocity=velocity, shade=shade)
-        self._add(1, -0.005, (x - 1.05, x + 1.05), (near - 0.25, far + 0.25), self._shadow, ROAD, velocity=velocity)
+        self._add(
+            1, -0.005, (x - 1.05, x + 1.05), (near - 0.25, far + 0.25), self._shadow, ROAD, velocity=velocity
+        )
 
     def _add(
-        self, axis: int, offset: float, columns: tuple[float, float], rows: tuple[float, float], texture: Texture, label: int,
-        *, shade: float = 1.0, velocity: tuple[float, float] = (0.0, 0.0),
-    ) -> None:  # fmt: skip
+        self,
+        axis: int,
+        offset: float,
+        columns: tuple[float, float],
+        rows: tuple[float, float],
+        texture: Texture,
+        label: int,
+        *,
+        shade: float = 1.0,
+        velocity: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
         self.quads.append(Quad(axis, offset, columns, rows, (texture,), label, shade, velocity))

@@ -1,6 +1,7 @@
 """Procedural textures of the synthetic street: drawn once per scene, sampled by `render`.
 
-Colours are RGB in 0..1. Sizes follow from `PIXELS_PER_METRE`, so a texture looks right on a quad of its own size.
+Colours are RGB in 0..1. Sizes follow from `PIXELS_PER_METRE`, so a texture looks right on a quad of its own
+size.
 """
 
 from __future__ import annotations
@@ -41,12 +42,16 @@ def make_texture(rgb: Plane, alpha: Plane | None = None) -> Texture:
     levels = [np.clip(rgb, 0, 1).astype(np.float32)]
     while min(levels[-1].shape[:2]) >= 8:
         height, width = levels[-1].shape[:2]
-        levels.append(as_plane(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA)))
-    return Texture(tuple(levels), tuple(as_plane(level @ np.asarray(LUMA, np.float32)) for level in levels), alpha)
+        levels.append(
+            as_plane(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+        )
+    return Texture(
+        tuple(levels), tuple(as_plane(level @ np.asarray(LUMA, np.float32)) for level in levels), alpha
+    )
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], grains_px: Sequence[float]) -> Plane:
-    """Sum of smooth noises, one per grain size, mean 0 and standard deviation 1; wraps around at the borders."""
+    """Sum of smooth noises, one per grain size: mean 0, standard deviation 1, periodic at the borders."""
     total = np.zeros(shape, np.float32)
     for grain in grains_px:
         rows = np.fft.fftfreq(shape[0])[:, None]
@@ -57,7 +62,9 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], grains_px: Sequence[
     return as_plane((total - total.mean()) / total.std())
 
 
-def plain(rng: np.random.Generator, color: Color, *, contrast: float = 0.06, size: tuple[int, int] = (64, 64)) -> Texture:
+def plain(
+    rng: np.random.Generator, color: Color, *, contrast: float = 0.06, size: tuple[int, int] = (64, 64)
+) -> Texture:
     """One colour with a little grain."""
     return make_texture(canvas(rng, size, color, contrast))
 
@@ -146,15 +153,22 @@ def tree(rng: np.random.Generator, *, width_m: float, height_m: float) -> Textur
     light = 0.46 + 0.17 * noise(rng, (height, width), (2, 5, 12))
     light += np.linspace(0.14, -0.14, height, dtype=np.float32)[:, None]
     picture = as_plane(light[..., None] * np.asarray((0.45, 0.66, 0.28), np.float32) * 1.15)
-    cv2.rectangle(picture, (int(0.47 * width), int(0.6 * height)), (int(0.53 * width), height), (0.24, 0.18, 0.13), -1)
+    cv2.rectangle(
+        picture, (int(0.47 * width), int(0.6 * height)), (int(0.53 * width), height), (0.24, 0.18, 0.13), -1
+    )
     cv2.rectangle(alpha, (int(0.47 * width), int(0.6 * height)), (int(0.53 * width), height), 1.0, -1)
     for _ in range(26):
         angle, distance = rng.uniform(0, 2 * np.pi), np.sqrt(rng.uniform(0, 1))
-        centre = (0.5 + 0.30 * distance * np.cos(angle)) * width, (0.36 + 0.22 * distance * np.sin(angle)) * height
+        centre = (
+            (0.5 + 0.30 * distance * np.cos(angle)) * width,
+            (0.36 + 0.22 * distance * np.sin(angle)) * height,
+        )
         radius = rng.uniform(0.09, 0.17) * width
         cv2.circle(alpha, (int(centre[0]), int(centre[1])), int(radius), 1.0, -1)
         shade = np.roll(picture, int(rng.integers(1, height)), axis=0)
-        disc = cv2.circle(np.zeros_like(alpha), (int(centre[0]), int(centre[1])), int(0.8 * radius), 1.0, -1) > 0
+        disc = (
+            cv2.circle(np.zeros_like(alpha), (int(centre[0]), int(centre[1])), int(0.8 * radius), 1.0, -1) > 0
+        )
         below = np.arange(height)[:, None] > 0.62 * height
         picture = np.where((disc & ~below)[..., None], 0.5 * picture + 0.5 * shade, picture)
     return make_texture(picture, alpha)
@@ -162,7 +176,11 @@ def tree(rng: np.random.Generator, *, width_m: float, height_m: float) -> Textur
 
 def traffic_sign(kind: int) -> Texture:
     """A round sign: no entry (0), a speed limit (1) or a blue arrow (2)."""
-    rim, inner = (((0.75, 0.06, 0.08),) * 2, ((0.78, 0.06, 0.08), (0.95, 0.95, 0.95)), ((0.08, 0.25, 0.65),) * 2)[kind]
+    rim, inner = (
+        ((0.75, 0.06, 0.08),) * 2,
+        ((0.78, 0.06, 0.08), (0.95, 0.95, 0.95)),
+        ((0.08, 0.25, 0.65),) * 2,
+    )[kind]
     picture = np.full((64, 64, 3), rim, np.float32)
     alpha = np.zeros((64, 64), np.float32)
     cv2.circle(alpha, (32, 32), 31, 1.0, -1)
@@ -176,13 +194,20 @@ def traffic_sign(kind: int) -> Texture:
     return make_texture(picture, alpha)
 
 
-def canvas(rng: np.random.Generator, size: tuple[int, int], color: tuple[float, ...], contrast: float) -> Plane:
+def canvas(
+    rng: np.random.Generator, size: tuple[int, int], color: tuple[float, ...], contrast: float
+) -> Plane:
+    """One colour with a grain of a relative contrast, float32 [h, w, 3]."""
     grain = 1 + contrast * noise(rng, size, (1.5, 8))
     return as_plane(grain[..., None] * np.asarray(color, np.float32))
 
 
-def box(picture: Plane, left: float, top: float, width: float, height: float, color: tuple[float, ...]) -> None:
-    picture[max(0, round(top)) : max(0, round(top + height)), max(0, round(left)) : max(0, round(left + width))] = color
+def box(
+    picture: Plane, left: float, top: float, width: float, height: float, color: tuple[float, ...]
+) -> None:
+    """Fill a rectangle, in pixels, cut to the picture."""
+    rows = slice(max(0, round(top)), max(0, round(top + height)))
+    picture[rows, max(0, round(left)) : max(0, round(left + width))] = color
 
 
 def _px(metres: float) -> int:
@@ -190,4 +215,5 @@ def _px(metres: float) -> int:
 
 
 def as_plane(values: npt.ArrayLike) -> Plane:
+    """As contiguous float32."""
     return np.ascontiguousarray(values, dtype=np.float32)

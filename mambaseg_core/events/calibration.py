@@ -1,7 +1,7 @@
 """Calibration of an event camera beside a frame camera: rectification, and the warp between their views.
 
-The format is DSEC's `cam_to_cam.yaml`; cam0 is the left event camera, cam1 the left frame camera. Both ways between
-the views are rotations only, exact for infinitely far points (DSEC: 2.7 px of parallax at 10 m).
+The format is DSEC's `cam_to_cam.yaml`; cam0 is the left event camera, cam1 the left frame camera. Both ways
+between the views are rotations only, exact for infinitely far points (DSEC: 2.7 px of parallax at 10 m).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ Matrix = npt.NDArray[np.float64]
 _ITERATIONS = 100
 _CONVERGED = 1e-12  # of normalised coordinates
 _TOLERANCE_PX = 0.01
+_NO_MAP = np.empty(0, np.uint16)  # in the place of remap's second map
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +67,18 @@ class Calibration:
         """(height, width) of the rectified frame view, pixels."""
         return self.image.size
 
+    @property
+    def rotation(self) -> Matrix:
+        """Float64 [3, 3], from the rectified event camera to the rectified frame camera."""
+        rotation: Matrix = self.R_rect1 @ self.T_10[:3, :3] @ self.R_rect0.T
+        return rotation
+
     def rectify_map(self) -> Map:
         """Where each raw event pixel lies in the rectified event view, as DSEC's `rectify_map.h5` has it.
 
         Returns:
-            float32 [H, W, 2], read-only: `x, y = rectify_map[row, column]`. A forward map: it is not for `cv2.remap`
-            of a raw frame. Coordinates are fractional and leave the view.
+            float32 [H, W, 2], read-only: `x, y = rectify_map[row, column]`. A forward map: not for
+            `cv2.remap` of a raw frame. Coordinates are fractional and leave the view.
 
         Raises:
             ValueError: the distortion cannot be inverted over the whole sensor.
@@ -81,8 +88,8 @@ class Calibration:
     def rectify(self, events: Events) -> Events:
         """Move raw events to the rectified event view.
 
-        Coordinates are cut toward zero, as the released models were trained (-0.9 becomes 0), and only then is
-        dropped what lies outside. Times and polarities stay.
+        Coordinates are cut toward zero, as the released models were trained (-0.9 becomes 0), and only then
+        is dropped what lies outside. Times and polarities stay.
 
         Args:
             events: raw events of the event camera.
@@ -96,7 +103,8 @@ class Calibration:
         if (events.height, events.width) != self.event_raw.size:
             raise ValueError(
                 f"got events of a sensor {events.width}x{events.height}, expected {self.event_raw.width}x"
-                f"{self.event_raw.height} (width x height) as cam0 in the calibration; use this camera's calibration"
+                f"{self.event_raw.height} (width x height) as cam0 in the calibration; use this camera's "
+                f"calibration"
             )
         target = self._rectified_index[events.y, events.x]
         kept = np.flatnonzero(target >= 0)
@@ -106,7 +114,7 @@ class Calibration:
         )
 
     def image_to_event_map(self) -> Map:
-        """Where to sample the rectified image for each pixel of the rectified event view (a map for `cv2.remap`).
+        """Where to sample the image for each pixel of the event view, both rectified (a map for `cv2.remap`).
 
         P = K_rect1 R(R_rect1 T_10 R_rect0^T) K_rect0^-1, as in the released MambaSeg data preparation.
 
@@ -128,7 +136,7 @@ class Calibration:
             ValueError: the image has another size.
         """
         _check_size("image", image, self.image_size, "camRect1")
-        warped = cv2.remap(image, self._image_to_event_map, None, cv2.INTER_CUBIC)
+        warped = cv2.remap(image, self._image_to_event_map, _NO_MAP, cv2.INTER_CUBIC)
         return warped.reshape(*self.event_size, *image.shape[2:])  # type: ignore[return-value]
 
     def warp_mask_to_image(self, mask: Image, fill: int = 255) -> Image:
@@ -146,15 +154,19 @@ class Calibration:
         """
         _check_size("mask", mask, self.event_size, "camRect0")
         warped = cv2.remap(
-            mask, self._event_to_image_pixels, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
+            mask,
+            self._event_to_image_pixels,
+            _NO_MAP,
+            cv2.INTER_NEAREST,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=fill,
         )
         return warped  # type: ignore[return-value]
 
     @cached_property
     def _homography(self) -> Matrix:
         """P [3, 3], from pixels of the event view to pixels of the image."""
-        rotation = self.R_rect1 @ self.T_10[:3, :3] @ self.R_rect0.T
-        homography: Matrix = self.image.matrix() @ rotation @ np.linalg.inv(self.event.matrix())
+        homography: Matrix = self.image.matrix() @ self.rotation @ np.linalg.inv(self.event.matrix())
         return homography
 
     @cached_property
@@ -163,7 +175,10 @@ class Calibration:
         distorted = (_pixel_grid(raw.size) - (raw.cx, raw.cy)) / (raw.fx, raw.fy)
         points = _undistort(distorted, raw)
         rays = np.concatenate([points, np.ones_like(points[..., :1])], axis=-1) @ self.R_rect0.T
-        rectified = rays[..., :2] / rays[..., 2:] * (self.event.fx, self.event.fy) + (self.event.cx, self.event.cy)
+        rectified = rays[..., :2] / rays[..., 2:] * (self.event.fx, self.event.fy) + (
+            self.event.cx,
+            self.event.cy,
+        )
         return _frozen(rectified.astype(np.float32))
 
     @cached_property
@@ -180,7 +195,7 @@ class Calibration:
     @cached_property
     def _event_to_image_pixels(self) -> npt.NDArray[np.int16]:
         """The nearest pixel of the event view for each pixel of the image, int16 [Hi, Wi, 2]."""
-        pixels = np.rint(_apply(np.linalg.inv(self._homography), self.image_size))
+        pixels = np.rint(_apply(np.asarray(np.linalg.inv(self._homography), np.float64), self.image_size))
         return _frozen(np.clip(pixels, -1, np.iinfo(np.int16).max).astype(np.int16))
 
 
@@ -204,12 +219,14 @@ def _apply(homography: Matrix, size: tuple[int, int]) -> Matrix:
 
 
 def _distortion_terms(points: Matrix, camera: Camera) -> tuple[Matrix, Matrix]:
-    """Radial factor [..., 1] and tangential shift [..., 2] of the radtan model at undistorted points [..., 2]."""
+    """Radial factor [..., 1] and tangential shift [..., 2] of radtan at undistorted points [..., 2]."""
     k1, k2, p1, p2 = camera.distortion
     x, y = points[..., 0], points[..., 1]
     r2 = x * x + y * y
     radial = 1 + r2 * (k1 + r2 * k2)
-    tangential = np.stack([2 * p1 * x * y + p2 * (r2 + 2 * x * x), p1 * (r2 + 2 * y * y) + 2 * p2 * x * y], axis=-1)
+    tangential = np.stack(
+        [2 * p1 * x * y + p2 * (r2 + 2 * x * x), p1 * (r2 + 2 * y * y) + 2 * p2 * x * y], axis=-1
+    )
     return radial[..., None], tangential
 
 
@@ -226,7 +243,8 @@ def _undistort(distorted: Matrix, camera: Camera) -> Matrix:
         error_px = float(np.abs((points * radial + tangential - distorted) * (camera.fx, camera.fy)).max())
     if not error_px < _TOLERANCE_PX:
         raise ValueError(
-            f"cam0: distortion {list(camera.distortion)} cannot be inverted over the whole sensor (off by {error_px:.3g} "
+            f"cam0: distortion {list(camera.distortion)} cannot be inverted over the whole sensor (off by "
+            f"{error_px:.3g} "
             f"px), expected less than {_TOLERANCE_PX} px; check distortion_coeffs and camera_matrix"
         )
     return points
@@ -235,6 +253,7 @@ def _undistort(distorted: Matrix, camera: Camera) -> Matrix:
 def _check_size(what: str, array: Image, size: tuple[int, int], camera: str) -> None:
     if array.shape[:2] != size:
         raise ValueError(
-            f"{what} has shape {list(array.shape)}, expected {size[0]} rows and {size[1]} columns as {camera} in the "
+            f"{what} has shape {list(array.shape)}, expected {size[0]} rows and {size[1]} columns as "
+            f"{camera} in the "
             f"calibration; give the rectified {what} at that resolution"
         )

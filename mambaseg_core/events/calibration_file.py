@@ -70,8 +70,8 @@ def read_left_pair(path: Path) -> dict[str, Any]:
 def write_cam_to_cam(path: str | Path, calibration: Calibration) -> None:
     """Write the left pair in DSEC's layout.
 
-    The raw frame camera (cam1), which a `Calibration` does not hold, is written with the rectified one's intrinsics
-    and without distortion. The right cameras and `disparity_to_depth` are left out.
+    The raw frame camera (cam1), which a `Calibration` does not hold, is written with the rectified one's
+    intrinsics and without distortion. The right cameras and `disparity_to_depth` are left out.
 
     Args:
         path: the file; it appears under its name only when it is complete.
@@ -108,7 +108,10 @@ def _camera_fields(camera: Camera, camera_type: str, *, rectified: bool) -> dict
         "resolution": [camera.width, camera.height],
     }
     if not rectified:
-        fields |= {"distortion_model": "radtan", "distortion_coeffs": [float(value) for value in camera.distortion]}
+        fields |= {
+            "distortion_model": "radtan",
+            "distortion_coeffs": [float(value) for value in camera.distortion],
+        }
     return fields
 
 
@@ -118,11 +121,13 @@ def _load(path: Path) -> Mapping[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"calibration {path} cannot be read ({reason}), expected DSEC's cam_to_cam.yaml; check the path and the file"
+            f"calibration {path} cannot be read ({reason}), expected DSEC's cam_to_cam.yaml; check the path "
+            f"and the file"
         ) from error
     if not isinstance(content, Mapping):
         raise ValueError(
-            f"calibration {path} holds {type(content).__name__}, expected the keys intrinsics and extrinsics; "
+            f"calibration {path} holds {type(content).__name__}, expected the keys intrinsics and "
+            f"extrinsics; "
             f"give DSEC's cam_to_cam.yaml"
         )
     return content
@@ -140,9 +145,10 @@ class _Fields:
         width, height = self._numbers("intrinsics", name, "resolution", shape=(2,))
         if min(fx, fy, width, height) <= 0 or width % 1 or height % 1:
             raise self._error(
-                f"intrinsics/{name}", f"camera_matrix [{fx}, {fy}, {cx}, {cy}] and resolution [{width}, {height}]",
+                f"intrinsics/{name}",
+                f"camera_matrix [{fx}, {fy}, {cx}, {cy}] and resolution [{width}, {height}]",
                 "[fx, fy, cx, cy] and [width, height] with sizes above 0",
-            )  # fmt: skip
+            )
         camera = Camera(float(fx), float(fy), float(cx), float(cy), int(height), int(width))
         if not distorted:
             return camera
@@ -157,7 +163,9 @@ class _Fields:
         matrix = self._numbers(*keys, shape=(size, size))
         rotation = matrix[:3, :3]
         if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
-            raise self._error("/".join(keys), f"{rotation.tolist()}", "a rotation matrix (orthonormal, determinant 1)")
+            raise self._error(
+                "/".join(keys), f"{rotation.tolist()}", "a rotation matrix (orthonormal, determinant 1)"
+            )
         matrix.flags.writeable = False
         return matrix
 
@@ -183,5 +191,6 @@ class _Fields:
     def _error(self, key: str, got: str, expected: str) -> ValueError:
         got = got if len(got) < 200 else f"{got[:200]}..."
         return ValueError(
-            f"calibration {self._path}: {key} is {got}, expected {expected}; use the file as DSEC publishes it"
+            f"calibration {self._path}: {key} is {got}, expected {expected}; use the file as DSEC publishes "
+            f"it"
         )

@@ -16,6 +16,15 @@ __all__ = ["schemas"]  # defines the operators that get their gradients here
 Gradients = tuple[Tensor | None, ...]
 
 
+def _refuse_second_derivative() -> None:
+    """Autograd runs a backward pass with gradients enabled only to differentiate it again."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "mambaseg: the compiled scans have no second derivative (create_graph=True was asked for); "
+            "use backend='reference' or MAMBASEG_BACKEND=reference, which has one"
+        )
+
+
 def _through_reference(function: Callable[..., Tensor], inputs: tuple[Any, ...], gy: Tensor) -> Gradients:
     """Gradients by autograd through the plain operator, where there is no kernel for the device."""
     with torch.enable_grad():
@@ -31,6 +40,7 @@ def _selective_scan_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> 
 
 
 def _selective_scan_backward(ctx: Any, gy: Tensor) -> Gradients:
+    _refuse_second_derivative()
     tensors = ctx.saved_tensors
     if not has_kernels(gy.device.type):
         return _through_reference(reference.selective_scan, (*tensors, ctx.soft), gy)
@@ -53,6 +63,7 @@ def _projected_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _ss2d_backward(ctx: Any, gy: Tensor) -> Gradients:
+    _refuse_second_derivative()
     x, proj, weight, *_ = tensors = ctx.saved_tensors
     if not has_kernels(gy.device.type):
         return _through_reference(reference.ss2d_projected, tensors, gy)
@@ -77,6 +88,7 @@ def _turn(x: Tensor) -> Tensor:
 
 
 def _bidirectional_backward(ctx: Any, gy: Tensor) -> Gradients:
+    _refuse_second_derivative()
     x, proj, weight, bias, A, D = tensors = ctx.saved_tensors
     if not has_kernels(gy.device.type):
         return _through_reference(reference.bidirectional_scan_projected, tensors, gy)
@@ -104,6 +116,4 @@ torch.library.register_autograd(
     "mambaseg::selective_scan", _selective_scan_backward, setup_context=_selective_scan_setup
 )
 torch.library.register_autograd("mambaseg::ss2d", _ss2d_backward, setup_context=_projected_setup)
-torch.library.register_autograd(
-    "mambaseg::bidirectional_scan", _bidirectional_backward, setup_context=_projected_setup
-)
+torch.library.register_autograd("mambaseg::bidirectional_scan", _bidirectional_backward, setup_context=_projected_setup)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from rosbags.highlevel import AnyReader
 
 from mambaseg_core.data.labels import LABEL_SETS
 from mambaseg_core.events import Events
-from mambaseg_ros.bag.types import typestore
+from mambaseg_ros.bag.types import open_bag
 from mambaseg_ros.messages import events_from_message, image_from_message, stamp_to_ns
 
 Picture = npt.NDArray[np.uint8]
@@ -69,22 +69,22 @@ def draw_pictures(bag: Path, masks_bag: Path, out: Path, *, labels: str = "dsec_
 
 def _read_masks(bag: Path) -> dict[int, Picture]:
     masks = {}
-    with AnyReader([bag], default_typestore=typestore()) as reader:
+    with open_bag(bag) as reader:
         for connection, _, data in reader.messages():
             if connection.msgtype != "sensor_msgs/msg/Image":
                 continue
-            message = reader.deserialize(data, connection.msgtype)
+            message: Any = reader.deserialize(data, connection.msgtype)
             if message.encoding == "mono8":
                 masks[stamp_to_ns(message.header.stamp)] = image_from_message(message)
     return masks
 
 
-def _frames(bag: Path) -> Any:
+def _frames(bag: Path) -> Iterator[tuple[int, Picture, list[Events]]]:
     """Stamp, RGB image, and the packets of events before it, for each image of a bag."""
     packets: deque[Events] = deque()
-    with AnyReader([bag], default_typestore=typestore()) as reader:
+    with open_bag(bag) as reader:
         for connection, _, data in reader.messages():
-            message = reader.deserialize(data, connection.msgtype)
+            message: Any = reader.deserialize(data, connection.msgtype)
             if connection.topic == "/events":
                 packets.append(events_from_message(message)[0])
             elif connection.topic == "/image":

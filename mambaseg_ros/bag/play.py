@@ -11,7 +11,7 @@ import rclpy
 from rclpy.qos import QoSProfile
 from rosbags.highlevel import AnyReader
 
-from mambaseg_ros.bag.types import typestore
+from mambaseg_ros.bag.types import open_bag
 from mambaseg_ros.resources import use_large_image_profile
 
 DEPTHS = {"sensor_msgs/msg/Image": 10}  # messages kept for a slow subscriber; event packets and all else: 1000
@@ -34,23 +34,21 @@ def play(bag: Path, *, rate: float = 1.0, wait_for_subscribers_s: float = 10.0, 
     """
     if not rate > 0:
         raise ValueError(f"rate is {rate}; expected a number above 0")
-    if not bag.exists():
-        raise ValueError(f"bag {bag} does not exist; expected the folder of a ROS 2 bag: check the path")
-    use_large_image_profile()
-    rclpy.init()
-    node = rclpy.create_node("mambaseg_player")
-    try:
-        with AnyReader([bag], default_typestore=typestore()) as reader:
+    with open_bag(bag) as reader:
+        use_large_image_profile()
+        rclpy.init()
+        node = rclpy.create_node("mambaseg_player")
+        try:
             publishers = {c.topic: _publisher(node, c.topic, c.msgtype) for c in reader.connections}
             _wait_for_subscribers(publishers, wait_for_subscribers_s)
             counts = dict.fromkeys(publishers, 0)
             for _ in range(loops):
                 _play_once(reader, publishers, counts, rate)
-        time.sleep(0.5)  # best-effort readers acknowledge nothing: leave them time to take the last message
-        return counts
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+            time.sleep(0.5)  # best-effort readers acknowledge nothing: leave them time to take the last message
+            return counts
+        finally:
+            node.destroy_node()
+            rclpy.try_shutdown()
 
 
 def _play_once(reader: AnyReader, publishers: dict[str, Any], counts: dict[str, int], rate: float) -> None:

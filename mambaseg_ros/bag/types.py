@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -28,12 +29,37 @@ def typestore() -> Typestore:
 
 
 @contextmanager
+def open_bag(path: Path) -> Iterator[AnyReader]:
+    """Read a ROS 2 bag (mcap or sqlite3); types that it does not define are taken from `typestore`.
+
+    Raises:
+        ValueError: there is no such bag, or it cannot be read.
+    """
+    if not path.is_dir():
+        raise ValueError(f"bag {path} does not exist; expected the folder of a ROS 2 bag: check the path")
+    try:
+        reader = AnyReader([path], default_typestore=typestore())
+        reader.open()
+    except (AnyReaderError, ReaderError) as error:
+        raise ValueError(
+            f"bag {path} cannot be read ({error}); expected a ROS 2 bag with its metadata.yaml: record it again, or "
+            "repair it with `ros2 bag reindex`"
+        ) from error
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+@contextmanager
 def new_bag(path: Path) -> Iterator[Writer]:
     """A new mcap bag that appears under its name only when it is complete.
 
     Raises:
-        ValueError: something of that name exists already.
+        ValueError: something of that name exists already, or the name is that of a ROS 1 bag.
     """
+    if path.suffix == ".bag":
+        raise ValueError(f"bag {path} ends in .bag, the name of a ROS 1 file; expected a folder's name: leave it out")
     if path.exists():
         raise ValueError(f"bag {path} exists already; expected a new name: remove it or choose another")
     unfinished = path.parent / f".{path.name}.part"

@@ -209,3 +209,12 @@ def test_gradcheck_in_float64() -> None:
     ):
         leaves = [v.double().requires_grad_() for v in inputs]
         assert torch.autograd.gradcheck(lambda *a, f=CALLS[name][0]: f(*a, backend="cpu"), leaves)
+
+
+def test_second_derivatives_are_refused_or_right() -> None:
+    inputs = [v.double().requires_grad_() for v in scan_inputs(2, 2, 4)]
+    (first,) = torch.autograd.grad(soft_scan(*inputs, backend="reference").sum(), inputs[1], create_graph=True)
+    assert torch.autograd.grad(first.square().sum(), inputs[1])[0].abs().max() > 0
+    need("cpu")
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.grad(soft_scan(*inputs, backend="cpu").sum(), inputs[1], create_graph=True)

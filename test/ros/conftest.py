@@ -20,11 +20,10 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed: run `make test`, or source ROS 2's setup.bash")
 pytest.importorskip("mambaseg_ros.msg", reason="messages are not built: run `make test`, or colcon build and source")
 
+from mambaseg_ros.msg import EventArray, SegmentationStatus  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
-
-from mambaseg_ros.msg import EventArray, SegmentationStatus  # noqa: E402
 
 _domains = itertools.count(1 + os.getpid() % 80)
 HANG_S = 90.0  # guards against hangs only

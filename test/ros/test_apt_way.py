@@ -1,7 +1,7 @@
 """The way of a ROS 2 machine: ROS in one prefix, torch and ours in a second environment over it, NumPy 1.
 
-/opt/ros is imitated by the ROS wheels in a prefix of their own, whose setup.bash is these variables. torch is not installed
-again: the second environment links what does not come from the wheels.
+/opt/ros is imitated by the ROS wheels in a prefix of their own, whose setup.bash is these variables. torch is not
+installed again: the second environment links what does not come from the wheels.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def ros_prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run([*PIP, "--ignore-installed", "--prefix", prefix, "-r", ROOT / "requirements" / "ros.txt", "numpy<2"], own)
     site = prefix / "lib" / PYTHON / "site-packages"
     assert not (site / "torch").exists()
-    code = f"import sys; sys.prefix = {str(prefix)!r}; sys.path.insert(0, 'tools'); import repair_ros_wheels as r; r.main()"
+    code = f"import sys; sys.prefix = {str(prefix)!r}; sys.path.insert(0, 'tools'); import repair_ros_wheels; "
+    code += "repair_ros_wheels.main()"
     run([sys.executable, "-c", code], {**own, "PYTHONPATH": str(site)})
     return prefix
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rosbags.highlevel import AnyReader
-
-from mambaseg_ros.bag.types import STATUS_TYPE, typestore
 from mambaseg_ros.msg import SegmentationStatus
+
+from mambaseg_ros.bag.types import STATUS_TYPE, open_bag, typestore
 
 pytestmark = pytest.mark.ros
 MAMBASEG = (sys.executable, "-m", "mambaseg_ros")
@@ -34,7 +33,7 @@ def test_a_real_davis_recording_gets_a_mask_for_every_frame(
     frames = [line.split() for line in (export / "frames.txt").read_text().splitlines() if line[0] != "#"]
     stamps = [int(row[1]) * 1000 for row in frames]
     found: dict[str, list[Any]] = {"/mambaseg/mask": [], "/mambaseg/status": []}
-    with AnyReader([masks], default_typestore=typestore()) as reader:
+    with open_bag(masks) as reader:
         for connection, _, data in reader.messages():
             found[connection.topic].append(reader.deserialize(data, connection.msgtype))
     got = [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in found["/mambaseg/mask"]]

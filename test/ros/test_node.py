@@ -11,7 +11,6 @@ import pytest
 import rclpy
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-
 from mambaseg_ros.msg import SegmentationStatus
 
 pytestmark = pytest.mark.ros

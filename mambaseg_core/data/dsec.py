@@ -1,0 +1,223 @@
+"""Reader of one sequence in DSEC's layout: images, events, labels and calibration, all in one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mambaseg_core.events import Events
+from mambaseg_core.events.calibration import Calibration
+from mambaseg_core.events.dsec_h5 import SENSOR_SIZE, DsecEventFile
+
+Picture = npt.NDArray[np.uint8]
+Times = npt.NDArray[np.int64]
+
+# Alternatives in the order in which they are looked for; {name} is the sequence's, {classes} 11 or 19.
+_EVENTS: Final = ("events/left/events.h5", "events.h5")
+_IMAGES: Final = ("images/left/rectified",)
+_IMAGE_TIMES: Final = ("images/timestamps.txt", "{name}_image_timestamps.txt", "image_timestamps.txt")
+_CALIBRATION: Final = ("calibration/cam_to_cam.yaml", "cam_to_cam.yaml")
+_LABELS: Final = (
+    "semantic/{classes}classes/data",  # read by the released training code
+    "semantic/left/{classes}classes/data",  # described in its README
+    "semantic/left/{classes}classes",  # OpenESS
+    "{classes}classes",  # as shipped
+)
+_LABEL_TIMES: Final = (
+    "semantic/timestamps.txt",
+    "semantic/left/timestamps.txt",
+    "semantic/semantic_timestamps.txt",
+    "{name}_semantic_timestamps.txt",
+)
+
+
+class DsecSequence:
+    """One DSEC sequence. Events and pictures are read when asked for; objects can be pickled.
+
+    Args:
+        root: the sequence's folder, for example `zurich_city_04_a`.
+        classes: which of DSEC-Semantic's label sets to read, 11 or 19.
+
+    Attributes:
+        root: as given.
+        image_paths: the rectified left images in time order.
+        image_times_ns: int64 [number of images], nanoseconds, in the events' clock.
+        label_paths: the label picture of each image; None where there is none.
+        calibration: from `cam_to_cam.yaml`; None where there is no such file.
+
+    Raises:
+        ValueError: events, images or their times are missing, their counts differ, or a file is not as it
+            should be.
+    """
+
+    image_paths: tuple[Path, ...]
+    image_times_ns: Times
+    label_paths: tuple[Path | None, ...]
+    calibration: Calibration | None
+
+    def __init__(self, root: str | Path, *, classes: int = 11) -> None:
+        self.root = Path(root)
+        self._classes = classes
+        if not self.root.is_dir():
+            raise ValueError(
+                f"sequence {self.root} is no folder, expected one with {_EVENTS[0]} in it; check the path"
+            )
+        events = self._require("events", _EVENTS)
+        self.image_paths = tuple(sorted(self._require("images", _IMAGES).glob("*.png")))
+        self.image_times_ns = _read_times(self._require("image times", _IMAGE_TIMES))
+        if len(self.image_paths) != len(self.image_times_ns):
+            raise ValueError(
+                f"sequence {self.root} has {len(self.image_paths)} images and {len(self.image_times_ns)} "
+                f"image times, "
+                f"expected as many; download and unpack the images again"
+            )
+        self.label_paths = self._match_labels()
+        calibration = self._find(_CALIBRATION)
+        self.calibration = None if calibration is None else Calibration.from_file(calibration)
+        size = SENSOR_SIZE if self.calibration is None else self.calibration.event_raw.size
+        self._events = DsecEventFile(events, size)
+
+    def __len__(self) -> int:
+        return len(self.image_paths)
+
+    def __enter__(self) -> DsecSequence:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the event file; it opens again when needed."""
+        self._events.close()
+
+    @property
+    def event_size(self) -> tuple[int, int]:
+        """(height, width) of the event camera, pixels: the calibration's, else DSEC's."""
+        return self._events.size
+
+    def image(self, index: int) -> Picture:
+        """The rectified left image number `index`, RGB uint8 [H, W, 3].
+
+        Raises:
+            IndexError: there is no such image.
+            ValueError: the file cannot be read as a picture.
+        """
+        return _read_picture(self.image_paths[index], cv2.IMREAD_COLOR)[..., ::-1]
+
+    def label(self, index: int) -> Picture:
+        """Class ids of image number `index` in the rectified event view, uint8 [440, 640].
+
+        The lowest 40 of 480 rows are cut; 255 means ignore.
+
+        Raises:
+            IndexError: there is no such image.
+            ValueError: the image has no label, or the file cannot be read as a picture.
+        """
+        path = self.label_paths[index]
+        if path is None:
+            places = ", ".join(self._fill(place) for place in _LABELS)
+            raise ValueError(
+                f"image {index} of sequence {self.root} has no label ({sum(map(bool, self.label_paths))} of "
+                f"{len(self)} "
+                f"images have one), expected it in one of {places}; download DSEC-Semantic into the "
+                f"sequence's folder"
+            )
+        return _read_picture(path, cv2.IMREAD_UNCHANGED, dimensions=2)
+
+    def events_between(self, start_ns: int, end_ns: int) -> Events:
+        """Raw events with start_ns <= t < end_ns in the images' clock; none where the recording has none.
+
+        Raises:
+            ValueError: the event file is damaged or not in DSEC's layout.
+        """
+        return self._events.between(start_ns, end_ns)
+
+    def events_before(self, end_ns: int, count: int) -> Events:
+        """The last `count` raw events with t < end_ns, fewer at the beginning of the recording.
+
+        Raises:
+            ValueError: count is negative, or as `events_between`.
+        """
+        return self._events.before(end_ns, count)
+
+    def iter_events(self, chunk_ns: int) -> Iterator[Events]:
+        """All raw events in chunks of `chunk_ns`; chunks without events are left out.
+
+        Raises:
+            ValueError: chunk_ns is below 1, or as `events_between`.
+        """
+        return self._events.iterate(chunk_ns)
+
+    def _fill(self, place: str) -> str:
+        return place.format(name=self.root.resolve().name, classes=self._classes)
+
+    def _find(self, places: tuple[str, ...]) -> Path | None:
+        paths = (self.root / self._fill(place) for place in places)
+        return next((path for path in paths if path.exists()), None)
+
+    def _require(self, what: str, places: tuple[str, ...]) -> Path:
+        path = self._find(places)
+        if path is None:
+            found = sorted(entry.name for entry in self.root.iterdir())[:8]
+            expected = " or ".join(self._fill(place) for place in places)
+            raise ValueError(
+                f"sequence {self.root} has no {what} (found: {found}), expected {expected}; "
+                f"unpack DSEC's files into the sequence's folder"
+            )
+        return path
+
+    def _match_labels(self) -> tuple[Path | None, ...]:
+        """Labels belong to images by position where there are as many (DSEC-Semantic), else by time."""
+        folder = self._find(_LABELS)
+        paths = [] if folder is None else sorted(folder.glob("*.png"))
+        if not paths:
+            return (None,) * len(self)
+        if len(paths) == len(self):
+            return tuple(paths)
+        times_file = self._find(_LABEL_TIMES)
+        times = np.zeros(0, np.int64) if times_file is None else _read_times(times_file)
+        if len(times) != len(paths):
+            raise ValueError(
+                f"sequence {self.root} has {len(paths)} labels in {folder}, {len(times)} label times and "
+                f"{len(self)} images, "
+                f"expected as many labels as images or as label times; download the labels again"
+            )
+        at = dict(zip(times.tolist(), paths, strict=True))
+        return tuple(at.get(time) for time in self.image_times_ns.tolist())
+
+
+def _read_times(path: Path) -> Times:
+    """Whole microseconds, one a line, as nanoseconds; they must not decrease."""
+    try:
+        times = np.array([int(line) for line in path.read_text().split()], np.int64)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}), expected whole microseconds, one a line; download it again"
+        ) from error
+    if (np.diff(times) < 0).any():
+        raise ValueError(
+            f"the times in {path} run backwards at line {int(np.argmax(np.diff(times) < 0)) + 2}, expected "
+            f"rising "
+            f"microseconds; download it again"
+        )
+    return times * 1000
+
+
+def _read_picture(path: Path, flags: int, dimensions: int = 3) -> Picture:
+    picture = cv2.imread(str(path), flags)
+    if picture is None:
+        raise ValueError(f"{path} cannot be read as a picture, expected a PNG; download it again")
+    if picture.dtype != np.uint8 or picture.ndim != dimensions:
+        raise ValueError(
+            f"{path} is {picture.dtype} {list(picture.shape)}, expected uint8 with {dimensions} dimensions; "
+            f"download it again"
+        )
+    return picture  # type: ignore[return-value]

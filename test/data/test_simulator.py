@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mambaseg_core.data.simulator import DARK, EventSimulator, log_intensity
+
+THRESHOLD = 0.2
+
+
+def frame_of(level: float | np.ndarray, size: tuple[int, int] = (1, 1)) -> np.ndarray:
+    """A frame whose log intensity is `level`."""
+    return np.broadcast_to(np.exp(level) - DARK, size).astype(np.float32)
+
+
+def simulator_at(level: float | np.ndarray, size: tuple[int, int] = (1, 1), **options: float) -> EventSimulator:
+    options = {"threshold": THRESHOLD, **options}
+    return EventSimulator(frame_of(level, size), 0, rng=np.random.default_rng(0), **options)
+
+
+def test_crossings_by_hand() -> None:
+    simulator = simulator_at(-2.0, threshold=0.3)
+    events = simulator.step(frame_of(-1.0), 1000)  # rises by 1.0: crosses 0.3, 0.6, 0.9
+    np.testing.assert_allclose(events.t_ns, [300_000, 600_000, 900_000], atol=1000)
+    assert events.p.tolist() == [1, 1, 1]
+    events = simulator.step(frame_of(-1.5), 2000)  # the memory is at -1.1, the pixel goes from -1.0 to -1.5
+    np.testing.assert_allclose(events.t_ns, [1_800_000], atol=1000)  # -1.4 is 0.4 of 0.5 on the way
+    assert events.p.tolist() == [-1]
+    assert len(simulator.step(frame_of(-1.5), 3000)) == 0
+
+
+def test_small_changes_add_up() -> None:
+    simulator = simulator_at(-1.0)
+    counts = [len(simulator.step(frame_of(-1.0 + 0.05 * step), 1000 * step)) for step in range(1, 9)]
+    assert sum(counts) == 1 or sum(counts) == 2  # 0.4 in all: the second is on the edge of rounding
+    assert counts[:3] == [0, 0, 0]
+
+
+def test_events_sum_to_the_change_of_log_intensity() -> None:
+    rng = np.random.default_rng(3)
+    frames = rng.random((30, 24, 32), np.float32)
+    simulator = EventSimulator(frames[0], 0, threshold=THRESHOLD, rng=rng)
+    total = np.zeros((24, 32))
+    for index, frame in enumerate(frames[1:], start=1):
+        events = simulator.step(frame, 4000 * index)
+        np.add.at(total, (events.y, events.x), events.p * THRESHOLD)
+        difference = log_intensity(frame) - log_intensity(frames[0]) - total
+        assert np.abs(difference).max() < THRESHOLD + 1e-4
+    assert np.abs(total).max() > 5 * THRESHOLD
+
+
+def test_events_lie_in_time_order_inside_their_step() -> None:
+    rng = np.random.default_rng(4)
+    simulator = EventSimulator(rng.random((20, 20), np.float32), 0, noise_hz=50, rng=rng)
+    last = 0
+    for t_us in (1000, 1001, 5000, 9000):
+        events = simulator.step(rng.random((20, 20), np.float32), t_us)
+        assert len(events) > 0
+        assert events.t_ns[0] >= last
+        assert (np.diff(events.t_ns) >= 0).all()
+        assert events.t_ns[-1] < t_us * 1000
+        assert (events.t_ns % 1000 == 0).all()
+        last = t_us * 1000
+
+
+def test_noise_comes_at_its_rate_and_leaves_the_memory_alone() -> None:
+    simulator = simulator_at(-1.0, (100, 100), noise_hz=2.0)
+    noise = simulator.step(frame_of(-1.0, (100, 100)), 1_000_000)
+    assert abs(len(noise) - 20_000) < 6 * np.sqrt(20_000)
+    assert abs(int(noise.p.sum())) < 6 * np.sqrt(20_000)
+    assert len(np.unique(noise.x)) == 100
+    quiet = simulator_at(-1.0, (100, 100))
+    after = simulator.step(frame_of(-0.75, (100, 100)), 1_000_001)
+    assert np.median(after.p) == 1
+    assert len(after) == len(quiet.step(frame_of(-0.75, (100, 100)), 1)) == 10_000
+
+
+def test_black_frames_make_nothing() -> None:
+    simulator = EventSimulator(np.zeros((4, 4), np.float32), 0, rng=np.random.default_rng(0))
+    assert len(simulator.step(np.zeros((4, 4), np.float32), 1000)) == 0
+
+
+def test_the_frame_is_not_written_to() -> None:
+    frame = frame_of(-1.0, (2, 2))
+    before = frame.copy()
+    EventSimulator(frame, 0, rng=np.random.default_rng(0)).step(frame, 10)
+    np.testing.assert_array_equal(frame, before)
+
+
+@pytest.mark.parametrize(
+    ("size", "t_us", "words"),
+    [
+        ((1, 1), 0, "at 0 us"),
+        ((1, 1), -5, "at -5 us"),
+        ((2, 3), 10, r"got a frame \[2, 3\] .*expected \[1, 1\]"),
+    ],
+)
+def test_frames_out_of_order_or_size(size: tuple[int, int], t_us: int, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        simulator_at(-1.0).step(frame_of(-1.0, size), t_us)
+
+
+@pytest.mark.parametrize("threshold", [0.0, -0.1, float("nan")])
+def test_a_threshold_must_be_above_zero(threshold: float) -> None:
+    with pytest.raises(ValueError, match=f"threshold is {threshold}"):
+        simulator_at(-1.0, threshold=threshold)

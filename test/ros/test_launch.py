@@ -1,0 +1,59 @@
+"""launch/mambaseg.launch.py; `launch` is not on PyPI, so all but the first test need a full ROS 2."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mambaseg_ros.parameters import TABLE
+
+FILE = Path(__file__).parents[2] / "launch" / "mambaseg.launch.py"
+
+
+def test_its_parameter_arguments_are_parameters_of_the_node() -> None:
+    tables = {
+        node.targets[0].id: node.value  # type: ignore[attr-defined]
+        for node in ast.parse(FILE.read_text()).body
+        if isinstance(node, ast.Assign)
+    }
+    rows = tables["PARAMETERS"]
+    kinds = {key.value: row.elts[0].id for key, row in zip(rows.keys, rows.values, strict=True)}
+    assert len(kinds) == 9
+    for name, kind in kinds.items():
+        assert type(TABLE[name].default).__name__ == kind, name
+
+
+@pytest.fixture
+def description() -> Any:
+    """The evaluated launch file."""
+    pytest.importorskip("launch_ros", reason="launch_ros is not installed (it is not on PyPI): needs a full ROS 2")
+    spec = importlib.util.spec_from_file_location("mambaseg_launch", FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_argument_is_described(description: Any) -> None:
+    declared = description.generate_launch_description().get_launch_arguments()
+    assert len(declared) == len(description.ARGUMENTS) + len(description.PARAMETERS) == 16
+    assert all(len(argument.description) > 10 for argument in declared)
+
+
+def test_only_arguments_that_were_given_win_over_the_parameter_file(description: Any) -> None:
+    from launch import LaunchContext
+
+    context = LaunchContext()
+    for action in description.generate_launch_description().entities:
+        if type(action).__name__ == "DeclareLaunchArgument":
+            action.execute(context)
+    context.launch_configurations["image_height"] = "200"
+    node = description.segmentation_node(context)[0]
+    given = [parameters for parameters in node._Node__parameters if isinstance(parameters, dict)]
+    names = {"".join(part.text for part in name) for parameters in given for name in parameters}
+    assert names == {"use_sim_time", "image_height"}

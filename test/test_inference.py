@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mambaseg_core.events import Events
+from mambaseg_core.inference import Segmenter, choose_device
+from mambaseg_core.models import create_model
+
+SIZE = (24, 32)
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    torch.manual_seed(0)
+    return Segmenter(create_model("mambaseg_ddd17", image_size=SIZE), "cpu")
+
+
+@pytest.fixture(scope="module")
+def events() -> Events:
+    rng = np.random.default_rng(1)
+    t_ns = np.sort(rng.integers(10**18, 10**18 + 50_000_000, 3000))
+    return Events.from_arrays(
+        rng.integers(0, 346, 3000), rng.integers(0, 260, 3000), t_ns, rng.integers(0, 2, 3000), height=260, width=346
+    )
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return np.random.default_rng(2).integers(0, 255, (260, 346), np.uint8)
+
+
+def test_a_mask_is_what_the_model_says(segmenter: Segmenter, image: np.ndarray, events: Events) -> None:
+    mask = segmenter.segment(image, events)
+    tensors = segmenter.prepare(image, events)
+    with torch.inference_mode():
+        probabilities = segmenter.model(*(tensor[None] for tensor in tensors)).softmax(1)[0]
+    assert mask.ids.dtype == np.uint8
+    np.testing.assert_array_equal(mask.ids, probabilities.argmax(0).numpy())
+    np.testing.assert_allclose(mask.confidence, probabilities.max(0).values.numpy(), rtol=1e-6)
+    assert mask.prepare_ms > 0
+    assert mask.inference_ms > 0
+
+
+def test_events_change_the_answer(segmenter: Segmenter, image: np.ndarray, events: Events) -> None:
+    with_events = segmenter.segment(image, events).confidence
+    without = segmenter.segment(image, Events.empty(260, 346)).confidence
+    assert np.abs(with_events - without).max() > 1e-4
+
+
+def test_edges_come_from_the_raw_events(segmenter: Segmenter, image: np.ndarray, events: Events) -> None:
+    given = segmenter.prepare(image, events, events.t_ns[[0, -1]])[1]
+    assert torch.equal(segmenter.prepare(image, events)[1], given)
+    longer = segmenter.prepare(image, events, np.array([events.t_ns[0] - 10**7, events.t_ns[-1]]))[1]
+    assert not torch.equal(longer, given)
+
+
+def test_the_mask_returns_to_the_cameras_size(segmenter: Segmenter, image: np.ndarray, events: Events) -> None:
+    ids = segmenter.segment(image, events).ids
+    camera = segmenter.to_camera(ids, (260, 346))
+    assert camera.shape == (260, 346)
+    assert (camera[200:] == 255).all()
+    assert set(np.unique(camera[:200])) == set(np.unique(ids))
+
+
+def test_a_model_that_gives_nan_is_refused(image: np.ndarray, events: Events) -> None:
+    model = create_model("mambaseg_ddd17", image_size=SIZE)
+    with torch.no_grad():
+        next(iter(model.parameters())).fill_(float("nan"))
+    with pytest.raises(ValueError, match="not all finite"):
+        Segmenter(model, "cpu").segment(image, events)
+
+
+def test_devices_are_chosen_or_refused() -> None:
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ValueError, match="device is 'gpu'"):
+        choose_device("gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="no CUDA device"):
+            choose_device("cuda")

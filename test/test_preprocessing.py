@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mambaseg_core.events import Events
+from mambaseg_core.ops.voxel_grid import voxel_grid
+from mambaseg_core.preprocessing import Preprocessing, preset_preprocessing
+
+DDD17 = preset_preprocessing("mambaseg_ddd17", size=(200, 346), channels=1)
+DSEC = preset_preprocessing("mambaseg_dsec", size=(440, 640), channels=3)
+
+
+def test_the_presets_are_those_of_the_released_code() -> None:
+    assert DDD17.window.duration_ns == 50_000_000
+    assert DSEC.window.count == 100_000
+    assert (DDD17.kept_rows(260), DSEC.kept_rows(480)) == (200, 440)
+    assert (len(DDD17.label_set.classes), len(DSEC.label_set.classes)) == (6, 11)
+
+
+def test_without_resizing_an_image_is_only_cropped_and_scaled() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+    expected = torch.from_numpy(image[:440].astype(np.float32) / 255).permute(2, 0, 1)
+    torch.testing.assert_close(DSEC.image_tensor(image), expected)
+
+
+def test_without_resizing_a_grid_is_the_data_sets_bit_for_bit() -> None:
+    rng = np.random.default_rng(0)
+    events = Events.from_arrays(
+        rng.integers(0, 346, 5000), rng.integers(0, 260, 5000), np.sort(rng.integers(0, 10**8, 5000)),
+        rng.integers(0, 2, 5000), height=260, width=346,
+    )  # fmt: skip
+    edges = events.t_ns[[0, -1]]
+    assert torch.equal(DDD17.voxel_tensor(events, edges), voxel_grid(events, 10, "bilinear", edges)[:, :200])
+
+
+def test_other_resolutions_are_resized_after_the_same_share_was_cropped() -> None:
+    small = replace(DSEC, size=(110, 160))
+    image = np.zeros((960, 1280, 3), np.uint8)
+    image[880:] = 255  # the bonnet
+    tensor = small.image_tensor(image)
+    assert tensor.shape == (3, 110, 160)
+    assert float(tensor.max()) == 0.0
+    events = Events.from_arrays([5, 6], [479, 100], [0, 1], [1, 1], height=480, width=640)
+    grid = small.voxel_tensor(events, None)
+    assert grid.shape == (10, 110, 160)
+    assert float(grid.sum()) == pytest.approx(1 / 16)  # the mean over 4x4 pixels; the event on the bonnet is gone
+
+
+def test_grey_and_colour_are_converted() -> None:
+    grey = np.full((260, 346), 51, np.uint8)
+    assert DDD17.image_tensor(np.repeat(grey[..., None], 3, 2)).shape == (1, 200, 346)
+    colour = replace(DDD17, channels=3).image_tensor(grey)
+    assert colour.shape == (3, 200, 346)
+    assert float(colour.min()) == float(colour.max()) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4), np.float32), np.zeros((4, 4, 4), np.uint8)])
+def test_other_arrays_are_refused(image: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="expected uint8"):
+        DDD17.image_tensor(image)
+
+
+def test_a_mask_goes_back_to_its_place_and_the_bonnet_is_none() -> None:
+    ids = np.arange(6, dtype=np.uint8).repeat(20)[:, None].repeat(173, 1)[:100]
+    view = replace(DDD17, size=(100, 173)).mask_in_view(ids, (520, 692))
+    assert view.shape == (520, 692)
+    assert (view[400:] == 255).all()
+    assert (view[:80] == 0).all()
+    assert (view[80:160] == 1).all()
+
+
+def test_it_survives_a_checkpoint_header() -> None:
+    for setup in (DDD17, DSEC):
+        assert Preprocessing.from_dict(setup.to_dict()) == setup
+
+
+def test_a_model_without_preprocessing_lists_the_known() -> None:
+    with pytest.raises(ValueError, match=r"'unet'; known: mambaseg_ddd17, mambaseg_dsec"):
+        preset_preprocessing("unet", size=(1, 1), channels=1)
