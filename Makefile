@@ -4,7 +4,6 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
-BASE_PATH := $(PATH)
 
 export TORCH
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -16,7 +15,7 @@ export TMPDIR := $(CURDIR)/build/tmp
 PATHS := --log-base log build --build-base build --install-base install --merge-install --symlink-install
 CMAKE_ARGS := -DPython3_EXECUTABLE=$(CURDIR)/.venv/bin/python -DCMAKE_BUILD_TYPE=Release -G Ninja
 
-.PHONY: help demo test build lint venv clean
+.PHONY: help demo test build interfaces lint venv clean
 
 help:
 	@echo "make demo   install everything and run the main job: image and events in, masks out, pictures in out/demo"
@@ -27,14 +26,16 @@ help:
 venv:
 	@$(PYTHON) tools/bootstrap.py
 
+# The package is built through a link: CMake refuses to export include folders that lie in the source folder, as those of
+# .venv do.
 build: venv
-	@mkdir -p $(TMPDIR)
+	@mkdir -p $(TMPDIR) build/ws && ln -sfn ../.. build/ws/mambaseg_ros
 	@echo "build: messages, node and operators with colcon"
-	@colcon $(PATHS) --base-paths . --packages-select mambaseg_ros --event-handlers console_direct- \
-	  --cmake-args $(CMAKE_ARGS)
+	@colcon $(PATHS) --base-paths build/ws --cmake-args $(CMAKE_ARGS)
+	@ln -sf $(CURDIR)/install/lib/python*/site-packages/mambaseg_core/_C.so mambaseg_core/ # for Python started in this folder
 
 # foreign message packages that only the tests need
-build/interfaces: build
+interfaces: build
 	@echo "build: message packages of the tests"
 	@colcon --log-base log build --build-base build/interfaces --install-base install --merge-install \
 	  --base-paths test/interfaces --cmake-args $(CMAKE_ARGS)
@@ -42,7 +43,7 @@ build/interfaces: build
 demo: build
 	@source install/setup.bash && python tools/demo.py out/demo
 
-test: build/interfaces
+test: interfaces
 	@source install/setup.bash && python -m pytest $(ARGS)
 
 lint: venv

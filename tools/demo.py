@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mambaseg_ros.bag.types import STATUS_TYPE, open_bag
+from mambaseg_ros.resources import share_folder
 
 SECONDS = 2.0
 MODEL = "mambaseg_dsec"
@@ -32,7 +33,7 @@ def say(text: str) -> None:
 
 def command(*words: object) -> list[str]:
     """A `mambaseg` command line."""
-    return [sys.executable, "-m", "mambaseg_ros", *map(str, words)]
+    return ["mambaseg", *map(str, words)]
 
 
 @contextmanager
@@ -50,7 +51,7 @@ def process(words: list[str], *, stop: bool = True) -> Iterator[subprocess.Popen
 
 
 def node_command(sequence: Path) -> list[str]:
-    """The node, as `ros2 run mambaseg_ros segmentation_node` starts it."""
+    """The installed node, as `ros2 run mambaseg_ros segmentation_node` starts it."""
     parameters = {
         "model": MODEL,
         "image_height": IMAGE_SIZE[0],
@@ -58,7 +59,8 @@ def node_command(sequence: Path) -> list[str]:
         "calibration": sequence / CALIBRATION,
     }
     words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
-    return [sys.executable, "-m", "mambaseg_ros.node", "--ros-args", *words]
+    executable = share_folder().parents[1] / "lib" / "mambaseg_ros" / "segmentation_node"
+    return [str(executable), "--ros-args", *words]
 
 
 def latencies_ms(bag: Path) -> list[float]:
