@@ -183,7 +183,7 @@ def peer(domain: int) -> Iterator[Peer]:
 @pytest.fixture
 def shared() -> Path:
     """The folder of real recordings; skips where it is absent."""
-    folder = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[2].parent / "shared"))
+    folder = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[2].parent / "shared")) / "data"
     if not folder.is_dir():
         pytest.skip(f"real recordings are not at {folder} (set MAMBASEG_SHARED)")
     return folder

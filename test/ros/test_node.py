@@ -149,6 +149,30 @@ def test_bad_event_messages_are_counted_and_the_rest_is_used(ready: Any) -> None
     assert f"{height + 1}" in output
 
 
+def test_event_packets_of_a_driver_are_found_by_their_type_and_decoded(
+    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
+) -> None:
+    messages = pytest.importorskip("event_camera_msgs.msg", reason="event_camera_msgs is not built: run `make test`")
+    peer.node.destroy_publisher(peer.events)
+    peer.events = peer.node.create_publisher(messages.EventPacket, "events", 10)
+    peer.process = start(*node_command())
+    peer.wait_until_connected()
+    packet = messages.EventPacket(height=SIZE[0], width=SIZE[1], encoding="mono", time_base=START_NS - FRAME_NS)
+    x, y, dt = np.arange(20, dtype=np.uint64), np.arange(20, dtype=np.uint64), np.arange(20, dtype=np.uint64) * 10**6
+    words = dt | (x << np.uint64(32)) | (y << np.uint64(48)) | np.uint64(1 << 63)
+    packet.events.frombytes(words.astype("<u8").tobytes())
+    for seq in (0, 3):  # two were lost between them
+        packet.seq = seq
+        peer.events.publish(packet)
+        packet.time_base += FRAME_NS
+    status = exchange(peer, START_NS)
+    assert (status.state, status.events_used, status.packets_lost) == (OK, 20, 2), status.message
+    packet.encoding, packet.seq = "evt9", 4
+    peer.events.publish(packet)
+    assert exchange(peer, START_NS).packets_refused == 1
+    peer.process.wait_for_line("'evt9'")
+
+
 def test_lost_packets_are_counted(ready: Any) -> None:
     send_events_until(ready, START_NS)
     ready.seq += 7
