@@ -103,9 +103,7 @@ def loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, b
     return torch.stack(ys, dim=-1) + D[:, None] * u
 
 
-def parallel_scan(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, bias: Tensor
-) -> Tensor:
+def parallel_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, bias: Tensor) -> Tensor:
     """The same through mambapy's parallel scan."""
     groups = B.shape[1]
     dt = F.softplus(delta + bias[:, None])
@@ -156,9 +154,7 @@ def scan_rows(state: int, repeats: int, *, skip_loop: bool) -> list[Row]:
     """Forward and forward + backward of selective_scan [1, 768, 4350]."""
     inputs = scan_inputs(768, 4350, state)
     name = f"selective_scan [1, 768, 4350], N = {state}"
-    others: list[tuple[str, Task, float]] = [
-        ("two-level torch scan", lambda: soft_scan("reference")(*inputs), 12)
-    ]
+    others: list[tuple[str, Task, float]] = [("two-level torch scan", lambda: soft_scan("reference")(*inputs), 12)]
     if pscan:
         others.append(("mambapy", lambda: parallel_scan(*inputs), 40))
     if not skip_loop:
@@ -189,9 +185,7 @@ def map_rows(repeats: int) -> list[Row]:
         inputs = map_inputs(height, width, channels, state, rank)
         with torch.no_grad():
             torch.testing.assert_close(ops.ss2d(*inputs), copying_ss2d(*inputs), rtol=1e-3, atol=1e-3)
-            theirs, ours = medians(
-                [lambda a=inputs: copying_ss2d(*a), lambda a=inputs: ops.ss2d(*a)], repeats
-            )
+            theirs, ours = medians([lambda a=inputs: copying_ss2d(*a), lambda a=inputs: ops.ss2d(*a)], repeats)
         name = f"SS2D core {height}x{width}, {channels} channels, N = {state}"
         rows.append(Row(name, ours, "own scan with copies", theirs, target))
     return rows
@@ -216,9 +210,7 @@ def floor_rows(repeats: int, threads: int) -> list[str]:
     for state in (1, 16):
         inputs = scan_inputs(768, 4350, state)
         with torch.no_grad():
-            copy, ours = medians(
-                [lambda: target.copy_(source), lambda a=inputs: soft_scan("cpu")(*a)], repeats
-            )
+            copy, ours = medians([lambda: target.copy_(source), lambda a=inputs: soft_scan("cpu")(*a)], repeats)
         exps = count * (state + 1) / exps_per_ms  # the copy moves as many bytes as u, delta and y have
         floor = max(copy, exps)
         lines.append(
@@ -229,17 +221,13 @@ def floor_rows(repeats: int, threads: int) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--skip-loop", action="store_true", help="leave out the sequential loop (slow)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(
-        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {options.threads} threads,"
-    )
+    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {options.threads} threads,")
     print(f"back ends {ops.backends()}, {torch.ops.mambaseg.vector_lanes()} float32 lanes\n")
     print("| what | ours ms | against | ms | ratio | target | |\n|---|---|---|---|---|---|---|")
     for state in (1, 16):

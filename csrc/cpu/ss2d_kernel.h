@@ -95,6 +95,13 @@ static void scatter_block(S* to, const Vec<S>* from, const Ss2dArgs<S>& args, co
 }
 
 template <class S>
+static Vec<S> sum_of_skips(const Ss2dArgs<S>& args, const MapBlock<S>& it) {
+  Vec<S> sum{};
+  for (int k = 0; k < 4; ++k) sum += load_first(args.skip + k * args.channels + it.first, it.count);
+  return sum;
+}
+
+template <class S>
 static void ss2d(const Ss2dArgs<S>& args, int64_t item, S* scratch) {
   const int64_t blocks = (args.channels + kLanes<S> - 1) / kLanes<S>, state = args.state;
   MapBlock<S> it = map_block<S>(args, item / blocks, item % blocks);
@@ -104,20 +111,20 @@ static void ss2d(const Ss2dArgs<S>& args, int64_t item, S* scratch) {
   Vec<S>* x = weight + args.rank;  // [H*W]
   Vec<S>* y = x + it.length;       // [H*W]
   gather_block<S>(x, args.x, args, it);
+  const Vec<S> skip = sum_of_skips<S>(args, it);
   Tile<S> tile;
   for (int k = 0; k < 4; ++k) {
     const int64_t parameter = k * args.channels + it.first;
     load_columns<S>(rate, args.a + parameter * state, state, it.count, S(kLog2E));
     load_columns<S>(weight, args.low_weight + parameter * args.rank, args.rank, it.count, S(1));
     const Vec<S> bias = load_first(args.bias + parameter, it.count);
-    const Vec<S> skip = load_first(args.skip + parameter, it.count);
     for (int64_t n = 0; n < state; ++n) h[n] = Vec<S>{};
     for (int64_t start = 0; start < it.length; start += kTile) {
       map_load<S, false>(args, it, k, start, x, weight, bias, tile);
       run_tile<S, Output::kSet>(tile, state, rate, h, map_rows<S>(args, it, k));
       for (int t = 0; t < tile.steps; ++t) {
         const int64_t at = it.position[t];
-        y[at] = (k ? y[at] : Vec<S>{}) + (skip * x[at] + tile.y[t]);
+        y[at] = (k ? y[at] : skip * x[at]) + tile.y[t];
       }
     }
   }

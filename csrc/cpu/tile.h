@@ -1,7 +1,7 @@
 // A tile: up to kTile steps of one vector of channels. Included per instruction set, after vec.h.
 
-// Rows of kTile vectors would lie exactly one page apart, and the processor would take a store to one row for a store to
-// all of them.
+// Rows of kTile vectors would lie exactly one page apart, and the processor would take a store to one row for a store
+// to all of them.
 constexpr int kRow = kTile + 8;
 
 template <class S>

@@ -138,12 +138,27 @@ MAMBASEG_INLINE Vec<double> log1p_unit(Vec<double> z) {
   return 2.0 * s * p;
 }
 
-// log(1 + exp(x)); x itself above 20, as torch has it.
+// -|x|.
+template <class S>
+MAMBASEG_INLINE Vec<S> minus_magnitude(Vec<S> x) {
+  using Bits = typename VecOf<S>::bits;
+  return (Vec<S>)((Bits)x | (Bits)(-Vec<S>{}));
+}
+
+// The larger of x and 0; x where it is a NaN.
+template <class S>
+MAMBASEG_INLINE Vec<S> positive_part(Vec<S> x) {
+#if defined(__AVX512F__) && MAMBASEG_VECTOR_BYTES == 64
+  if constexpr (sizeof(S) == 4) return (Vec<S>)_mm512_max_ps(_mm512_setzero_ps(), (__m512)x);
+#endif
+  return x < S(0) ? Vec<S>{} : x;
+}
+
+// log(1 + exp(x)); x itself above 20, as torch has it (in float32 the sum rounds to x there anyway).
 template <class S>
 MAMBASEG_INLINE Vec<S> softplus(Vec<S> x) {
-  const Vec<S> negative = x < S(0) ? x : -x;
-  const Vec<S> soft = (x < S(0) ? Vec<S>{} : x) + log1p_unit(exp2(negative * S(kLog2E)));
-  return x > S(20) ? x : soft;
+  const Vec<S> soft = positive_part<S>(x) + log1p_unit(exp2(minus_magnitude<S>(x) * S(kLog2E)));
+  return sizeof(S) == 4 ? soft : (x > S(20) ? x : soft);
 }
 
 // d softplus / dx.

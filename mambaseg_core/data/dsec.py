@@ -65,9 +65,7 @@ class DsecSequence:
         self.root = Path(root)
         self._classes = classes
         if not self.root.is_dir():
-            raise ValueError(
-                f"sequence {self.root} is no folder, expected one with {_EVENTS[0]} in it; check the path"
-            )
+            raise ValueError(f"sequence {self.root} is no folder, expected one with {_EVENTS[0]} in it; check the path")
         events = self._require("events", _EVENTS)
         self.image_paths = tuple(sorted(self._require("images", _IMAGES).glob("*.png")))
         self.image_times_ns = _read_times(self._require("image times", _IMAGE_TIMES))

@@ -117,9 +117,7 @@ def person(rng: np.random.Generator, *, phases: int) -> tuple[Texture, ...]:
     return tuple(_walker(2 * np.pi * phase / phases, shirt, trousers, hair) for phase in range(phases))
 
 
-def _walker(
-    phase: float, shirt: tuple[float, ...], trousers: tuple[float, ...], hair: tuple[float, ...]
-) -> Texture:
+def _walker(phase: float, shirt: tuple[float, ...], trousers: tuple[float, ...], hair: tuple[float, ...]) -> Texture:
     picture, alpha = np.full((144, 72, 3), trousers, np.float32), np.zeros((144, 72), np.float32)
     picture[:80] = shirt
     swing = np.sin(phase)

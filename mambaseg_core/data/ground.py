@@ -138,6 +138,4 @@ def _lookup(picture: Plane, x: Plane, z: Plane, per_metre: float) -> Plane:
     scale = np.float32(per_metre / _GRAIN_PX)
     columns, rows = x * scale, z * scale
     columns, rows = (columns - np.floor(columns)) * _GRAIN_PX, (rows - np.floor(rows)) * _GRAIN_PX
-    return np.asarray(
-        cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32
-    )
+    return np.asarray(cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)

@@ -36,7 +36,7 @@ class Quad:
         columns: from, to along z (axis 0) or x (axis 1, 2), metres; the texture's left and right edge.
         rows: from, to along y (axis 0, 2) or z (axis 1), metres; the texture's top and bottom edge.
         textures: shown in turn.
-        label: class id.
+        label: class id; None leaves that of the ground (shadows).
         shade: factor on the texture's brightness.
         velocity: (x, z), metres per second.
         rate_hz: textures per second.
@@ -47,7 +47,7 @@ class Quad:
     columns: tuple[float, float]
     rows: tuple[float, float]
     textures: tuple[Texture, ...]
-    label: int
+    label: int | None
     shade: float = 1.0
     velocity: tuple[float, float] = (0.0, 0.0)
     rate_hz: float = 0.0
@@ -137,9 +137,7 @@ class Renderer:
         frame = self._background(pose, directions)
         shift = self._velocity * seconds
         for index, region, nearest in self._visible(pose, shift):
-            self._draw(
-                self._quads[index], frame, region, directions, pose.position - shift[index], seconds, nearest
-            )
+            self._draw(self._quads[index], frame, region, directions, pose.position - shift[index], seconds, nearest)
         clear = np.exp(np.where(np.isinf(frame.depth), np.float32(0), frame.depth) * np.float32(-1 / _HAZE_M))
         haze = self._tone(_HAZE)
         np.subtract(frame.color, haze, out=frame.color)
@@ -192,9 +190,7 @@ class Renderer:
         order = np.argsort(nearest[candidates], kind="stable")
         return [
             (int(index), (slice(top, bottom), slice(left, right)), max(NEAR_M, float(nearest[index])))
-            for index, (left, top, right, bottom) in zip(
-                candidates[order], boxes[order].tolist(), strict=True
-            )
+            for index, (left, top, right, bottom) in zip(candidates[order], boxes[order].tolist(), strict=True)
         ]
 
     def _draw(
@@ -232,7 +228,8 @@ class Renderer:
         color = _sample(levels, columns, rows, np.log2(max(texels_per_px, 1.0))) * np.float32(quad.shade)
         np.copyto(frame.color[region], color.reshape(*hit.shape, -1), where=hit[..., None])
         np.copyto(zbuffer, depth, where=hit)
-        np.copyto(frame.labels[region], np.uint8(quad.label), where=hit)
+        if quad.label is not None:
+            np.copyto(frame.labels[region], np.uint8(quad.label), where=hit)
 
     def _texels_per_pixel(
         self, quad: Quad, origin: Matrix, nearest: float, column_scale: float, row_scale: float

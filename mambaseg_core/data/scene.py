@@ -15,9 +15,7 @@ from mambaseg_core.data.ground import (
     CROSSING_AT_M,
     CROSSINGS_M,
     LANE_M,
-    ROAD,
     ROAD_HALF_M,
-    SIDEWALK,
     SIDEWALK_HALF_M,
     Ground,
 )
@@ -189,29 +187,21 @@ class _Builder:
             z = 7.0
             while z < self._end_m:
                 x = side * float(self._rng.uniform(ROAD_HALF_M + 1.2, SIDEWALK_HALF_M - 0.6))
-                self._person(x, z, (0.0, float(self._rng.choice([-1.2, 1.2]))), SIDEWALK)
+                self._person(x, z, (0.0, float(self._rng.choice([-1.2, 1.2]))))
                 z += float(self._rng.uniform(5, 14))
         for crossing in np.arange(CROSSING_AT_M, self._end_m, CROSSINGS_M):
             arrival = (crossing - 22) / SPEED  # seconds until the vehicle is 22 m away
-            self._person(3.6 + 1.4 * arrival, float(crossing) - 0.6, (-1.4, 0.0), ROAD)
-            self._person(-4.4 - 1.2 * arrival, float(crossing) + 0.6, (1.2, 0.0), ROAD)
+            self._person(3.6 + 1.4 * arrival, float(crossing) - 0.6, (-1.4, 0.0))
+            self._person(-4.4 - 1.2 * arrival, float(crossing) + 0.6, (1.2, 0.0))
 
-    def _person(self, x: float, z: float, velocity: tuple[float, float], under: int) -> None:
+    def _person(self, x: float, z: float, velocity: tuple[float, float]) -> None:
         frames = self._people[int(self._rng.integers(len(self._people)))]
         direction = 1 if velocity[0] >= 0 else -1
         across = (x - 0.45 * direction, x + 0.45 * direction)
         rate_hz = _STEPS_HZ / 2 * _WALK_PHASES
         self.quads.append(Quad(2, z, across, (-1.8, 0), frames, PERSON, velocity=velocity, rate_hz=rate_hz))
-        self._add(
-            1,
-            -0.01,
-            (x - 0.3, x + 0.3),
-            (z - 0.1, z + 0.4),
-            self._shadow,
-            under,
-            velocity=velocity,
-            shade=1.5,
-        )
+        under = (x - 0.3, x + 0.3), (z - 0.1, z + 0.4)
+        self._add(1, -0.01, *under, self._shadow, None, velocity=velocity, shade=1.5)
 
     def _car(self, x: float, z: float, *, ahead: bool, speed: float = 0.0) -> None:
         """A car from z to z + 4.2, seen from behind (`ahead`) or from in front."""
@@ -223,22 +213,13 @@ class _Builder:
         else:
             self._add(2, near, across, (-0.9, 0), paint.nose, CAR, velocity=velocity)
             self._add(2, near + 1.1, across, (-1.5, -0.9), paint.screen, CAR, velocity=velocity)
-            self._add(
-                1,
-                -0.88,
-                (x - 0.82, x + 0.82),
-                (near + 0.1, near + 1.2),
-                paint.bonnet,
-                CAR,
-                velocity=velocity,
-                shade=1.15,
-            )
+            over = (x - 0.82, x + 0.82), (near + 0.1, near + 1.2)
+            self._add(1, -0.88, *over, paint.bonnet, CAR, velocity=velocity, shade=1.15)
         length = (near, far) if ahead else (far, near)
         for edge, shade in ((x - 0.9, 0.7), (x + 0.9, 0.95)):
             self._add(0, edge, length, (-1.5, 0), paint.side, CAR, velocity=velocity, shade=shade)
-        self._add(
-            1, -0.005, (x - 1.05, x + 1.05), (near - 0.25, far + 0.25), self._shadow, ROAD, velocity=velocity
-        )
+        under = (x - 1.05, x + 1.05), (near - 0.25, far + 0.25)
+        self._add(1, -0.005, *under, self._shadow, None, velocity=velocity)
 
     def _add(
         self,
@@ -247,7 +228,7 @@ class _Builder:
         columns: tuple[float, float],
         rows: tuple[float, float],
         texture: Texture,
-        label: int,
+        label: int | None,
         *,
         shade: float = 1.0,
         velocity: tuple[float, float] = (0.0, 0.0),

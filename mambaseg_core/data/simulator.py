@@ -81,9 +81,7 @@ class EventSimulator:
         sign, count = np.sign(steps[fired]), np.abs(steps[fired]).astype(np.int64)
         old, new, memory = (plane.ravel()[fired] for plane in (self._level, level, self._memory))
         index = np.repeat(np.arange(len(fired)), count)
-        number = (
-            np.arange(len(index)) - np.repeat(np.cumsum(count) - count, count) + 1
-        )  # 1, 2, ... for each pixel
+        number = np.arange(len(index)) - np.repeat(np.cumsum(count) - count, count) + 1  # 1, 2, ... for each pixel
         crossed = memory[index] + sign[index] * number * self._threshold
         share = (crossed - old[index]) / (new - old)[index]
         t = np.clip((share * span_us).astype(np.int64), 0, span_us - 1)

@@ -99,7 +99,13 @@ def write_sequence(
     folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=target.parent))
     try:
         drive = _Drive(
-            folder, seconds, fps, seed, image_size, event_size, progress or (lambda done, total: None)
+            folder,
+            seconds=seconds,
+            fps=fps,
+            seed=seed,
+            image_size=image_size,
+            event_size=event_size,
+            progress=progress or (lambda done, total: None),
         )
         summary = drive.write()
         folder.chmod(0o755)
@@ -155,9 +161,7 @@ class RawEventCamera:
         limits = np.asarray(calibration.event_size[::-1], np.float32) - 1
         margin = int(np.ceil(max(-rectified.min(), (rectified - limits).max(), 0))) + 2
         self._columns, self._rows = np.ascontiguousarray(np.moveaxis(rectified + np.float32(margin), -1, 0))
-        self._renderer = Renderer(
-            scene.quads, scene.ground, event_view(calibration, margin=margin), gray=True
-        )
+        self._renderer = Renderer(scene.quads, scene.ground, event_view(calibration, margin=margin), gray=True)
 
     def intensity(self, seconds: float) -> Plane:
         """Float32 [H, W], 0..1, at a time of the drive."""
@@ -171,6 +175,7 @@ class _Drive:
     def __init__(
         self,
         folder: Path,
+        *,
         seconds: float,
         fps: float,
         seed: int,
@@ -185,9 +190,7 @@ class _Drive:
         self._event_rng = np.random.default_rng(event_seed)
         self._calibration = make_calibration(image_size, event_size)
         self._end_us = round(seconds * 1e6)
-        self._image_times_us = [
-            round((i + 1) * 1e6 / fps) - _LEAD_US for i in range(int(seconds * fps + 1e-6))
-        ]
+        self._image_times_us = [round((i + 1) * 1e6 / fps) - _LEAD_US for i in range(int(seconds * fps + 1e-6))]
         self._steps = -(-self._end_us // _STEP_US)
         self._done = 0
         self._progress = progress
@@ -249,7 +252,9 @@ def label_rows(height: int) -> int:
 
 def _check(name: str, seconds: float, fps: float, image_size: Size, event_size: Size) -> None:
     if not name or name.startswith(".") or Path(name).name != name:
-        raise ValueError(f"name is {name!r}, expected one folder name without a leading dot; give root for the path before it")
+        raise ValueError(
+            f"name is {name!r}, expected one folder name without a leading dot; give root for the path before it"
+        )
     if not (0 < seconds <= _MAX_SECONDS and fps > 0 and int(seconds * fps + 1e-6) >= 1):
         raise ValueError(
             f"got seconds={seconds} and fps={fps}, expected at least one image in at most {_MAX_SECONDS:g} "
@@ -258,9 +263,7 @@ def _check(name: str, seconds: float, fps: float, image_size: Size, event_size: 
         )
     for what, size in (("image_size", image_size), ("event_size", event_size)):
         if not all(_SIZES[0] <= length <= _SIZES[1] for length in size):
-            raise ValueError(
-                f"{what} is {size}, expected (height, width) of {_SIZES[0]} to {_SIZES[1]} pixels each"
-            )
+            raise ValueError(f"{what} is {size}, expected (height, width) of {_SIZES[0]} to {_SIZES[1]} pixels each")
 
 
 def _scaled(matrix: npt.NDArray[np.float64], scale: int) -> npt.NDArray[np.float64]:

@@ -42,12 +42,8 @@ def make_texture(rgb: Plane, alpha: Plane | None = None) -> Texture:
     levels = [np.clip(rgb, 0, 1).astype(np.float32)]
     while min(levels[-1].shape[:2]) >= 8:
         height, width = levels[-1].shape[:2]
-        levels.append(
-            as_plane(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
-        )
-    return Texture(
-        tuple(levels), tuple(as_plane(level @ np.asarray(LUMA, np.float32)) for level in levels), alpha
-    )
+        levels.append(as_plane(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA)))
+    return Texture(tuple(levels), tuple(as_plane(level @ np.asarray(LUMA, np.float32)) for level in levels), alpha)
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], grains_px: Sequence[float]) -> Plane:
@@ -153,9 +149,7 @@ def tree(rng: np.random.Generator, *, width_m: float, height_m: float) -> Textur
     light = 0.46 + 0.17 * noise(rng, (height, width), (2, 5, 12))
     light += np.linspace(0.14, -0.14, height, dtype=np.float32)[:, None]
     picture = as_plane(light[..., None] * np.asarray((0.45, 0.66, 0.28), np.float32) * 1.15)
-    cv2.rectangle(
-        picture, (int(0.47 * width), int(0.6 * height)), (int(0.53 * width), height), (0.24, 0.18, 0.13), -1
-    )
+    cv2.rectangle(picture, (int(0.47 * width), int(0.6 * height)), (int(0.53 * width), height), (0.24, 0.18, 0.13), -1)
     cv2.rectangle(alpha, (int(0.47 * width), int(0.6 * height)), (int(0.53 * width), height), 1.0, -1)
     for _ in range(26):
         angle, distance = rng.uniform(0, 2 * np.pi), np.sqrt(rng.uniform(0, 1))
@@ -166,9 +160,7 @@ def tree(rng: np.random.Generator, *, width_m: float, height_m: float) -> Textur
         radius = rng.uniform(0.09, 0.17) * width
         cv2.circle(alpha, (int(centre[0]), int(centre[1])), int(radius), 1.0, -1)
         shade = np.roll(picture, int(rng.integers(1, height)), axis=0)
-        disc = (
-            cv2.circle(np.zeros_like(alpha), (int(centre[0]), int(centre[1])), int(0.8 * radius), 1.0, -1) > 0
-        )
+        disc = cv2.circle(np.zeros_like(alpha), (int(centre[0]), int(centre[1])), int(0.8 * radius), 1.0, -1) > 0
         below = np.arange(height)[:, None] > 0.62 * height
         picture = np.where((disc & ~below)[..., None], 0.5 * picture + 0.5 * shade, picture)
     return make_texture(picture, alpha)
@@ -194,17 +186,13 @@ def traffic_sign(kind: int) -> Texture:
     return make_texture(picture, alpha)
 
 
-def canvas(
-    rng: np.random.Generator, size: tuple[int, int], color: tuple[float, ...], contrast: float
-) -> Plane:
+def canvas(rng: np.random.Generator, size: tuple[int, int], color: tuple[float, ...], contrast: float) -> Plane:
     """One colour with a grain of a relative contrast, float32 [h, w, 3]."""
     grain = 1 + contrast * noise(rng, size, (1.5, 8))
     return as_plane(grain[..., None] * np.asarray(color, np.float32))
 
 
-def box(
-    picture: Plane, left: float, top: float, width: float, height: float, color: tuple[float, ...]
-) -> None:
+def box(picture: Plane, left: float, top: float, width: float, height: float, color: tuple[float, ...]) -> None:
     """Fill a rectangle, in pixels, cut to the picture."""
     rows = slice(max(0, round(top)), max(0, round(top + height)))
     picture[rows, max(0, round(left)) : max(0, round(left + width))] = color

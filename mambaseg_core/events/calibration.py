@@ -109,9 +109,7 @@ class Calibration:
         target = self._rectified_index[events.y, events.x]
         kept = np.flatnonzero(target >= 0)
         y, x = np.divmod(target[kept], self.event.width)
-        return Events(
-            x.astype(np.uint16), y.astype(np.uint16), events.t_ns[kept], events.p[kept], *self.event_size
-        )
+        return Events(x.astype(np.uint16), y.astype(np.uint16), events.t_ns[kept], events.p[kept], *self.event_size)
 
     def image_to_event_map(self) -> Map:
         """Where to sample the image for each pixel of the event view, both rectified (a map for `cv2.remap`).
@@ -224,9 +222,7 @@ def _distortion_terms(points: Matrix, camera: Camera) -> tuple[Matrix, Matrix]:
     x, y = points[..., 0], points[..., 1]
     r2 = x * x + y * y
     radial = 1 + r2 * (k1 + r2 * k2)
-    tangential = np.stack(
-        [2 * p1 * x * y + p2 * (r2 + 2 * x * x), p1 * (r2 + 2 * y * y) + 2 * p2 * x * y], axis=-1
-    )
+    tangential = np.stack([2 * p1 * x * y + p2 * (r2 + 2 * x * x), p1 * (r2 + 2 * y * y) + 2 * p2 * x * y], axis=-1)
     return radial[..., None], tangential
 
 

@@ -163,9 +163,7 @@ class _Fields:
         matrix = self._numbers(*keys, shape=(size, size))
         rotation = matrix[:3, :3]
         if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
-            raise self._error(
-                "/".join(keys), f"{rotation.tolist()}", "a rotation matrix (orthonormal, determinant 1)"
-            )
+            raise self._error("/".join(keys), f"{rotation.tolist()}", "a rotation matrix (orthonormal, determinant 1)")
         matrix.flags.writeable = False
         return matrix
 
@@ -191,6 +189,5 @@ class _Fields:
     def _error(self, key: str, got: str, expected: str) -> ValueError:
         got = got if len(got) < 200 else f"{got[:200]}..."
         return ValueError(
-            f"calibration {self._path}: {key} is {got}, expected {expected}; use the file as DSEC publishes "
-            f"it"
+            f"calibration {self._path}: {key} is {got}, expected {expected}; use the file as DSEC publishes it"
         )

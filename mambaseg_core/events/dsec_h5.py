@@ -191,8 +191,7 @@ class DsecEventFile:
             except OSError as error:
                 state = "is missing" if not self.path.exists() else f"cannot be opened ({_first_line(error)})"
                 raise ValueError(
-                    f"event file {self.path} {state}, expected DSEC's events.h5; download it again or check "
-                    f"the path"
+                    f"event file {self.path} {state}, expected DSEC's events.h5; download it again or check the path"
                 ) from error
             self._pid = os.getpid()
         return self._file

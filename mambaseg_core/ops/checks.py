@@ -18,9 +18,7 @@ def accumulator(dtype: torch.dtype) -> torch.dtype:
 def need_shape(op: str, name: str, tensor: Tensor, expected: Sequence[int], letters: str) -> None:
     """Raise ValueError unless `tensor` has the shape `expected`, described by `letters`."""
     if tuple(tensor.shape) != tuple(expected):
-        raise ValueError(
-            f"{op}: {name} has shape {list(tensor.shape)}, expected {letters} = {list(expected)}"
-        )
+        raise ValueError(f"{op}: {name} has shape {list(tensor.shape)}, expected {letters} = {list(expected)}")
 
 
 def need_dims(op: str, name: str, tensor: Tensor, letters: str) -> None:
@@ -52,9 +50,7 @@ def need_types(op: str, first: str, data: dict[str, Tensor], parameters: dict[st
         if tensor is None:
             continue
         if tensor.device != head.device:
-            raise ValueError(
-                f"{op}: {name} is on {tensor.device}, expected {head.device} (the device of {first})"
-            )
+            raise ValueError(f"{op}: {name} is on {tensor.device}, expected {head.device} (the device of {first})")
         allowed = (head.dtype,) if name in data else (head.dtype, wide)
         if tensor.dtype not in allowed:
             names = " or ".join(dict.fromkeys(str(dtype) for dtype in allowed))

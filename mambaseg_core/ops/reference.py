@@ -159,9 +159,7 @@ def ss2d_projected(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Ten
     return (maps[0] + maps[1] + maps[2] + maps[3]).contiguous()
 
 
-def bidirectional_scan_projected(
-    x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor
-) -> Tensor:
+def bidirectional_scan_projected(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor) -> Tensor:
     """`bidirectional_scan` after its first product: `proj` [B, 2, R+2N, L] stands for x_proj_weight."""
     if x.numel() == 0:
         return torch.stack((x, x), 1)

@@ -63,9 +63,7 @@ def _ss2d(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: T
 
 
 @torch.library.impl("mambaseg::bidirectional_scan", "default")
-def _bidirectional_scan(
-    x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor
-) -> Tensor:
+def _bidirectional_scan(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor) -> Tensor:
     return reference.bidirectional_scan_projected(x, proj, weight, bias, A, D)
 
 
@@ -110,9 +108,7 @@ def _bidirectional_scan_fake(x: Tensor, *_: Any) -> Tensor:
 
 
 @register_flop_formula([torch.ops.mambaseg.ss2d, torch.ops.mambaseg.bidirectional_scan])
-def _projected_flops(
-    x_shape: torch.Size, proj_shape: torch.Size, weight_shape: torch.Size, *_: Any, **__: Any
-) -> int:
+def _projected_flops(x_shape: torch.Size, proj_shape: torch.Size, weight_shape: torch.Size, *_: Any, **__: Any) -> int:
     directions, _channels, rank = weight_shape
     return int(2 * x_shape.numel() * directions * rank)
 

@@ -20,11 +20,11 @@ MS = 1_000_000
 
 
 def random_events(count: int = 5000, *, span_us: int = 40_000, seed: int = 0) -> Events:
-    """With many equal times, a gap, events exactly at whole milliseconds, and none before 2.5 ms."""
+    """With many equal times, a gap, and events exactly at whole milliseconds."""
     rng = np.random.default_rng(seed)
-    t_us = np.sort(rng.integers(2500, span_us, count))
+    t_us = np.sort(rng.integers(300, span_us, count))
     t_us[(t_us > 15_100) & (t_us < 19_900)] = 15_100
-    t_us[::7] = t_us[::7] // 1000 * 1000 + np.where(t_us[::7] < 3000, 600, 0)
+    t_us[::7] = t_us[::7] // 1000 * 1000
     t_us = np.sort(t_us)
     x, y, p = rng.integers(0, SIZE[1], count), rng.integers(0, SIZE[0], count), rng.choice([-1, 1], count)
     return Events.from_arrays(x, y, t_us * 1000, p, height=SIZE[0], width=SIZE[1])

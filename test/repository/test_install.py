@@ -1,0 +1,59 @@
+"""`pip install .` as a researcher does it: no ROS, no source tree on the path."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KEPT = ("mambaseg_core", "mambaseg_ros", "msg", "config", "csrc", "setup.py", "pyproject.toml", "README.md", "LICENSE")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the installed distribution alone."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
+    for name in KEPT:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+        else:
+            shutil.copy(ROOT / name, source / name)
+    words = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(target), str(source)]
+    result = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=900)
+    assert result.returncode == 0, result.stderr
+    return target
+
+
+def run(site: Path, *words: str) -> str:
+    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "AMENT_PREFIX_PATH")}
+    result = subprocess.run(
+        [sys.executable, *words], cwd=site, env={**env, "PYTHONPATH": str(site)}, capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_the_command_runs_from_the_installed_files(site: Path) -> None:
+    assert "97.55 M" in run(site, str(site / "bin" / "mambaseg"), "info", "mambaseg_ddd17")
+
+
+def test_the_compiled_operators_are_installed_and_used(site: Path) -> None:
+    code = "import mambaseg_core as mc; print(mc.__file__, mc.ops.backends())"
+    said = run(site, "-c", code)
+    assert said.startswith(str(site))
+    assert "'cpu', 'reference'" in said
+
+
+def test_message_definitions_and_configuration_come_along(site: Path) -> None:
+    code = "from mambaseg_ros.bag.types import *; from mambaseg_ros.resources import *; typestore(); print(share_folder())"
+    folder = Path(run(site, "-c", code).strip())
+    assert folder == site / "share" / "mambaseg_ros"
+    assert {path.name for path in (folder / "config").iterdir()} == {"fastdds.xml", "mambaseg.param.yaml"}
