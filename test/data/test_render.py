@@ -67,10 +67,11 @@ def test_quads_along_the_street(axis, offset, columns, rows, expected) -> None: 
 
 @pytest.mark.parametrize("swapped", [False, True])
 def test_the_nearer_quad_hides_the_other(swapped: bool) -> None:
-    quads = [quad(), quad(20.0, label=3)]
+    quads = [quad(), Quad(2, 20.0, (-4, 4), (-2, -1), (texture(),), 3)]
     frame = draw(*reversed(quads)) if swapped else draw(*quads)
     assert box(frame.labels) == (30, 49, 40, 59)
-    assert 3 not in frame.labels  # behind the first it is half as large
+    assert (frame.labels[38:42, 30:40] == 3).all()  # 20 px to the left of the middle
+    assert (frame.labels[38:42, 60:70] == 3).all()
 
 
 def test_a_quad_moves_and_the_camera_too() -> None:

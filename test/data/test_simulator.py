@@ -63,6 +63,13 @@ def test_events_lie_in_time_order_inside_their_step() -> None:
         last = t_us * 1000
 
 
+def test_a_crossing_at_the_end_of_a_step_is_still_in_it() -> None:
+    first, second = frame_of(-2.0), frame_of(-1.5)
+    threshold = float(log_intensity(second)[0, 0] - log_intensity(first)[0, 0])
+    simulator = EventSimulator(first, 0, threshold=threshold, rng=np.random.default_rng(0))
+    assert simulator.step(second, 1000).t_ns.tolist() == [999_000]
+
+
 def test_noise_comes_at_its_rate_and_leaves_the_memory_alone() -> None:
     simulator = simulator_at(-1.0, (100, 100), noise_hz=2.0)
     noise = simulator.step(frame_of(-1.0, (100, 100)), 1_000_000)
