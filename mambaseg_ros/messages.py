@@ -6,6 +6,7 @@ that is fast in the rclpy of every distribution (docs/ros.md, "Costs of rclpy").
 
 from __future__ import annotations
 
+import importlib
 from array import array
 from typing import Any
 
@@ -25,6 +26,22 @@ _ENCODINGS: dict[str, tuple[int, int | None]] = {
     "bgra8": (4, cv2.COLOR_BGRA2RGB),
     "mono8": (1, None),
 }
+
+
+def message_class(name: str) -> Any:
+    """The class that rclpy takes for a type such as "sensor_msgs/msg/Image".
+
+    Raises:
+        ValueError: its package is not installed here.
+    """
+    package, _, kind = name.split("/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), kind)
+    except ImportError as error:
+        raise ValueError(
+            f"type {name} cannot be imported ({error}); expected the package {package} in this workspace: "
+            "install it and source the workspace again"
+        ) from error
 
 
 def stamp_to_ns(stamp: Any) -> int:

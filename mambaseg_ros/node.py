@@ -6,7 +6,6 @@ does the rest. The executor is single-threaded.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import Any
 
@@ -27,21 +26,17 @@ from mambaseg_core.events.buffer import BufferCounters
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.diagnostics import Throttle
 from mambaseg_ros.intake import EventIntake
-from mambaseg_ros.messages import Image, fill_image_message
+from mambaseg_ros.messages import Image, fill_image_message, message_class
 from mambaseg_ros.model import make_segmenter
 from mambaseg_ros.msg import SegmentationStatus
 from mambaseg_ros.pairing import Inbox
-from mambaseg_ros.parameters import PARAMETERS, TABLE, Parameter
+from mambaseg_ros.parameters import EVENTS_TYPES, PARAMETERS, TABLE, Parameter
 from mambaseg_ros.resources import use_large_image_profile
 from mambaseg_ros.worker import DEGRADED, ERROR, Report, Worker
 
 # Deep enough that images wait for the callback and not in a DDS queue that replaces them without telling anybody.
 IMAGE_QOS = QoSProfile(depth=20, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 EVENTS_QOS = QoSProfile(depth=1000, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-EVENTS_TYPES = {
-    "mambaseg_ros/msg/EventArray": ("mambaseg_ros.msg", "EventArray"),
-    "event_camera_msgs/msg/EventPacket": ("event_camera_msgs.msg", "EventPacket"),
-}
 MIB = 1 << 20
 
 
@@ -161,7 +156,7 @@ class SegmentationNode(LifecycleNode):
                 return
             name = publishers[0].topic_type
         try:
-            kind = _message_type(name)
+            kind = _events_class(name)
         except ValueError as error:
             self.warn(str(error))
             return
@@ -252,24 +247,18 @@ def _check_reach(values: dict[str, Any], setup: Preprocessing) -> None:
         )
 
 
-def _message_type(name: str) -> Any:
+def _events_class(name: str) -> Any:
     """The class of an events type.
 
     Raises:
         ValueError: a type that the node does not read, or whose package is not installed here.
     """
-    if name not in EVENTS_TYPES:
+    known = EVENTS_TYPES[1:]
+    if name not in known:
         raise ValueError(
-            f"the events topic has type {name!r}; expected one of {', '.join(EVENTS_TYPES)}: convert it or remap events"
+            f"the events topic has type {name!r}; expected one of {', '.join(known)}: convert it or remap events"
         )
-    module, kind = EVENTS_TYPES[name]
-    try:
-        return getattr(importlib.import_module(module), kind)
-    except ImportError as error:
-        raise ValueError(
-            f"the events topic has type {name!r}, but Python cannot import {module} ({error}); expected the package "
-            f"{module.split('.')[0]} in this workspace: install it and source the workspace again"
-        ) from error
+    return message_class(name)
 
 
 def main(args: list[str] | None = None) -> int:

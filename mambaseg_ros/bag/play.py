@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from rclpy.qos import QoSProfile
 from rosbags.highlevel import AnyReader
 
 from mambaseg_ros.bag.types import open_bag
+from mambaseg_ros.messages import message_class
 from mambaseg_ros.resources import use_large_image_profile
 
 DEPTHS = {"sensor_msgs/msg/Image": 10}  # messages kept for a slow subscriber; event packets and all else: 1000
@@ -59,22 +59,6 @@ def _play_once(reader: AnyReader, publishers: dict[str, Any], counts: dict[str, 
         time.sleep(max(0.0, due - time.monotonic()))
         publishers[connection.topic].publish(bytes(data))
         counts[connection.topic] += 1
-
-
-def message_class(name: str) -> Any:
-    """The rclpy class of a type such as "sensor_msgs/msg/Image".
-
-    Raises:
-        ValueError: its package is not installed here.
-    """
-    package, _, kind = name.split("/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), kind)
-    except ImportError as error:
-        raise ValueError(
-            f"type {name} cannot be imported ({error}); expected the package {package} in this workspace: "
-            "install it and source the workspace again"
-        ) from error
 
 
 def _publisher(node: Any, topic: str, kind: str) -> Any:

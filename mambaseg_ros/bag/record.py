@@ -12,8 +12,8 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.qos import QoSProfile
 from rosbags.rosbag2 import Writer
 
-from mambaseg_ros.bag.play import message_class
 from mambaseg_ros.bag.types import new_bag, typestore
+from mambaseg_ros.messages import message_class
 
 
 class _Recorder:

@@ -25,8 +25,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
         else:
             shutil.copy(ROOT / name, source / name)
-    words = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(target), str(source)]
-    result = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=900)
+    words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target"]
+    result = subprocess.run([*words, str(target), str(source)], capture_output=True, text=True, timeout=900)
     assert result.returncode == 0, result.stderr
     return target
 
@@ -53,7 +53,7 @@ def test_the_compiled_operators_are_installed_and_used(site: Path) -> None:
 
 
 def test_message_definitions_and_configuration_come_along(site: Path) -> None:
-    code = "from mambaseg_ros.bag.types import *; from mambaseg_ros.resources import *; typestore(); print(share_folder())"
+    code = "import mambaseg_ros.bag.types as t, mambaseg_ros.resources as r; t.typestore(); print(r.share_folder())"
     folder = Path(run(site, "-c", code).strip())
     assert folder == site / "share" / "mambaseg_ros"
     assert {path.name for path in (folder / "config").iterdir()} == {"fastdds.xml", "mambaseg.param.yaml"}
