@@ -91,8 +91,10 @@ def test_node_built_over_a_ros_prefix_runs_with_the_environments_torch(
     versions = run([venv / "bin" / "python", "-c", "import numpy, cv2, torch; print(numpy.__version__)"], active)
     assert versions.startswith("1.")
     colcon = [venv / "bin" / "python", "-m", "colcon", "--log-base", tmp_path / "log", "build", "--merge-install"]
-    places = ["--build-base", tmp_path / "build", "--install-base", tmp_path / "install", "--base-paths", ROOT]
-    run([*colcon, *places, "--packages-select", "mambaseg_ros"], active)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "mambaseg").symlink_to(ROOT)  # as a workspace has it, and never with the environment below it
+    places = ["--build-base", tmp_path / "build", "--install-base", tmp_path / "install", "--base-paths"]
+    run([*colcon, *places, tmp_path / "src"], active)
 
     setup = tmp_path / "install" / "setup.bash"
     parameters = "-p model:=mambaseg_ddd17 -p image_height:=32 -p image_width:=48 -p device:=cpu"
