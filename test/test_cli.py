@@ -19,7 +19,10 @@ def mambaseg(*words: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "words",
-    [("synth",), ("info",), ("bag", "convert"), ("bag", "play"), ("bag", "record"), ("bag", "pictures")],
+    [
+        *(("synth",), ("info",), ("bench", "kernels"), ("bench", "model")),
+        *(("bag", "convert"), ("bag", "play"), ("bag", "record"), ("bag", "pictures")),
+    ],
     ids=" ".join,
 )
 def test_every_command_has_a_help_with_an_example(words: tuple[str, ...]) -> None:
@@ -50,3 +53,14 @@ def test_a_folder_that_is_no_recording_says_what_was_found(tmp_path: Path) -> No
     assert "holiday.jpg" in result.stdout
     assert "events_txyp.npy" in result.stdout
     assert not (tmp_path / "bag").exists()
+
+
+def test_a_command_that_needs_ros_says_so_where_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "rclpy.py").write_text("raise ModuleNotFoundError('No module named rclpy', name='rclpy')\n")
+    paths = [str(tmp_path), os.environ.get("PYTHONPATH", "")]
+    words = [sys.executable, "-m", "mambaseg_ros", "bag", "play", "somewhere"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "COLUMNS": "200"}
+    result = subprocess.run(words, capture_output=True, text=True, timeout=300, env=env)
+    assert result.returncode == 1
+    assert "cannot import rclpy; this command needs ROS 2" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
