@@ -24,12 +24,13 @@ help:
 	@echo "make clean  remove what was built (.venv stays)"
 
 venv:
+	@mkdir -p $(TMPDIR)
 	@$(PYTHON) tools/bootstrap.py
 
 # The package is built through a link: CMake refuses to export include folders that lie in the source folder, as those of
 # .venv do.
 build: venv
-	@mkdir -p $(TMPDIR) build/ws && ln -sfn ../.. build/ws/mambaseg_ros
+	@mkdir -p build/ws && ln -sfn ../.. build/ws/mambaseg_ros
 	@echo "build: messages, node and operators with colcon"
 	@colcon $(PATHS) --base-paths build/ws --cmake-args $(CMAKE_ARGS)
 	@ln -sf $(CURDIR)/install/lib/python*/site-packages/mambaseg_core/_C.so mambaseg_core/ # for Python started in this folder

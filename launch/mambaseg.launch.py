@@ -18,7 +18,6 @@ ARGUMENTS = {
     "image_topic": ("image", "sensor_msgs/Image of the camera"),
     "events_topic": ("events", "mambaseg_ros/EventArray or event_camera_msgs/EventPacket of the event camera"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
-    "use_sim_time": ("false", "true: take time from /clock"),
 }
 # Arguments that are parameters of the node. Empty means: as params_file has it.
 PARAMETERS = {
@@ -30,6 +29,8 @@ PARAMETERS = {
     "calibration": (str, "DSEC's cam_to_cam.yaml; without it image and events are registered to one view"),
     "events_type": (str, "type of the events topic; auto takes that of its first publisher"),
     "event_wait_ms": (float, "longest wait for events up to an image's stamp, milliseconds"),
+    "precision": (str, "float32, bfloat16 or float16"),
+    "use_sim_time": (bool, "true: take time from /clock"),
     "autostart": (bool, "configure and activate at once; false leaves it to a lifecycle manager"),
 }
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # Fast DDS 3, Fast DDS 2
@@ -45,7 +46,7 @@ def large_image_profile():
 
 def segmentation_node(context):
     """The node, with those arguments that were given laid over the parameter file."""
-    overrides = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
+    overrides = {}
     for name, (kind, _) in PARAMETERS.items():
         if LaunchConfiguration(name).perform(context):
             overrides[name] = ParameterValue(LaunchConfiguration(name), value_type=kind)
@@ -56,7 +57,7 @@ def segmentation_node(context):
             namespace=LaunchConfiguration("namespace"),
             name=LaunchConfiguration("node_name"),
             output="screen",
-            parameters=[LaunchConfiguration("params_file"), overrides],
+            parameters=[LaunchConfiguration("params_file"), *([overrides] if overrides else [])],
             remappings=[
                 ("image", LaunchConfiguration("image_topic")),
                 ("events", LaunchConfiguration("events_topic")),

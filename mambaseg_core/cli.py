@@ -61,6 +61,8 @@ def info(
     from mambaseg_core.models import create_model, list_models
     from mambaseg_core.profile import profile_model
 
+    if bool(height) != bool(width):
+        raise ValueError(f"height is {height} and width is {width}; expected both or none: give both")
     table = Table("model", "input", "classes", "parameters", "MACs in products", "MACs in scans", "MACs")
     for model_name in [name] if name else list_models():
         with torch.device("meta"):
@@ -77,3 +79,44 @@ def info(
             f"{profile.macs / 1e9:.2f} G",
         )
     console.print(table)
+
+
+bench = typer.Typer(help="Measure this machine: the scans, a whole network.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+Repeats = Annotated[int, typer.Option(help="runs of each task; the median counts", min=1)]
+Threads = Annotated[int, typer.Option(help="threads of torch", min=1)]
+
+
+def _print_lines(lines: Iterator[str]) -> None:
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@bench.command()
+def kernels(
+    repeats: Repeats = 9,
+    threads: Threads = 2,
+    slow: Annotated[bool, typer.Option(help="time the sequential loop too, half a minute")] = True,
+) -> None:
+    """Time the compiled scans against other ways to compute them, as a Markdown table.
+
+    Example: mambaseg bench kernels --repeats 7 --no-slow
+    """
+    from mambaseg_core.bench.kernels import kernel_table
+
+    _print_lines(kernel_table(repeats, threads, slow=slow))
+
+
+@bench.command()
+def model(
+    name: Annotated[str, typer.Argument(help="a model's name, as `mambaseg info` lists them")] = "mambaseg_ddd17",
+    repeats: Repeats = 7,
+    threads: Threads = 2,
+) -> None:
+    """Time one frame of a whole network by precision and back end, and its memory, as a Markdown table.
+
+    Example: mambaseg bench model mambaseg_ddd17
+    """
+    from mambaseg_core.bench.model import model_table
+
+    _print_lines(model_table(name, repeats, threads))

@@ -2,12 +2,16 @@
 
 Profilers that hook known module types miss bare parameters and every scan: they report 25.44 M parameters for
 a MambaSeg that has 97.55 M.
+
+The network is counted as its layout is written, so that numbers compare with the paper's and with other
+implementations. Ours runs the decoder in a cheaper order (`SegFormerHead.forward`): of the 32.42 G multiply-adds
+in products that stand here for `mambaseg_ddd17`, it does 22.54 G, and 113.06 G of the 154.02 G of `mambaseg_dsec`.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mambaseg_core import ops
 from mambaseg_core.models.mambaseg import MambaSeg
 from mambaseg_core.models.scans import DirectionalScan, ScanOp
+from mambaseg_core.models.segformer_head import SegFormerHead
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ def profile_model(model: MambaSeg, image_size: tuple[int, int] | None = None) ->
     height, width = image_size or model.image_size
     shadow = _without_memory(model).eval().float()
     scans = _replace_scans(shadow)
+    _replace_heads(shadow)
     image = torch.empty(1, model.in_channels, height, width, device="meta")
     events = torch.empty(1, model.bins, height, width, device="meta")
     counter = FlopCounterMode(display=False)
@@ -111,3 +117,22 @@ def _replace_scans(model: nn.Module) -> list[_CountedScan]:
     for name, stand_in in stand_ins.items():
         model.set_submodule(name, stand_in)
     return list(stand_ins.values())
+
+
+class _WrittenHead(nn.Module):
+    """Stands in for a decoder: the same layers in the order of the layout."""
+
+    def __init__(self, head: SegFormerHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """As `SegFormerHead.forward`."""
+        return self.head.as_written(features)
+
+
+def _replace_heads(model: nn.Module) -> None:
+    """Put a stand-in in the place of every SegFormer decoder, in place."""
+    found = {name: part for name, part in model.named_modules() if isinstance(part, SegFormerHead)}
+    for name, head in found.items():
+        model.set_submodule(name, _WrittenHead(head))

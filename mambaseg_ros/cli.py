@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from mambaseg_core.cli import app, console, progress_bar
 
@@ -68,6 +69,7 @@ def pictures(
     source: Annotated[Path, typer.Argument(help="bag with /image and /events")],
     masks: Annotated[Path, typer.Argument(help="bag with the masks made from it")],
     out: Annotated[Path, typer.Argument(help="folder for the pictures")],
+    labels: Annotated[str, typer.Option(help="label set of the masks: dsec_11 or ddd17_6")] = "dsec_11",
 ) -> None:
     """Draw masks over their images, and a contact sheet.
 
@@ -75,7 +77,7 @@ def pictures(
     """
     from mambaseg_ros.bag.pictures import draw_pictures
 
-    summary = draw_pictures(source, masks, out)
+    summary = draw_pictures(source, masks, out, labels=labels)
     console.print(f"{summary.contact_sheet}: {summary.images} images, {summary.masks} masks")
 
 
@@ -84,7 +86,7 @@ def main() -> None:
     try:
         app()
     except (ValueError, OSError) as error:
-        console.print(f"[red]mambaseg:[/red] {error}", highlight=False, soft_wrap=True)
+        console.print(f"[red]mambaseg:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
         if error.name not in ("rclpy", "mambaseg_ros.msg"):

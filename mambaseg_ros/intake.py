@@ -8,10 +8,12 @@ from typing import Any
 from mambaseg_core.events import Decoder, EventBuffer, Events
 from mambaseg_ros.messages import events_from_message
 
+MOST_LOST = 1_000_000  # packets; a larger step in seq is another publisher, or garbage
+
 
 @dataclass
 class IntakeCounts:
-    """What became of the event messages since the node was configured."""
+    """What became of the event messages since the node was activated."""
 
     events_received: int = 0
     events_refused: int = 0
@@ -68,12 +70,13 @@ class EventIntake:
         if self._decoder is None or sensor != self._sensor:
             self._decoder = Decoder(sensor[0], height=sensor[1], width=sensor[2])
             self._sensor = sensor
-        outside = self._decoder.counters.outside
+        before = self._decoder.counters
         events = self._decoder.decode(bytes(packet.events), time_base_ns=int(packet.time_base), seq=int(packet.seq))
-        return events, self._decoder.counters.outside - outside
+        after = self._decoder.counters
+        return events, after.outside + after.unplaced - before.outside - before.unplaced
 
     def _count_gap(self, seq: int) -> None:
-        if self._next_seq is not None and seq > self._next_seq:
+        if self._next_seq is not None and 0 < seq - self._next_seq < MOST_LOST:
             self.counts.packets_lost += seq - self._next_seq
         self._next_seq = seq + 1
 

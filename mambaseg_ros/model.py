@@ -24,14 +24,14 @@ def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmen
         ValueError: a name, size, device or file that does not fit; one sentence.
     """
     calibration = Calibration.from_file(values["calibration"]) if values["calibration"] else None
-    weights = str(values["weights"])
+    weights, device, precision = (str(values[name]) for name in ("weights", "device", "precision"))
     if weights and Path(weights).suffix not in (".pth", ".pt"):
-        segmenter = Segmenter(weights, values["device"], calibration=calibration)
+        segmenter = Segmenter(weights, device, precision=precision, calibration=calibration)
     else:
         size = _image_size(values)
         torch.manual_seed(0)
         model = create_model(values["model"], image_size=size, weights=weights or None)
-        segmenter = Segmenter(model, values["device"], calibration=calibration)
+        segmenter = Segmenter(model, device, precision=precision, calibration=calibration)
     if not weights:
         warn(f"the weights of {values['model']} are random: masks mean nothing until parameter 'weights' names a file")
     segmenter.warm_up()

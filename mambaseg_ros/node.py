@@ -11,8 +11,10 @@ from typing import Any
 
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image as ImageMessage
@@ -22,6 +24,7 @@ try:  # Jazzy and later
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
+from mambaseg_core.events.array import BYTES_PER_EVENT
 from mambaseg_core.events.buffer import BufferCounters
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.diagnostics import Throttle
@@ -32,8 +35,9 @@ from mambaseg_ros.msg import SegmentationStatus
 from mambaseg_ros.pairing import Inbox
 from mambaseg_ros.parameters import EVENTS_TYPES, PARAMETERS, TABLE, Parameter
 from mambaseg_ros.resources import use_large_image_profile
-from mambaseg_ros.worker import DEGRADED, ERROR, Report, Worker
+from mambaseg_ros.worker import DEGRADED, ERROR, Report, Worker, sentence_of
 
+RCLError = rclpy_implementation.RCLError  # what rclpy.init raises for a broken parameter file
 # Deep enough that images wait for the callback and not in a DDS queue that replaces them without telling anybody.
 IMAGE_QOS = QoSProfile(depth=20, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 EVENTS_QOS = QoSProfile(depth=1000, reliability=QoSReliabilityPolicy.BEST_EFFORT)
@@ -50,6 +54,9 @@ class SegmentationNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._check_parameters)
         self._worker: Worker | None = None
         self._images_lost = 0
+        self._watches: list[Any] = []
+        self._images: Any = None
+        self._events: Any = None
         self._throttle = Throttle(period_s=5.0)
 
     # -- lifecycle ---------------------------------------------------------------------------------------------
@@ -60,8 +67,8 @@ class SegmentationNode(LifecycleNode):
             values = self._values()
             self._segmenter = make_segmenter(values, warn=self.get_logger().warning)
             _check_reach(values, self._segmenter.preprocessing)
-        except (ValueError, OSError) as error:
-            self.get_logger().error(f"cannot configure: {error}")
+        except Exception as error:  # rclpy would swallow it: a model may raise anything while it is loaded
+            self.get_logger().error(f"cannot configure: {sentence_of(error)}")
             return TransitionCallbackReturn.FAILURE
         self._alpha = float(values["overlay_alpha"])
         self._mask = self.create_lifecycle_publisher(ImageMessage, "~/mask", 5)
@@ -71,17 +78,27 @@ class SegmentationNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and subscribe."""
-        values = self._values()
+        result = super().on_activate(state)
+        try:
+            self._start(self._values())
+        except Exception as error:  # rclpy would swallow it
+            self.get_logger().error(f"cannot activate: {sentence_of(error)}")
+            self.stop()
+            super().on_deactivate(state)
+            return TransitionCallbackReturn.FAILURE
+        return result
+
+    def _start(self, values: dict[str, Any]) -> None:
+        _check_reach(values, self._segmenter.preprocessing)
+        self._images_lost = 0
         max_bytes = int(values["buffer_mib"]) * MIB
         intake = EventIntake(max_age_ns=int(float(values["buffer_ms"]) * 1e6), max_bytes=max_bytes)
         self._inbox = Inbox(max_packet_bytes=max_bytes)
         self._worker = Worker(
             self._segmenter, self._inbox, intake, outputs=self, event_wait_s=float(values["event_wait_ms"]) / 1e3
         )
-        result = super().on_activate(state)
         self._worker.start()
         self._subscribe(str(values["events_type"]))
-        return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and end the worker."""
@@ -104,11 +121,12 @@ class SegmentationNode(LifecycleNode):
         """Unsubscribe and end the worker; does nothing where it is not active."""
         if self._worker is None:
             return
-        for timer in (self._watch, self._find_events):
+        for timer in self._watches:
             self.destroy_timer(timer)
         for subscription in (self._images, self._events):
             if subscription is not None:
                 self.destroy_subscription(subscription)
+        self._watches, self._images, self._events = [], None, None
         self._worker.stop()
         self._worker = None
 
@@ -117,9 +135,17 @@ class SegmentationNode(LifecycleNode):
             for parameter in parameters:
                 if parameter.name in TABLE:
                     TABLE[parameter.name].check(parameter.value)
+                    self._refuse_while_active(parameter.name)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
+
+    def _refuse_while_active(self, name: str) -> None:
+        if self._worker is not None:
+            raise ValueError(
+                f"parameter {name!r} cannot change while the node is active; expected it inactive: deactivate it, set "
+                "the parameter, and activate it again (what concerns the model is read in configure)"
+            )
 
     # -- inputs ------------------------------------------------------------------------------------------------
 
@@ -136,10 +162,11 @@ class SegmentationNode(LifecycleNode):
         self._images = self.create_subscription(
             ImageMessage, "image", self._inbox.put_image, IMAGE_QOS, event_callbacks=lost
         )
-        self._events: Any = None
         self._events_type = events_type
-        self._find_events = self.create_timer(0.2, self._subscribe_events)
-        self._watch = self.create_timer(5.0, self._say_what_is_missing)
+        # of the machine's clock: under simulated time nothing else would tell that /clock is missing
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        for period_s, callback in ((0.2, self._subscribe_events), (5.0, self._say_what_is_missing)):
+            self._watches.append(self.create_timer(period_s, callback, clock=steady))
         self._subscribe_events()
 
     def _count_lost_images(self, info: Any) -> None:
@@ -190,7 +217,7 @@ class SegmentationNode(LifecycleNode):
 
     def report(self, report: Report) -> None:
         """Publish what became of an image."""
-        if self._worker is None:
+        if self._worker is None or not self.context.ok():
             return
         worker, counts = self._worker, self._worker.intake.counts
         buffer = worker.intake.buffer
@@ -201,6 +228,7 @@ class SegmentationNode(LifecycleNode):
             images_lost=self._images_lost,
             images_replaced=self._inbox.images_replaced,
             images_refused=worker.images_refused,
+            images_failed=worker.images_failed,
             masks_published=worker.masks_published,
             events_received=counts.events_received,
             events_refused=counts.events_refused + held.late,
@@ -238,7 +266,13 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
 
 
 def _check_reach(values: dict[str, Any], setup: Preprocessing) -> None:
-    """A buffer that is shorter than the window would give other tensors than training, in silence."""
+    """A buffer that is smaller than the window would give other tensors than training, in silence."""
+    events = setup.window.limit(setup.bins) or 0
+    if int(values["buffer_mib"]) * MIB < 2 * events * BYTES_PER_EVENT:
+        raise ValueError(
+            f"parameter 'buffer_mib' is {values['buffer_mib']}; expected at least "
+            f"{2 * events * BYTES_PER_EVENT // MIB + 1}, twice the model's window of {events} events: raise it"
+        )
     needed_ms = -setup.window.start_ns(0, setup.bins) / 1e6 + float(values["event_wait_ms"])
     if float(values["buffer_ms"]) < needed_ms:
         raise ValueError(
@@ -264,16 +298,16 @@ def _events_class(name: str) -> Any:
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM."""
     use_large_image_profile()
-    rclpy.init(args=args)
     try:
+        rclpy.init(args=args)
         node = SegmentationNode()
-    except ParameterException as error:
+    except (ParameterException, RCLError) as error:
         print(f"segmentation_node: {error}; see its table of parameters in docs/ros.md", file=sys.stderr)
         rclpy.try_shutdown()
         return 2
-    if node.get_parameter("autostart").value and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-        node.trigger_activate()
     try:
+        if node.get_parameter("autostart").value and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            node.trigger_activate()
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass

@@ -49,6 +49,7 @@ class Parameter:
             )
 
 
+PRECISIONS = ("float32", "bfloat16", "float16")
 EVENTS_TYPES = ("auto", "mambaseg_ros/msg/EventArray", "event_camera_msgs/msg/EventPacket")
 
 PARAMETERS = (
@@ -58,6 +59,7 @@ PARAMETERS = (
     Parameter("image_height", 0, "rows of the model's input, pixels; 0: as the model was made", bounds=(0, 4096)),
     Parameter("image_width", 0, "columns of the model's input, pixels; 0: as the model was made", bounds=(0, 4096)),
     Parameter("device", "auto", "where the model runs: auto, cpu, cuda or cuda:N"),
+    Parameter("precision", "float32", "number format of the model's weights and features; float16 needs a GPU", choices=PRECISIONS),
     Parameter("calibration", "", "path of DSEC's cam_to_cam.yaml; empty: image and events are registered to one view"),
     Parameter("events_type", "auto", "type of the events topic; auto takes that of its first publisher", choices=EVENTS_TYPES),
     Parameter("event_wait_ms", 50.0, "longest wait for events up to an image's stamp, milliseconds", bounds=(0.0, 10_000.0)),

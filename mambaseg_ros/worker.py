@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.events import Events
+from mambaseg_core.events.buffer import JUMP_NS
 from mambaseg_core.inference import Segmenter
 from mambaseg_ros.intake import EventIntake
 from mambaseg_ros.messages import Image, image_from_message, stamp_to_ns
@@ -62,6 +63,7 @@ class Worker:
     outputs: Outputs
     event_wait_s: float
     images_refused: int = 0
+    images_failed: int = 0
     masks_published: int = 0
     resets: int = 0
     _last_stamp_ns: int = field(default=0, init=False)
@@ -94,22 +96,29 @@ class Worker:
             self._segment(arrival, report)
         except Exception as error:  # the one place: a model may raise anything, and the vehicle drives on
             report.state = ERROR
-            report.message = _sentence(error)
+            report.message = sentence_of(error)
+            self.images_failed += report.window_end_ns > 0
         report.total_ms = 1e3 * (time.monotonic() - arrival.arrived)
-        self.outputs.report(report)
+        try:
+            self.outputs.report(report)
+        except Exception as error:  # nothing that DDS refuses may end the thread
+            self.outputs.warn(sentence_of(error))
 
     def _segment(self, arrival: Arrival, report: Report) -> None:
         header = arrival.message.header
         image = self._read_image(arrival.message)
         stamp_ns = stamp_to_ns(header.stamp)
         self._forget_another_time(stamp_ns)
+        report.window_end_ns = stamp_ns
         self.inbox.wait_until(lambda: self._events_reach(stamp_ns), self.event_wait_s)
-        report.wait_ms = 1e3 * (time.monotonic() - arrival.arrived)
+        waited = time.monotonic()
+        report.wait_ms = 1e3 * (waited - arrival.arrived)
 
         events, edges_ns = self._window(stamp_ns, image.shape[:2])
-        _describe_window(report, events, stamp_ns=stamp_ns, wait_s=self.event_wait_s)
+        self._describe_window(report, events)
+        window_ms = 1e3 * (time.monotonic() - waited)
         mask = self.segmenter.segment(image, events, edges_ns)
-        report.prepare_ms, report.inference_ms = mask.prepare_ms, mask.inference_ms
+        report.prepare_ms, report.inference_ms = window_ms + mask.prepare_ms, mask.inference_ms
 
         start = time.monotonic()
         self.outputs.mask(header, image, self.segmenter.to_camera(mask.ids, (image.shape[0], image.shape[1])))
@@ -128,7 +137,7 @@ class Worker:
             try:
                 self.intake.add(packet)
             except Exception as error:  # hostile bytes must not end the thread
-                self.outputs.warn(_sentence(error))
+                self.outputs.warn(sentence_of(error))
 
     def _events_reach(self, stamp_ns: int) -> bool:
         self._take_packets()
@@ -138,14 +147,15 @@ class Worker:
     def _forget_another_time(self, stamp_ns: int) -> None:
         """A looped bag: image time jumped back while the newest events are still of the old pass: drop those.
 
-        Events that are nearer to the new time than to the old one came first and stay.
+        Events that are nearer to the new time than to the old one came first and stay: the buffer has noticed the jump
+        by itself. Images that merely come out of order change nothing.
         """
         buffer = self.intake.buffer
-        if stamp_ns < self._last_stamp_ns:
+        if stamp_ns < self._last_stamp_ns - JUMP_NS:
             middle_ns = (stamp_ns + self._last_stamp_ns) // 2
             if buffer is not None and buffer.newest_ns is not None and buffer.newest_ns > middle_ns:
                 buffer.clear()
-            self.resets += 1
+                self.resets += 1
         self._last_stamp_ns = stamp_ns
 
     def _window(
@@ -161,26 +171,27 @@ class Worker:
             return events, None
         return events, setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
 
+    def _describe_window(self, report: Report, events: Events) -> None:
+        """Say which events were used, and where they end too early to be trusted."""
+        report.events_used = len(events)
+        report.window_start_ns = int(events.t_ns[0]) if len(events) else 0
+        stamp_ns = report.window_end_ns
+        newest_ns = None if self.intake.buffer is None else self.intake.buffer.newest_ns
+        missing_ms = 0.0 if newest_ns is None else (stamp_ns - newest_ns) / 1e6
+        if len(events) == 0:
+            report.state = DEGRADED
+            report.message = (
+                f"no events in the window that ends at the image's stamp {stamp_ns} ns; the mask comes from the image "
+                "alone: check the events topic and that both stamps are of one clock"
+            )
+        elif missing_ms > 1e3 * self.event_wait_s:
+            report.state = DEGRADED
+            report.message = (
+                f"events end {missing_ms:.1f} ms before the image's stamp; expected less than event_wait_ms = "
+                f"{1e3 * self.event_wait_s:g}: check the event driver, or raise event_wait_ms"
+            )
 
-def _sentence(error: Exception) -> str:
+
+def sentence_of(error: Exception) -> str:
+    """What to tell people: our own sentences as they are, anything else with its type."""
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-
-
-def _describe_window(report: Report, events: Events, *, stamp_ns: int, wait_s: float) -> None:
-    report.window_end_ns = stamp_ns
-    report.events_used = len(events)
-    if len(events) == 0:
-        report.state = DEGRADED
-        report.message = (
-            f"no events in the window that ends at the image's stamp {stamp_ns} ns; the mask comes from the image "
-            "alone: check the events topic and that both stamps are of one clock"
-        )
-        return
-    report.window_start_ns = int(events.t_ns[0])
-    missing_ms = (stamp_ns - int(events.t_ns[-1])) / 1e6
-    if missing_ms > 1e3 * wait_s:
-        report.state = DEGRADED
-        report.message = (
-            f"events end {missing_ms:.1f} ms before the image's stamp; expected less than event_wait_ms = "
-            f"{1e3 * wait_s:g}: check the event driver, or raise event_wait_ms"
-        )

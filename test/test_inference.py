@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mambaseg_core.events import Events
-from mambaseg_core.inference import Segmenter, choose_device
+from mambaseg_core.inference import Segmenter, choose_device, choose_precision
 from mambaseg_core.models import create_model
 
 SIZE = (24, 32)
@@ -80,3 +80,26 @@ def test_devices_are_chosen_or_refused() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no CUDA device"):
             choose_device("cuda")
+
+
+def test_bfloat16_gives_nearly_the_same_mask_and_leaves_the_model_alone(
+    segmenter: Segmenter, image: np.ndarray, events: Events
+) -> None:
+    before = {name: x.clone() for name, x in segmenter.model.state_dict().items()}
+    fast = Segmenter(segmenter.model, "cpu", precision="bfloat16")
+    assert {p.dtype for p in fast.model.parameters()} == {torch.bfloat16, torch.float32}  # the scans' are float32
+    got, wanted = fast.segment(image, events), segmenter.segment(image, events)
+    assert np.abs(got.confidence - wanted.confidence).max() < 0.02
+    assert (got.ids == wanted.ids).mean() > 0.95
+    assert not np.array_equal(got.confidence, wanted.confidence)
+    for name, x in segmenter.model.state_dict().items():
+        assert x.dtype == before[name].dtype
+        assert torch.equal(x, before[name])
+
+
+def test_precisions_are_chosen_or_refused() -> None:
+    assert choose_precision("float16", torch.device("cuda")) == torch.float16
+    with pytest.raises(ValueError, match=r"precision is 'int8'.*'bfloat16'"):
+        choose_precision("int8", torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"precision is 'float16' on the device 'cpu'.*'bfloat16'"):
+        choose_precision("float16", torch.device("cpu"))

@@ -62,7 +62,7 @@ def main() -> None:
         return
     start = time.monotonic()
     print(f"bootstrap: creating .venv with ROS 2 Kilted, {torch} and libraries (about 2 GB, a few minutes)", flush=True)
-    run(sys.executable, "-m", "venv", VENV)
+    run(sys.executable, "-m", "venv", "--clear", VENV)
     python = VENV / "bin" / "python"
     pip = (python, "-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check")
     run(*pip, torch, *(part for path in REQUIREMENTS for part in ("-r", path)))

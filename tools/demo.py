@@ -44,6 +44,8 @@ def process(words: list[str], *, stop: bool = True) -> Iterator[subprocess.Popen
         yield child
         if not stop:
             child.wait(timeout=120)
+    except subprocess.TimeoutExpired:
+        sys.exit(f"demo: no message came to `{' '.join(words[:4])}`; see what the node said above")
     finally:
         if child.poll() is None:
             child.send_signal(signal.SIGINT)

@@ -32,10 +32,44 @@ class SegFormerHead(nn.Module):
         self.classify = nn.Linear(channels, num_classes)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Finest first, [B, H_i, W_i, C_i] each -> [B, H_0, W_0, num_classes]."""
-        height, width = features[0].shape[1:3]
-        scales = [resize(embed(x), (height, width)) for embed, x in zip(self.embed, features, strict=True)]
-        mixed = to_channels_first(self.fuse(torch.cat(scales[::-1], dim=-1)))
-        mixed = self.dropout(F.relu(self.norm(mixed)))
+        """Finest first, [B, H_i, W_i, C_i] each -> [B, H_0, W_0, num_classes].
+
+        The same function as `as_written`, in a cheaper order: a linear layer and a bilinear resize commute, so each
+        scale goes through its part of `fuse` at its own size, and the results are added after the resize.
+        """
+        size = (features[0].shape[1], features[0].shape[2])
+        slices = self.fuse.weight.chunk(len(features), dim=1)[::-1]  # of each scale, [channels, channels]
+        mixed = resize(two_linears(features[0], self.embed[0], slices[0], self.fuse.bias), size)
+        for x, embed, weight in zip(features[1:], self.embed[1:], slices[1:], strict=True):
+            mixed += resize(two_linears(x, embed, weight, None), size)
+        return self._classify(mixed)
+
+    def as_written(self, features: Sequence[Tensor]) -> Tensor:
+        """SegFormer's order, as the layout has it: what `forward` has to equal, and what `profile_model` counts."""
+        size = (features[0].shape[1], features[0].shape[2])
+        scales = [resize(embed(x), size) for embed, x in zip(self.embed, features, strict=True)]
+        return self._classify(self.fuse(torch.cat(scales[::-1], dim=-1)))
+
+    def _classify(self, mixed: Tensor) -> Tensor:
+        """[B, H, W, channels] -> [B, H, W, num_classes]."""
+        mixed = self.dropout(F.relu(self.norm(to_channels_first(mixed))))
         logits: Tensor = self.classify(to_channels_last(mixed))
         return logits
+
+
+def two_linears(x: Tensor, first: nn.Module, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Two linear layers in a row; their weights are multiplied first where that costs less.
+
+    Args:
+        x: [B, H, W, C].
+        first: Linear layer from C to M.
+        weight: [M', M], the second layer's.
+        bias: [M'] or None, the second layer's.
+
+    Returns:
+        [B, H, W, M'].
+    """
+    assert isinstance(first, nn.Linear)
+    if x[..., 0].numel() > x.shape[-1]:  # more positions than channels
+        return F.linear(x, weight @ first.weight, F.linear(first.bias, weight, bias))
+    return F.linear(first(x), weight, bias)

@@ -1,14 +1,17 @@
-"""The scans as the models call them: arguments checked, back end chosen."""
+"""The scans as the models call them: arguments checked, back end chosen.
+
+Autocast is switched off inside: half precision goes in and comes out, float32 is computed with.
+"""
 
 from __future__ import annotations
 
 from typing import cast
 
-import torch
 from torch import Tensor
 
 from mambaseg_core.ops import checks, gradients, reference
-from mambaseg_core.ops.selection import choose
+from mambaseg_core.ops.autocast import without_autocast
+from mambaseg_core.ops.selection import choose, operators
 
 __all__ = ["bidirectional_scan", "gradients", "scan_macs", "selective_scan", "ss2d"]
 
@@ -50,12 +53,14 @@ def selective_scan(
         TypeError: A dtype that does not fit.
     """
     checks.selective_scan_arguments(u, delta, A, B, C, D, delta_bias)
-    if choose(u.device.type, backend) == "reference":
-        return reference.selective_scan(u, delta, A, B, C, D, delta_bias, delta_softplus)
+    chosen = choose(u.device.type, backend)
     wide = checks.accumulator(u.dtype)
-    tensors = (None if v is None else v.to(wide) for v in (u, delta, A, B, C, D, delta_bias))
-    y = torch.ops.mambaseg.selective_scan(*tensors, delta_softplus)
-    return cast(Tensor, y).to(u.dtype)
+    with without_autocast(u.device.type):
+        if chosen == "reference":
+            return reference.selective_scan(u, delta, A, B, C, D, delta_bias, delta_softplus)
+        tensors = (None if v is None else v.to(wide) for v in (u, delta, A, B, C, D, delta_bias))
+        y = operators(chosen).selective_scan(*tensors, delta_softplus)
+        return cast(Tensor, y).to(u.dtype)
 
 
 def ss2d(
@@ -90,12 +95,13 @@ def ss2d(
     weights = (x_proj_weight, dt_projs_weight, dt_projs_bias, A, D)
     checks.projected_scan_arguments("ss2d", x, "[B, H, W, C]", 4, *weights)
     wide = checks.accumulator(x.dtype)
-    first, *rest = (v.to(wide) for v in weights)
-    wide_x = x.to(wide)
-    plain = choose(x.device.type, backend) == "reference"
-    scan = reference.ss2d_projected if plain else torch.ops.mambaseg.ss2d
-    y = scan(wide_x, reference.project_map(wide_x, first), *rest)
-    return cast(Tensor, y).to(x.dtype)
+    chosen = choose(x.device.type, backend)
+    scan = reference.ss2d_projected if chosen == "reference" else operators(chosen).ss2d
+    with without_autocast(x.device.type):
+        first, *rest = (v.to(wide) for v in weights)
+        wide_x = x.to(wide)
+        y = scan(wide_x, reference.project_map(wide_x, first), *rest)
+        return cast(Tensor, y).to(x.dtype)
 
 
 def bidirectional_scan(
@@ -128,9 +134,10 @@ def bidirectional_scan(
     weights = (x_proj_weight, dt_projs_weight, dt_projs_bias, A, D)
     checks.projected_scan_arguments("bidirectional_scan", x, "[B, C, L]", 2, *weights)
     wide = checks.accumulator(x.dtype)
-    first, *rest = (v.to(wide) for v in weights)
-    wide_x = x.to(wide)
-    plain = choose(x.device.type, backend) == "reference"
-    scan = reference.bidirectional_scan_projected if plain else torch.ops.mambaseg.bidirectional_scan
-    y = scan(wide_x, reference.project_sequence(wide_x, first), *rest)
-    return cast(Tensor, y).to(x.dtype)
+    chosen = choose(x.device.type, backend)
+    scan = reference.bidirectional_scan_projected if chosen == "reference" else operators(chosen).bidirectional_scan
+    with without_autocast(x.device.type):
+        first, *rest = (v.to(wide) for v in weights)
+        wide_x = x.to(wide)
+        y = scan(wide_x, reference.project_sequence(wide_x, first), *rest)
+        return cast(Tensor, y).to(x.dtype)

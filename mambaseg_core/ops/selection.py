@@ -10,18 +10,22 @@ import logging
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
 logger = logging.getLogger(__name__)
 
-KNOWN = ("cpu", "reference")
+KNOWN = ("cpu", "reference", "triton", "mamba_ssm")
 LIBRARY = Path(__file__).resolve().parent.parent / "_C.so"
+_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # Triton runs on CPU tensors too, very slowly: for tests
 _ADVICE = "Build them with `python setup.py build_ext --inplace` or `pip install --no-build-isolation .`"
 
 
 def _load() -> str:
     """Load the extension; an empty string, or why it cannot be used."""
+    if _INTERPRETED:
+        return "TRITON_INTERPRET=1 puts Triton's interpreter in its place"
     if not LIBRARY.exists():
         return f"{LIBRARY} does not exist"
     try:
@@ -34,32 +38,89 @@ def _load() -> str:
 _MISSING = _load()
 
 
+@functools.cache
+def _triton() -> str:
+    """Register the Triton kernels, on first use; an empty string, or why they cannot be used."""
+    if not (_INTERPRETED or torch.cuda.is_available()):
+        return "torch sees no CUDA device"
+    try:
+        from mambaseg_core.ops import triton_scan
+    except ImportError as error:
+        return f"triton cannot be imported: {error}"
+    triton_scan.register()
+    return ""
+
+
+@functools.cache
+def _mamba_ssm() -> str:
+    """Import mamba_ssm's CUDA scan, on first use; an empty string, or why it cannot be used."""
+    if not torch.cuda.is_available():
+        return "torch sees no CUDA device"
+    try:
+        from mambaseg_core.ops import mamba_scan  # noqa: F401
+    except (ImportError, OSError, RuntimeError) as error:  # built against another torch, or without its kernels
+        return f"mamba_ssm cannot be imported: {type(error).__name__}: {error}"
+    return ""
+
+
+def _missing(backend: str) -> str:
+    """Why a back end cannot be used in this process; an empty string if it can."""
+    asked_once = {"triton": _triton, "mamba_ssm": _mamba_ssm}
+    if backend in asked_once:
+        return asked_once[backend]()
+    return _MISSING if backend == "cpu" else ""
+
+
 def backends() -> tuple[str, ...]:
-    """Names of the back ends that work in this process, best first; "reference" is always the last."""
-    return ("reference",) if _MISSING else KNOWN
+    """Names of the back ends that work in this process.
+
+    "cpu" serves tensors on the CPU, "triton" and "mamba_ssm" those on CUDA, best first; "reference", the last,
+    serves all.
+    """
+    return tuple(name for name in ("cpu", "triton", "mamba_ssm", "reference") if not _missing(name))
+
+
+def _serves(backend: str, device_type: str) -> bool:
+    """Whether a back end, if it works at all, takes tensors on that kind of device."""
+    if backend == "reference":
+        return True
+    kinds = {"cpu": ("cpu", "meta"), "triton": ("cuda", "meta"), "mamba_ssm": ("cuda",)}[backend]
+    return device_type in kinds or (backend == "triton" and _INTERPRETED and device_type == "cpu")
 
 
 def has_kernels(device_type: str) -> bool:
-    """Whether compiled kernels serve that kind of device; "meta" needs shapes only."""
-    return device_type == "meta" or (device_type == "cpu" and not _MISSING)
+    """Whether the operators of `ops.schemas` have kernels for that device; "meta" needs shapes only."""
+    return device_type == "meta" or any(_serves(name, device_type) and not _missing(name) for name in ("cpu", "triton"))
 
 
 @functools.cache
 def _best(device_type: str) -> str:
     """The best back end for a kind of device; says so, once, and why."""
-    if has_kernels(device_type):
+    if device_type == "meta" or (device_type == "cpu" and not _MISSING):
         lanes = 0 if _MISSING else torch.ops.mambaseg.vector_lanes()
         logger.info("mambaseg scans on %s: back end cpu (compiled, %d float32 lanes)", device_type, lanes)
         return "cpu"
     if device_type != "cpu":
-        logger.info("mambaseg scans on %s: back end reference (no kernels for this device)", device_type)
-        return "reference"
+        return _best_on_cuda(device_type)
     logger.info("mambaseg scans on cpu: back end reference (%s)", _MISSING)
     warnings.warn(
         "mambaseg runs its scans in plain PyTorch, ten to twenty times slower than its compiled kernels: "
         f"{_MISSING}. {_ADVICE}.",
         stacklevel=2,
     )
+    return "reference"
+
+
+def _best_on_cuda(device_type: str) -> str:
+    reasons = []
+    for name in ("triton", "mamba_ssm"):
+        reason = _missing(name) if _serves(name, device_type) else f"not for {device_type}"
+        if not reason:
+            # a warning, so that it is seen: until benchmarks/gpu.py has run, the choice is a guess
+            logger.warning("mambaseg scans on %s: back end %s (never measured on a GPU)", device_type, name)
+            return name
+        reasons.append(f"{name}: {reason}")
+    logger.info("mambaseg scans on %s: back end reference (%s)", device_type, "; ".join(reasons))
     return "reference"
 
 
@@ -81,10 +142,25 @@ def choose(device_type: str, backend: str | None) -> str:
         return _best(device_type)
     if asked not in KNOWN:
         raise ValueError(f"{source}{asked!r} is unknown; known are {', '.join(KNOWN)}")
-    if asked not in backends():
+    missing = _missing(asked)
+    if missing:
+        advice = f" {_ADVICE}." if asked == "cpu" else ""
+        raise ValueError(f"{source}{asked!r} does not work here: {missing}.{advice} Usable: {', '.join(backends())}")
+    if not _serves(asked, device_type):
         raise ValueError(
-            f"{source}{asked!r} does not work here: {_MISSING}. {_ADVICE}. Usable: {', '.join(backends())}"
+            f"{source}{asked!r} takes tensors on {'the CPU' if asked == 'cpu' else 'CUDA'}, these are on {device_type}"
         )
-    if asked == "cpu" and not has_kernels(device_type):
-        raise ValueError(f"{source}'cpu' takes tensors on the CPU, these are on {device_type}")
     return asked
+
+
+def operators(backend: str) -> Any:
+    """What has `selective_scan`, `ss2d` and `bidirectional_scan` with the schemas of `ops.schemas`.
+
+    Args:
+        backend: What `choose` returned, but for "reference".
+    """
+    if backend == "mamba_ssm":  # no kernels of torch.ops: its gradients are its own
+        from mambaseg_core.ops import mamba_scan
+
+        return mamba_scan
+    return torch.ops.mambaseg

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,13 @@ class DavisExport:
     """
 
     def __init__(self, root: Path) -> None:
-        rows = [line.split() for line in (root / "frames.txt").read_text().splitlines() if not line.startswith("#")]
-        self._paths = [root / row[0] for row in rows if row]
-        self.image_times_ns = np.array([int(row[1]) * 1000 for row in rows if row], np.int64)
+        lines = [line for line in (root / "frames.txt").read_text().splitlines() if line and not line.startswith("#")]
+        rows = [re.match(r"(\S+) (\d+)", line) for line in lines]
+        if not rows or None in rows:
+            wrong = lines[rows.index(None)] if rows else "nothing"
+            raise ValueError(f"{root}/frames.txt holds {wrong!r}; expected lines 'file time_us ...': export it again")
+        self._paths = [root / row[1] for row in rows if row]
+        self.image_times_ns = np.array([int(row[2]) * 1000 for row in rows if row], np.int64)
         self._table = np.load(root / "events_txyp.npy", allow_pickle=False)
         self._size = self.image(0).shape[:2]
 

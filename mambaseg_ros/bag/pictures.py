@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mambaseg_core.data.labels import LABEL_SETS
 from mambaseg_core.events import Events
-from mambaseg_ros.bag.types import open_bag
+from mambaseg_ros.bag.types import EVENTS_TYPE, open_bag
 from mambaseg_ros.messages import events_from_message, image_from_message, stamp_to_ns
 
 Picture = npt.NDArray[np.uint8]
@@ -44,6 +44,8 @@ def draw_pictures(bag: Path, masks_bag: Path, out: Path, *, labels: str = "dsec_
     Raises:
         ValueError: there is no mask, or none whose stamp is an image's.
     """
+    if labels not in LABEL_SETS:
+        raise ValueError(f"label set {labels!r} is unknown; expected one of {', '.join(LABEL_SETS)}")
     label_set = LABEL_SETS[labels]
     masks = _read_masks(masks_bag)
     out.mkdir(parents=True, exist_ok=True)
@@ -85,7 +87,7 @@ def _frames(bag: Path) -> Iterator[tuple[int, Picture, list[Events]]]:
     with open_bag(bag) as reader:
         for connection, _, data in reader.messages():
             message: Any = reader.deserialize(data, connection.msgtype)
-            if connection.topic == "/events":
+            if connection.msgtype == EVENTS_TYPE and len(message.x):
                 packets.append(events_from_message(message)[0])
             elif connection.topic == "/image":
                 stamp_ns = stamp_to_ns(message.header.stamp)

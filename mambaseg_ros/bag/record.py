@@ -12,7 +12,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.qos import QoSProfile
 from rosbags.rosbag2 import Writer
 
-from mambaseg_ros.bag.types import new_bag, typestore
+from mambaseg_ros.bag.types import define, new_bag, typestore
 from mambaseg_ros.messages import message_class
 
 
@@ -33,6 +33,7 @@ class _Recorder:
                 continue
             self._waiting.remove(topic)
             kind = offers[0].topic_type
+            define(self._store, kind)
             connection = self._writer.add_connection(topic, kind, typestore=self._store)
             profile = QoSProfile(depth=1000, reliability=offers[0].qos_profile.reliability)
             self._node.create_subscription(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer
@@ -26,6 +28,27 @@ def typestore() -> Typestore:
         text = (share_folder() / "msg" / f"{name.split('/')[-1]}.msg").read_text()
         store.register(get_types_from_msg(text, name))
     return store
+
+
+def define(store: Typestore, kind: str) -> None:
+    """Give `store` the definition of a type that it lacks, from the installed package.
+
+    Raises:
+        ValueError: the package is not installed here, or has no such message.
+    """
+    if kind in store.types:
+        return
+    package = kind.split("/")[0]
+    folders = [Path(prefix, "share", package, "msg") for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(":")]
+    types: dict[str, Any] = {}
+    for file in (file for folder in folders for file in folder.glob("*.msg")):
+        types.update(get_types_from_msg(file.read_text(), f"{package}/msg/{file.stem}"))
+    if kind not in types:
+        raise ValueError(
+            f"type {kind} has no definition in {':'.join(map(str, folders))}; expected {package} to be installed: "
+            "install it and source the workspace again"
+        )
+    store.register(types)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from mambaseg_core.models.ddim import reread_merge, swap_odd_channels
 from mambaseg_core.models.layers import DropPath, resize, rising_rates
 from mambaseg_core.models.presets import stage_sizes
 from mambaseg_core.models.scans import DirectionalScan
+from mambaseg_core.models.segformer_head import SegFormerHead
 
 
 def test_swap_odd_channels():
@@ -61,6 +62,20 @@ def test_rising_rates():
     assert [len(stage) for stage in rates] == [2, 2, 8, 2]
     assert rates[0] == pytest.approx([0, 0.2 / 13])
     assert rates[3][-1] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_decoders_order_changes_nothing(training):
+    torch.manual_seed(0)
+    head = SegFormerHead((8, 16, 32), channels=12, num_classes=4, dropout=0.0).double().train(training)
+    sizes = (9, 13, 8), (5, 7, 16), (3, 4, 32)  # more positions than channels, and fewer
+    features = [torch.randn(2, *size, dtype=torch.float64, requires_grad=True) for size in sizes]
+    leaves = [*features, *head.parameters()]
+    results = []
+    for forward in (head.forward, head.as_written):
+        logits = forward(features)
+        results.append([logits, *torch.autograd.grad(logits.square().sum(), leaves)])
+    torch.testing.assert_close(*results)
 
 
 def test_resize_is_channels_last():

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_defaults_pass_their_own_check() -> None:
-    assert len(TABLE) == len(PARAMETERS) == 12
+    assert len(TABLE) == len(PARAMETERS) == 13
     for parameter in PARAMETERS:
         parameter.check(parameter.default)
 
@@ -25,6 +25,7 @@ def test_defaults_pass_their_own_check() -> None:
         ("buffer_mib", 0, "1 to 65536"),
         ("autostart", 1, "expected a bool"),
         ("events_type", "dvs", "'auto'"),
+        ("precision", "int8", "'bfloat16'"),
     ],
 )
 def test_bad_values_are_refused_with_name_value_and_what_is_expected(name: str, value: object, expected: str) -> None:

@@ -123,6 +123,15 @@ def test_a_model_that_raises_or_gives_nan_is_reported_and_the_next_image_is_serv
     assert len(worker.outputs.masks) == 1
 
 
+def test_no_waiting_is_not_stale(worker: Worker, image_message: Any, event_message: Any) -> None:
+    worker.event_wait_s = 0.0
+    packet = event_message([3, 4], [2, 2], [0, 60 * MS], [1, 1], stamp_ns=START_NS, height=SIZE[0], width=SIZE[1])
+    worker.inbox.put_packet(packet, 100)
+    time.sleep(0.3)  # the worker takes packets while it waits for images
+    report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 40 * MS))
+    assert (report.state, report.events_used) == (OK, 1), report.message
+
+
 def test_an_unreadable_event_message_is_said_and_counted(
     worker: Worker, image_message: Any, event_message: Any
 ) -> None:

@@ -18,6 +18,7 @@ LAYERS = [
     {"preprocessing", "profile"},
     {"checkpoint"},
     {"inference"},
+    {"bench"},
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

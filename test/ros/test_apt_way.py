@@ -108,3 +108,21 @@ def test_node_built_over_a_ros_prefix_runs_with_the_environments_torch(
     peer.send_image(10**18, np.zeros((26, 34), np.uint8))
     peer.spin_until(lambda: len(peer.masks) == 1, "a mask")
     assert (peer.masks[0].height, peer.masks[0].width) == (26, 34)
+
+
+def test_the_messages_alone_build_without_torch(ros_prefix: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    run([sys.executable, "-m", "venv", "--without-pip", bare], dict(os.environ))
+    env = sourced(ros_prefix)
+    active = {**env, "PATH": f"{bare / 'bin'}:{env['PATH']}"}
+    code = "import importlib.util; print(importlib.util.find_spec('torch'))"
+    assert run([bare / "bin" / "python", "-c", code], active).strip() == "None"
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "mambaseg").symlink_to(ROOT)
+    colcon = [bare / "bin" / "python", "-m", "colcon", "--log-base", tmp_path / "log", "build", "--merge-install"]
+    places = ["--build-base", tmp_path / "build", "--install-base", tmp_path / "install", "--base-paths"]
+    run([*colcon, *places, tmp_path / "src", "--cmake-args", "-DMAMBASEG_MESSAGES_ONLY=ON"], active)
+    code = "from mambaseg_ros.msg import EventArray; print(EventArray().get_fields_and_field_types()['x'])"
+    said = run(["bash", "-c", f'cd / && source {tmp_path}/install/setup.bash && {bare}/bin/python -c "{code}"'], active)
+    assert "uint16" in said
+    assert not list((tmp_path / "install").rglob("mambaseg_core"))

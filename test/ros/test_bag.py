@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,6 @@ def test_a_real_davis_recording_gets_a_mask_for_every_frame(
 def test_an_interrupted_recording_leaves_no_bag_under_its_name(tmp_path: Path, start: Callable[..., Any]) -> None:
     recorder = start(*MAMBASEG, "bag", "record", tmp_path / "masks", "/nothing")
     unfinished = tmp_path / ".masks.part"
-    import time
-
     deadline = time.monotonic() + 60
     while not unfinished.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -81,3 +80,20 @@ def test_status_type_is_the_message(tmp_path: Path) -> None:
     names = [name for name, _ in fields]
     assert names == list(SegmentationStatus.get_fields_and_field_types())
     assert np.unique(names).size == len(names)
+
+
+def test_a_drivers_type_is_recorded_with_its_definition(
+    tmp_path: Path, start: Callable[..., Any], peer: Any
+) -> None:
+    messages = pytest.importorskip("event_camera_msgs.msg", reason="event_camera_msgs is not built: run `make test`")
+    publisher = peer.node.create_publisher(messages.EventPacket, "/packets", 10)
+    recorder = start(*MAMBASEG, "bag", "record", tmp_path / "packets", "/packets", "--idle", 3)
+    peer.process = recorder
+    peer.spin_until(lambda: publisher.get_subscription_count() > 0, "the recorder subscribes")
+    time.sleep(0.5)
+    packet = messages.EventPacket(height=4, width=5, seq=7, encoding="mono")
+    publisher.publish(packet)
+    assert recorder.child.wait(timeout=60) == 0, recorder.output
+    with open_bag(tmp_path / "packets") as reader:
+        found = [reader.deserialize(data, connection.msgtype) for connection, _, data in reader.messages()]
+    assert [(message.seq, message.encoding) for message in found] == [(7, "mono")]

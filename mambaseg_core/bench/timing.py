@@ -1,0 +1,82 @@
+"""Timing side by side: tasks take turns, medians are compared, every row says what it was aimed at."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from mambaseg_core import ops
+
+Task = Callable[[], object]
+SHORT_MS = 100.0
+HEADER = "| what | ours ms | against | ms | ratio | target | |\n|---|---|---|---|---|---|---|"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: what was timed.
+        ours_ms: our median, milliseconds.
+        other: against what.
+        other_ms: its median, milliseconds.
+        target: the ratio aimed at.
+    """
+
+    name: str
+    ours_ms: float
+    other: str
+    other_ms: float
+    target: float
+
+    def __str__(self) -> str:
+        ratio = self.other_ms / self.ours_ms
+        verdict = "met" if ratio >= self.target else "MISSED"
+        return (
+            f"| {self.name} | {self.ours_ms:.2f} | {self.other} | {self.other_ms:.1f} "
+            f"| {ratio:.1f} | {self.target:g} | {verdict} |"
+        )
+
+
+def medians(tasks: Sequence[Task], repeats: int) -> list[float]:
+    """Median milliseconds of each task, the tasks taking turns so that a busy moment hits them all.
+
+    A short task runs once untimed before each timed run: after a long one it would find the caches full of what the
+    long one left there, and its memory given back to the system. A long task has that effect on itself.
+    """
+    times: list[list[float]] = [[] for _ in tasks]
+    short = [_milliseconds(task) < SHORT_MS for task in tasks]
+    for _ in range(repeats):
+        for task, again, seen in zip(tasks, short, times, strict=True):
+            if again:
+                task()
+            seen.append(_milliseconds(task))
+    return [statistics.median(seen) for seen in times]
+
+
+def _milliseconds(task: Task) -> float:
+    start = time.perf_counter()
+    task()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def environment() -> str:
+    """The machine, the software and how busy it is, in one line."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    cpu = names[0] if names else platform.machine()
+    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+    lanes = torch.ops.mambaseg.vector_lanes() if "cpu" in ops.backends() else 0
+    return (
+        f"{date.today()}, {cpu}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads, "
+        f"{lanes} float32 lanes, back ends {', '.join(ops.backends())}; load {load}"
+    )

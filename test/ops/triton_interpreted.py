@@ -1,0 +1,162 @@
+"""The Triton kernels in Triton's interpreter against the float64 reference; `test_triton` runs this file.
+
+It needs a process of its own: TRITON_INTERPRET=1 must be set before Triton is imported, and then puts the kernels
+in the place of the compiled ones for CPU tensors. Sizes are small because a step of a channel takes milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from mambaseg_core import ops
+from mambaseg_core.ops import selection
+
+TOLERANCE = {torch.float64: 1e-13, torch.float32: 3e-6, torch.bfloat16: 1e-2}
+Case = tuple[Callable[..., Tensor], list[Tensor]]
+
+
+def rand(g: torch.Generator, *shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=g)
+
+
+def scan_case(batch: int, groups: int, channels: int, state: int, length: int) -> Case:
+    g = torch.Generator().manual_seed(length)
+    d, rows = groups * channels, (batch, groups, state, length)
+    u, delta = rand(g, batch, d, length), rand(g, batch, d, length) - 2
+    inputs = [u, delta, -torch.exp(rand(g, d, state)), rand(g, *rows), rand(g, *rows), rand(g, d), rand(g, d)]
+    return lambda *a, **k: ops.selective_scan(*a, delta_softplus=True, **k), inputs
+
+
+def weights(g: torch.Generator, directions: int, channels: int, state: int, rank: int) -> list[Tensor]:
+    return [
+        rand(g, directions, rank + 2 * state, channels) / channels**0.5,
+        rand(g, directions, channels, rank) / rank**0.5,
+        rand(g, directions, channels) - 2,
+        -torch.exp(rand(g, directions * channels, state)),
+        rand(g, directions * channels),
+    ]
+
+
+def map_case(batch: int, height: int, width: int, channels: int, state: int, rank: int) -> Case:
+    g = torch.Generator().manual_seed(height)
+    return ops.ss2d, [rand(g, batch, height, width, channels), *weights(g, 4, channels, state, rank)]
+
+
+def sequence_case(batch: int, channels: int, length: int, state: int, rank: int) -> Case:
+    g = torch.Generator().manual_seed(length)
+    return ops.bidirectional_scan, [rand(g, batch, channels, length), *weights(g, 2, channels, state, rank)]
+
+
+# tiles are 4 steps by 4 channels here: sizes below, at and above them, and more chunks than a tile of the chain
+CASES: dict[str, Case] = {
+    **{
+        f"scan-{'-'.join(map(str, shape))}": scan_case(*shape)
+        for shape in ((1, 1, 1, 1, 1), (2, 1, 3, 1, 21), (1, 2, 5, 4, 9), (1, 4, 2, 16, 6))
+        # batch, groups, channels, state, length
+    },
+    **{
+        f"ss2d-{'-'.join(map(str, shape))}": map_case(*shape)
+        for shape in ((1, 1, 1, 1, 1, 1), (2, 3, 5, 3, 1, 2), (1, 2, 3, 5, 4, 1), (1, 3, 2, 2, 16, 1))
+        # batch, height, width, channels, state, rank
+    },
+    **{
+        f"bidirectional-{'-'.join(map(str, shape))}": sequence_case(*shape)
+        for shape in ((1, 1, 1, 1, 1), (2, 5, 7, 1, 2), (1, 3, 9, 4, 3), (1, 2, 5, 16, 1))
+        # batch, channels, length, state, rank
+    },
+}
+
+
+def error(got: Tensor, wanted: Tensor) -> float:
+    exact = wanted.detach()
+    return float((got.detach().double() - exact).abs().max() / exact.abs().max().clamp_min(1e-3))
+
+
+def check(name: str, dtype: torch.dtype) -> None:
+    """Value and every gradient."""
+    function, values = CASES[name]
+    inputs = [v.to(dtype).requires_grad_() for v in values]
+    exact = [v.detach().double().requires_grad_() for v in inputs]
+    y, wanted = function(*inputs, backend="triton"), function(*exact, backend="reference")
+    assert y.dtype == dtype
+    assert y.is_contiguous()
+    assert error(y, wanted) < TOLERANCE[dtype]
+    gy = torch.randn(y.shape, generator=torch.Generator().manual_seed(3)).to(dtype)
+    for g, w in zip(torch.autograd.grad(y, inputs, gy), torch.autograd.grad(wanted, exact, gy.double()), strict=True):
+        assert error(g, w) < 4 * TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_float32_and_its_gradients(name: str) -> None:
+    check(name, torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", ["scan-2-1-3-1-21", "ss2d-1-2-3-5-4-1"])
+def test_other_dtypes(name: str, dtype: torch.dtype) -> None:
+    check(name, dtype)
+
+
+def test_every_output_is_written() -> None:
+    """Fresh memory is filled with NaN."""
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert torch.empty(3).isnan().all()
+        check("ss2d-1-2-3-5-4-1", torch.float32)
+        check("scan-1-2-5-4-9", torch.float32)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_without_bias_skip_or_softplus_and_with_strides() -> None:
+    u, delta, A, B, C, _, _ = CASES["scan-1-2-5-4-9"][1]
+    inputs = [v.mT.contiguous().mT for v in (u, delta.exp(), A, B, C)]
+    assert not inputs[0].is_contiguous()
+    y = ops.selective_scan(*inputs, backend="triton")
+    assert error(y, ops.selective_scan(*inputs, backend="reference")) < TOLERANCE[torch.float64]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30, -1e30, 30.0, -10.0, -87.0])
+def test_odd_step_sizes_as_the_reference_has_them(value: float) -> None:
+    u, delta, *rest = (v.float() for v in CASES["scan-2-1-3-1-21"][1])
+    u, delta = u[:1, :, :9], torch.full_like(delta[:1, :, :9], -2.0)
+    rest = [rest[0], rest[1][:1, ..., :9], rest[2][:1, ..., :9], *rest[3:]]
+    delta[0, 0, 6] = value
+    got, wanted = (ops.selective_scan(u, delta, *rest, True, backend=b) for b in ("triton", "reference"))
+    assert torch.equal(got.isfinite(), wanted.isfinite())
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+def test_small_step_sizes_keep_their_digits() -> None:
+    """softplus(-12) is 6e-6: log(1 + exp(-12)) in float32 has two digits of it."""
+    one = torch.ones(1, 1, 1)
+    for value in (-12.0, -4.0, -2.8, -2.7, 0.0, 5.0):
+        y = ops.selective_scan(one, one * value, -one[0], one[None], one[None], None, None, True, backend="triton")
+        exact = torch.nn.functional.softplus(torch.tensor(value, dtype=torch.float64))
+        assert abs(float(y) / float(exact) - 1) < 3e-7
+
+
+def test_nothing_in_nothing_out() -> None:
+    for name, index in (
+        ("scan-1-2-5-4-9", (0, 1, 3, 4)),
+        ("ss2d-2-3-5-3-1-2", (0,)),
+        ("bidirectional-1-3-9-4-3", (0,)),
+    ):
+        function, values = CASES[name]
+        inputs = [(v[:0] if i in index else v).clone().requires_grad_() for i, v in enumerate(values)]
+        y = function(*inputs, backend="triton")
+        assert y.shape[0] == 0
+        assert all(not g.any() for g in torch.autograd.grad(y.sum(), inputs))
+
+
+def test_the_choice_and_its_refusals() -> None:
+    assert ops.backends() == ("triton", "reference")
+    assert selection.choose("cpu", "triton") == "triton"
+    with pytest.raises(ValueError, match="'cpu' does not work here: TRITON_INTERPRET=1 puts Triton's interpreter"):
+        selection.choose("cpu", "cpu")
+    with pytest.raises(ValueError, match="'mamba_ssm' does not work here: torch sees no CUDA device"):
+        selection.choose("cpu", "mamba_ssm")
