@@ -199,7 +199,7 @@ def test_the_choice_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_devices_without_kernels() -> None:
-    assert selection.choose("cuda", None) == "reference"
+    assert selection.choose("mps", None) == "reference"
     if "cpu" in ops.backends():
-        with pytest.raises(ValueError, match="'cpu' takes tensors on the CPU, these are on cuda"):
-            selection.choose("cuda", "cpu")
+        with pytest.raises(ValueError, match="'cpu' takes tensors on the CPU, these are on mps"):
+            selection.choose("mps", "cpu")
