@@ -58,10 +58,10 @@ class Process:
     def output(self) -> str:
         return "\n".join(self.lines)
 
-    def wait_for_line(self, text: str, *, live: bool = True) -> None:
+    def wait_for_line(self, text: str) -> None:
         deadline = time.monotonic() + HANG_S
         while text not in self.output:
-            assert not live or self.child.poll() is None, f"process ended with {self.child.returncode}:\n{self.output}"
+            assert self.child.poll() is None, f"process ended with {self.child.returncode}:\n{self.output}"
             assert time.monotonic() < deadline, f"{text!r} was not said:\n{self.output}"
             time.sleep(0.02)
 

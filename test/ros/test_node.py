@@ -203,14 +203,22 @@ def test_parameters_are_refused_while_active_and_checked_again_when_activated(re
     assert exchange(ready, START_NS).state == OK
 
 
-@pytest.mark.parametrize("words", [["-p", "device:=meta"], ["--params-file", "/nowhere.yaml"]], ids=["device", "file"])
-def test_what_cannot_start_says_so_without_a_traceback(
-    start: Callable[..., Any], node_command: Callable[..., list[str]], words: list[str]
+def test_a_device_that_no_model_runs_on_is_refused_in_configure(
+    start: Callable[..., Any], node_command: Callable[..., list[str]]
 ) -> None:
-    process = start(*node_command(), *words)
-    expected = "/nowhere.yaml" if "/nowhere.yaml" in words else "cannot configure: device is 'meta'"
-    process.wait_for_line(expected, live=False)
+    process = start(*node_command(device="meta"))
+    process.wait_for_line("cannot configure: device is 'meta'")
+    assert process.stop() == 0
+    assert "Traceback" not in process.output
+
+
+def test_a_missing_parameter_file_ends_the_node_with_a_sentence(
+    start: Callable[..., Any], node_command: Callable[..., list[str]]
+) -> None:
+    process = start(*node_command(), "--params-file", "/nowhere.yaml")
+    assert process.child.wait(timeout=60) == 2
     process.stop()
+    assert "/nowhere.yaml" in process.output
     assert "Traceback" not in process.output
 
 
