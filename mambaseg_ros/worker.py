@@ -92,12 +92,13 @@ class Worker:
     def _handle(self, arrival: Arrival) -> None:
         """Segment one image; whatever fails is reported and the node lives on."""
         report = Report(arrival.message.header)
+        refused = self.images_refused
         try:
             self._segment(arrival, report)
         except Exception as error:  # the one place: a model may raise anything, and the vehicle drives on
             report.state = ERROR
             report.message = sentence_of(error)
-            self.images_failed += report.window_end_ns > 0
+            self.images_failed += self.images_refused == refused
         report.total_ms = 1e3 * (time.monotonic() - arrival.arrived)
         try:
             self.outputs.report(report)

@@ -119,6 +119,7 @@ def test_a_model_that_raises_or_gives_nan_is_reported_and_the_next_image_is_serv
     assert report.state == ERROR
     assert "not all finite" in report.message
     assert worker.outputs.masks == []
+    assert (worker.images_failed, worker.images_refused) == (2, 0)
     assert answer(worker, image_message(halves(), "mono8")).state == DEGRADED
     assert len(worker.outputs.masks) == 1
 
