@@ -7,7 +7,6 @@ that is fast in the rclpy of every distribution (docs/ros.md, "Costs of rclpy").
 from __future__ import annotations
 
 import importlib
-from array import array
 from typing import Any
 
 import cv2
@@ -113,17 +112,3 @@ def events_from_message(message: Any) -> tuple[Events, int]:
         height=int(message.height),
         width=int(message.width),
     )
-
-
-def fill_event_message(message: Any, events: Events, *, frame_id: str, seq: int) -> Any:
-    """Fill an empty mambaseg_ros/EventArray; the stamp is the first event's time (untouched where there is none)."""
-    message.header.frame_id = frame_id
-    message.height, message.width, message.seq = events.height, events.width, seq
-    if len(events):
-        first = int(events.t_ns[0])
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(first, 1_000_000_000)
-        message.x = array("H", events.x.tobytes())
-        message.y = array("H", events.y.tobytes())
-        message.t_offset_ns = array("I", (events.t_ns - first).astype(np.uint32).tobytes())
-        message.p = array("B", (events.p > 0).astype(np.uint8).tobytes())
-    return message

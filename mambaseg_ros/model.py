@@ -8,9 +8,13 @@ from typing import Any
 
 import torch
 
+from mambaseg_core.events.array import BYTES_PER_EVENT
 from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models import create_model
+from mambaseg_core.preprocessing import Preprocessing
+
+MIB = 1 << 20
 
 
 def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmenter:
@@ -36,6 +40,26 @@ def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmen
         warn(f"the weights of {values['model']} are random: masks mean nothing until parameter 'weights' names a file")
     segmenter.warm_up()
     return segmenter
+
+
+def check_reach(values: dict[str, Any], setup: Preprocessing) -> None:
+    """Refuse a buffer smaller than the window: it would give other tensors than training, in silence.
+
+    Raises:
+        ValueError: `buffer_mib` or `buffer_ms` is too small for the window; one sentence.
+    """
+    events = setup.window.limit(setup.bins) or 0
+    if int(values["buffer_mib"]) * MIB < 2 * events * BYTES_PER_EVENT:
+        raise ValueError(
+            f"parameter 'buffer_mib' is {values['buffer_mib']}; expected at least "
+            f"{2 * events * BYTES_PER_EVENT // MIB + 1}, twice the model's window of {events} events: raise it"
+        )
+    needed_ms = -setup.window.start_ns(0, setup.bins) / 1e6 + float(values["event_wait_ms"])
+    if float(values["buffer_ms"]) < needed_ms:
+        raise ValueError(
+            f"parameter 'buffer_ms' is {values['buffer_ms']:g}; expected at least {needed_ms:g}, the model's window "
+            "and event_wait_ms: raise it"
+        )
 
 
 def _image_size(values: dict[str, Any]) -> tuple[int, int] | None:

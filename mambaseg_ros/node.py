@@ -24,13 +24,11 @@ try:  # Jazzy and later
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-from mambaseg_core.events.array import BYTES_PER_EVENT
 from mambaseg_core.events.buffer import BufferCounters
-from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.diagnostics import Throttle
 from mambaseg_ros.intake import EventIntake
 from mambaseg_ros.messages import Image, fill_image_message, message_class
-from mambaseg_ros.model import make_segmenter
+from mambaseg_ros.model import MIB, check_reach, make_segmenter
 from mambaseg_ros.msg import SegmentationStatus
 from mambaseg_ros.pairing import Inbox
 from mambaseg_ros.parameters import EVENTS_TYPES, PARAMETERS, TABLE, Parameter
@@ -41,7 +39,6 @@ RCLError = rclpy_implementation.RCLError  # what rclpy.init raises for a broken 
 # Deep enough that images wait for the callback and not in a DDS queue that replaces them without telling anybody.
 IMAGE_QOS = QoSProfile(depth=20, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 EVENTS_QOS = QoSProfile(depth=1000, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-MIB = 1 << 20
 
 
 class SegmentationNode(LifecycleNode):
@@ -66,7 +63,7 @@ class SegmentationNode(LifecycleNode):
         try:
             values = self._values()
             self._segmenter = make_segmenter(values, warn=self.get_logger().warning)
-            _check_reach(values, self._segmenter.preprocessing)
+            check_reach(values, self._segmenter.preprocessing)
         except Exception as error:  # rclpy would swallow it: a model may raise anything while it is loaded
             self.get_logger().error(f"cannot configure: {sentence_of(error)}")
             return TransitionCallbackReturn.FAILURE
@@ -89,7 +86,7 @@ class SegmentationNode(LifecycleNode):
         return result
 
     def _start(self, values: dict[str, Any]) -> None:
-        _check_reach(values, self._segmenter.preprocessing)
+        check_reach(values, self._segmenter.preprocessing)
         self._images_lost = 0
         max_bytes = int(values["buffer_mib"]) * MIB
         intake = EventIntake(max_age_ns=int(float(values["buffer_ms"]) * 1e6), max_bytes=max_bytes)
@@ -263,22 +260,6 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
     elif parameter.choices is not None:
         descriptor.additional_constraints = "one of " + ", ".join(parameter.choices)
     return descriptor
-
-
-def _check_reach(values: dict[str, Any], setup: Preprocessing) -> None:
-    """A buffer that is smaller than the window would give other tensors than training, in silence."""
-    events = setup.window.limit(setup.bins) or 0
-    if int(values["buffer_mib"]) * MIB < 2 * events * BYTES_PER_EVENT:
-        raise ValueError(
-            f"parameter 'buffer_mib' is {values['buffer_mib']}; expected at least "
-            f"{2 * events * BYTES_PER_EVENT // MIB + 1}, twice the model's window of {events} events: raise it"
-        )
-    needed_ms = -setup.window.start_ns(0, setup.bins) / 1e6 + float(values["event_wait_ms"])
-    if float(values["buffer_ms"]) < needed_ms:
-        raise ValueError(
-            f"parameter 'buffer_ms' is {values['buffer_ms']:g}; expected at least {needed_ms:g}, the model's window "
-            "and event_wait_ms: raise it"
-        )
 
 
 def _events_class(name: str) -> Any:

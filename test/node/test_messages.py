@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mambaseg_core.events import Events
-from mambaseg_ros.messages import events_from_message, fill_event_message, fill_image_message, image_from_message
+from mambaseg_ros.messages import events_from_message, fill_image_message, image_from_message
 
 RGB = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 ALPHA = np.full((2, 3, 1), 9, np.uint8)
@@ -82,12 +81,3 @@ def test_columns_of_different_lengths_are_refused(event_message: Any) -> None:
 def test_times_that_decrease_are_sorted(event_message: Any) -> None:
     events, _ = events_from_message(event_message([1, 2], [1, 1], [5, 4], [0, 0]))
     assert (events.t_ns.tolist(), events.x.tolist()) == ([4, 5], [2, 1])
-
-
-def test_fill_event_message_is_what_events_from_message_reads(event_message: Any) -> None:
-    given = Events.from_arrays([1, 2], [3, 0], [10**18 + 5, 10**18 + 6], [True, False], height=4, width=6)
-    message = fill_event_message(event_message([], [], [], []), given, frame_id="events", seq=12)
-    events, _ = events_from_message(message)
-    for name in ("x", "y", "t_ns", "p"):
-        np.testing.assert_array_equal(getattr(events, name), getattr(given, name))
-    assert (message.seq, message.header.frame_id) == (12, "events")
