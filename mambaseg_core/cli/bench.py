@@ -1,0 +1,50 @@
+"""`mambaseg bench`: what this machine does in which time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from mambaseg_core.cli.app import app, console
+
+bench = typer.Typer(help="Measure this machine: the scans, a whole network.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+Repeats = Annotated[int, typer.Option(help="runs of each task; the median counts", min=1)]
+Threads = Annotated[int, typer.Option(help="threads of torch", min=1)]
+
+
+def _print_lines(lines: Iterator[str]) -> None:
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@bench.command()
+def kernels(
+    repeats: Repeats = 9,
+    threads: Threads = 2,
+    slow: Annotated[bool, typer.Option(help="time the sequential loop too, half a minute")] = True,
+) -> None:
+    """Time the compiled scans against other ways to compute them, as a Markdown table.
+
+    Example: mambaseg bench kernels --repeats 7 --no-slow
+    """
+    from mambaseg_core.bench.kernels import kernel_table
+
+    _print_lines(kernel_table(repeats, threads, slow=slow))
+
+
+@bench.command()
+def model(
+    name: Annotated[str, typer.Argument(help="a model's name, as `mambaseg info` lists them")] = "mambaseg_ddd17",
+    repeats: Repeats = 7,
+    threads: Threads = 2,
+) -> None:
+    """Time one frame of a whole network by precision and back end, and its memory, as a Markdown table.
+
+    Example: mambaseg bench model mambaseg_ddd17
+    """
+    from mambaseg_core.bench.model import model_table
+
+    _print_lines(model_table(name, repeats, threads))
