@@ -13,9 +13,10 @@ ROS = ("rclpy", "mambaseg_ros", "sensor_msgs", "std_msgs", "launch", "launch_ros
 # lowest first; modules of one layer may import each other only where they are of one folder
 LAYERS = [
     {"events"},
-    {"ops"},
+    {"ops", "labels"},
+    {"preprocessing"},
     {"models", "data"},
-    {"preprocessing", "profile"},
+    {"profile"},
     {"checkpoint"},
     {"inference"},
     {"bench"},
