@@ -14,9 +14,10 @@ ROS = ("rclpy", "mambaseg_ros", "sensor_msgs", "std_msgs", "launch", "launch_ros
 LAYERS = [
     {"extension"},
     {"events"},
-    {"ops"},
+    {"ops", "labels"},
+    {"preprocessing"},
     {"models", "data"},
-    {"preprocessing", "profile"},
+    {"profile"},
     {"checkpoint"},
     {"inference"},
     {"bench"},
