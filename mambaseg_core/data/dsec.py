@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mambaseg_core.events import Events
 from mambaseg_core.events.calibration import Calibration
-from mambaseg_core.events.dsec_h5 import SENSOR_SIZE, DsecEventFile
+from mambaseg_core.events.io.dsec import SENSOR_SIZE, open_dsec
 
 Picture = npt.NDArray[np.uint8]
 Times = npt.NDArray[np.int64]
@@ -79,7 +79,7 @@ class DsecSequence:
         calibration = self._find(_CALIBRATION)
         self.calibration = None if calibration is None else Calibration.from_file(calibration)
         size = SENSOR_SIZE if self.calibration is None else self.calibration.event_raw.size
-        self._events = DsecEventFile(events, size)
+        self._events = open_dsec(events, size)
 
     def __len__(self) -> int:
         return len(self.image_paths)
@@ -99,7 +99,7 @@ class DsecSequence:
     @property
     def event_size(self) -> tuple[int, int]:
         """(height, width) of the event camera, pixels: the calibration's, else DSEC's."""
-        return self._events.size
+        return self._events.height, self._events.width
 
     def image(self, index: int) -> Picture:
         """The rectified left image number `index`, RGB uint8 [H, W, 3].
@@ -136,7 +136,7 @@ class DsecSequence:
         Raises:
             ValueError: the event file is damaged or not in DSEC's layout.
         """
-        return self._events.between(start_ns, end_ns)
+        return self._events.between(start_ns, end_ns).events
 
     def events_before(self, end_ns: int, count: int) -> Events:
         """The last `count` raw events with t < end_ns, fewer at the beginning of the recording.
@@ -144,7 +144,7 @@ class DsecSequence:
         Raises:
             ValueError: count is negative, or as `events_between`.
         """
-        return self._events.before(end_ns, count)
+        return self._events.last(count, end_ns).events
 
     def iter_events(self, chunk_ns: int) -> Iterator[Events]:
         """All raw events in chunks of `chunk_ns`; chunks without events are left out.
@@ -152,7 +152,7 @@ class DsecSequence:
         Raises:
             ValueError: chunk_ns is below 1, or as `events_between`.
         """
-        return self._events.iterate(chunk_ns)
+        return self._events.chunks(duration_ns=chunk_ns)
 
     def _fill(self, place: str) -> str:
         return place.format(name=self.root.resolve().name, classes=self._classes)
