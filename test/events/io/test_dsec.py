@@ -214,13 +214,13 @@ def test_a_truncated_file(path: Path, keep: int) -> None:
 def test_a_missing_member(path: Path, name: str) -> None:
     change(path, name, None)
     with pytest.raises(ValueError, match=f"{path} has no /{name}"):
-        open_dsec(path, SIZE).between(0, 2**62).events
+        open_dsec(path, SIZE).between(0, 2**62)
 
 
 def test_ms_to_idx_of_floats(path: Path) -> None:
     change(path, "ms_to_idx", np.zeros(4))
     with pytest.raises(ValueError, match=r"ms_to_idx of .* is float64 \[4\]"):
-        open_dsec(path, SIZE).between(0, 1).events
+        open_dsec(path, SIZE).between(0, 1)
 
 
 def test_damaged_data(path: Path) -> None:
@@ -230,12 +230,12 @@ def test_damaged_data(path: Path) -> None:
     content[chunk.byte_offset + 16 : chunk.byte_offset + 200] = b"\xff" * 184
     path.write_bytes(bytes(content))
     with pytest.raises(ValueError, match=r"cannot be read .*data in /events/x; pip install hdf5plugin"):
-        open_dsec(path, SIZE).between(0, 2**62).events
+        open_dsec(path, SIZE).between(0, 2**62)
 
 
 def test_events_outside_the_sensor(path: Path) -> None:
     with pytest.raises(ValueError, match=r"events 0 to 5000 of .*events\.h5: .* outside the sensor"):
-        open_dsec(path, (20, 20)).between(0, 2**62).events
+        open_dsec(path, (20, 20)).between(0, 2**62)
 
 
 def test_without_hdf5plugin_there_is_one_sentence(path: Path) -> None:
