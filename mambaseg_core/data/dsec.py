@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from mambaseg_core.events import Events
 from mambaseg_core.events.calibration import Calibration
-from mambaseg_core.events.io.dsec import SENSOR_SIZE, open_dsec
+from mambaseg_core.events.io.dsec import SENSOR_SIZE, open_dsec, read_rectify_map
 
 Picture = npt.NDArray[np.uint8]
 Times = npt.NDArray[np.int64]
@@ -22,6 +23,7 @@ Times = npt.NDArray[np.int64]
 _EVENTS: Final = ("events/left/events.h5", "events.h5")
 _IMAGES: Final = ("images/left/rectified",)
 _IMAGE_TIMES: Final = ("images/timestamps.txt", "{name}_image_timestamps.txt", "image_timestamps.txt")
+_RECTIFY_MAP: Final = ("events/left/rectify_map.h5", "rectify_map.h5")
 _CALIBRATION: Final = ("calibration/cam_to_cam.yaml", "cam_to_cam.yaml")
 _LABELS: Final = (
     "semantic/{classes}classes/data",  # read by the released training code
@@ -49,7 +51,8 @@ class DsecSequence:
         image_paths: the rectified left images in time order.
         image_times_ns: int64 [number of images], nanoseconds, in the events' clock.
         label_paths: the label picture of each image; None where there is none.
-        calibration: from `cam_to_cam.yaml`; None where there is no such file.
+        calibration: from `cam_to_cam.yaml`, with the map of `rectify_map.h5` where there is one; None where there is no
+            `cam_to_cam.yaml`.
 
     Raises:
         ValueError: events, images or their times are missing, their counts differ, or a file is not as it
@@ -78,6 +81,9 @@ class DsecSequence:
         self.label_paths = self._match_labels()
         calibration = self._find(_CALIBRATION)
         self.calibration = None if calibration is None else Calibration.from_file(calibration)
+        rectify_map = self._find(_RECTIFY_MAP)
+        if self.calibration is not None and rectify_map is not None:
+            self.calibration = replace(self.calibration, published_map=read_rectify_map(rectify_map))
         size = SENSOR_SIZE if self.calibration is None else self.calibration.event_raw.size
         self._events = open_dsec(events, size)
 

@@ -28,6 +28,7 @@ DTYPES: Final = {"x": np.uint16, "y": np.uint16, "t": np.uint32, "p": np.uint8}
 
 _EXPECTED: Final = "DSEC's events.h5 with events, ms_to_idx and t_offset"
 _REMEDY: Final = "pip install hdf5plugin, and if it is there download the file again"
+_WIDEST: Final = 1 << 14  # pixels of a sensor
 _MOST_EVENTS_PER_BYTE: Final = 10_000  # no compression of events comes near; a damaged header may claim anything
 
 
@@ -55,6 +56,28 @@ def open_dsec(path: str | Path, size: tuple[int, int] = SENSOR_SIZE) -> EventRea
         size: (height, width) of the sensor; the file does not say.
     """
     return EventReader(DsecSource(Path(path), size))
+
+
+def read_rectify_map(path: str | Path) -> npt.NDArray[np.float32]:
+    """Read a `rectify_map.h5`: where each raw event pixel lies in the rectified view, as `Calibration.rectify_map`.
+
+    Returns:
+        float32 [H, W, 2], read-only.
+
+    Raises:
+        EventFileError: the file is missing, damaged, or not of this layout.
+    """
+    path = Path(path)
+    blosc_zstd()  # registers the filter
+    with one_sentence(path, "DSEC's rectify_map.h5", _REMEDY), h5py.File(path, "r") as file:
+        shape = tuple(file["rectify_map"].shape)
+        if len(shape) != 3 or shape[2] != 2 or max(shape) > _WIDEST:
+            raise EventFileError(f"/rectify_map of {path} is {list(shape)}, expected [H, W, 2]; download it again")
+        values = np.asarray(file["rectify_map"][()], np.float32)
+    if not np.isfinite(values).all():
+        raise EventFileError(f"/rectify_map of {path} has values that are no numbers; download it again")
+    values.flags.writeable = False
+    return values
 
 
 class DsecSource:

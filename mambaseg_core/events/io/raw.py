@@ -60,16 +60,17 @@ class RawStream:
         self.encoding = header.encoding
         self.height, self.width = size
         self._data_at = header.data_at
-        self._decoder = self._new_decoder()
+        self._counts: dict[str, int] = {}
 
     def scan(self) -> Iterator[tuple[Any, Events]]:
         """Decode the file in order."""
-        self._decoder = self._new_decoder()
+        decoder = self._new_decoder()
         before, at = b"", self._data_at
         while data := self._bytes(at, _BLOCK_BYTES):
-            yield _Where(at, len(data), before), self._decoder.decode(data)
+            yield _Where(at, len(data), before), decoder.decode(data)
             before = resume_words(self.encoding, before + data)
             at += len(data)
+        self._counts = asdict(decoder.counters)
 
     def read(self, where: _Where) -> Events:
         """Decode one block again, its time off by a multiple of the clock's wrap."""
@@ -77,13 +78,10 @@ class RawStream:
 
     def counters(self) -> dict[str, int]:
         """What the decoder counted in `scan`."""
-        return asdict(self._decoder.counters)
+        return dict(self._counts)
 
     def close(self) -> None:
         """Nothing to close: the file is open only while a block is read."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_decoder": self._new_decoder()}
 
     def _new_decoder(self) -> Decoder:
         return Decoder(self.encoding, height=self.height, width=self.width)
