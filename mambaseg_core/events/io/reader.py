@@ -12,9 +12,11 @@ from typing import Final, Protocol
 import numpy as np
 
 from mambaseg_core.events.array import Events
+from mambaseg_core.events.io.errors import EventFileError
 from mambaseg_core.events.window import Window
 
 _BLOCK: Final = 1 << 18  # events read at a time while a file is streamed
+_MOST_PIXELS: Final = 1 << 24  # of a sensor; the largest has 1 million
 
 
 class Source(Protocol):
@@ -88,6 +90,11 @@ class EventReader:
         self.format = source.format
         self.encoding = source.encoding
         self.height, self.width = source.height, source.width
+        if self.height * self.width > _MOST_PIXELS:
+            raise EventFileError(
+                f"event file {self.path} claims a sensor of {self.width}x{self.height}, expected {_MOST_PIXELS} pixels "
+                f"at most; it is damaged, copy or record it again"
+            )
 
     def __len__(self) -> int:
         return len(self._source)
