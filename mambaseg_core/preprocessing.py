@@ -73,17 +73,20 @@ class Preprocessing:
         tensor = torch.from_numpy(np.ascontiguousarray(image)).float().div_(255.0)
         return tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)
 
-    def voxel_tensor(self, events: Events, edges_ns: npt.NDArray[np.int64] | None) -> torch.Tensor:
+    def voxel_tensor(
+        self, events: Events, edges_ns: npt.NDArray[np.int64] | None, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Voxel grid of a window's events, cropped and resized.
 
         Args:
             events: the events in the model's view (rectified where there is a calibration).
             edges_ns: the window's edges on the raw events (`Window.edges_ns`), nanoseconds.
+            out: memory for the grid before crop and resize, as of `voxel_grid`; what is returned may be a part of it.
 
         Returns:
             float32 [T, h, w] with `bins` and `size`; equal to the data set's grid where no resizing is needed.
         """
-        grid = voxel_grid(events, bins=self.bins, mode=self.voxel_mode, edges_ns=edges_ns)
+        grid = voxel_grid(events, bins=self.bins, mode=self.voxel_mode, edges_ns=edges_ns, out=out)
         grid = grid[:, : self.kept_rows(events.height)]
         if tuple(grid.shape[1:]) == self.size:
             return grid
