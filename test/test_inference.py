@@ -49,7 +49,9 @@ def test_events_change_the_answer(segmenter: Segmenter, image: np.ndarray, event
     assert np.abs(with_events - without).max() > 1e-4
 
 
-def test_the_grid_is_reused_and_what_prepare_gave_stays(segmenter: Segmenter, image: np.ndarray, events: Events) -> None:
+def test_the_grid_is_reused_but_not_what_prepare_gave(
+    segmenter: Segmenter, image: np.ndarray, events: Events
+) -> None:
     kept = segmenter.prepare(image, events)[1].clone(), segmenter.prepare(image, events)[1]
     first = segmenter.segment(image, events)
     memory = segmenter._spare_grid
