@@ -136,6 +136,7 @@ class Peer:
             self.executor.spin_once(timeout_sec=0.05)
 
     def wait_until_connected(self) -> None:
+        """Until the node has subscribed to both topics, and this process knows."""
         self.spin_until(
             lambda: self.images.get_subscription_count() > 0
             and self.events.get_subscription_count() > 0

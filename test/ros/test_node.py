@@ -117,7 +117,8 @@ def test_bad_images_are_refused_with_a_sentence_and_the_node_lives_on(ready: Any
 def test_image_without_events_says_so(ready: Any) -> None:
     status = exchange(ready, START_NS)
     assert status.state == DEGRADED
-    assert "no events in the window" in status.message
+    assert "no events have come" in status.message
+    assert (status.policy, status.events_health) == ("image_only", SegmentationStatus.SILENT)
     assert status.events_used == 0
     ready.spin_until(lambda: len(ready.masks) == 1, "a mask from the image alone")
 
@@ -125,7 +126,7 @@ def test_image_without_events_says_so(ready: Any) -> None:
 def test_stale_events_are_named(
     peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
 ) -> None:
-    start(*node_command(event_wait_ms=10.0))
+    start(*node_command(event_wait_ms=10.0, events_stale_ms=30.0))
     peer.wait_until_connected()
     send_events_until(peer, START_NS)
     status = exchange(peer, START_NS + 40_000_000)
@@ -178,7 +179,8 @@ def test_under_simulated_time_without_a_clock_it_still_finds_its_topics(
 ) -> None:
     peer.node.destroy_publisher(peer.events)
     peer.process = start(*node_command(use_sim_time="true"))
-    peer.process.wait_for_line("nothing has come on /events (0 publishers)")
+    peer.process.wait_for_line("nothing comes on /events (0 publishers: none)")
+    peer.process.wait_for_line("nothing comes on /clock (0 publishers)")
     peer.events = peer.node.create_publisher(type(peer).event_type, "events", 10)
     peer.wait_until_connected()
 
