@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from mambaseg_core.checkpoint import ModelConfig, load_checkpoint
-from mambaseg_core.data.labels import IGNORE
 from mambaseg_core.events import Events
 from mambaseg_core.events.calibration import Calibration
+from mambaseg_core.labels import IGNORE
 from mambaseg_core.models.scans import DirectionalScan
 from mambaseg_core.preprocessing import Image, Preprocessing, preset_preprocessing
 
@@ -149,12 +149,7 @@ class Segmenter:
         self, image: Image, events: Events, edges_ns: npt.NDArray[np.int64] | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The model's inputs: image float32 [C, h, w] in 0..1 and voxel grid float32 [T, h, w], on the CPU."""
-        if edges_ns is None and self.preprocessing.voxel_mode == "bilinear" and len(events):
-            edges_ns = events.t_ns[[0, -1]]
-        if self.calibration is not None:
-            image = self.calibration.warp_image(image)
-            events = self.calibration.rectify(events)
-        return self.preprocessing.image_tensor(image), self.preprocessing.voxel_tensor(events, edges_ns)
+        return self.preprocessing.tensors(image, events, edges_ns, self.calibration)
 
     def to_camera(self, ids: Image, image_size: tuple[int, int]) -> Image:
         """Map class ids [h, w] of the model's view to the camera image.

@@ -15,8 +15,9 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from mambaseg_core.data.labels import DDD17_6, DSEC_11, IGNORE, LABEL_SETS, LabelSet
 from mambaseg_core.events import Events, Window
+from mambaseg_core.events.calibration import Calibration
+from mambaseg_core.labels import DDD17_6, DSEC_11, IGNORE, LABEL_SETS, LabelSet
 from mambaseg_core.ops.voxel_grid import voxel_grid
 
 Image = npt.NDArray[np.uint8]
@@ -55,6 +56,31 @@ class Preprocessing:
         """Rows of a view of `height` rows that the model sees."""
         return height - round(self.crop_bottom * height / self.view_size[0])
 
+    def tensors(
+        self,
+        image: Image,
+        events: Events,
+        edges_ns: npt.NDArray[np.int64] | None = None,
+        calibration: Calibration | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """A model's inputs from sensor data: what training, `Segmenter` and the ROS node call.
+
+        Args:
+            image: uint8 [H, W] or RGB [H, W, 3] in the camera's view, any resolution.
+            events: the raw events of the image's window; may be empty.
+            edges_ns: the window's edges on the raw events (`Window.edges_ns`); default: made from `events`.
+            calibration: where image and events have different views (DSEC); None where both are registered.
+
+        Returns:
+            image float32 [C, h, w] in 0..1 and voxel grid float32 [T, h, w], on the CPU.
+        """
+        if edges_ns is None and self.voxel_mode == "bilinear" and len(events):
+            edges_ns = events.t_ns[[0, -1]]
+        if calibration is not None:
+            image = calibration.warp_image(image)
+            events = calibration.rectify(events)
+        return self.image_tensor(image), self.voxel_tensor(events, edges_ns)
+
     def image_tensor(self, image: Image) -> torch.Tensor:
         """Crop, resize and scale an image of the view.
 
@@ -90,6 +116,25 @@ class Preprocessing:
         if grid.shape[1] >= self.size[0] and grid.shape[2] >= self.size[1]:
             return F.interpolate(grid[None], self.size, mode="area")[0]
         return F.interpolate(grid[None], self.size, mode="bilinear", align_corners=False)[0]
+
+    def label_tensor(self, ids: Image, view_height: int) -> torch.Tensor:
+        """Class ids of a label picture at the model's size: nearest, as masks are.
+
+        Args:
+            ids: uint8 [H, W], the view's rows from the top; published labels end where the view is cropped.
+            view_height: rows of the whole view; rows without labels become 255 where the model sees them.
+
+        Returns:
+            int64 [h, w] with `size`; 255 = ignore.
+        """
+        rows = self.kept_rows(view_height)
+        if ids.shape[0] < rows:
+            missing = np.full((rows - ids.shape[0], ids.shape[1]), IGNORE, np.uint8)
+            ids = np.concatenate([ids, missing])
+        ids = ids[:rows]
+        if ids.shape != self.size:
+            ids = cv2.resize(ids, self.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)  # type: ignore[assignment]
+        return torch.from_numpy(ids.astype(np.int64))
 
     def mask_in_view(self, ids: Image, view_size: tuple[int, int]) -> Image:
         """Put a mask [h, w] of the model back into a view of `view_size`: nearest, 255 where it was cropped."""
@@ -135,7 +180,7 @@ def _dsec() -> Preprocessing:
     )  # fmt: skip
 
 
-_PRESETS = {"mambaseg_ddd17": _ddd17, "mambaseg_dsec": _dsec}
+_PRESETS = {"mambaseg_ddd17": _ddd17, "mambaseg_dsec": _dsec, "mambaseg_nano": _dsec}
 
 
 def preset_preprocessing(name: str, *, size: tuple[int, int], channels: int) -> Preprocessing:

@@ -10,8 +10,10 @@ from typing import Final
 import cv2
 import numpy as np
 import numpy.typing as npt
+import yaml
 
-from mambaseg_core.events import Events
+from mambaseg_core.data.sample import UNKNOWN
+from mambaseg_core.events import Events, Window
 from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.events.dsec_h5 import SENSOR_SIZE, DsecEventFile
 
@@ -35,6 +37,8 @@ _LABEL_TIMES: Final = (
     "semantic/semantic_timestamps.txt",
     "{name}_semantic_timestamps.txt",
 )
+DESCRIPTION: Final = "sequence.yaml"
+"""Ours: what `mambaseg synth` says of a sequence, its condition above all."""
 
 
 class DsecSequence:
@@ -50,6 +54,8 @@ class DsecSequence:
         image_times_ns: int64 [number of images], nanoseconds, in the events' clock.
         label_paths: the label picture of each image; None where there is none.
         calibration: from `cam_to_cam.yaml`; None where there is no such file.
+        calibration_path: that file.
+        condition: from `sequence.yaml`, such as "night"; "unknown" where there is no such file.
 
     Raises:
         ValueError: events, images or their times are missing, their counts differ, or a file is not as it
@@ -60,6 +66,8 @@ class DsecSequence:
     image_times_ns: Times
     label_paths: tuple[Path | None, ...]
     calibration: Calibration | None
+    calibration_path: Path | None
+    condition: str
 
     def __init__(self, root: str | Path, *, classes: int = 11) -> None:
         self.root = Path(root)
@@ -76,8 +84,9 @@ class DsecSequence:
                 f"expected as many; download and unpack the images again"
             )
         self.label_paths = self._match_labels()
-        calibration = self._find(_CALIBRATION)
-        self.calibration = None if calibration is None else Calibration.from_file(calibration)
+        self.calibration_path = self._find(_CALIBRATION)
+        self.calibration = None if self.calibration_path is None else Calibration.from_file(self.calibration_path)
+        self.condition = _read_condition(self.root / DESCRIPTION)
         size = SENSOR_SIZE if self.calibration is None else self.calibration.event_raw.size
         self._events = DsecEventFile(events, size)
 
@@ -97,6 +106,11 @@ class DsecSequence:
         self._events.close()
 
     @property
+    def name(self) -> str:
+        """Of the sequence: its folder's."""
+        return self.root.resolve().name
+
+    @property
     def event_size(self) -> tuple[int, int]:
         """(height, width) of the event camera, pixels: the calibration's, else DSEC's."""
         return self._events.size
@@ -108,7 +122,7 @@ class DsecSequence:
             IndexError: there is no such image.
             ValueError: the file cannot be read as a picture.
         """
-        return _read_picture(self.image_paths[index], cv2.IMREAD_COLOR)[..., ::-1]
+        return read_picture(self.image_paths[index], cv2.IMREAD_COLOR)[..., ::-1]
 
     def label(self, index: int) -> Picture:
         """Class ids of image number `index` in the rectified event view, uint8 [440, 640].
@@ -128,7 +142,22 @@ class DsecSequence:
                 f"images have one), expected it in one of {places}; download DSEC-Semantic into the "
                 f"sequence's folder"
             )
-        return _read_picture(path, cv2.IMREAD_UNCHANGED, dimensions=2)
+        return read_picture(path, cv2.IMREAD_UNCHANGED, dimensions=2)
+
+    def labelled(self) -> list[int]:
+        """Numbers of the images that have a label."""
+        return [index for index, path in enumerate(self.label_paths) if path is not None]
+
+    def window(self, end_ns: int, window: Window, bins: int) -> Events:
+        """The raw events that `window.cut` gives of the whole recording; as `EventBuffer.window`.
+
+        Raises:
+            ValueError: as `events_between`.
+        """
+        limit = window.limit(bins)
+        start_ns = window.start_ns(end_ns, bins)
+        events = self.events_between(start_ns, end_ns) if limit is None else self.events_before(end_ns, limit)
+        return window.cut(events, end_ns, bins)
 
     def events_between(self, start_ns: int, end_ns: int) -> Events:
         """Raw events with start_ns <= t < end_ns in the images' clock; none where the recording has none.
@@ -155,7 +184,7 @@ class DsecSequence:
         return self._events.iterate(chunk_ns)
 
     def _fill(self, place: str) -> str:
-        return place.format(name=self.root.resolve().name, classes=self._classes)
+        return place.format(name=self.name, classes=self._classes)
 
     def _find(self, places: tuple[str, ...]) -> Path | None:
         paths = (self.root / self._fill(place) for place in places)
@@ -173,23 +202,37 @@ class DsecSequence:
         return path
 
     def _match_labels(self) -> tuple[Path | None, ...]:
-        """Labels belong to images by position where there are as many (DSEC-Semantic), else by time."""
+        """Labels belong to images by time; by position where no times are given and there are as many."""
         folder = self._find(_LABELS)
         paths = [] if folder is None else sorted(folder.glob("*.png"))
         if not paths:
             return (None,) * len(self)
-        if len(paths) == len(self):
-            return tuple(paths)
         times_file = self._find(_LABEL_TIMES)
+        if times_file is None and len(paths) == len(self):
+            return tuple(paths)
         times = np.zeros(0, np.int64) if times_file is None else _read_times(times_file)
         if len(times) != len(paths):
             raise ValueError(
                 f"sequence {self.root} has {len(paths)} labels in {folder}, {len(times)} label times and "
-                f"{len(self)} images, "
-                f"expected as many labels as images or as label times; download the labels again"
+                f"{len(self)} images, expected as many labels as label times; download the labels again"
             )
         at = dict(zip(times.tolist(), paths, strict=True))
+        strays = set(at) - set(self.image_times_ns.tolist())
+        if strays:
+            raise ValueError(
+                f"sequence {self.root} has {len(strays)} labels at times of no image, {at[min(strays)].name} at "
+                f"{min(strays) // 1000} us the first, expected the times of images; download {times_file} again"
+            )
         return tuple(at.get(time) for time in self.image_times_ns.tolist())
+
+
+def _read_condition(path: Path) -> str:
+    if not path.is_file():
+        return UNKNOWN
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or not isinstance(content.get("condition"), str):
+        raise ValueError(f"{path} has no condition, expected a line such as 'condition: night'; add it")
+    return str(content["condition"])
 
 
 def _read_times(path: Path) -> Times:
@@ -209,7 +252,12 @@ def _read_times(path: Path) -> Times:
     return times * 1000
 
 
-def _read_picture(path: Path, flags: int, dimensions: int = 3) -> Picture:
+def read_picture(path: Path, flags: int, dimensions: int = 3) -> Picture:
+    """A picture file as OpenCV reads it, uint8.
+
+    Raises:
+        ValueError: it cannot be read, or has another type or number of dimensions.
+    """
     picture = cv2.imread(str(path), flags)
     if picture is None:
         raise ValueError(f"{path} cannot be read as a picture, expected a PNG; download it again")

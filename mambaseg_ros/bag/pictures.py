@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.data.labels import LABEL_SETS
 from mambaseg_core.events import Events
+from mambaseg_core.labels import LABEL_SETS
 from mambaseg_ros.bag.types import EVENTS_TYPE, open_bag
 from mambaseg_ros.messages import events_from_message, image_from_message, stamp_to_ns
 

@@ -12,10 +12,12 @@ ROS = ("rclpy", "mambaseg_ros", "sensor_msgs", "std_msgs", "launch", "launch_ros
 
 # lowest first; modules of one layer may import each other only where they are of one folder
 LAYERS = [
+    {"extension"},
     {"events"},
-    {"ops"},
+    {"ops", "labels"},
+    {"preprocessing"},
     {"models", "data"},
-    {"preprocessing", "profile"},
+    {"profile"},
     {"checkpoint"},
     {"inference"},
     {"bench"},

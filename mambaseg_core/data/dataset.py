@@ -1,0 +1,126 @@
+"""A map-style data set of labelled images over recordings of any layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset
+
+from mambaseg_core.data.sample import Sample
+from mambaseg_core.events import Events, Window
+from mambaseg_core.events.calibration import Calibration
+from mambaseg_core.labels import IGNORE, LabelSet
+from mambaseg_core.preprocessing import Preprocessing
+
+Picture = npt.NDArray[np.uint8]
+Transform = Callable[[Sample, torch.Generator], Sample]
+Key = int | tuple[int, int]
+
+
+class Recording(Protocol):
+    """One sequence: images, their labels, and events, in one clock. Can be pickled; holds no open file then."""
+
+    @property
+    def name(self) -> str:
+        """Of the sequence."""
+
+    @property
+    def condition(self) -> str:
+        """Such as "night"; "unknown" where nothing says so."""
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Where image and events have different views."""
+
+    @property
+    def event_size(self) -> tuple[int, int]:
+        """(height, width) of the event camera, pixels."""
+
+    @property
+    def image_times_ns(self) -> npt.NDArray[np.int64]:
+        """Of each image."""
+
+    @property
+    def label_paths(self) -> Sequence[Path | None]:
+        """Of each image; None where it has no label."""
+
+    def image(self, index: int) -> Picture:
+        """Uint8 [H, W] or RGB [H, W, 3]."""
+
+    def label(self, index: int) -> Picture:
+        """Class ids of an image, uint8 [H, W]."""
+
+    def window(self, end_ns: int, window: Window, bins: int) -> Events:
+        """The raw events that `window.cut` gives of the whole recording."""
+
+
+class RecordingDataset(Dataset[Sample]):
+    """Samples of the chosen images of some recordings, in that order.
+
+    An item's key is its number, or (number, seed): the seed of the transform's randomness. A sampler that gives
+    both, as a function of the run's seed and step, makes training independent of the workers' number and state.
+
+    Args:
+        items: recordings and numbers of their images, each of which has a label.
+        preprocessing: of the model; `Segmenter` and the ROS node make the same tensors.
+        transform: changes a sample at random; given a generator with the key's seed (default: the item's number).
+    """
+
+    def __init__(
+        self,
+        items: Sequence[tuple[Recording, int]],
+        preprocessing: Preprocessing,
+        transform: Transform | None = None,
+    ) -> None:
+        self.items = items
+        self.preprocessing = preprocessing
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, key: Key) -> Sample:
+        number, seed = (key, key) if isinstance(key, int) else key
+        sample = load_sample(*self.items[number], self.preprocessing)
+        if self.transform is None:
+            return sample
+        return self.transform(sample, torch.Generator().manual_seed(seed))
+
+
+def load_sample(recording: Recording, index: int, preprocessing: Preprocessing) -> Sample:
+    """Image number `index` of a recording with its label and its window of events, in the model's view.
+
+    Raises:
+        ValueError: a file is missing or damaged, or a label has values that are no classes.
+    """
+    setup = preprocessing
+    stamp_ns = int(recording.image_times_ns[index])
+    events = recording.window(stamp_ns, setup.window, setup.bins)
+    edges_ns = setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
+    image, voxel = setup.tensors(recording.image(index), events, edges_ns, recording.calibration)
+    label = recording.label(index)
+    _check_label(label, recording.label_paths[index], setup.label_set)
+    view_height = recording.event_size[0] if recording.calibration is None else recording.calibration.event_size[0]
+    return Sample(
+        image,
+        voxel,
+        setup.label_tensor(label, view_height),
+        stamp_ns,
+        recording.name,
+        index,
+        recording.condition,
+    )
+
+
+def _check_label(label: Picture, path: Path | None, labels: LabelSet) -> None:
+    wrong = (label >= len(labels.classes)) & (label != IGNORE)
+    if wrong.any():
+        raise ValueError(
+            f"label {path} has the values {np.unique(label[wrong]).tolist()[:8]}, expected the class ids 0 to "
+            f"{len(labels.classes) - 1} of {labels.name} or {IGNORE}; choose the label set it was made with"
+        )

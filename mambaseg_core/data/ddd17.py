@@ -1,0 +1,188 @@
+"""DDD17-seg as the ESS authors publish it: one folder a recording, grey images and events registered.
+
+- `dir0/events.dat.t`: int64 [N], nanoseconds
+- `dir0/events.dat.xyp`: int16 [N, 3]: x, y, p in {0, 1}
+- `dir0/index/index_{10,50,250}ms.npy`: int64 [images, 3]: the image's time, events before it, events before that
+- `dir0/imgs/img_%08d.png`: 260x346, grey; image number n belongs to row n - 1 of the index
+- `dir0/segmentation_masks/segmentation_%08d.png`: 200x346, 6 classes, of some images
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mambaseg_core.data.dataset import RecordingDataset, Transform
+from mambaseg_core.data.dsec import Picture, Times, read_picture
+from mambaseg_core.data.sample import UNKNOWN
+from mambaseg_core.events import Events, Window
+from mambaseg_core.labels import DDD17_6
+from mambaseg_core.preprocessing import Preprocessing
+
+SENSOR_SIZE: Final = (260, 346)
+"""(height, width) of the DAVIS camera, pixels."""
+
+SPLITS: Final = {"train": ("dir0", "dir3", "dir4", "dir6", "dir7"), "test": ("dir1",)}
+"""The split of the published MambaSeg numbers; dir5, the test recording of ESS, holds one mask only."""
+
+_INDICES: Final = ("index/index_50ms.npy", "index/index_10ms.npy", "index/index_250ms.npy")
+
+
+class Ddd17Sequence:
+    """One recording of DDD17-seg. Files are opened when asked for; objects can be pickled.
+
+    Args:
+        root: the recording's folder, for example `dir0`.
+
+    Attributes:
+        root: as given.
+        image_paths: of each row of the index; None where there is no such image.
+        image_times_ns: int64 [rows of the index], nanoseconds, in the events' clock.
+        label_paths: of each row; None where there is none.
+        calibration: None, as images and events are registered.
+        condition: "unknown".
+        event_size: (height, width), pixels.
+
+    Raises:
+        ValueError: a file is missing, or their lengths do not fit.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.calibration = None
+        self.condition = UNKNOWN
+        self.event_size = SENSOR_SIZE
+        self.image_times_ns = self._read_times()
+        self.image_paths = self._numbered("imgs")
+        self.label_paths = self._numbered("segmentation_masks")
+        self._columns: tuple[npt.NDArray[np.int64], npt.NDArray[np.int16]] | None = None
+        unpaired = [n for n in self.labelled() if self.image_paths[n] is None]
+        if unpaired:
+            raise ValueError(
+                f"sequence {self.root} has {len(unpaired)} masks without an image, {self.label_paths[unpaired[0]]} "
+                f"the first, expected imgs/img_%08d.png of the same number; unpack the data set again"
+            )
+
+    def __len__(self) -> int:
+        return len(self.image_times_ns)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_columns": None}
+
+    @property
+    def name(self) -> str:
+        """Of the recording: its folder's."""
+        return self.root.resolve().name
+
+    def labelled(self) -> list[int]:
+        """Numbers of the images that have a label."""
+        return [index for index, path in enumerate(self.label_paths) if path is not None]
+
+    def image(self, index: int) -> Picture:
+        """Grey image of a row, uint8 [260, 346].
+
+        Raises:
+            ValueError: there is none, or it cannot be read.
+        """
+        return self._picture(self.image_paths[index], index, "image")
+
+    def label(self, index: int) -> Picture:
+        """Class ids of a row's image, uint8 [200, 346]: the lowest 60 rows are cut; 255 means ignore.
+
+        Raises:
+            ValueError: there is none, or it cannot be read.
+        """
+        return self._picture(self.label_paths[index], index, "mask")
+
+    def window(self, end_ns: int, window: Window, bins: int) -> Events:
+        """The raw events that `window.cut` gives of the whole recording; as `EventBuffer.window`.
+
+        Raises:
+            ValueError: an event file is missing, or the two have different lengths.
+        """
+        t_ns, xyp = self._open()
+        start, stop = np.searchsorted(t_ns, (window.start_ns(end_ns, bins), end_ns), side="left").tolist()
+        limit = window.limit(bins)
+        rows = slice(start if limit is None else max(start, stop - limit), stop)
+        x, y, p = np.asarray(xyp[rows]).T
+        return Events.from_arrays(x, y, np.array(t_ns[rows]), p, height=SENSOR_SIZE[0], width=SENSOR_SIZE[1])
+
+    def _open(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int16]]:
+        """Times [N] and x, y, p [N, 3], mapped into memory."""
+        if self._columns is None:
+            times, rows = (self._require(name) for name in ("events.dat.t", "events.dat.xyp"))
+            counts = times.stat().st_size / 8, rows.stat().st_size / 6
+            if counts[0] != counts[1] or counts[0] % 1:
+                raise ValueError(
+                    f"sequence {self.root} has {counts[0]:g} times in events.dat.t and {counts[1]:g} events in "
+                    f"events.dat.xyp, expected as many; unpack the data set again"
+                )
+            shape = (int(counts[1]), 3)
+            self._columns = np.memmap(times, np.int64, "r"), np.memmap(rows, np.int16, "r", shape=shape)
+        return self._columns
+
+    def _read_times(self) -> Times:
+        path = next((self.root / name for name in _INDICES if (self.root / name).is_file()), None)
+        if path is None:
+            path = self._require(_INDICES[0])
+        index = np.load(path, allow_pickle=False)
+        if index.ndim != 2 or index.shape[1] != 3 or index.dtype.kind not in "iu":
+            raise ValueError(
+                f"{path} is {index.dtype} {list(index.shape)}, expected integers [images, 3]; unpack it again"
+            )
+        return np.asarray(index[:, 0], np.int64)
+
+    def _numbered(self, folder: str) -> tuple[Path | None, ...]:
+        """The folder's pictures by their number, which counts from 1."""
+        paths = {int(re.findall(r"\d+", path.stem)[-1]): path for path in self._require(folder).glob("*[0-9].png")}
+        beyond = [number for number in paths if not 1 <= number <= len(self)]
+        if beyond:
+            raise ValueError(
+                f"sequence {self.root} has a picture {paths[max(beyond)]} and {len(self)} image times, expected "
+                f"numbers from 1 to {len(self)}; unpack the data set again"
+            )
+        return tuple(paths.get(number + 1) for number in range(len(self)))
+
+    def _require(self, name: str) -> Path:
+        path = self.root / name
+        if not path.exists():
+            found = sorted(entry.name for entry in self.root.iterdir())[:8] if self.root.is_dir() else "no such folder"
+            raise ValueError(f"sequence {self.root} has no {name} (found: {found}); unpack ddd17_seg.tar.gz there")
+        return path
+
+    def _picture(self, path: Path | None, index: int, what: str) -> Picture:
+        if path is None:
+            raise ValueError(f"row {index} of sequence {self.root} has no {what}; use the rows that `labelled` gives")
+        return read_picture(path, cv2.IMREAD_UNCHANGED, dimensions=2)
+
+
+class Ddd17Dataset(RecordingDataset):
+    """The labelled images of one split of DDD17-seg.
+
+    Args:
+        root: folder that holds dir0, dir1, ...
+        split: "train" or "test".
+        preprocessing: of the model, with the label set "ddd17_6".
+        transform: as in `RecordingDataset`.
+
+    Raises:
+        ValueError: the split or the label set is another, or a recording is missing or incomplete.
+    """
+
+    def __init__(
+        self, root: str | Path, split: str, preprocessing: Preprocessing, transform: Transform | None = None
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
+        if preprocessing.labels != DDD17_6.name:
+            raise ValueError(
+                f"the model's label set is {preprocessing.labels!r}, expected {DDD17_6.name!r} for DDD17-seg; use a "
+                f"model with 6 classes"
+            )
+        sequences = [Ddd17Sequence(Path(root) / name) for name in SPLITS[split]]
+        super().__init__([(s, index) for s in sequences for index in s.labelled()], preprocessing, transform)

@@ -1,0 +1,125 @@
+"""DSEC-Semantic, or any folder of sequences in DSEC's layout, as a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from mambaseg_core.data.dataset import RecordingDataset, Transform
+from mambaseg_core.data.dsec import DsecSequence
+from mambaseg_core.preprocessing import Preprocessing
+
+SPLITS: Final = {
+    "train": tuple(f"zurich_city_{number}_a" for number in ("00", "01", "02", "04", "05", "06", "07", "08")),
+    "test": ("zurich_city_13_a", "zurich_city_14_c", "zurich_city_15_a"),
+}
+"""The published split of DSEC-Semantic; the released training code calls "test" validation."""
+
+FIRST_LABEL: Final = 6
+"""The published benchmark drops the first labels: (250 // 100 + 1) * 2 of them."""
+
+LABEL_STEP: Final = 2
+"""And takes every second label of the rest."""
+
+_CLASSES: Final = {"dsec_11": 11, "dsec_19": 19}
+
+
+class DsecDataset(RecordingDataset):
+    """The labelled images of one split.
+
+    Where `<root>/splits.yaml` is a file, it says what belongs to the split:
+
+        train: [sequence, ...]   # folders below root
+        test: [sequence, ...]
+        first_label: 0           # labels left out at each sequence's beginning; default 0
+        label_step: 1            # 2 takes every second label; default 1
+
+    Without it, the split is the published one of DSEC-Semantic (`SPLITS`, `FIRST_LABEL`, `LABEL_STEP`), each
+    sequence being a folder `<root>/<split>/<name>` or `<root>/<name>`.
+
+    Args:
+        root: folder of the data set.
+        split: "train" or "test".
+        preprocessing: of the model; its label set chooses between the 11 and the 19 classes.
+        transform: as in `RecordingDataset`.
+
+    Raises:
+        ValueError: the split is none, a sequence is missing or incomplete, or nothing in it has a label.
+    """
+
+    def __init__(
+        self, root: str | Path, split: str, preprocessing: Preprocessing, transform: Transform | None = None
+    ) -> None:
+        names, first, step = read_split(Path(root), split)
+        sequences = [
+            DsecSequence(find_sequence(Path(root), split, name), classes=_classes(preprocessing)) for name in names
+        ]
+        _share_calibrations(sequences)
+        items = [(sequence, index) for sequence in sequences for index in sequence.labelled()[first::step]]
+        for name, sequence in zip(names, sequences, strict=True):
+            if len(sequence.labelled()) <= first:
+                raise ValueError(
+                    f"sequence {name} in {root} has {len(sequence.labelled())} labelled images, expected more than "
+                    f"{first}, the number that is left out at its beginning; download DSEC-Semantic into its folder"
+                )
+        super().__init__(items, preprocessing, transform)
+
+
+def read_split(root: Path, split: str) -> tuple[tuple[str, ...], int, int]:
+    """Names of a split's sequences, labels left out at the beginning of each, and step from label to label.
+
+    Raises:
+        ValueError: there is no such split, or `splits.yaml` is not as it should be.
+    """
+    path = root / "splits.yaml"
+    if not path.is_file():
+        if split not in SPLITS:
+            raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)} of DSEC-Semantic")
+        return SPLITS[split], FIRST_LABEL, LABEL_STEP
+    content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    names = content.get(split) if isinstance(content, dict) else None
+    if not isinstance(names, list) or not names:
+        found = list(content) if isinstance(content, dict) else type(content).__name__
+        raise ValueError(f"{path} has no sequences for split {split!r} (found: {found}); list them under that key")
+    first, step = content.get("first_label", 0), content.get("label_step", 1)
+    if not (isinstance(first, int) and isinstance(step, int) and first >= 0 and step >= 1):
+        raise ValueError(
+            f"{path} has first_label {first!r} and label_step {step!r}, expected whole numbers from 0 and from 1"
+        )
+    return tuple(map(str, names)), first, step
+
+
+def find_sequence(root: Path, split: str, name: str) -> Path:
+    """Folder of a sequence, `<root>/<split>/<name>` or `<root>/<name>`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for path in (root / split / name, root / name):
+        if path.is_dir():
+            return path
+    folders = [path for path in (root / split, root) if path.is_dir()]
+    found = sorted(path.name for folder in folders for path in folder.iterdir() if path.is_dir())[:12]
+    raise ValueError(
+        f"sequence {name} of split {split!r} is missing in {root} (folders there: {found}), expected {split}/{name} "
+        f"or {name}; download it, or name the sequences that you have in {root / 'splits.yaml'}"
+    )
+
+
+def _classes(preprocessing: Preprocessing) -> int:
+    if preprocessing.labels not in _CLASSES:
+        raise ValueError(
+            f"the model's label set is {preprocessing.labels!r}, expected one of {', '.join(_CLASSES)} for DSEC; "
+            f"use a model with 11 or 19 classes"
+        )
+    return _CLASSES[preprocessing.labels]
+
+
+def _share_calibrations(sequences: list[DsecSequence]) -> None:
+    """Sequences of one rig share one calibration, so that its maps are computed once."""
+    known: dict[bytes, DsecSequence] = {}
+    for sequence in sequences:
+        if sequence.calibration_path is not None:
+            sequence.calibration = known.setdefault(sequence.calibration_path.read_bytes(), sequence).calibration

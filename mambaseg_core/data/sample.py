@@ -1,0 +1,95 @@
+"""`Sample` and `Batch`: what data sets give and models are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+UNKNOWN = "unknown"
+"""The condition of recordings that name none."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled image with its events, in the model's view.
+
+    Attributes:
+        image: float32 [C, H, W] in 0..1.
+        voxel: float32 [T, H, W].
+        label: int64 [H, W] class ids, 255 = ignore.
+        stamp_ns: time of the image, at which the window of events ends, nanoseconds.
+        sequence: name of the recording.
+        index: number of the image in its recording.
+        condition: of the recording, such as "day" or "night".
+    """
+
+    image: torch.Tensor
+    voxel: torch.Tensor
+    label: torch.Tensor
+    stamp_ns: int
+    sequence: str
+    index: int
+    condition: str = UNKNOWN
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples of one size.
+
+    Attributes:
+        image: float32 [B, C, H, W] in 0..1.
+        voxel: float32 [B, T, H, W].
+        label: int64 [B, H, W] class ids, 255 = ignore.
+        stamp_ns: of each sample, nanoseconds.
+        sequence: of each sample.
+        index: of each sample, in its recording.
+        condition: of each sample.
+    """
+
+    image: torch.Tensor
+    voxel: torch.Tensor
+    label: torch.Tensor
+    stamp_ns: tuple[int, ...]
+    sequence: tuple[str, ...]
+    index: tuple[int, ...]
+    condition: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.stamp_ns)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The batch with its tensors on a device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """The batch with its tensors in pinned memory; what a DataLoader with `pin_memory=True` calls."""
+        return self._map(torch.Tensor.pin_memory)
+
+    def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        return replace(self, image=change(self.image), voxel=change(self.voxel), label=change(self.label))
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples; the `collate_fn` of a DataLoader.
+
+    Raises:
+        ValueError: no samples, or samples of different sizes.
+    """
+    if not samples:
+        raise ValueError("got no samples, expected one or more; give the DataLoader a batch size of 1 or more")
+    for name in ("image", "voxel", "label"):
+        shapes = {tuple(getattr(sample, name).shape) for sample in samples}
+        if len(shapes) > 1:
+            named = ", ".join(f"{s.sequence}/{s.index} {list(getattr(s, name).shape)}" for s in samples)
+            raise ValueError(f"the samples' {name}s have different shapes ({named}), expected one; resize or crop them")
+    return Batch(
+        torch.stack([sample.image for sample in samples]),
+        torch.stack([sample.voxel for sample in samples]),
+        torch.stack([sample.label for sample in samples]),
+        tuple(sample.stamp_ns for sample in samples),
+        tuple(sample.sequence for sample in samples),
+        tuple(sample.index for sample in samples),
+        tuple(sample.condition for sample in samples),
+    )
