@@ -57,7 +57,7 @@ class SpatialGate(nn.Module):
 
     def forward(self, image: Tensor, events: Tensor) -> tuple[Tensor, Tensor]:
         """Two [B, H, W, C] -> two [B, H, W, 1], between 0 and 1."""
-        maps = torch.cat((_mean_and_max(image), _mean_and_max(events)), dim=-1)
+        maps = torch.cat((mean_and_max(image), mean_and_max(events)), dim=-1)
         gates = torch.sigmoid(self.fc2(F.relu(self.fc1(maps))))  # [B, H, W, 2]: for events, for image
         return gates[..., 1:], gates[..., :1]
 
@@ -71,10 +71,10 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] -> [B, H, W, 1], between 0 and 1."""
-        return torch.sigmoid(convolve(self.conv, _mean_and_max(x)))
+        return torch.sigmoid(convolve(self.conv, mean_and_max(x)))
 
 
-def _mean_and_max(x: Tensor) -> Tensor:
+def mean_and_max(x: Tensor) -> Tensor:
     """[B, H, W, C] -> [B, H, W, 2]."""
     return torch.stack((x.mean(-1), x.amax(-1)), dim=-1)
 

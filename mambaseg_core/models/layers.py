@@ -91,6 +91,12 @@ def init_linear(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+def init_linear_by_width(module: nn.Module) -> None:
+    """Draw a linear layer's weights so that it keeps its input's scale, whatever the width; for `Module.apply`."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
+
+
 def rising_rates(depths: tuple[int, ...], highest: float) -> list[list[float]]:
     """Drop-path rates that rise linearly from 0 to `highest` over all blocks, split by stage."""
     rates = torch.linspace(0.0, highest, sum(depths), device="cpu").tolist()

@@ -15,12 +15,13 @@ from mambaseg_core.models.vmamba import Stage, VMambaEncoder
 class MambaSeg(nn.Module):
     """Semantic segmentation of an image and the events up to it. Its parts come from `presets`.
 
-    Source: MambaSeg (CQU-UISC). Weights and inputs fit one image size.
+    Source: MambaSeg (CQU-UISC).
 
     Args:
         name: Name of the preset.
         num_classes: K, classes of the head.
         image_size: (height, width) in pixels of image and events.
+        any_size: Whether other sizes are taken as well: no part's weights fit one size only.
         image_encoder: Encoder of the image; its stem says how many channels.
         event_encoder: Encoder of the events; its stem says how many bins.
         ddims: The fusion after each stage: takes and gives a pair of [B, H_i, W_i, C_i].
@@ -38,6 +39,7 @@ class MambaSeg(nn.Module):
         name: str,
         num_classes: int,
         image_size: tuple[int, int],
+        any_size: bool,
         image_encoder: VMambaEncoder,
         event_encoder: VMambaEncoder,
         ddims: Sequence[nn.Module],
@@ -48,6 +50,7 @@ class MambaSeg(nn.Module):
         self.name = name
         self.num_classes = num_classes
         self.image_size = image_size
+        self.any_size = any_size
         self.in_channels = image_encoder.in_channels
         self.bins = event_encoder.in_channels
         self.image_encoder = image_encoder
@@ -57,36 +60,40 @@ class MambaSeg(nn.Module):
         self.head = head
         self.apply(init_linear)
 
-    def forward(self, image: Tensor, events: Tensor) -> Tensor:
-        """Segment.
+    def forward(self, image: Tensor | None, events: Tensor | None) -> Tensor:
+        """Segment. A modality that is missing is None, which is the same as zeros.
 
         Args:
-            image: [B, in_channels, H, W], values 0..1.
-            events: [B, bins, H, W], a voxel grid.
+            image: [B, in_channels, H, W], values 0..1, or None.
+            events: [B, bins, H, W], a voxel grid, or None.
 
         Returns:
             Logits [B, num_classes, H, W].
 
         Raises:
-            ValueError: An input has another shape than the model was built for.
+            ValueError: Both are missing, or an input has another shape than the model takes.
         """
-        logits = self.head(self.features(image, events))
-        return to_channels_first(resize(logits, self.image_size))
+        image, events = self._complete(image, events)
+        logits = self.head(self._fuse(image, events))
+        return to_channels_first(resize(logits, (image.shape[2], image.shape[3])))
 
-    def features(self, image: Tensor, events: Tensor) -> list[Tensor]:
+    def features(self, image: Tensor | None, events: Tensor | None) -> list[Tensor]:
         """Fused features of all stages, as the head takes them.
 
         Args:
-            image: [B, in_channels, H, W], values 0..1.
-            events: [B, bins, H, W], a voxel grid.
+            image: [B, in_channels, H, W], values 0..1, or None.
+            events: [B, bins, H, W], a voxel grid, or None.
 
         Returns:
             [B, H_i, W_i, C_i] of stage i, finest first; H_0 = ceil(H / 4), then halved and rounded up.
 
         Raises:
-            ValueError: An input has another shape than the model was built for.
+            ValueError: Both are missing, or an input has another shape than the model takes.
         """
-        self._refuse_other_shapes(image, events)
+        return self._fuse(*self._complete(image, events))
+
+    def _fuse(self, image: Tensor, events: Tensor) -> list[Tensor]:
+        """`features` of complete inputs."""
         image, events = self.image_encoder.stem(image), self.event_encoder.stem(events)
         features = []
         for image_stage, event_stage, ddim, mix in self._stages():
@@ -102,17 +109,36 @@ class MambaSeg(nn.Module):
         parts = self.image_encoder.stages, self.event_encoder.stages, self.ddims, self.mixes
         return cast("Iterable[tuple[Stage, Stage, nn.Module, nn.Module]]", zip(*parts, strict=True))
 
-    def _refuse_other_shapes(self, image: Tensor, events: Tensor) -> None:
-        """Raise ValueError unless both inputs are what the model was built for."""
+    def _complete(self, image: Tensor | None, events: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Both inputs, checked; the one that is missing as zeros, which is what modality dropout trains with."""
         for what, x, channels in (("image", image, self.in_channels), ("events", events, self.bins)):
-            if x.dim() != 4 or tuple(x.shape[1:]) != (channels, *self.image_size):
-                height, width = self.image_size
-                raise ValueError(
-                    f"{what} has shape {list(x.shape)}; this {self.name} expects "
-                    f"[B, {channels}, {height}, {width}]: crop or resize the input, "
-                    f"or build the model for it: create_model({self.name!r}, image_size=..., in_channels=...)"
-                )
+            if x is not None:
+                self._refuse_other_shape(what, x, channels)
+        if image is None and events is None:
+            raise ValueError(f"image and events are both None; {self.name} expects at least one of them: pass one")
+        if image is None:
+            image = torch.zeros_like(cast(Tensor, events)[:, :1]).repeat(1, self.in_channels, 1, 1)
+        if events is None:
+            events = torch.zeros_like(image[:, :1]).repeat(1, self.bins, 1, 1)
+        if image.shape[2:] != events.shape[2:]:
+            raise ValueError(
+                f"image has shape {list(image.shape)} and events {list(events.shape)}; "
+                "expected one height and width for both: crop and resize them alike"
+            )
         if image.shape[0] != events.shape[0]:
             raise ValueError(
                 f"image has batch size {image.shape[0]} and events {events.shape[0]}; pass as many of each"
             )
+        return image, events
+
+    def _refuse_other_shape(self, what: str, x: Tensor, channels: int) -> None:
+        """Raise ValueError unless an input is what the model was built for."""
+        fits = x.dim() == 4 and x.shape[1] == channels and x[:1, 0].numel() > 0
+        if fits and (self.any_size or tuple(x.shape[2:]) == self.image_size):
+            return
+        height, width = ("H", "W") if self.any_size else self.image_size
+        raise ValueError(
+            f"{what} has shape {list(x.shape)}; this {self.name} expects "
+            f"[B, {channels}, {height}, {width}]: crop or resize the input, "
+            f"or build the model for it: create_model({self.name!r}, image_size=..., in_channels=...)"
+        )

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mambaseg_core.models.ddim import CSIM, CTIM, DDIM
+from mambaseg_core.models.fusion import JointCSIM, SharedCTIM
+from mambaseg_core.models.layers import init_linear_by_width
 from mambaseg_core.models.mambaseg import MambaSeg
 from mambaseg_core.models.segformer_head import SegFormerHead
+from mambaseg_core.models.sum_head import SumHead
 from mambaseg_core.models.vmamba import VMambaEncoder
+
+BINS = 10  # T of every preset
 
 
 def stage_sizes(image_size: tuple[int, int], stages: int) -> list[tuple[int, int]]:
@@ -30,6 +36,7 @@ def _released_layout(
         name=name,
         num_classes=num_classes,
         image_size=image_size,
+        any_size=False,
         image_encoder=VMambaEncoder(in_channels, widths=widths, depths=depths, drop_path=0.2),
         event_encoder=VMambaEncoder(bins, widths=widths, depths=depths, drop_path=0.2),
         ddims=[
@@ -50,7 +57,7 @@ def mambaseg_ddd17(
         num_classes=num_classes,
         image_size=image_size,
         in_channels=in_channels,
-        bins=10,
+        bins=BINS,
     )
 
 
@@ -63,13 +70,70 @@ def mambaseg_dsec(
         num_classes=num_classes,
         image_size=image_size,
         in_channels=in_channels,
-        bins=10,
+        bins=BINS,
+    )
+
+
+def _paper_layout(
+    *,
+    name: str,
+    num_classes: int,
+    image_size: tuple[int, int],
+    in_channels: int,
+    widths: tuple[int, ...],
+    depths: tuple[int, ...],
+    drop_path: float,
+    mlp_ratio: int,
+    fusion_state: int,
+    head: SumHead,
+) -> MambaSeg:
+    """Two encoders with the fusion as the paper states it: any image size, drawn for training from scratch."""
+    encoder = partial(VMambaEncoder, widths=widths, depths=depths, drop_path=drop_path, mlp_ratio=mlp_ratio)
+    model = MambaSeg(
+        name=name,
+        num_classes=num_classes,
+        image_size=image_size,
+        any_size=True,
+        image_encoder=encoder(in_channels),
+        event_encoder=encoder(BINS),
+        ddims=[
+            DDIM(
+                width,
+                ctim=SharedCTIM(width, steps=8, regions=(8, 8), state=fusion_state),
+                csim=JointCSIM(width, inner=width, state=fusion_state),
+            )
+            for width in widths
+        ],
+        widths=widths,
+        head=head,
+    )
+    model.apply(init_linear_by_width)
+    return model
+
+
+def mambaseg_nano(
+    *, num_classes: int = 11, image_size: tuple[int, int] = (240, 320), in_channels: int = 3
+) -> MambaSeg:
+    """A small MambaSeg for CPUs: RGB image, 10 bins."""
+    widths = (32, 64, 128, 192)
+    return _paper_layout(
+        name="mambaseg_nano",
+        num_classes=num_classes,
+        image_size=image_size,
+        in_channels=in_channels,
+        widths=widths,
+        depths=(2, 2, 4, 2),
+        drop_path=0.0,
+        mlp_ratio=2,
+        fusion_state=4,
+        head=SumHead(widths, channels=64, num_classes=num_classes),
     )
 
 
 PRESETS: dict[str, Callable[..., MambaSeg]] = {
     "mambaseg_ddd17": mambaseg_ddd17,
     "mambaseg_dsec": mambaseg_dsec,
+    "mambaseg_nano": mambaseg_nano,
 }
 
 

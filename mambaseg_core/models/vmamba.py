@@ -45,14 +45,15 @@ class VSSBlock(nn.Module):
     Args:
         channels: C.
         drop_path: Probability of leaving out a branch while training.
+        mlp_ratio: Width of the MLP, in channels.
     """
 
-    def __init__(self, channels: int, *, drop_path: float) -> None:
+    def __init__(self, channels: int, *, drop_path: float, mlp_ratio: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(channels)
         self.ss2d = SS2D(channels, inner=channels, state=1, conv_bias=False)
         self.norm2 = nn.LayerNorm(channels)
-        self.mlp = Mlp(channels, hidden=4 * channels)
+        self.mlp = Mlp(channels, hidden=mlp_ratio * channels)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,11 +109,12 @@ class Stage(nn.Module):
         channels: C.
         drop_paths: One rate per block.
         next_channels: C of the next stage; None for the last.
+        mlp_ratio: Width of the MLPs, in channels.
     """
 
-    def __init__(self, channels: int, *, drop_paths: list[float], next_channels: int | None) -> None:
+    def __init__(self, channels: int, *, drop_paths: list[float], next_channels: int | None, mlp_ratio: int) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(*(VSSBlock(channels, drop_path=rate) for rate in drop_paths))
+        self.blocks = nn.Sequential(*(VSSBlock(channels, drop_path=rate, mlp_ratio=mlp_ratio) for rate in drop_paths))
         self.out_norm = nn.LayerNorm(channels)
         self.downsample = nn.Identity() if next_channels is None else Downsample(channels, next_channels)
 
@@ -130,10 +132,17 @@ class VMambaEncoder(nn.Module):
         widths: C of each stage.
         depths: Blocks of each stage.
         drop_path: Rate of the last block; the others rise to it linearly from 0.
+        mlp_ratio: Width of the MLPs, in channels.
     """
 
     def __init__(
-        self, in_channels: int, *, widths: tuple[int, ...], depths: tuple[int, ...], drop_path: float
+        self,
+        in_channels: int,
+        *,
+        widths: tuple[int, ...],
+        depths: tuple[int, ...],
+        drop_path: float,
+        mlp_ratio: int = 4,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
@@ -141,6 +150,6 @@ class VMambaEncoder(nn.Module):
         rates = rising_rates(depths, drop_path)
         below = (*widths[1:], None)
         self.stages = nn.ModuleList(
-            Stage(width, drop_paths=rate, next_channels=following)
+            Stage(width, drop_paths=rate, next_channels=following, mlp_ratio=mlp_ratio)
             for width, rate, following in zip(widths, rates, below, strict=True)
         )
