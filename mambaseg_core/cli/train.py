@@ -21,6 +21,7 @@ def train(
         list[str] | None, typer.Option("--set", help="a value of the configuration, such as loop.steps=500")
     ] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu")] = "auto",
+    threads: Annotated[int, typer.Option(help="of torch on the CPU; 0: all cores; 1 on a busy machine", min=0)] = 0,
 ) -> None:
     """Train a model. Ctrl-C stops it after the step; the same command with --resume goes on.
 
@@ -35,9 +36,13 @@ def train(
     require_lightning()
     import logging
 
+    import torch
+
     from mambaseg_core.training.callbacks import StoppedError
     from mambaseg_core.training.run import train as run
 
+    if threads:
+        torch.set_num_threads(threads)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
         result = run(settings, out, resume=resume, accelerator=accelerator, progress=console.is_terminal)

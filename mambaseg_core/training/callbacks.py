@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import lightning
+from lightning.pytorch.callbacks import RichProgressBar
 
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_core.training.module import NonFiniteLossError, SegmentationModule, parameters_of
@@ -20,6 +21,14 @@ from mambaseg_core.training.state import RunState, write_state, write_weights
 
 STATE, LAST, BEST = "resume.pt", "last.safetensors", "best.safetensors"
 METRICS, BAD_BATCH = "metrics.jsonl", "bad_batch.json"
+
+
+class Bar(RichProgressBar):
+    """Lightning's progress bar without the number of the run, which has none."""
+
+    def get_metrics(self, trainer: lightning.Trainer, pl_module: Any) -> dict[str, Any]:
+        """Loss and mIoU."""
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
 
 
 class StoppedError(Exception):

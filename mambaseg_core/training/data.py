@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Subset
 
 from mambaseg_core.data.dataset import RecordingDataset, Transform
@@ -35,8 +36,21 @@ def layout_of(preprocessing: Preprocessing) -> str:
     return "ddd17" if preprocessing.labels.startswith("ddd17") else "dsec"
 
 
-def make_transform(data: DataConfig) -> Transform | None:
-    return None
+def make_transform(data: DataConfig) -> Transform:
+    """The random changes of a training sample that the configuration asks for."""
+    height, width = data.crop or data.size
+
+    def change(sample: Sample, generator: torch.Generator) -> Sample:
+        rows, columns = sample.label.shape
+        top = int(torch.randint(rows - height + 1, (), generator=generator))
+        left = int(torch.randint(columns - width + 1, (), generator=generator))
+        cut = (..., slice(top, top + height), slice(left, left + width))
+        tensors = {name: getattr(sample, name)[cut] for name in ("image", "voxel", "label")}
+        if data.flip and float(torch.rand((), generator=generator)) < 0.5:
+            tensors = {name: tensor.flip(-1) for name, tensor in tensors.items()}
+        return replace(sample, **tensors)
+
+    return change
 
 
 def open_dataset(
@@ -56,7 +70,7 @@ def evenly(size: int, count: int) -> list[int]:
     """`count` numbers below `size`, evenly spread; all of them where count is 0 or more than there are."""
     if not 0 < count < size:
         return list(range(size))
-    return np.linspace(0, size - 1, count).round().astype(int).tolist()
+    return [int(number) for number in np.linspace(0, size - 1, count).round()]
 
 
 def plain_loader(

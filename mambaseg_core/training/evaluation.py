@@ -110,7 +110,7 @@ def evaluate(
     kept: list[Example] = []
     done = 0
     for loaded in plain_loader(dataset, numbers, batch=batch, workers=workers):
-        data: Batch = blanked(loaded, keep)  # type: ignore[arg-type]
+        data: Batch = blanked(loaded, keep)
         predicted = predict_ids(model, data.to(device)).cpu()
         for row, condition in enumerate(data.condition):
             found = confusion_matrix(predicted[row], data.label[row], classes)

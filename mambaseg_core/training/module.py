@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import lightning
@@ -34,7 +35,7 @@ class NonFiniteLossError(ValueError):
         self.batch = batch
 
 
-_SCHEDULES: Final = {
+_SCHEDULES: Final[dict[str, Callable[[float], float]]] = {
     "constant": lambda _: 1.0,
     "linear": lambda done: 1.0 - done,
     "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
@@ -46,7 +47,7 @@ def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
     done = (step - config.warmup) / max(1, steps - config.warmup)
-    return config.lr * float(_SCHEDULES[config.schedule](done))
+    return config.lr * _SCHEDULES[config.schedule](done)
 
 
 class SegmentationModule(lightning.LightningModule):

@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import subprocess
-from dataclasses import dataclass, replace
+import warnings
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ import lightning
 import torch
 import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -30,6 +31,7 @@ from mambaseg_core.training.callbacks import (
     LAST,
     METRICS,
     STATE,
+    Bar,
     Counters,
     Keeper,
     MetricLines,
@@ -93,7 +95,9 @@ def train(
     _check_state(state, per_step)
     module = SegmentationModule(model, config, steps)
     first, best = (0, -1.0) if state is None else (state.step, state.best)
-    with StopRequest().listen() as stop:
+    bar = [Bar()] if progress else []
+    with StopRequest().listen() as stop, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers|`isinstance.treespec")
         keeper = Keeper(folder, setup, samples_per_step=per_step, stop=stop, best=best)
         trainer = lightning.Trainer(
             accelerator=accelerator,
@@ -103,8 +107,9 @@ def train(
             plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
             max_steps=steps,
             val_check_interval=validation_distance(module) * config.loop.accumulate,
-            callbacks=[Counters(state), MetricLines(folder, setup.label_set.classes), keeper],
+            callbacks=[Counters(state), MetricLines(folder, setup.label_set.classes), keeper, *bar],
             enable_progress_bar=progress,
+            log_every_n_steps=min(config.loop.log_every, steps),
             **_fixed(config, folder),
         )
         if trainer.is_global_zero:
@@ -173,7 +178,6 @@ def _fixed(config: TrainConfig, folder: Path) -> dict[str, Any]:
         "gradient_clip_val": config.optimizer.clip or None,
         "check_val_every_n_epoch": None,
         "num_sanity_val_steps": 0,
-        "log_every_n_steps": config.loop.log_every,
         "logger": TensorBoardLogger(folder, name="", version="tensorboard"),
         "enable_checkpointing": False,
         "enable_model_summary": False,

@@ -19,6 +19,7 @@ LAYERS = [
     {"profile"},
     {"checkpoint"},
     {"inference"},
+    {"training"},
     {"bench"},
     {"cli"},
 ]
