@@ -126,17 +126,20 @@ class Segmenter:
         self._infer(torch.zeros(setup.channels, *setup.size), torch.zeros(setup.bins, *setup.size))
 
     def segment(
-        self, image: Image, events: Events, edges_ns: npt.NDArray[np.int64] | None = None
+        self, image: Image | None, events: Events | None, edges_ns: npt.NDArray[np.int64] | None = None
     ) -> Mask:
-        """Segment one image with the events before it.
+        """Segment one image with the events before it, or one of them alone.
 
         Args:
-            image: uint8 [H, W] or RGB [H, W, 3] in the camera's view, any resolution.
-            events: the raw events of the image's window (`EventBuffer.window`); may be empty.
+            image: uint8 [H, W] or RGB [H, W, 3] in the camera's view, any resolution; None: there is none.
+            events: the raw events of the image's window (`EventBuffer.window`); may be empty; None: as if empty.
             edges_ns: the window's edges on the raw events (`Window.edges_ns`); default: made from `events`.
 
         Returns:
-            the mask in the model's view; `to_camera` maps it back.
+            the mask in the model's view, which is the (rectified) event camera's; `to_camera` maps it back.
+
+        Raises:
+            ValueError: image and events are both None, or the model's logits are not finite.
         """
         start = time.perf_counter()
         image_tensor, voxel_tensor = self.prepare(image, events, edges_ns)
@@ -146,15 +149,25 @@ class Segmenter:
         return Mask(ids, confidence, prepare_ms=1e3 * (prepared - start), inference_ms=1e3 * (done - prepared))
 
     def prepare(
-        self, image: Image, events: Events, edges_ns: npt.NDArray[np.int64] | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, image: Image | None, events: Events | None, edges_ns: npt.NDArray[np.int64] | None = None
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """The model's inputs: image float32 [C, h, w] in 0..1 and voxel grid float32 [T, h, w], on the CPU."""
+        return (
+            None if image is None else self._image_tensor(image),
+            None if events is None else self._voxel_tensor(events, edges_ns),
+        )
+
+    def _image_tensor(self, image: Image) -> torch.Tensor:
+        if self.calibration is not None:
+            image = self.calibration.warp_image(image)
+        return self.preprocessing.image_tensor(image)
+
+    def _voxel_tensor(self, events: Events, edges_ns: npt.NDArray[np.int64] | None) -> torch.Tensor:
         if edges_ns is None and self.preprocessing.voxel_mode == "bilinear" and len(events):
             edges_ns = events.t_ns[[0, -1]]
         if self.calibration is not None:
-            image = self.calibration.warp_image(image)
             events = self.calibration.rectify(events)
-        return self.preprocessing.image_tensor(image), self.preprocessing.voxel_tensor(events, edges_ns)
+        return self.preprocessing.voxel_tensor(events, edges_ns)
 
     def to_camera(self, ids: Image, image_size: tuple[int, int]) -> Image:
         """Map class ids [h, w] of the model's view to the camera image.
@@ -173,9 +186,10 @@ class Segmenter:
 
     @torch.inference_mode()
     def _infer(
-        self, image: torch.Tensor, events: torch.Tensor
+        self, image: torch.Tensor | None, events: torch.Tensor | None
     ) -> tuple[Image, npt.NDArray[np.float32]]:
-        logits = self.model(*(x[None].to(self.device, self.dtype) for x in (image, events)))
+        inputs = (None if x is None else x[None].to(self.device, self.dtype) for x in (image, events))
+        logits = self.model(*inputs)
         if not bool(torch.isfinite(logits).all()):
             raise ValueError(
                 "the model's logits are not all finite; expected finite numbers: check the weights and the input"

@@ -135,7 +135,12 @@ def _dsec() -> Preprocessing:
     )  # fmt: skip
 
 
-_PRESETS = {"mambaseg_ddd17": _ddd17, "mambaseg_dsec": _dsec, "mambaseg_nano": _dsec}
+_PRESETS = {
+    "mambaseg_ddd17": _ddd17,
+    "mambaseg_dsec": _dsec,
+    "mambaseg_compact": _dsec,
+    "mambaseg_nano": _dsec,
+}
 
 
 def preset_preprocessing(name: str, *, size: tuple[int, int], channels: int) -> Preprocessing:

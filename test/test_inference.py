@@ -49,6 +49,16 @@ def test_events_change_the_answer(segmenter: Segmenter, image: np.ndarray, event
     assert np.abs(with_events - without).max() > 1e-4
 
 
+def test_one_sensor_alone(segmenter: Segmenter, image: np.ndarray, events: Events) -> None:
+    image_only, events_only = segmenter.segment(image, None), segmenter.segment(None, events)
+    assert image_only.ids.shape == events_only.ids.shape == SIZE
+    no_events = segmenter.segment(image, Events.empty(260, 346))
+    np.testing.assert_array_equal(image_only.confidence, no_events.confidence)
+    assert not np.array_equal(events_only.confidence, no_events.confidence)
+    with pytest.raises(ValueError, match="image and events are both None"):
+        segmenter.segment(None, None)
+
+
 def test_edges_come_from_the_raw_events(segmenter: Segmenter, image: np.ndarray, events: Events) -> None:
     given = segmenter.prepare(image, events, events.t_ns[[0, -1]])[1]
     assert torch.equal(segmenter.prepare(image, events)[1], given)
