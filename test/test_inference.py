@@ -52,7 +52,9 @@ def test_events_change_the_answer(segmenter: Segmenter, image: np.ndarray, event
 def test_the_grid_is_reused_but_not_what_prepare_gave(
     segmenter: Segmenter, image: np.ndarray, events: Events
 ) -> None:
-    kept = segmenter.prepare(image, events)[1].clone(), segmenter.prepare(image, events)[1]
+    prepared = segmenter.prepare(image, events)[1]
+    assert prepared is not None
+    kept = prepared.clone()
     first = segmenter.segment(image, events)
     memory = segmenter._spare_grid
     assert memory is not None
@@ -61,7 +63,17 @@ def test_the_grid_is_reused_but_not_what_prepare_gave(
     np.testing.assert_array_equal(first.confidence, again.confidence)
     segmenter.segment(image[:100], Events.empty(100, 346))
     assert segmenter._spare_grid is not memory
-    assert torch.equal(*kept)
+    assert torch.equal(kept, prepared)
+
+
+def test_one_sensor_alone(segmenter: Segmenter, image: np.ndarray, events: Events) -> None:
+    image_only, events_only = segmenter.segment(image, None), segmenter.segment(None, events)
+    assert image_only.ids.shape == events_only.ids.shape == SIZE
+    no_events = segmenter.segment(image, Events.empty(260, 346))
+    np.testing.assert_array_equal(image_only.confidence, no_events.confidence)
+    assert not np.array_equal(events_only.confidence, no_events.confidence)
+    with pytest.raises(ValueError, match="image and events are both None"):
+        segmenter.segment(None, None)
 
 
 def test_edges_come_from_the_raw_events(segmenter: Segmenter, image: np.ndarray, events: Events) -> None:
