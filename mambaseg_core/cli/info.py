@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from mambaseg_core.cli.app import app, console
 
@@ -27,7 +27,8 @@ def info(
 
     if bool(height) != bool(width):
         raise ValueError(f"height is {height} and width is {width}; expected both or none: give both")
-    table = Table("model", "input", "classes", "parameters", "MACs in products", "MACs in scans", "MACs")
+    numbers = ("input", "classes", "parameters", "MACs in products", "MACs in scans", "MACs")
+    table = Table(Column("model", no_wrap=True), *numbers)
     for model_name in [name] if name else list_models():
         with torch.device("meta"):
             model = create_model(model_name, image_size=(height, width) if height and width else None)
