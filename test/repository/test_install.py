@@ -57,4 +57,4 @@ def test_message_definitions_and_configuration_come_along(site: Path) -> None:
     folder = Path(run(site, "-c", code).strip())
     assert folder == site / "share" / "mambaseg_ros"
     assert {path.name for path in (folder / "config").iterdir()} == {"fastdds.xml", "mambaseg.param.yaml", "train"}
-    assert {path.name for path in (folder / "config" / "train").iterdir()} == {"dsec.yaml", "ddd17.yaml", "synthetic.yaml"}
+    assert {path.stem for path in (folder / "config" / "train").iterdir()} == {"dsec", "ddd17", "synthetic"}
