@@ -35,7 +35,9 @@ def convert(
 def play(
     source: Annotated[Path, typer.Argument(help="folder of a bag (mcap or sqlite3)")],
     rate: Annotated[float, typer.Option(help="1 is as recorded, 0.5 half as fast")] = 1.0,
-    loops: Annotated[int, typer.Option(help="how often the bag is played")] = 1,
+    start: Annotated[float, typer.Option(help="seconds left out at the beginning")] = 0.0,
+    loops: Annotated[int, typer.Option(help="how often the bag is played", min=1)] = 1,
+    clock: Annotated[bool, typer.Option("--clock", help="publish the bag's time as /clock (use_sim_time)")] = False,
     wait: Annotated[float, typer.Option(help="longest wait for subscribers before the start, seconds")] = 10.0,
 ) -> None:
     """Publish a bag over DDS (needs rclpy).
@@ -44,7 +46,8 @@ def play(
     """
     from mambaseg_ros.bag.play import play
 
-    for topic, count in play(source, rate=rate, loops=loops, wait_for_subscribers_s=wait).items():
+    counts = play(source, rate=rate, start_s=start, loops=loops, clock=clock, wait_for_subscribers_s=wait)
+    for topic, count in counts.items():
         console.print(f"{topic}: {count} messages")
 
 

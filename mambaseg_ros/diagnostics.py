@@ -1,13 +1,38 @@
-"""What the node tells people: each kind of sentence at most once in a while."""
+"""What the node tells people: sentences in the log, each kind once in a while, and what /diagnostics is made of.
+
+Pure: no node, no messages. Levels are those of diagnostic_msgs.
+"""
 
 from __future__ import annotations
 
 import re
+import threading
 import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mambaseg_ros.policy import BAD, GOOD, HEALTH_NAMES, SILENT
+
+OK, WARN, ERROR, STALE = 0, 1, 2, 3
+RECENT_S = 5.0  # so long a fault keeps the level up
+_DIFFERS = re.compile(r"\d+|(?<!\w)'[^']*'|\{[^}]*\}")  # numbers, and what was got, in quotes
+
+
+def sentence_of(error: Exception) -> str:
+    """What to tell people: our own sentences as they are, anything else with its type."""
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+
+
+def kind_of(sentence: str) -> str:
+    """The sentence without the numbers and quoted values that tell one case from the next."""
+    return _DIFFERS.sub("#", sentence)
 
 
 class Throttle:
-    """Lets a sentence through unless one that differs only in its numbers came less than `period_s` ago."""
+    """Lets a sentence through unless one of its kind came less than `period_s` ago."""
 
     _MOST_KINDS = 100
 
@@ -17,7 +42,7 @@ class Throttle:
 
     def lets_through(self, sentence: str) -> bool:
         """Whether to say it now."""
-        kind = re.sub(r"\d+", "#", sentence)
+        kind = kind_of(sentence)
         now = time.monotonic()
         if now - self._said.get(kind, -self._period_s) < self._period_s:
             return False
@@ -25,3 +50,109 @@ class Throttle:
             self._said.clear()
         self._said[kind] = now
         return True
+
+
+@dataclass
+class Fault:
+    """One kind of fault: the last sentence, how often, and when last (monotonic seconds)."""
+
+    sentence: str
+    count: int = 0
+    at: float = 0.0
+
+
+class FaultLog:
+    """Faults by kind, with their numbers; several threads may note. Bounded: the oldest kind goes first."""
+
+    _MOST_KINDS = 20
+
+    def __init__(self, period_s: float = 5.0) -> None:
+        self._lock = threading.Lock()
+        self._throttle = Throttle(period_s)
+        self._faults: dict[str, Fault] = {}
+
+    def note(self, sentence: str) -> bool:
+        """Count a fault; whether it should be said in the log now."""
+        with self._lock:
+            fault = self._faults.pop(kind_of(sentence), Fault(sentence))
+            fault.sentence, fault.count, fault.at = sentence, fault.count + 1, time.monotonic()
+            self._faults[kind_of(sentence)] = fault
+            if len(self._faults) > self._MOST_KINDS:
+                del self._faults[next(iter(self._faults))]
+            return self._throttle.lets_through(sentence)
+
+    def all(self) -> list[Fault]:
+        """Copies, the newest first."""
+        with self._lock:
+            return [Fault(**fault.__dict__) for fault in reversed(self._faults.values())]
+
+
+class Latencies:
+    """The last stage latencies of published masks, in milliseconds."""
+
+    def __init__(self, most: int = 300) -> None:
+        self._rows: deque[tuple[float, ...]] = deque(maxlen=most)
+
+    def add(self, **stages_ms: float) -> None:
+        """One mask's; always the same names."""
+        self._names = tuple(stages_ms)
+        self._rows.append(tuple(stages_ms.values()))
+
+    def summary(self) -> dict[str, str]:
+        """p50 and p95 of each stage, as text."""
+        if not self._rows:
+            return {}
+        p50, p95 = np.percentile(np.array(self._rows), (50, 95), axis=0)
+        pairs = zip(self._names, p50, p95, strict=True)
+        return {f"{name} p50 / p95 [ms]": f"{low:.1f} / {high:.1f}" for name, low, high in pairs}
+
+
+class Rates:
+    """Counts per second between two looks."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, int] = {}
+        self._at = time.monotonic()
+
+    def per_second(self, counts: Mapping[str, int]) -> dict[str, float]:
+        """Of each count since the last call; 0 at the first one."""
+        now = time.monotonic()
+        seconds = max(now - self._at, 1e-3)
+        rates = {name: max(0, count - self._before.get(name, count)) / seconds for name, count in counts.items()}
+        self._before, self._at = dict(counts), now
+        return rates
+
+
+@dataclass
+class Entry:
+    """One DiagnosticStatus."""
+
+    name: str
+    level: int
+    message: str
+    values: dict[str, str] = field(default_factory=dict)
+
+
+def topic_entry(
+    what: str, *, health: int, topic: str, kind: str, counts: Mapping[str, int], rates: Mapping[str, float]
+) -> Entry:
+    """Images or events: level by health, counts and rates of that topic."""
+    level = {GOOD: OK, SILENT: WARN, BAD: ERROR}.get(health, WARN)
+    values = {"topic": topic, "type": kind or "not known yet"}
+    values |= {f"{name} [1/s]": f"{rate:.1f}" for name, rate in rates.items()}
+    values |= {name: str(count) for name, count in counts.items()}
+    return Entry(what, level, HEALTH_NAMES[health], values)
+
+
+def faults_entry(faults: list[Fault], now: float) -> Entry:
+    """All faults with their numbers; the level stays up for some seconds after the last one."""
+    recent = [fault for fault in faults if now - fault.at < RECENT_S]
+    values = {fault.sentence: f"{fault.count} times, last {now - fault.at:.0f} s ago" for fault in faults}
+    return Entry("faults", WARN if recent else OK, recent[0].sentence if recent else "none now", values)
+
+
+def state_entry(state: str, enabled: bool, reason: str) -> Entry:
+    """Where the node is in its life cycle, and why the last transition failed."""
+    if reason:
+        return Entry("state", ERROR, reason, {"state": state})
+    return Entry("state", OK if enabled else WARN, state if enabled else f"{state}, disabled by ~/enable")

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 from mambaseg_core.events import Decoder, EventBuffer, Events
+from mambaseg_core.events.buffer import BufferCounters
 from mambaseg_ros.messages import events_from_message
 
 MOST_LOST = 1_000_000  # packets; a larger step in seq is another publisher, or garbage
+OTHERS_IN_A_ROW = 3  # messages of one other sensor, until it is believed that the camera was exchanged
+
+
+class RawArray(NamedTuple):
+    """An EventArray of dvs_msgs or prophesee_event_msgs as its CDR bytes."""
+
+    kind: str  # such as "dvs_msgs/msg/EventArray"
+    data: bytes
+
+
+class _Part(NamedTuple):
+    """What a message gave."""
+
+    events: Events
+    refused: int
+    frame_id: str
 
 
 @dataclass
@@ -19,10 +36,14 @@ class IntakeCounts:
     events_refused: int = 0
     packets_refused: int = 0
     packets_lost: int = 0
+    sensor_changes: int = 0
 
 
 class EventIntake:
-    """Decodes event messages into a buffer.
+    """Decodes event messages into a buffer. Called by one thread; counts, buffer and frame_id are read by others.
+
+    A message of another sensor size is refused; the third in a row means that the camera was exchanged, and the buffer
+    begins anew with it.
 
     Args:
         max_age_ns: age of the oldest event that is kept, nanoseconds.
@@ -35,30 +56,54 @@ class EventIntake:
         self._decoder: Decoder | None = None
         self._sensor = ("", 0, 0)
         self._next_seq: int | None = None
+        self._other_size, self._others_in_a_row = (0, 0), 0
+        self._retired = BufferCounters()  # of buffers of sensors before this one
         self.counts = IntakeCounts()
         self.buffer: EventBuffer | None = None
+        self.frame_id = ""
+        self.last_refused = False
 
     def add(self, message: Any) -> None:
-        """Decode one EventArray or EventPacket into the buffer.
+        """Decode one EventArray, EventPacket or `RawArray` into the buffer.
 
         Raises:
             ValueError: the message cannot be read, or its sensor has another size than before; it is counted.
         """
         try:
-            events, refused = self._decode(message)
-            self._buffer_of(events).push(events)
+            part = self._decode(message)
+            self._buffer_of(part.events).push(part.events)
         except Exception:
             # whatever hostile bytes made it raise; it is counted here and told by the caller
             self.counts.packets_refused += 1
+            self.last_refused = True
             raise
-        self.counts.events_received += len(events)
-        self.counts.events_refused += refused
+        self._others_in_a_row = 0
+        self.last_refused = False
+        self.frame_id = part.frame_id
+        self.counts.events_received += len(part.events)
+        self.counts.events_refused += part.refused
 
-    def _decode(self, message: Any) -> tuple[Events, int]:
+    @property
+    def newest_ns(self) -> int | None:
+        """Time of the newest event held, None where there is none."""
+        return None if self.buffer is None else self.buffer.newest_ns
+
+    @property
+    def buffered(self) -> BufferCounters:
+        """The counters of the buffer, and of those of sensors before."""
+        if self.buffer is None:
+            return self._retired
+        now, before = asdict(self.buffer.counters), asdict(self._retired)
+        return BufferCounters(**{name: now[name] + before[name] for name in now})
+
+    def _decode(self, message: Any) -> _Part:
+        if isinstance(message, RawArray):
+            raise ValueError(f"events of type {message.kind} cannot be read yet; expected EventPacket or EventArray")
         self._count_gap(int(message.seq))
+        frame_id = str(message.header.frame_id)
         if hasattr(message, "encoding"):
-            return self._decode_packet(message)
-        return events_from_message(message)
+            return _Part(*self._decode_packet(message), frame_id)
+        return _Part(*events_from_message(message), frame_id)
 
     def _decode_packet(self, packet: Any) -> tuple[Events, int]:
         if packet.is_bigendian:
@@ -81,8 +126,17 @@ class EventIntake:
         self._next_seq = seq + 1
 
     def _buffer_of(self, events: Events) -> EventBuffer:
+        size = (events.height, events.width)
         if self.buffer is None:
-            self.buffer = EventBuffer(
-                events.height, events.width, max_age_ns=self._max_age_ns, max_bytes=self._max_bytes
-            )
+            self.buffer = self._new_buffer(size)
+        elif size != (self.buffer.height, self.buffer.width):
+            self._others_in_a_row = self._others_in_a_row + 1 if size == self._other_size else 1
+            self._other_size = size
+            if self._others_in_a_row == OTHERS_IN_A_ROW:
+                self._retired = self.buffered
+                self.buffer = self._new_buffer(size)
+                self.counts.sensor_changes += 1
         return self.buffer
+
+    def _new_buffer(self, size: tuple[int, int]) -> EventBuffer:
+        return EventBuffer(*size, max_age_ns=self._max_age_ns, max_bytes=self._max_bytes)

@@ -17,13 +17,26 @@ from mambaseg_core.events import Events
 
 Image = npt.NDArray[np.uint8]
 
-# encoding: (channels, OpenCV's conversion to RGB or None)
+# encoding: (bytes of a pixel, OpenCV's conversion to RGB or None). OpenCV names Bayer patterns by their second row.
 _ENCODINGS: dict[str, tuple[int, int | None]] = {
     "rgb8": (3, None),
     "bgr8": (3, cv2.COLOR_BGR2RGB),
     "rgba8": (4, cv2.COLOR_RGBA2RGB),
     "bgra8": (4, cv2.COLOR_BGRA2RGB),
     "mono8": (1, None),
+    "mono16": (2, None),
+    "bayer_rggb8": (1, cv2.COLOR_BayerBG2RGB),
+    "bayer_bggr8": (1, cv2.COLOR_BayerRG2RGB),
+    "bayer_gbrg8": (1, cv2.COLOR_BayerGR2RGB),
+    "bayer_grbg8": (1, cv2.COLOR_BayerGB2RGB),
+    "bayer_rggb16": (2, cv2.COLOR_BayerBG2RGB),
+    "bayer_bggr16": (2, cv2.COLOR_BayerRG2RGB),
+    "bayer_gbrg16": (2, cv2.COLOR_BayerGR2RGB),
+    "bayer_grbg16": (2, cv2.COLOR_BayerGB2RGB),
+    "yuv422": (2, cv2.COLOR_YUV2RGB_UYVY),
+    "uyvy": (2, cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422_yuy2": (2, cv2.COLOR_YUV2RGB_YUY2),
+    "yuyv": (2, cv2.COLOR_YUV2RGB_YUY2),
 }
 
 
@@ -49,35 +62,68 @@ def stamp_to_ns(stamp: Any) -> int:
 
 
 def image_from_message(message: Any) -> Image:
-    """The picture of a sensor_msgs/Image: RGB uint8 [H, W, 3], or grey uint8 [H, W] for mono8.
+    """The picture of a sensor_msgs/Image or CompressedImage: RGB uint8 [H, W, 3], or grey uint8 [H, W].
 
-    Honours `step` (rows may be padded).
+    Honours `step` (rows may be padded) and `is_bigendian`. 16 bits become 8 by rounding v / 257.
 
     Raises:
-        ValueError: an unknown encoding, a size of 0, or data that do not fill the rows.
+        ValueError: an unknown encoding, a size of 0, or data that do not fill the rows or cannot be decompressed.
     """
+    if hasattr(message, "format"):
+        return _decompressed(message)
     if message.encoding not in _ENCODINGS:
         raise ValueError(
             f"image has encoding {message.encoding!r}; expected one of {', '.join(_ENCODINGS)}: "
             "set it in the camera driver or convert the topic"
         )
-    channels, conversion = _ENCODINGS[message.encoding]
+    pixel_bytes, conversion = _ENCODINGS[message.encoding]
     height, width, step = int(message.height), int(message.width), int(message.step)
-    if height == 0 or width == 0 or step < width * channels:
+    if height == 0 or width == 0 or step < width * pixel_bytes:
         raise ValueError(
             f"image is {height} x {width} {message.encoding} with step {step}; expected a size above 0 and a step of "
-            f"at least {width * channels}: check the camera driver"
+            f"at least {width * pixel_bytes}: check the camera driver"
         )
     if len(message.data) < height * step:
         raise ValueError(
             f"image holds {len(message.data)} bytes; expected height x step = {height * step}: check the camera driver"
         )
     rows = np.frombuffer(message.data, np.uint8, count=height * step).reshape(height, step)
-    pixels = rows[:, : width * channels]
-    if channels == 1:
-        return pixels
-    picture = pixels.reshape(height, width, channels)
-    return picture if conversion is None else cv2.cvtColor(picture, conversion)  # type: ignore[return-value]
+    pixels = rows[:, : width * pixel_bytes]
+    return _converted(pixels, message, (height, width, pixel_bytes), conversion)
+
+
+def _converted(pixels: Image, message: Any, shape: tuple[int, int, int], conversion: int | None) -> Image:
+    """Bytes of rows [H, W * bytes] as grey [H, W] or RGB [H, W, 3]."""
+    height, width, pixel_bytes = shape
+    if message.encoding.endswith("16"):
+        order = ">u2" if message.is_bigendian else "<u2"
+        wide = np.ascontiguousarray(pixels).view(order).astype(np.uint32)
+        pixels, pixel_bytes = ((wide + 128) // 257).astype(np.uint8), 1
+    picture = pixels if pixel_bytes == 1 else pixels.reshape(height, width, pixel_bytes)
+    if conversion is None:
+        return picture
+    try:
+        return cv2.cvtColor(np.ascontiguousarray(picture), conversion)  # type: ignore[return-value]
+    except cv2.error as error:
+        raise ValueError(
+            f"image of {height} x {width} {message.encoding} cannot be converted to RGB; expected an even width for "
+            "yuv422 and at least 2 x 2 pixels for bayer: check the camera driver"
+        ) from error
+
+
+def _decompressed(message: Any) -> Image:
+    """The picture of a CompressedImage (JPEG, PNG and what else OpenCV reads)."""
+    data = np.frombuffer(message.data, np.uint8)
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR) if len(data) else None
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise ValueError(
+            f"compressed image of format {message.format!r} with {len(data)} bytes cannot be decompressed; expected "
+            "JPEG or PNG: check its publisher"
+        )
+    return picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
 def fill_image_message(message: Any, picture: Image, *, header: Any, encoding: str) -> Any:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+import hashlib
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mambaseg_core.checkpoint import ModelConfig
 from mambaseg_core.events.array import BYTES_PER_EVENT
 from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models import create_model
+from mambaseg_core.ops import backends
 from mambaseg_core.preprocessing import Preprocessing
 
 MIB = 1 << 20
@@ -60,6 +65,46 @@ def check_reach(values: dict[str, Any], setup: Preprocessing) -> None:
             f"parameter 'buffer_ms' is {values['buffer_ms']:g}; expected at least {needed_ms:g}, the model's window "
             "and event_wait_ms: raise it"
         )
+
+
+def describe(segmenter: Segmenter, values: dict[str, Any]) -> dict[str, str]:
+    """What runs and where, as /diagnostics shows it."""
+    config = ModelConfig.of(segmenter.model)
+    kinds = ("triton", "mamba_ssm", "reference") if segmenter.device.type == "cuda" else ("cpu", "reference")
+    weights = str(values["weights"])
+    return {
+        "model": config.name,
+        "input [rows x columns]": f"{segmenter.preprocessing.size[0]} x {segmenter.preprocessing.size[1]}",
+        "weights": weights or "random",
+        "weights sha256": _hash(Path(weights)) if weights else "",
+        "device": str(segmenter.device),
+        "precision": str(segmenter.dtype).removeprefix("torch."),
+        "back end": next((name for name in backends() if name in kinds), "reference"),
+    }
+
+
+def memory() -> dict[str, str]:
+    """Memory of this process now, MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    used = {"memory [MiB]": f"{pages * resource.getpagesize() / MIB:.0f}"}
+    if torch.cuda.is_available():
+        used["GPU memory [MiB]"] = f"{torch.cuda.memory_allocated() / MIB:.0f}"
+    return used
+
+
+def free_memory() -> None:
+    """Give back what a deleted model held, on the GPU too."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(MIB):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _image_size(values: dict[str, Any]) -> tuple[int, int] | None:

@@ -1,6 +1,6 @@
-"""Between the callbacks and the worker: bounded mailboxes, newest image wins.
+"""Between the callbacks and the threads that work: bounded mailboxes, newest image wins.
 
-Callbacks only append here; the worker takes. Nothing in this file knows ROS.
+Callbacks only append here; the feeder takes packets, the worker images. Nothing in this file knows ROS.
 """
 
 from __future__ import annotations
@@ -10,14 +10,27 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A message and when it came, in seconds of the monotonic clock."""
+    """An image message and when it came.
+
+    Attributes:
+        message: as the callback got it.
+        arrived: seconds of the monotonic clock.
+        packets_before: event messages that had come before it.
+    """
 
     message: Any
+    arrived: float
+    packets_before: int
+
+
+class _Packet(NamedTuple):
+    message: Any
+    size: int
     arrived: float
 
 
@@ -26,65 +39,73 @@ class Inbox:
 
     Args:
         max_packet_bytes: bound of the queue; the oldest packets are dropped and counted beyond it.
+        max_packet_age_s: packets that waited longer are dropped and counted too: no window needs them any more.
     """
 
-    def __init__(self, max_packet_bytes: int) -> None:
-        self._changed = threading.Condition()
+    def __init__(self, max_packet_bytes: int, max_packet_age_s: float = 60.0) -> None:
+        self._lock = threading.Lock()
+        self._image_came, self._packet_came, self._packet_done = (threading.Condition(self._lock) for _ in range(3))
         self._image: Arrival | None = None
-        self._packets: deque[tuple[Any, int]] = deque()
+        self._packets: deque[_Packet] = deque()
         self._bytes = 0
-        self._max_bytes = max_packet_bytes
+        self._max_bytes, self._max_age_s = max_packet_bytes, max_packet_age_s
         self._closed = False
         self.images_received = 0
         self.images_replaced = 0
         self.packets_received = 0
         self.packets_overwritten = 0
+        self.packets_done = 0
+        self.bytes_received = 0
 
     def put_image(self, message: Any) -> None:
         """Keep an image as the newest one; an older one that nobody took is counted as replaced."""
-        with self._changed:
+        with self._lock:
             self.images_received += 1
             self.images_replaced += self._image is not None
-            self._image = Arrival(message, time.monotonic())
-            self._changed.notify_all()
+            self._image = Arrival(message, time.monotonic(), self.packets_received)
+            self._image_came.notify()
 
     def put_packet(self, message: Any, size: int) -> None:
         """Queue an event packet of about `size` bytes."""
-        with self._changed:
+        with self._lock:
             self.packets_received += 1
-            self._packets.append((message, size))
+            self.bytes_received += size
+            self._packets.append(_Packet(message, size, time.monotonic()))
             self._bytes += size
-            while self._bytes > self._max_bytes and len(self._packets) > 1:
-                self._bytes -= self._packets.popleft()[1]
-                self.packets_overwritten += 1
-            self._changed.notify_all()
+            self._drop_old()
+            self._packet_came.notify()
 
     def take_image(self, timeout: float) -> Arrival | None:
         """The newest image, waited for at most `timeout` seconds; None if none came or the inbox was closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._image is not None, timeout)
+        with self._lock:
+            self._image_came.wait_for(lambda: self._closed or self._image is not None, timeout)
             image, self._image = self._image, None
             return None if self._closed else image
 
-    def take_packets(self) -> list[Any]:
-        """All queued packets, oldest first."""
-        with self._changed:
-            packets = [message for message, _ in self._packets]
-            self._packets.clear()
-            self._bytes = 0
-            return packets
+    def take_packet(self) -> Any:
+        """The oldest packet, waited for; None once the inbox is closed. To be followed by `packet_done`."""
+        with self._lock:
+            self._packet_came.wait_for(lambda: self._closed or bool(self._packets))
+            if self._closed:
+                return None
+            packet = self._packets.popleft()
+            self._bytes -= packet.size
+            return packet.message
+
+    def packet_done(self) -> None:
+        """Tell those who wait that the packet taken last is in the event buffer, or refused."""
+        with self._lock:
+            self.packets_done += 1
+            self._packet_done.notify()
 
     def wait_until(self, ready: Callable[[], bool], timeout: float) -> bool:
-        """Call `ready` now and after every packet, until it is true, `timeout` seconds are over or the inbox closes."""
-        deadline = time.monotonic() + timeout
-        while not ready():
-            remaining = deadline - time.monotonic()
-            with self._changed:
-                if self._closed or remaining <= 0:
-                    return False
-                if not self._packets:
-                    self._changed.wait(remaining)
-        return True
+        """Ask `ready` now and after every packet, until it is true, `timeout` seconds are over or the inbox closes.
+
+        `ready` is called with the inbox's lock held: it must not take long, nor call the inbox.
+        """
+        with self._lock:
+            self._packet_done.wait_for(lambda: self._closed or ready(), timeout)
+            return not self._closed and ready()
 
     @property
     def closed(self) -> bool:
@@ -92,7 +113,15 @@ class Inbox:
         return self._closed
 
     def close(self) -> None:
-        """Wake the worker for good."""
-        with self._changed:
+        """Wake feeder and worker for good."""
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            for condition in (self._image_came, self._packet_came, self._packet_done):
+                condition.notify_all()
+
+    def _drop_old(self) -> None:
+        oldest = time.monotonic() - self._max_age_s
+        while len(self._packets) > 1 and (self._bytes > self._max_bytes or self._packets[0].arrived < oldest):
+            self._bytes -= self._packets.popleft().size
+            self.packets_overwritten += 1
+            self.packets_done += 1

@@ -17,6 +17,7 @@ class Parameter:
         meaning: one sentence with the unit.
         bounds: smallest and largest value of a number, or None.
         choices: the allowed strings, or None for any.
+        changes: when it may change: "always", "inactive" (not while active), "unconfigured" or "never".
     """
 
     name: str
@@ -24,6 +25,27 @@ class Parameter:
     meaning: str
     bounds: tuple[float, float] | None = None
     choices: tuple[str, ...] | None = None
+    changes: str = "unconfigured"
+
+    def check_change(self, state: str) -> None:
+        """Refuse a change that the node could not follow in its present state.
+
+        Args:
+            state: "unconfigured", "inactive" or "active", as the life cycle has it.
+
+        Raises:
+            ValueError: one sentence with what has to be done first.
+        """
+        if self.changes == "never":
+            raise ValueError(f"parameter {self.name!r} is read when the node starts and cannot change: start it anew")
+        allowed = CHANGES[self.changes]
+        if state not in allowed:
+            steps = "deactivate" if state == "active" else "cleanup"
+            steps = "deactivate and cleanup" if state == "active" and "inactive" not in allowed else steps
+            raise ValueError(
+                f"parameter {self.name!r} cannot change while the node is {state}; expected it {' or '.join(allowed)}: "
+                f"{steps}, set the parameter, and go back by the same steps"
+            )
 
     def check(self, value: object) -> None:
         """Refuse a value of another type or out of bounds.
@@ -49,11 +71,23 @@ class Parameter:
             )
 
 
+CHANGES = {
+    "always": ("unconfigured", "inactive", "active"),
+    "inactive": ("unconfigured", "inactive"),
+    "unconfigured": ("unconfigured",),
+}
 PRECISIONS = ("float32", "bfloat16", "float16")
-EVENTS_TYPES = ("auto", "mambaseg_ros/msg/EventArray", "event_camera_msgs/msg/EventPacket")
+IMAGE_TYPES = ("auto", "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+EVENTS_TYPES = (
+    "auto", "mambaseg_ros/msg/EventArray", "event_camera_msgs/msg/EventPacket",
+    "dvs_msgs/msg/EventArray", "prophesee_event_msgs/msg/EventArray",
+)  # fmt: skip
+RELIABILITIES = ("best_effort", "reliable")
+EVENTS_MISSING = ("image_only", "hold", "drop")
+IMAGES_MISSING = ("drop", "events_only", "hold")
 
 PARAMETERS = (
-    Parameter("autostart", True, "whether the node configures and activates itself; false leaves it to a lifecycle manager"),
+    Parameter("autostart", True, "whether the node configures and activates itself; false leaves it to a lifecycle manager", changes="never"),
     Parameter("model", "mambaseg_dsec", "the model's name, as `mambaseg info` lists them; unused where weights is a checkpoint of ours"),
     Parameter("weights", "", "path of a .safetensors checkpoint or of the authors' .pth; empty: random weights, for tests only"),
     Parameter("image_height", 0, "rows of the model's input, pixels; 0: as the model was made", bounds=(0, 4096)),
@@ -61,11 +95,19 @@ PARAMETERS = (
     Parameter("device", "auto", "where the model runs: auto, cpu, cuda or cuda:N"),
     Parameter("precision", "float32", "number format of the model's weights and features; float16 needs a GPU", choices=PRECISIONS),
     Parameter("calibration", "", "path of DSEC's cam_to_cam.yaml; empty: image and events are registered to one view"),
-    Parameter("events_type", "auto", "type of the events topic; auto takes that of its first publisher", choices=EVENTS_TYPES),
-    Parameter("event_wait_ms", 50.0, "longest wait for events up to an image's stamp, milliseconds", bounds=(0.0, 10_000.0)),
-    Parameter("buffer_ms", 2000.0, "age of the oldest event that the buffer keeps, milliseconds", bounds=(10.0, 60_000.0)),
-    Parameter("buffer_mib", 256, "memory of the event buffer, MiB", bounds=(1, 65_536)),
-    Parameter("overlay_alpha", 0.5, "weight of the classes' colours in ~/overlay, 0 to 1", bounds=(0.0, 1.0)),
+    Parameter("image_type", "auto", "type of the image topic; auto takes that of its publisher", choices=IMAGE_TYPES, changes="inactive"),
+    Parameter("image_reliability", "best_effort", "what is asked of the image's publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive"),
+    Parameter("events_type", "auto", "type of the events topic; auto takes that of its publisher", choices=EVENTS_TYPES, changes="inactive"),
+    Parameter("events_reliability", "best_effort", "what is asked of the events' publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive"),
+    Parameter("buffer_ms", 2000.0, "age of the oldest event that the buffer keeps, milliseconds", bounds=(10.0, 60_000.0), changes="inactive"),
+    Parameter("buffer_mib", 256, "memory of the event buffer, MiB", bounds=(1, 65_536), changes="inactive"),
+    Parameter("event_wait_ms", 50.0, "longest wait for events up to an image's stamp, milliseconds", bounds=(0.0, 10_000.0), changes="always"),
+    Parameter("events_stale_ms", 50.0, "events that end longer than this before an image's stamp are missing, milliseconds", bounds=(0.0, 60_000.0), changes="always"),
+    Parameter("when_events_missing", "image_only", "what an image without events gives: a mask of the image alone, the last mask with its old stamp, or none", choices=EVENTS_MISSING, changes="always"),
+    Parameter("images_stale_ms", 500.0, "images are missing when none came for this long on the node's clock, milliseconds", bounds=(10.0, 60_000.0), changes="always"),
+    Parameter("when_images_missing", "drop", "what happens then: nothing, masks of the events alone, or the last mask with its old stamp", choices=IMAGES_MISSING, changes="always"),
+    Parameter("timer_ms", 50.0, "period of the masks that are published while images are missing, milliseconds", bounds=(1.0, 10_000.0), changes="always"),
+    Parameter("overlay_alpha", 0.5, "weight of the classes' colours in ~/overlay, 0 to 1", bounds=(0.0, 1.0), changes="always"),
 )  # fmt: skip
 
 TABLE = {parameter.name: parameter for parameter in PARAMETERS}
@@ -73,7 +115,7 @@ TABLE = {parameter.name: parameter for parameter in PARAMETERS}
 
 def markdown_table() -> str:
     """The table as docs/ros.md shows it."""
-    rows = ["| parameter | type | default | bounds | meaning |", "|---|---|---|---|---|"]
+    rows = ["| parameter | type | default | bounds | changes | meaning |", "|---|---|---|---|---|---|"]
     for parameter in PARAMETERS:
         bounds = ""
         if parameter.bounds is not None:
@@ -82,5 +124,7 @@ def markdown_table() -> str:
             bounds = ", ".join(f"`{choice}`" for choice in parameter.choices)
         default = str(parameter.default).lower() if isinstance(parameter.default, bool) else parameter.default
         kind = type(parameter.default).__name__
-        rows.append(f"| `{parameter.name}` | {kind} | `{default!r}` | {bounds} | {parameter.meaning} |")
+        rows.append(
+            f"| `{parameter.name}` | {kind} | `{default!r}` | {bounds} | {parameter.changes} | {parameter.meaning} |"
+        )
     return "\n".join(rows)

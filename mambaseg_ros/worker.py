@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +18,15 @@ import numpy.typing as npt
 from mambaseg_core.events import Events
 from mambaseg_core.events.buffer import JUMP_NS
 from mambaseg_core.inference import Segmenter
+from mambaseg_ros.diagnostics import sentence_of
 from mambaseg_ros.intake import EventIntake
 from mambaseg_ros.messages import Image, image_from_message, stamp_to_ns
 from mambaseg_ros.pairing import Arrival, Inbox
+from mambaseg_ros.policy import BAD, GOOD, SILENT, STALE, Freshness, Policy, judge_events
 
 OK, DEGRADED, ERROR = 0, 1, 2  # SegmentationStatus
+IDLE_S = 0.2  # how often the worker looks whether images are missing
+DRAIN_S = 0.1  # longest wait for the decoding of packets that came before an image
 
 
 @dataclass
@@ -29,28 +35,54 @@ class Report:
 
     header: Any
     state: int = OK
+    policy: str = ""
     message: str = ""
+    images_health: int = GOOD
+    events_health: int = GOOD
     wait_ms: float = 0.0
     prepare_ms: float = 0.0
     inference_ms: float = 0.0
     publish_ms: float = 0.0
     total_ms: float = 0.0
+    age_ms: float = 0.0
     events_used: int = 0
     window_start_ns: int = 0
     window_end_ns: int = 0
 
 
+class Result(NamedTuple):
+    """A mask as it is published.
+
+    Attributes:
+        header: of the image, or made from the events.
+        image: the camera's picture, None where the mask is of the events alone.
+        ids: uint8 [H, W] class ids in the camera's view, or in the event view without an image.
+        confidence: gives uint8 [H, W]: 254 times the class's probability, 255 where the model saw nothing.
+    """
+
+    header: Any
+    image: Image | None
+    ids: Image
+    confidence: Callable[[], Image]
+
+
 class Outputs(Protocol):
     """Where the worker's results go."""
 
-    def mask(self, header: Any, image: Image, ids: Image) -> None:
-        """Publish class ids [H, W] at the camera's resolution."""
+    def mask(self, result: Result) -> None:
+        """Publish a mask and what is drawn from it."""
 
     def report(self, report: Report) -> None:
         """Publish what became of an image."""
 
     def warn(self, sentence: str) -> None:
-        """Say what is wrong with an event message."""
+        """Say what is wrong."""
+
+    def header(self, stamp_ns: int, frame_id: str) -> Any:
+        """A std_msgs/Header."""
+
+    def now_ns(self) -> int:
+        """The node's clock."""
 
 
 @dataclass
@@ -61,89 +93,101 @@ class Worker:
     inbox: Inbox
     intake: EventIntake
     outputs: Outputs
-    event_wait_s: float
+    policy: Policy
     images_refused: int = 0
     images_failed: int = 0
+    images_dropped: int = 0
     masks_published: int = 0
+    masks_from_events: int = 0
+    masks_held: int = 0
     resets: int = 0
+    images_health: int = SILENT
+    events_health: int = SILENT
     _last_stamp_ns: int = field(default=0, init=False)
+    _last_events_ns: int = field(default=0, init=False)
+    _last: Result | None = field(default=None, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
 
     def start(self) -> None:
         """Start the thread."""
+        self._freshness = Freshness(self.outputs.now_ns())
         self._thread = threading.Thread(target=self._run, name="mambaseg worker", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread after the image in hand."""
-        self.inbox.close()
+    def join(self, timeout: float | None) -> bool:
+        """Wait for the image in hand after the inbox was closed; whether the thread has ended."""
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(timeout)
+        return self._thread is None or not self._thread.is_alive()
 
     def _run(self) -> None:
-        running = True
-        while running:
-            arrival = self.inbox.take_image(timeout=0.2)
-            self._take_packets()
+        while not self.inbox.closed:
+            alone = self.images_health in (SILENT, STALE) and self.policy.when_images_missing != "drop"
+            arrival = self.inbox.take_image(timeout=self.policy.timer_s if alone else IDLE_S)
             if arrival is not None:
-                self._handle(arrival)
-            running = not self.inbox.closed
+                self._freshness.seen(self.outputs.now_ns())
+                self._answer(Report(arrival.message.header), arrival.arrived, partial(self._segment, arrival))
+            elif not self.inbox.closed:
+                self._do_without_images()
 
-    def _handle(self, arrival: Arrival) -> None:
-        """Segment one image; whatever fails is reported and the node lives on."""
-        report = Report(arrival.message.header)
-        refused = self.images_refused
+    def _answer(self, report: Report, since: float, work: Callable[[Report], bool]) -> None:
+        """Do the work for one image, or one turn of the timer; whatever fails is reported and the node lives on."""
+        refused, silent = self.images_refused, False
         try:
-            self._segment(arrival, report)
+            silent = not work(report)
         except Exception as error:  # the one place: a model may raise anything, and the vehicle drives on
             report.state = ERROR
             report.message = sentence_of(error)
             self.images_failed += self.images_refused == refused
-        report.total_ms = 1e3 * (time.monotonic() - arrival.arrived)
+        if silent:
+            return
+        report.images_health = self.images_health
+        report.total_ms = 1e3 * (time.monotonic() - since)
         try:
+            report.age_ms = (self.outputs.now_ns() - stamp_to_ns(report.header.stamp)) / 1e6
             self.outputs.report(report)
         except Exception as error:  # nothing that DDS refuses may end the thread
             self.outputs.warn(sentence_of(error))
 
-    def _segment(self, arrival: Arrival, report: Report) -> None:
+    def _segment(self, arrival: Arrival, report: Report) -> bool:
         header = arrival.message.header
         image = self._read_image(arrival.message)
-        stamp_ns = stamp_to_ns(header.stamp)
-        self._forget_another_time(stamp_ns)
-        report.window_end_ns = stamp_ns
-        self.inbox.wait_until(lambda: self._events_reach(stamp_ns), self.event_wait_s)
-        waited = time.monotonic()
-        report.wait_ms = 1e3 * (waited - arrival.arrived)
+        report.window_end_ns = stamp_ns = stamp_to_ns(header.stamp)
+        self._wait_for_events(arrival, stamp_ns)
+        report.wait_ms = 1e3 * (time.monotonic() - arrival.arrived)
 
-        events, edges_ns = self._window(stamp_ns, image.shape[:2])
-        self._describe_window(report, events)
-        window_ms = 1e3 * (time.monotonic() - waited)
-        mask = self.segmenter.segment(image, events, edges_ns)
-        report.prepare_ms, report.inference_ms = window_ms + mask.prepare_ms, mask.inference_ms
-
-        start = time.monotonic()
-        self.outputs.mask(header, image, self.segmenter.to_camera(mask.ids, (image.shape[0], image.shape[1])))
-        self.masks_published += 1
-        report.publish_ms = 1e3 * (time.monotonic() - start)
+        events = self._window(stamp_ns)
+        report.events_used = 0 if events is None else len(events)
+        health, sentence = judge_events(stamp_ns, self.intake.newest_ns, report.events_used, self.policy)
+        self.events_health = report.events_health = BAD if health != GOOD and self.intake.last_refused else health
+        if health != GOOD:
+            report.state, report.message, report.policy = DEGRADED, sentence, self.policy.when_events_missing
+            report.events_used, events = 0, None
+            if report.policy != "image_only":
+                self.images_dropped += 1
+                return self._hold(report) if report.policy == "hold" else self._drop(report)
+        self._publish(header, image, events, report)
+        return True
 
     def _read_image(self, message: Any) -> Image:
         try:
-            return image_from_message(message)
+            image = image_from_message(message)
         except ValueError:
             self.images_refused += 1
+            self.images_health = BAD
             raise
+        self.images_health = GOOD
+        return image
 
-    def _take_packets(self) -> None:
-        for packet in self.inbox.take_packets():
-            try:
-                self.intake.add(packet)
-            except Exception as error:  # hostile bytes must not end the thread
-                self.outputs.warn(sentence_of(error))
+    # -- events ------------------------------------------------------------------------------------------------
 
-    def _events_reach(self, stamp_ns: int) -> bool:
-        self._take_packets()
-        newest_ns = None if self.intake.buffer is None else self.intake.buffer.newest_ns
-        return newest_ns is not None and newest_ns >= stamp_ns
+    def _wait_for_events(self, arrival: Arrival, stamp_ns: int) -> None:
+        """Until those that came before the image are decoded, and events reach its stamp: at most `event_wait_s`."""
+        deadline = time.monotonic() + self.policy.event_wait_s
+        inbox, intake = self.inbox, self.intake
+        inbox.wait_until(lambda: inbox.packets_done >= arrival.packets_before, DRAIN_S)
+        self._forget_another_time(stamp_ns)
+        inbox.wait_until(lambda: (intake.newest_ns or 0) >= stamp_ns, deadline - time.monotonic())
 
     def _forget_another_time(self, stamp_ns: int) -> None:
         """A looped bag: image time jumped back while the newest events are still of the old pass: drop those.
@@ -153,46 +197,107 @@ class Worker:
         """
         buffer = self.intake.buffer
         if stamp_ns < self._last_stamp_ns - JUMP_NS:
+            self._last = None
             middle_ns = (stamp_ns + self._last_stamp_ns) // 2
             if buffer is not None and buffer.newest_ns is not None and buffer.newest_ns > middle_ns:
                 buffer.clear()
                 self.resets += 1
         self._last_stamp_ns = stamp_ns
 
-    def _window(
-        self, stamp_ns: int, image_size: tuple[int, ...]
-    ) -> tuple[Events, npt.NDArray[np.int64] | None]:
-        setup = self.segmenter.preprocessing
-        if self.intake.buffer is None:
-            calibration = self.segmenter.calibration
-            height, width = image_size[:2] if calibration is None else calibration.event_raw.size
-            return Events.empty(height, width), None
-        events = self.intake.buffer.window(stamp_ns, setup.window, bins=setup.bins)
-        if len(events) == 0:
-            return events, None
-        return events, setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
+    def _window(self, end_ns: int) -> Events | None:
+        setup, buffer = self.segmenter.preprocessing, self.intake.buffer
+        return None if buffer is None else buffer.window(end_ns, setup.window, bins=setup.bins)
 
-    def _describe_window(self, report: Report, events: Events) -> None:
-        """Say which events were used, and where they end too early to be trusted."""
-        report.events_used = len(events)
-        report.window_start_ns = int(events.t_ns[0]) if len(events) else 0
-        stamp_ns = report.window_end_ns
-        newest_ns = None if self.intake.buffer is None else self.intake.buffer.newest_ns
-        missing_ms = 0.0 if newest_ns is None else (stamp_ns - newest_ns) / 1e6
-        if len(events) == 0:
-            report.state = DEGRADED
-            report.message = (
-                f"no events in the window that ends at the image's stamp {stamp_ns} ns; the mask comes from the image "
-                "alone: check the events topic and that both stamps are of one clock"
-            )
-        elif missing_ms > 1e3 * self.event_wait_s:
-            report.state = DEGRADED
-            report.message = (
-                f"events end {missing_ms:.1f} ms before the image's stamp; expected less than event_wait_ms = "
-                f"{1e3 * self.event_wait_s:g}: check the event driver, or raise event_wait_ms"
-            )
+    # -- masks -------------------------------------------------------------------------------------------------
 
+    def _publish(self, header: Any, image: Image | None, events: Events | None, report: Report) -> None:
+        """Segment what there is and hand the mask over."""
+        start = time.monotonic()
+        edges_ns: npt.NDArray[np.int64] | None = None
+        if events is not None and len(events):
+            setup = self.segmenter.preprocessing
+            report.window_start_ns = int(events.t_ns[0])
+            edges_ns = setup.window.edges_ns(events, report.window_end_ns, bins=setup.bins, mode=setup.voxel_mode)
+        size = self._event_view(events) if image is None else (image.shape[0], image.shape[1])
+        picture, columns = self._blanks(image, events, size)
+        window_ms = 1e3 * (time.monotonic() - start)
+        mask = self.segmenter.segment(picture, columns, edges_ns)
+        report.prepare_ms, report.inference_ms = window_ms + mask.prepare_ms, mask.inference_ms
 
-def sentence_of(error: Exception) -> str:
-    """What to tell people: our own sentences as they are, anything else with its type."""
-    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        start = time.monotonic()
+        back = self._to_event_view if image is None else self.segmenter.to_camera
+        confidence = mask.confidence
+        self._last = Result(
+            header, image, back(mask.ids, size), lambda: back((254 * confidence + 0.5).astype(np.uint8), size)
+        )
+        self.outputs.mask(self._last)
+        self.masks_published += 1
+        report.publish_ms = 1e3 * (time.monotonic() - start)
+
+    def _blanks(self, image: Image | None, events: Events | None, size: tuple[int, int]) -> tuple[Image, Events]:
+        """Black and silence in the place of what is missing."""
+        calibration = self.segmenter.calibration
+        if image is None:
+            image = np.zeros(size if calibration is None else calibration.image_size, np.uint8)
+        if events is None:
+            events = Events.empty(*(size if calibration is None else calibration.event_raw.size))
+        return image, events
+
+    def _event_view(self, events: Events | None) -> tuple[int, int]:
+        calibration = self.segmenter.calibration
+        if calibration is not None:
+            return calibration.event_size
+        assert events is not None  # without an image there are events
+        return events.height, events.width
+
+    def _to_event_view(self, ids: Image, size: tuple[int, int]) -> Image:
+        return self.segmenter.preprocessing.mask_in_view(ids, size)
+
+    # -- without images ----------------------------------------------------------------------------------------
+
+    def _do_without_images(self) -> None:
+        """One turn of the timer: what `when_images_missing` says, once images are missing."""
+        if self._freshness.silent_ns(self.outputs.now_ns()) < self.policy.images_stale_ns:
+            return
+        self.images_health = STALE if self.inbox.images_received else SILENT
+        if self.policy.when_images_missing == "events_only":
+            self._answer_events_alone()
+        elif self.policy.when_images_missing == "hold" and self._last is not None:
+            report = Report(self._last.header, DEGRADED, "hold", self._images_missing())
+            self._answer(report, time.monotonic(), self._hold)
+
+    def _answer_events_alone(self) -> None:
+        newest_ns = self.intake.newest_ns
+        if newest_ns is None or newest_ns == self._last_events_ns:
+            return
+        self._last_events_ns = newest_ns
+        header = self.outputs.header(newest_ns, self.intake.frame_id)
+        report = Report(header, DEGRADED, "events_only", self._images_missing(), window_end_ns=newest_ns + 1)
+        self._answer(report, time.monotonic(), self._segment_events)
+
+    def _segment_events(self, report: Report) -> bool:
+        events = self._window(report.window_end_ns)
+        if events is None or not len(events):
+            return False
+        report.events_used, self.events_health = len(events), GOOD
+        self._publish(report.header, None, events, report)
+        self.masks_from_events += 1
+        return True
+
+    def _images_missing(self) -> str:
+        return (
+            f"no image for more than images_stale_ms = {self.policy.images_stale_ns / 1e6:g}; expected some: check the "
+            "image topic and its publisher"
+        )
+
+    def _hold(self, report: Report) -> bool:
+        """Publish the last mask again, with its old stamp; say what was done only where there was one."""
+        if self._last is None:
+            return self._drop(report)
+        self.outputs.mask(self._last)
+        self.masks_held += 1
+        return True
+
+    def _drop(self, report: Report) -> bool:
+        report.state = ERROR
+        return True

@@ -8,34 +8,17 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from mambaseg_core import extension
+
 logger = logging.getLogger(__name__)
 
 KNOWN = ("cpu", "reference", "triton", "mamba_ssm")
-LIBRARY = Path(__file__).resolve().parent.parent / "_C.so"
-_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # Triton runs on CPU tensors too, very slowly: for tests
-_ADVICE = "Build them with `python setup.py build_ext --inplace` or `pip install --no-build-isolation .`"
-
-
-def _load() -> str:
-    """Load the extension; an empty string, or why it cannot be used."""
-    if _INTERPRETED:
-        return "TRITON_INTERPRET=1 puts Triton's interpreter in its place"
-    if not LIBRARY.exists():
-        return f"{LIBRARY} does not exist"
-    try:
-        torch.ops.load_library(LIBRARY)  # type: ignore[no-untyped-call]
-    except OSError as error:  # built against a torch that is not this one
-        return f"{LIBRARY} does not fit torch {torch.__version__}: {error}"
-    return ""
-
-
-_MISSING = _load()
+_INTERPRETED = extension.INTERPRETED
+_MISSING = extension.MISSING
 
 
 @functools.cache
@@ -103,11 +86,7 @@ def _best(device_type: str) -> str:
     if device_type != "cpu":
         return _best_on_cuda(device_type)
     logger.info("mambaseg scans on cpu: back end reference (%s)", _MISSING)
-    warnings.warn(
-        "mambaseg runs its scans in plain PyTorch, ten to twenty times slower than its compiled kernels: "
-        f"{_MISSING}. {_ADVICE}.",
-        stacklevel=2,
-    )
+    extension.warn_missing(_MISSING)
     return "reference"
 
 
@@ -144,7 +123,7 @@ def choose(device_type: str, backend: str | None) -> str:
         raise ValueError(f"{source}{asked!r} is unknown; known are {', '.join(KNOWN)}")
     missing = _missing(asked)
     if missing:
-        advice = f" {_ADVICE}." if asked == "cpu" else ""
+        advice = f" {extension.ADVICE}." if asked == "cpu" else ""
         raise ValueError(f"{source}{asked!r} does not work here: {missing}.{advice} Usable: {', '.join(backends())}")
     if not _serves(asked, device_type):
         raise ValueError(

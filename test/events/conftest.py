@@ -11,6 +11,8 @@ import pytest
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from mambaseg_core.events.decode import compiled
+
 PACKET = """
 std_msgs/Header header
 uint32 height
@@ -65,3 +67,11 @@ def _read(bag: Path) -> Iterator[Any]:
     with Reader(bag) as reader:
         for connection, _, raw in reader.messages():
             yield store.deserialize_cdr(raw, connection.msgtype)
+
+
+@pytest.fixture(params=["reference", "cpu"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each decoder, plain and compiled."""
+    if request.param == "cpu" and compiled.missing():
+        pytest.skip(f"compiled decoders: {compiled.missing()}")
+    return str(request.param)

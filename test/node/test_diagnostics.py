@@ -8,6 +8,8 @@ def test_only_the_numbers_differ_is_the_same_kind() -> None:
     assert throttle.lets_through("got 3 events")
     assert not throttle.lets_through("got 4 events")
     assert throttle.lets_through("got 4 images")
+    assert throttle.lets_through("the image's encoding is 'evt9', sizes {'x': 1}")
+    assert not throttle.lets_through("the image's encoding is 'evt8', sizes {'y': 2}")
 
 
 def test_it_is_said_again_after_the_period() -> None:

@@ -32,8 +32,8 @@ def test_mono8_stays_grey(image_message: Any) -> None:
 
 
 def test_unknown_encoding_lists_the_known(image_message: Any) -> None:
-    with pytest.raises(ValueError, match=r"'yuv422'; expected one of rgb8, bgr8"):
-        image_from_message(image_message(RGB, "yuv422"))
+    with pytest.raises(ValueError, match=r"'32FC1'; expected one of rgb8, bgr8"):
+        image_from_message(image_message(RGB, "32FC1"))
 
 
 def test_a_step_shorter_than_the_row_is_refused(image_message: Any) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,9 +15,10 @@ from torch import nn
 
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.preprocessing import preset_preprocessing
-from mambaseg_ros.intake import EventIntake
-from mambaseg_ros.pairing import Inbox
-from mambaseg_ros.worker import DEGRADED, ERROR, OK, Report, Worker
+from mambaseg_ros.parameters import PARAMETERS
+from mambaseg_ros.pipeline import Pipeline
+from mambaseg_ros.policy import BAD, SILENT, STALE
+from mambaseg_ros.worker import DEGRADED, ERROR, OK, Report, Result, Worker
 
 SIZE = (26, 34)
 START_NS = 10**18
@@ -22,7 +26,8 @@ MS = 1_000_000
 
 
 class Brightness(nn.Module):
-    """Class 1 where the image is brighter than a half, class 2 where events came; fails on a wholly white image."""
+    """Class 1 where the image is brighter than a half, class 2 where events came; fails on a wholly white image,
+    and gives NaN for a wholly grey one (51)."""
 
     name, num_classes, image_size, in_channels, bins = "mambaseg_ddd17", 6, (20, 34), 1, 10
 
@@ -33,7 +38,7 @@ class Brightness(nn.Module):
         logits[:, 0] = 0.1
         logits[:, 1] = (image[:, 0] > 0.5).float()
         logits[:, 2] = 2 * events.abs().sum(1)
-        return logits if bool((image > 0).any()) else logits * float("nan")
+        return logits * float("nan") if bool(((255 * image).round() == 51).all()) else logits
 
 
 class Kept:
@@ -43,9 +48,12 @@ class Kept:
         self.masks: list[np.ndarray] = []
         self.reports: list[Report] = []
         self.warnings: list[str] = []
+        self.results: list[Result] = []
+        self.now = 10**9
 
-    def mask(self, header: Any, image: np.ndarray, ids: np.ndarray) -> None:
-        self.masks.append(ids)
+    def mask(self, result: Result) -> None:
+        self.results.append(result)
+        self.masks.append(result.ids)
 
     def report(self, report: Report) -> None:
         self.reports.append(report)
@@ -53,21 +61,22 @@ class Kept:
     def warn(self, sentence: str) -> None:
         self.warnings.append(sentence)
 
+    def header(self, stamp_ns: int, frame_id: str) -> Any:
+        second, nanosecond = divmod(stamp_ns, 10**9)
+        return SimpleNamespace(stamp=SimpleNamespace(sec=second, nanosec=nanosecond), frame_id=frame_id)
+
+    def now_ns(self) -> int:
+        return self.now
+
 
 @pytest.fixture
 def worker() -> Any:
     setup = preset_preprocessing("mambaseg_ddd17", size=Brightness.image_size, channels=1)
-    kept = Kept()
-    worker = Worker(
-        Segmenter(Brightness(), "cpu", preprocessing=setup),
-        Inbox(max_packet_bytes=10**6),
-        EventIntake(max_age_ns=10**9, max_bytes=10**6),
-        kept,
-        event_wait_s=0.05,
-    )
-    worker.start()
-    yield worker
-    worker.stop()
+    values = {parameter.name: parameter.default for parameter in PARAMETERS}
+    pipeline = Pipeline(Segmenter(Brightness(), "cpu", preprocessing=setup), values, Kept())
+    pipeline.start()
+    yield pipeline.worker
+    assert pipeline.stop(timeout=60)
 
 
 def answer(worker: Worker, message: Any) -> Report:
@@ -105,9 +114,80 @@ def test_the_mask_shows_image_and_events_and_255_where_the_bonnet_was(
 
 def test_without_events_the_mask_is_degraded(worker: Worker, image_message: Any) -> None:
     report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
-    assert report.state == DEGRADED
-    assert "no events" in report.message
+    assert (report.state, report.policy, report.events_health) == (DEGRADED, "image_only", SILENT)
+    assert "no events have come" in report.message
     assert len(worker.outputs.masks) == 1
+    confidence = worker.outputs.results[0].confidence()
+    assert (confidence[20:] == 255).all()
+    assert (confidence[:20, :17] == round(254 * np.exp(0.1) / (np.exp(0.1) + 5))).all()
+
+
+def packet_before(event_message: Any, end_ns: int) -> Any:
+    return event_message([3, 4], [2, 2], [0, 9 * MS], [1, 1], stamp_ns=end_ns - 10 * MS, height=SIZE[0], width=SIZE[1])
+
+
+def test_stale_events_are_not_used_and_hold_gives_the_last_mask_with_its_old_stamp(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    worker.policy = replace(worker.policy, when_events_missing="hold", event_wait_s=0.0)
+    early = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS - 10**9))
+    assert (early.state, early.policy, worker.outputs.masks) == (ERROR, "hold", [])  # nothing to hold yet
+    worker.inbox.put_packet(packet_before(event_message, START_NS), 100)
+    assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS)).state == OK
+    report = answer(worker, image_message(halves()[:, ::-1].copy(), "mono8", stamp_ns=START_NS + 90 * MS))
+    assert (report.state, report.policy, report.events_health, report.events_used) == (DEGRADED, "hold", STALE, 0)
+    assert "events end 91.0 ms before the image's stamp" in report.message
+    first, held = worker.outputs.results
+    assert held is first
+    assert (worker.images_dropped, worker.masks_held, worker.masks_published) == (2, 1, 1)
+
+
+def test_drop_publishes_nothing(worker: Worker, image_message: Any) -> None:
+    worker.policy = replace(worker.policy, when_events_missing="drop", event_wait_s=0.0)
+    report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
+    assert (report.state, report.policy, worker.images_dropped, worker.outputs.masks) == (ERROR, "drop", 1, [])
+
+
+def until(ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_events_alone_give_masks_with_their_own_stamp_frame_and_size_while_images_are_missing(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
+    answer(worker, image_message(np.zeros((52, 68), np.uint8) + 9, "mono8", stamp_ns=START_NS))
+    kept = worker.outputs
+    worker.inbox.put_packet(packet_before(event_message, START_NS), 100)
+    time.sleep(0.5)
+    assert len(kept.masks) == 1  # the node's clock stands still, as with a paused bag: nothing is missing
+    kept.now += 501 * MS
+    until(lambda: len(kept.reports) == 2)
+    report, result = kept.reports[1], kept.results[1]
+    assert (report.state, report.policy, report.events_used) == (DEGRADED, "events_only", 2), report.message
+    assert (report.header.stamp.sec * 10**9 + report.header.stamp.nanosec) == START_NS - MS
+    assert (report.header.frame_id, result.image, result.ids.shape) == ("event_camera", None, SIZE)
+    assert result.ids[2].tolist() == [0, 0, 0, 2, 2] + [0] * 29
+    time.sleep(0.2)
+    assert len(kept.reports) == 2  # no new events, no new mask
+    assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS)).state == OK  # images are back
+    assert (worker.masks_from_events, worker.masks_published) == (1, 3)
+
+
+def test_hold_repeats_the_last_mask_while_images_are_missing(worker: Worker, image_message: Any) -> None:
+    worker.policy = replace(worker.policy, when_images_missing="hold", timer_s=0.01, event_wait_s=0.0)
+    answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
+    worker.outputs.now += 501 * MS
+    until(lambda: len(worker.outputs.results) > 3)
+    assert len({id(result) for result in worker.outputs.results}) == 1
+    worker.outputs.now = 1  # the clock jumped back, as with a looped bag: the wait begins anew
+    time.sleep(0.1)
+    count = worker.masks_held
+    time.sleep(0.2)
+    assert worker.masks_held == count
 
 
 def test_a_model_that_raises_or_gives_nan_is_reported_and_the_next_image_is_served(
@@ -115,7 +195,7 @@ def test_a_model_that_raises_or_gives_nan_is_reported_and_the_next_image_is_serv
 ) -> None:
     report = answer(worker, image_message(np.full(SIZE, 255, np.uint8), "mono8"))
     assert (report.state, report.message) == (ERROR, "MemoryError: a white image")
-    report = answer(worker, image_message(np.zeros(SIZE, np.uint8), "mono8"))
+    report = answer(worker, image_message(np.full(SIZE, 51, np.uint8), "mono8"))
     assert report.state == ERROR
     assert "not all finite" in report.message
     assert worker.outputs.masks == []
@@ -125,10 +205,9 @@ def test_a_model_that_raises_or_gives_nan_is_reported_and_the_next_image_is_serv
 
 
 def test_no_waiting_is_not_stale(worker: Worker, image_message: Any, event_message: Any) -> None:
-    worker.event_wait_s = 0.0
+    worker.policy = replace(worker.policy, event_wait_s=0.0)
     packet = event_message([3, 4], [2, 2], [0, 60 * MS], [1, 1], stamp_ns=START_NS, height=SIZE[0], width=SIZE[1])
     worker.inbox.put_packet(packet, 100)
-    time.sleep(0.3)  # the worker takes packets while it waits for images
     report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 40 * MS))
     assert (report.state, report.events_used) == (OK, 1), report.message
 
@@ -141,4 +220,5 @@ def test_an_unreadable_event_message_is_said_and_counted(
     worker.inbox.put_packet(packet, 10)
     assert answer(worker, image_message(halves(), "mono8")).state == DEGRADED
     assert worker.intake.counts.packets_refused == 1
+    assert worker.outputs.reports[-1].events_health == BAD
     assert "x" in worker.outputs.warnings[0]

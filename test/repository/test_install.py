@@ -56,5 +56,6 @@ def test_message_definitions_and_configuration_come_along(site: Path) -> None:
     code = "import mambaseg_ros.bag.types as t, mambaseg_ros.resources as r; t.typestore(); print(r.share_folder())"
     folder = Path(run(site, "-c", code).strip())
     assert folder == site / "share" / "mambaseg_ros"
-    assert {path.name for path in (folder / "config").iterdir()} == {"fastdds.xml", "mambaseg.param.yaml", "train"}
+    files = {"fastdds.xml", "foxglove.json", "mambaseg.param.yaml", "mambaseg.rviz"}
+    assert {path.name for path in (folder / "config").iterdir() if path.is_file()} == files
     assert {path.stem for path in (folder / "config" / "train").iterdir()} == {"dsec", "ddd17", "synthetic"}

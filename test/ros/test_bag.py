@@ -6,14 +6,18 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from mambaseg_ros.msg import SegmentationStatus
+from rosgraph_msgs.msg import Clock
+from std_msgs.msg import Int32
 
-from mambaseg_ros.bag.types import STATUS_TYPE, open_bag, typestore
+from mambaseg_ros.bag.types import STATUS_TYPE, new_bag, open_bag, typestore
+from mambaseg_ros.messages import stamp_to_ns
 
 pytestmark = pytest.mark.ros
 MAMBASEG = (sys.executable, "-m", "mambaseg_ros")
@@ -72,6 +76,36 @@ def test_playing_a_missing_bag_says_so(tmp_path: Path, start: Callable[..., Any]
     assert player.child.wait(timeout=60) == 1
     assert "does not exist" in player.output
     assert "Traceback" not in player.output
+
+
+def test_a_bag_is_played_from_its_middle_twice_with_its_own_clock(
+    tmp_path: Path, start: Callable[..., Any], peer: Any
+) -> None:
+    bag = tmp_path / "numbers"
+    store = typestore()
+    stamps = [10**9 + 10**8 * number for number in range(10)]
+    with new_bag(bag) as writer:
+        connection = writer.add_connection("/number", "std_msgs/msg/Int32", typestore=store)
+        for number, stamp_ns in enumerate(stamps):
+            message = store.types["std_msgs/msg/Int32"](data=number)
+            writer.write(connection, stamp_ns, store.serialize_cdr(message, "std_msgs/msg/Int32"))
+    numbers: list[int] = []
+    clocks: list[int] = []
+    peer.node.create_subscription(Int32, "/number", lambda message: numbers.append(message.data), 100)
+    peer.node.create_subscription(Clock, "/clock", lambda message: clocks.append(stamp_to_ns(message.clock)), 1000)
+    player = start(*MAMBASEG, "bag", "play", bag, "--start", 0.5, "--loops", 2, "--rate", 0.5, "--clock")
+    peer.process = player
+    peer.spin_until(lambda: len(numbers) >= 10, "both passes")
+    assert player.child.wait(timeout=60) == 0, player.output
+    assert numbers == [5, 6, 7, 8, 9] * 2
+    assert min(clocks) == stamps[5]
+    assert stamps[9] - 20_000_000 < max(clocks) <= stamps[9]
+    assert sum(later < earlier for earlier, later in pairwise(clocks)) == 1  # the loop
+    assert len(clocks) > 100
+
+    late = start(*MAMBASEG, "bag", "play", bag, "--start", 7)
+    assert late.child.wait(timeout=60) == 1
+    assert "start is 7 s; expected 0 or more and less than 0.9 s" in late.output.replace("\n", " ")
 
 
 def test_status_type_is_the_message(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""launch/mambaseg.launch.py; `launch` is not on PyPI, so all but the first test need a full ROS 2."""
+"""launch/*.launch.py; `launch` is not on PyPI, so all but the first test need a full ROS 2."""
 
 from __future__ import annotations
 
@@ -28,16 +28,21 @@ def test_its_parameter_arguments_are_parameters_of_the_node() -> None:
         assert type(TABLE[name].default).__name__ == kind, name
 
 
-@pytest.fixture
-def description() -> Any:
-    """The evaluated launch file."""
+def evaluated(file: Path) -> Any:
+    """A launch file as a module."""
     pytest.importorskip("launch_ros", reason="launch_ros is not installed (it is not on PyPI): needs a full ROS 2")
-    spec = importlib.util.spec_from_file_location("mambaseg_launch", FILE)
+    spec = importlib.util.spec_from_file_location("launch_file", file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def description() -> Any:
+    """The evaluated launch file of the node."""
+    return evaluated(FILE)
 
 
 def test_every_argument_is_described(description: Any) -> None:
@@ -58,3 +63,12 @@ def test_only_arguments_that_were_given_win_over_the_parameter_file(description:
     given = [parameters for parameters in node._Node__parameters if isinstance(parameters, dict)]
     names = {"".join(part.text for part in name) for parameters in given for name in parameters}
     assert names == {"image_height"}
+
+
+def test_a_replay_takes_the_nodes_arguments_and_its_own() -> None:
+    module = evaluated(FILE.with_name("replay.launch.py"))
+    declared = module.generate_launch_description().get_launch_arguments()
+    own = [argument for argument in declared if argument.name in module.ARGUMENTS]
+    assert [argument.name for argument in own if argument.default_value is None] == ["bag"]
+    assert len(own) == 5
+    assert all(len(argument.description) > 10 for argument in own)

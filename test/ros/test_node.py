@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rclpy
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.srv import GetState
 from mambaseg_ros.msg import SegmentationStatus
 
 pytestmark = pytest.mark.ros
@@ -19,14 +18,6 @@ SIZE = (52, 70)  # rows, columns of the test's sensors
 START_NS = 1_700_000_000_000_000_000
 FRAME_NS = 50_000_000
 OK, DEGRADED, ERROR = SegmentationStatus.OK, SegmentationStatus.DEGRADED, SegmentationStatus.ERROR
-
-
-@pytest.fixture
-def ready(peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]) -> Any:
-    """A peer with a node that has subscribed to it."""
-    peer.process = start(*node_command())
-    peer.wait_until_connected()
-    return peer
 
 
 def picture(seed: int = 0) -> np.ndarray:
@@ -54,7 +45,7 @@ def stamp(message: Any) -> int:
 
 
 def test_every_image_gets_a_mask_of_its_size_and_header(ready: Any) -> None:
-    ready.listen_to_overlay()
+    overlay = ready.listen("overlay")
     for index in range(4):
         stamp_ns = START_NS + index * FRAME_NS
         send_events_until(ready, stamp_ns)
@@ -64,7 +55,8 @@ def test_every_image_gets_a_mask_of_its_size_and_header(ready: Any) -> None:
         assert status.window_end_ns == stamp_ns
         assert stamp_ns - FRAME_NS <= status.window_start_ns < stamp_ns
     ready.spin_until(lambda: len(ready.masks) == 4, "four masks")
-    ready.spin_until(lambda: len(ready.overlays) >= 3, "overlays")
+    ready.spin_until(lambda: len(ready.seen["overlay"]) >= 3, "overlays")
+    ready.node.destroy_subscription(overlay)
     for index, mask in enumerate(ready.masks):
         assert stamp(mask) == START_NS + index * FRAME_NS
         assert mask.header.frame_id == "camera"
@@ -73,7 +65,7 @@ def test_every_image_gets_a_mask_of_its_size_and_header(ready: Any) -> None:
         cropped = round(60 * SIZE[0] / 260)  # DDD17's bonnet: the model saw nothing there
         assert (ids[-cropped:] == 255).all()
         assert (ids[:-cropped] < 6).all()
-    assert ready.overlays[-1].encoding == "rgb8"
+    assert ready.seen["overlay"][-1].encoding == "rgb8"
     status = ready.statuses[-1]
     assert (status.images_received, status.masks_published, status.packets_received) == (4, 4, 4)
     assert (status.images_replaced, status.packets_lost, status.events_refused) == (0, 0, 0)
@@ -117,7 +109,8 @@ def test_bad_images_are_refused_with_a_sentence_and_the_node_lives_on(ready: Any
 def test_image_without_events_says_so(ready: Any) -> None:
     status = exchange(ready, START_NS)
     assert status.state == DEGRADED
-    assert "no events in the window" in status.message
+    assert "no events have come" in status.message
+    assert (status.policy, status.events_health) == ("image_only", SegmentationStatus.SILENT)
     assert status.events_used == 0
     ready.spin_until(lambda: len(ready.masks) == 1, "a mask from the image alone")
 
@@ -125,7 +118,7 @@ def test_image_without_events_says_so(ready: Any) -> None:
 def test_stale_events_are_named(
     peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
 ) -> None:
-    start(*node_command(event_wait_ms=10.0))
+    start(*node_command(event_wait_ms=10.0, events_stale_ms=30.0))
     peer.wait_until_connected()
     send_events_until(peer, START_NS)
     status = exchange(peer, START_NS + 40_000_000)
@@ -149,13 +142,10 @@ def test_bad_event_messages_are_counted_and_the_rest_is_used(ready: Any) -> None
     assert f"{height + 1}" in output
 
 
-def test_event_packets_of_a_driver_are_found_by_their_type_and_decoded(
-    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
-) -> None:
+def test_event_packets_of_a_driver_are_found_by_their_type_and_decoded(ready: Any) -> None:
     messages = pytest.importorskip("event_camera_msgs.msg", reason="event_camera_msgs is not built: run `make test`")
-    peer.node.destroy_publisher(peer.events)
-    peer.events = peer.node.create_publisher(messages.EventPacket, "events", 10)
-    peer.process = start(*node_command())
+    peer = ready
+    peer.republish("events", messages.EventPacket)
     peer.wait_until_connected()
     packet = messages.EventPacket(height=SIZE[0], width=SIZE[1], encoding="mono", time_base=START_NS - FRAME_NS)
     x, y, dt = np.arange(20, dtype=np.uint64), np.arange(20, dtype=np.uint64), np.arange(20, dtype=np.uint64) * 10**6
@@ -178,7 +168,8 @@ def test_under_simulated_time_without_a_clock_it_still_finds_its_topics(
 ) -> None:
     peer.node.destroy_publisher(peer.events)
     peer.process = start(*node_command(use_sim_time="true"))
-    peer.process.wait_for_line("nothing has come on /events (0 publishers)")
+    peer.process.wait_for_line("nothing comes on /events (0 publishers: none)")
+    peer.process.wait_for_line("nothing comes on /clock (0 publishers)")
     peer.events = peer.node.create_publisher(type(peer).event_type, "events", 10)
     peer.wait_until_connected()
 
@@ -191,13 +182,13 @@ def test_images_out_of_order_empty_nothing(ready: Any) -> None:
 
 
 def test_parameters_are_refused_while_active_and_checked_again_when_activated(ready: Any) -> None:
-    assert "deactivate" in set_parameter(ready, "buffer_ms", 10.0)
-    assert change(ready, Transition.TRANSITION_DEACTIVATE)
-    assert set_parameter(ready, "buffer_ms", 10.0) == ""
-    assert not change(ready, Transition.TRANSITION_ACTIVATE)
+    assert "deactivate" in ready.set_parameter("buffer_ms", 10.0)
+    assert ready.change(Transition.TRANSITION_DEACTIVATE)
+    assert ready.set_parameter("buffer_ms", 10.0) == ""
+    assert not ready.change(Transition.TRANSITION_ACTIVATE)
     ready.process.wait_for_line("cannot activate: parameter 'buffer_ms' is 10; expected at least 100")
-    assert set_parameter(ready, "buffer_ms", 500.0) == ""
-    assert change(ready, Transition.TRANSITION_ACTIVATE)
+    assert ready.set_parameter("buffer_ms", 500.0) == ""
+    assert ready.change(Transition.TRANSITION_ACTIVATE)
     ready.wait_until_connected()
     send_events_until(ready, START_NS)
     assert exchange(ready, START_NS).state == OK
@@ -243,7 +234,8 @@ def test_sigint_and_sigterm_end_the_node_cleanly(
     peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
 ) -> None:
     for sign in (signal.SIGINT, signal.SIGTERM):
-        process = start(*node_command(image_height=200, image_width=346))  # slow enough to be met while it infers
+        # slow enough to be met while it infers
+        process = start(*node_command(image_height=200, image_width=346, weights=None))
         peer.wait_until_connected()
         for index in range(5):
             peer.send_image(START_NS + index, picture())
@@ -259,9 +251,9 @@ def test_missing_weights_are_named_and_can_be_corrected(
     process = start(*node_command(weights="/nowhere/best.safetensors"))
     process.wait_for_line("/nowhere/best.safetensors does not exist")
     assert state_of(peer) == State.PRIMARY_STATE_UNCONFIGURED
-    assert set_parameter(peer, "weights", "") == ""
-    assert change(peer, Transition.TRANSITION_CONFIGURE)
-    assert change(peer, Transition.TRANSITION_ACTIVATE)
+    assert peer.set_parameter("weights", "") == ""
+    assert peer.change(Transition.TRANSITION_CONFIGURE)
+    assert peer.change(Transition.TRANSITION_ACTIVATE)
     peer.wait_until_connected()
     send_events_until(peer, START_NS)
     assert exchange(peer, START_NS).state == OK
@@ -271,7 +263,7 @@ def test_missing_weights_are_named_and_can_be_corrected(
         Transition.TRANSITION_CONFIGURE,
         Transition.TRANSITION_ACTIVATE,
     ):
-        assert change(peer, transition)
+        assert peer.change(transition)
     peer.wait_until_connected()
     send_events_until(peer, START_NS)
     assert exchange(peer, START_NS).masks_published == 1
@@ -288,28 +280,5 @@ def test_a_parameter_out_of_bounds_is_refused_with_its_reason(
     assert "Traceback" not in process.output
 
 
-def call(peer: Any, kind: Any, name: str, request: Any) -> Any:
-    client = peer.node.create_client(kind, name)
-    peer.spin_until(client.service_is_ready, f"service {name}")
-    future = client.call_async(request)
-    peer.spin_until(future.done, f"an answer of {name}")
-    peer.node.destroy_client(client)
-    return future.result()
-
-
 def state_of(peer: Any) -> int:
-    return call(peer, GetState, "/mambaseg/get_state", GetState.Request()).current_state.id
-
-
-def change(peer: Any, transition: int) -> bool:
-    request = ChangeState.Request(transition=Transition(id=transition))
-    return call(peer, ChangeState, "/mambaseg/change_state", request).success
-
-
-def set_parameter(peer: Any, name: str, value: object) -> str:
-    """Set one parameter of the node; the reason if it is refused, else an empty string."""
-    from rcl_interfaces.srv import SetParameters
-
-    parameter = rclpy.parameter.Parameter(name, value=value).to_parameter_msg()
-    answer = call(peer, SetParameters, "/mambaseg/set_parameters", SetParameters.Request(parameters=[parameter]))
-    return "" if answer.results[0].successful else answer.results[0].reason
+    return peer.call(GetState, "/mambaseg/get_state", GetState.Request()).current_state.id

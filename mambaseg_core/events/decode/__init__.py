@@ -1,0 +1,12 @@
+"""Event packets as cameras' ROS drivers and files hold them, decoded to `Events`.
+
+The byte layouts are those of the ros-event-camera project (event_camera_msgs/EventPacket, field `encoding`) and of
+Prophesee's files; all words are little endian. No bytes make a decoder raise: what cannot be understood is counted.
+Each encoding has a Python reference, which is its description, and a compiled twin in csrc/cpu/event_codec_*.cpp.
+"""
+
+from __future__ import annotations
+
+from mambaseg_core.events.decode.decoder import ENCODINGS, Decoder, DecoderCounters, Triggers, decode
+
+__all__ = ["ENCODINGS", "Decoder", "DecoderCounters", "Triggers", "decode"]

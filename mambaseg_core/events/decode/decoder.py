@@ -1,0 +1,202 @@
+"""`Decoder`: the packets of one stream in order."""
+
+from __future__ import annotations
+
+import operator
+from array import array
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mambaseg_core import extension
+from mambaseg_core.events.array import Events
+from mambaseg_core.events.columns import check_size
+from mambaseg_core.events.decode import compiled, reference
+from mambaseg_core.events.decode.state import UNKNOWN, State
+
+Bytes: TypeAlias = "bytes | bytearray | memoryview | array[int] | NDArray[np.uint8]"
+"""What a packet's payload may come as."""
+
+ENCODINGS: Final = tuple(reference.WORDS)
+"""The names that `decode` and `Decoder` know."""
+
+_MAX_TIME_BASE_NS: Final = 2**63 - 2**43  # leaves room for the largest time inside a packet, 2^32 us
+
+
+@dataclass(frozen=True)
+class DecoderCounters:
+    """What a decoder has met since it was made.
+
+    Attributes:
+        packets: packets decoded.
+        events: events given out.
+        outside: events dropped because they lay outside the sensor.
+        unplaced: events and triggers dropped because their column, row or time was never sent: the stream was
+            entered in its middle, or after a gap.
+        stepped_back: events whose time was earlier than one before them in the packet.
+        unknown_words: words of a type that the encoding does not define, padding among them.
+        truncated_bytes: bytes at the end of packets that do not fill a word.
+        triggers_lost: triggers that were not taken in time.
+        seq_gaps: packets that did not follow the one before (lost, repeated, or a publisher begun anew).
+        lost_packets: packets missing in those gaps.
+    """
+
+    packets: int = 0
+    events: int = 0
+    outside: int = 0
+    unplaced: int = 0
+    stepped_back: int = 0
+    unknown_words: int = 0
+    truncated_bytes: int = 0
+    triggers_lost: int = 0
+    seq_gaps: int = 0
+    lost_packets: int = 0
+
+
+class Triggers(NamedTuple):
+    """Edges on the camera's trigger input, in the clock of its events and in the order of their words."""
+
+    t_ns: NDArray[np.int64]  # [M]
+    channel: NDArray[np.uint8]  # [M]
+    edge: NDArray[np.int8]  # [M], +1 rising, -1 falling
+
+
+class Decoder:
+    """Decodes the packets of one stream in order and counts what goes wrong.
+
+    Keeps what the encoding lets run on from packet to packet (clock, row and column, the place of a vector) and
+    forgets it where `seq` shows a gap: then events count as unplaced until the stream has said all of it again.
+    Not to be shared by threads, but several may each have one: decoding runs without the GIL.
+
+    Args:
+        encoding: one of `ENCODINGS`.
+        height: rows of the sensor.
+        width: columns of the sensor.
+        backend: "cpu" (compiled) or "reference" (plain Python); default the first that works.
+
+    Raises:
+        ValueError: an unknown encoding or back end, or a size out of range.
+    """
+
+    def __init__(self, encoding: str, *, height: int, width: int, backend: str | None = None) -> None:
+        if encoding not in ENCODINGS:
+            raise ValueError(
+                f"encoding is {encoding!r}, expected one of {', '.join(ENCODINGS)}; choose one of them in the driver"
+            )
+        self.encoding = encoding
+        self.height, self.width = check_size(height, width)
+        self._run = compiled.run if _choose(backend) == "cpu" else reference.run
+        self._state = State(self.height, self.width)
+        self._seq: int | None = None
+        self._packets = self._events = self._truncated_bytes = self._seq_gaps = self._lost_packets = 0
+
+    @property
+    def counters(self) -> DecoderCounters:
+        """A snapshot."""
+        state = self._state
+        return DecoderCounters(
+            packets=self._packets,
+            events=self._events,
+            outside=state.outside,
+            unplaced=state.unplaced,
+            stepped_back=state.stepped_back,
+            unknown_words=state.unknown_words,
+            truncated_bytes=self._truncated_bytes,
+            triggers_lost=state.triggers_lost,
+            seq_gaps=self._seq_gaps,
+            lost_packets=self._lost_packets,
+        )
+
+    def decode(self, data: Bytes, time_base_ns: int = 0, seq: int | None = None) -> Events:
+        """Decode the next packet.
+
+        Events come in the order of their times, and those of one time in the order of their words. Where a time
+        steps back inside the packet, `libcaer_cmp` raises it to the largest before it, since its encoder leaves
+        out time words, so that the earlier time is stale; in the other encodings it is true, and the events are
+        sorted. A packet may still begin a little before the end of the one ahead of it.
+
+        Args:
+            data: the packet's payload; the bytes must not change meanwhile. Bytes at its end that do not fill a
+                word are dropped and counted, so a file must be cut between words (8 bytes suit all encodings).
+            time_base_ns: the packet's `time_base` in nanoseconds, which the times inside are added to. Not used
+                by the evt encodings, whose times are the sensor's own, from 0 and unwrapped.
+            seq: the packet's number in its stream, to see losses; None where there is none.
+
+        Raises:
+            TypeError: data is not bytes.
+            ValueError: time_base_ns out of range.
+        """
+        octets = _octets(data)
+        time_base_ns = operator.index(time_base_ns)
+        if not 0 <= time_base_ns < _MAX_TIME_BASE_NS:
+            raise ValueError(
+                f"time_base_ns is {time_base_ns}, expected 0 to {_MAX_TIME_BASE_NS}; the packet's header is damaged"
+            )
+        if seq is not None:
+            self._follow(operator.index(seq))
+        stepped_back = self._state.stepped_back
+        x, y, t_ns, p = self._run(self.encoding, octets, time_base_ns, self._state)
+        if self._state.stepped_back != stepped_back:
+            order = np.argsort(t_ns, kind="stable")
+            x, y, t_ns, p = x[order], y[order], t_ns[order], p[order]
+        self._packets += 1
+        self._events += len(x)
+        self._truncated_bytes += len(octets) % reference.WORD_BYTES[self.encoding]
+        return Events(x, y, t_ns, p, self.height, self.width)
+
+    def triggers(self) -> Triggers:
+        """Take the triggers met since the last call; up to 65,536 wait, later ones are lost and counted."""
+        state, waiting = self._state, self._state.triggers
+        state.triggers = 0
+        return Triggers(
+            state.trigger_t_ns[:waiting].copy(),
+            state.trigger_channel[:waiting].copy(),
+            state.trigger_edge[:waiting].copy(),
+        )
+
+    def _follow(self, seq: int) -> None:
+        expected = seq if self._seq is None else self._seq + 1
+        if seq != expected:
+            self._state.forget()
+            if seq < expected:  # not later than before, so that an earlier time is no wrap
+                self._state.last_high = UNKNOWN
+            self._seq_gaps += 1
+            self._lost_packets += max(0, seq - expected)
+        self._seq = seq
+
+
+def decode(encoding: str, data: Bytes, *, height: int, width: int, time_base_ns: int = 0) -> Events:
+    """Decode one packet by itself, with no memory of others; see `Decoder.decode`.
+
+    Raises:
+        TypeError: data is not bytes.
+        ValueError: an unknown encoding, a size or a time base out of range.
+    """
+    return Decoder(encoding, height=height, width=width).decode(data, time_base_ns)
+
+
+def _choose(backend: str | None) -> str:
+    missing = compiled.missing()
+    if backend is None:
+        if missing:
+            extension.warn_missing(missing)
+        return "reference" if missing else "cpu"
+    if backend not in ("cpu", "reference"):
+        raise ValueError(f"backend is {backend!r}, expected cpu or reference")
+    if backend == "cpu" and missing:
+        raise ValueError(f"backend is 'cpu', which does not work here: {missing}. {extension.ADVICE}.")
+    return backend
+
+
+def _octets(data: Bytes) -> NDArray[np.uint8]:
+    if isinstance(data, np.ndarray):
+        if data.dtype == np.uint8 and data.ndim == 1:
+            return np.ascontiguousarray(data)
+    elif isinstance(data, bytes | bytearray | array):
+        return np.frombuffer(data, np.uint8)
+    elif isinstance(data, memoryview):
+        return np.frombuffer(data if data.c_contiguous else bytes(data), np.uint8)
+    what = f"{data.dtype} array" if isinstance(data, np.ndarray) else type(data).__name__
+    raise TypeError(f"data is {what}, expected bytes or a uint8 array [N]; give the packet's payload")

@@ -1,0 +1,177 @@
+"""The node's subscriptions: types found from the graph, losses counted, and silence explained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+
+try:  # Jazzy and later
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+from mambaseg_ros.intake import RawArray
+from mambaseg_ros.messages import message_class
+from mambaseg_ros.parameters import EVENTS_TYPES, IMAGE_TYPES
+from mambaseg_ros.pipeline import Pipeline
+from mambaseg_ros.watch import Publisher, Topic, choose_kind, why_no_time, why_silent
+
+# Deep enough that images wait for the callback and not in a DDS queue that replaces them without telling anybody.
+DEPTHS = {"image": 20, "events": 1000}
+KINDS = {"image": IMAGE_TYPES[1:], "events": EVENTS_TYPES[1:]}
+RAW_KINDS = EVENTS_TYPES[3:]  # arrays of nested messages: rclpy would take 3 us an event to make objects of them
+SILENT_S = 5.0
+
+
+class Input:
+    """One topic: subscribes once somebody publishes a type that the node reads, again where that type changes.
+
+    Args:
+        node: owner of the subscription.
+        argument: "image" or "events", as in remappings and parameters.
+        values: parameter values by name.
+        take: called with the type's name and each message.
+        lost: called with the number of messages that the middleware lost.
+        qos_met: called where a publisher's QoS does not fit.
+        warn: told what is wrong.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        argument: str,
+        values: dict[str, Any],
+        *,
+        take: Callable[[str, Any], None],
+        lost: Callable[[int], None],
+        qos_met: Callable[[], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._node, self._take, self._lost, self._qos_met, self._warn = node, take, lost, qos_met, warn
+        fixed = str(values[f"{argument}_type"])
+        kinds = KINDS[argument] if fixed == "auto" else (fixed,)
+        self.topic = Topic(
+            node.resolve_topic_name(argument), argument, kinds, values[f"{argument}_reliability"] == "reliable"
+        )
+        self.kind = ""
+        self._subscription: Any = None
+        self._heard_at = time.monotonic()
+        if fixed != "auto":
+            self._subscribe(fixed)
+
+    def poll(self) -> None:
+        """Subscribe once the type is known."""
+        kind = choose_kind(self.topic, self.publishers(), self.kind)
+        if kind != self.kind:
+            try:
+                self._subscribe(kind)
+            except ValueError as error:
+                self._warn(str(error))
+
+    def publishers(self) -> list[Publisher]:
+        """Who publishes the topic now."""
+        return [
+            Publisher(
+                f"{info.node_namespace.rstrip('/')}/{info.node_name}",
+                info.topic_type,
+                info.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE,
+            )
+            for info in self._node.get_publishers_info_by_topic(self.topic.name)
+        ]
+
+    def complain(self) -> None:
+        """Say why nothing comes, once nothing came for some seconds."""
+        if time.monotonic() - self._heard_at > SILENT_S - 0.5:
+            self._warn(why_silent(self.topic, self.publishers()))
+
+    def destroy(self) -> None:
+        """Unsubscribe."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription = None
+
+    def _subscribe(self, kind: str) -> None:
+        message = message_class(kind)
+        self.destroy()
+        reliability = QoSReliabilityPolicy.RELIABLE if self.topic.reliable else QoSReliabilityPolicy.BEST_EFFORT
+        self._subscription = self._node.create_subscription(
+            message,
+            self.topic.argument,
+            self._receive,
+            QoSProfile(depth=DEPTHS[self.topic.argument], reliability=reliability),
+            event_callbacks=SubscriptionEventCallbacks(
+                message_lost=lambda info: self._lost(info.total_count_change), incompatible_qos=self._incompatible
+            ),
+            raw=kind in RAW_KINDS,
+        )
+        self.kind = kind
+        self._node.get_logger().info(f"{self.topic.argument}: {self.topic.name} as {kind}")
+
+    def _receive(self, message: Any) -> None:
+        self._heard_at = time.monotonic()
+        self._take(self.kind, message)
+
+    def _incompatible(self, info: Any) -> None:
+        self._qos_met()
+        self._warn(why_silent(self.topic, self.publishers()))
+
+
+class Inputs:
+    """Both topics and the clock, while the node is active.
+
+    Args:
+        node: owner of the subscriptions.
+        values: parameter values by name.
+        pipeline: takes the messages and counts the losses.
+        warn: told what is wrong.
+    """
+
+    def __init__(self, node: Any, values: dict[str, Any], pipeline: Pipeline, warn: Callable[[str], None]) -> None:
+        self._node, self._pipeline, self._warn = node, pipeline, warn
+        qos_met = self.count_qos
+        self.image = Input(
+            node, "image", values, take=self._take_image, lost=self._lost_images, qos_met=qos_met, warn=warn
+        )
+        self.events = Input(
+            node, "events", values, take=self._take_events, lost=self._lost_packets, qos_met=qos_met, warn=warn
+        )
+
+    def poll(self) -> None:
+        """Look at the graph; several times a second."""
+        self.image.poll()
+        self.events.poll()
+
+    def complain(self) -> None:
+        """Say what the node waits for; every 5 s."""
+        self.image.complain()
+        self.events.complain()
+        if self._node.get_parameter("use_sim_time").value and self._node.get_clock().now().nanoseconds == 0:
+            self._warn(why_no_time(self._node.count_publishers("/clock")))
+
+    def destroy(self) -> None:
+        """Unsubscribe from both."""
+        self.image.destroy()
+        self.events.destroy()
+
+    def count_qos(self) -> None:
+        """A QoS that does not fit was met."""
+        self._pipeline.reported.qos_incompatible += 1
+
+    def _lost_images(self, number: int) -> None:
+        self._pipeline.reported.images_lost += number
+
+    def _lost_packets(self, number: int) -> None:
+        self._pipeline.reported.packets_lost_reported += number
+
+    def _take_image(self, kind: str, message: Any) -> None:
+        self._pipeline.inbox.put_image(message)
+
+    def _take_events(self, kind: str, message: Any) -> None:
+        if kind in RAW_KINDS:
+            self._pipeline.inbox.put_packet(RawArray(kind, message), len(message))
+            return
+        columns = message.events if hasattr(message, "events") else message.t_offset_ns
+        self._pipeline.inbox.put_packet(message, 64 + 3 * len(columns) * columns.itemsize)

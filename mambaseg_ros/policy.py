@@ -1,0 +1,87 @@
+"""What is done about a missing or stale modality. Pure functions of times: no node, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+GOOD, SILENT, STALE, BAD = 0, 1, 2, 3  # health of a modality, as in SegmentationStatus
+HEALTH_NAMES = ("good", "silent", "stale", "bad")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The parameters that may change while the node is active.
+
+    Attributes:
+        event_wait_s: longest wait for events up to an image's stamp, seconds.
+        events_stale_ns: events that end longer before an image's stamp are missing.
+        when_events_missing: "image_only", "hold" or "drop".
+        images_stale_ns: images are missing when none came for this long.
+        when_images_missing: "drop", "events_only" or "hold".
+        timer_s: period of what is published while images are missing, seconds.
+    """
+
+    event_wait_s: float = 0.05
+    events_stale_ns: int = 50_000_000
+    when_events_missing: str = "image_only"
+    images_stale_ns: int = 500_000_000
+    when_images_missing: str = "drop"
+    timer_s: float = 0.05
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Policy:
+        """From parameter values by name."""
+        return cls(
+            event_wait_s=float(values["event_wait_ms"]) / 1e3,
+            events_stale_ns=int(float(values["events_stale_ms"]) * 1e6),
+            when_events_missing=str(values["when_events_missing"]),
+            images_stale_ns=int(float(values["images_stale_ms"]) * 1e6),
+            when_images_missing=str(values["when_images_missing"]),
+            timer_s=float(values["timer_ms"]) / 1e3,
+        )
+
+
+def judge_events(stamp_ns: int, newest_ns: int | None, used: int, policy: Policy) -> tuple[int, str]:
+    """The events' health at an image, and a sentence where they must not be used.
+
+    Args:
+        stamp_ns: the image's stamp.
+        newest_ns: time of the newest event, None where none is held.
+        used: events in the window.
+        policy: the limit.
+
+    Returns:
+        GOOD and an empty string, or SILENT or STALE and one sentence.
+    """
+    if newest_ns is None:
+        return SILENT, "no events have come; expected some before the image: check the events topic and its publisher"
+    if stamp_ns - newest_ns > policy.events_stale_ns:
+        return STALE, (
+            f"events end {(stamp_ns - newest_ns) / 1e6:.1f} ms before the image's stamp; expected less than "
+            f"events_stale_ms = {policy.events_stale_ns / 1e6:g}: check the event driver, and that both stamps are of "
+            "one clock"
+        )
+    if used == 0:
+        return STALE, (
+            f"no events in the window that ends at the image's stamp {stamp_ns} ns, the newest is of {newest_ns} ns: "
+            "check the events topic and that both stamps are of one clock"
+        )
+    return GOOD, ""
+
+
+class Freshness:
+    """Whether images are missing, on a clock that may stand still (a paused bag) or jump back (a looped one)."""
+
+    def __init__(self, now_ns: int) -> None:
+        self._last_ns = now_ns
+
+    def seen(self, now_ns: int) -> None:
+        """An image came."""
+        self._last_ns = now_ns
+
+    def silent_ns(self, now_ns: int) -> int:
+        """How long none came; a jump of the clock, back or from 0 to the first /clock, begins anew."""
+        if now_ns < self._last_ns or self._last_ns == 0:
+            self._last_ns = now_ns
+        return now_ns - self._last_ns

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mambaseg_core.events import Events
+from mambaseg_core.events.clock import HOLD_NS, JUMP_NS, MODES, RISE_PPM, EventClock, default_mode
+
+MS = 1_000_000
+S = 1000 * MS
+BOOT = 1_744_227_144 * S  # ROS time at which the simulated sensor counts 0
+WRAP = 2**24 * 1000  # EVT3: 24 bits of microseconds
+
+
+def simulate(
+    *, seconds: float = 20, drift_ppm: float = 0, floor_ns: int = 200_000, jitter_ns: int = 4 * MS, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Packets of 1 ms: sensor time of the first event, its true ROS time, and the header's stamp, int64 each."""
+    rng = np.random.default_rng(seed)
+    true = BOOT + np.arange(0, int(seconds * S), MS)
+    sensor = ((true - BOOT) * (1 + drift_ppm / 1e6)).astype(np.int64)
+    latency = floor_ns + rng.integers(0, jitter_ns, len(true))
+    return sensor, true, np.maximum.accumulate(true + latency)  # packets arrive in order
+
+
+def errors(clock: EventClock, sensor: np.ndarray, true: np.ndarray, stamp: np.ndarray) -> np.ndarray:
+    """Mapped minus true time of each packet's first event, nanoseconds."""
+    pairs = zip(sensor.tolist(), stamp.tolist(), strict=True)
+    return np.array([first + clock.update(first, at) for first, at in pairs]) - true
+
+
+def at(*times: int) -> Events:
+    n = len(times)
+    return Events.from_arrays(range(n), [0] * n, list(times), [1] * n, height=2, width=9)
+
+
+def test_by_hand() -> None:
+    clock = EventClock("filtered")
+    assert clock.update(1000, 5000) == 4000
+    assert clock.update(2000, 7000) == 4000  # 1 us late
+    assert clock.late_ns == 1000
+    assert clock.update(3000, 6900) == 3900  # the earliest so far
+    assert clock.update(3000 + 10 * MS, 20 * MS) == 3900 + 10 * MS * RISE_PPM // 10**6 == 8900
+    assert (clock.offset_ns, clock.jumps) == (8900, 0)
+
+
+def test_header_and_sensor() -> None:
+    header, sensor = EventClock("header"), EventClock("sensor")
+    assert [header.update(10, stamp) for stamp in (50, 70, 60)] == [40, 60, 50]
+    assert [sensor.update(10, stamp) for stamp in (50, 0, -1)] == [0, 0, 0]
+    events = at(5, 6)
+    assert sensor.to_ros(events, 99) is events
+    assert header.to_ros(events, 99).t_ns.tolist() == [99, 100]
+
+
+def test_to_ros_shares_what_it_need_not_change() -> None:
+    clock, events = EventClock("filtered"), at(5, 6)
+    mapped = clock.to_ros(events, 105)
+    assert mapped.t_ns.tolist() == [105, 106]
+    assert events.t_ns.tolist() == [5, 6]
+    assert np.shares_memory(mapped.x, events.x)
+    empty = Events.empty(2, 9)
+    assert clock.to_ros(empty, 0) is empty
+    assert clock.offset_ns == 100
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("drift_ppm", [-400, -50, 0, 50, 400])
+def test_bound_under_jitter_and_drift(drift_ppm: float, seed: int) -> None:
+    sensor, true, stamp = simulate(drift_ppm=drift_ppm, seed=seed)
+    error = errors(EventClock("filtered"), sensor, true, stamp)[1000:]  # after the first second
+    least = 200_000 + 100_000  # a latency taken for the least one
+    gap = np.diff(sensor[stamp - true <= least]).max()
+    assert gap < 2 * S  # the simulation meets it often enough
+    assert error.min() >= 0
+    assert error.max() <= least + 2 * RISE_PPM * gap // 10**6
+    assert error.max() <= MS
+    header = errors(EventClock("header"), sensor, true, stamp)
+    assert header.max() > 3 * MS  # what the filter takes away
+
+
+def test_a_drift_beyond_the_rise_is_not_followed() -> None:
+    sensor, true, stamp = simulate(drift_ppm=-2000)
+    assert errors(EventClock("filtered"), sensor, true, stamp)[-1] < -10 * MS
+
+
+def test_mapped_time_goes_back_by_jitter_at_most() -> None:
+    sensor, true, stamp = simulate(drift_ppm=30)
+    steps = np.diff(errors(EventClock("filtered"), sensor, true, stamp))
+    assert steps.min() >= -4 * MS
+    assert steps[1000:].min() > -MS // 2  # packets do not overlap once it has settled
+
+
+def test_a_wrap_that_nobody_saw_is_anchored_anew() -> None:
+    sensor, true, stamp = simulate(seconds=40)
+    gap = (sensor < 10 * S) | (sensor >= 10 * S + WRAP + 3 * S)  # the wrap falls in a gap in the data
+    clock = EventClock("filtered")
+    error = errors(clock, (sensor % WRAP)[gap], true[gap], stamp[gap])
+    wraps = int((np.diff((sensor % WRAP)[gap]) < 0).sum())
+    assert clock.jumps >= 1 + wraps
+    assert error.max() <= 5 * MS  # every packet, also the first one after each
+    assert error.min() >= 0
+
+
+def test_a_visible_wrap_is_anchored_anew() -> None:
+    clock = EventClock("filtered")
+    clock.update(WRAP - MS, BOOT)
+    assert clock.update(2 * MS, BOOT + 3 * MS) == BOOT + MS
+    assert clock.jumps == 1
+
+
+def test_a_stall_of_the_host_changes_nothing() -> None:
+    clock = EventClock("filtered")
+    clock.update(0, BOOT)
+    for k in range(1, 300):  # 0.3 s of packets, all delivered after it
+        assert abs(clock.update(k * MS, BOOT + 450 * MS + k) - BOOT) <= MS
+    assert clock.update(451 * MS, BOOT + 451 * MS) <= BOOT + MS
+    assert clock.jumps == 0
+
+
+def test_a_clock_set_forward_is_followed_after_a_while() -> None:
+    clock, step = EventClock("filtered"), 2 * JUMP_NS
+    clock.update(0, BOOT)
+    offsets = [clock.update(k * MS, BOOT + step + k * MS) for k in range(1, 700)]
+    assert offsets[0] < BOOT + MS
+    assert offsets[HOLD_NS // MS - 1] < BOOT + MS
+    assert offsets[HOLD_NS // MS] == offsets[-1] == BOOT + step
+    assert clock.jumps == 1
+
+
+def test_a_clock_set_back_is_followed_at_once() -> None:
+    clock = EventClock("filtered")
+    clock.update(0, BOOT)
+    assert clock.update(MS, BOOT - S) == BOOT - S - MS
+    assert clock.jumps == 1
+
+
+def test_a_looped_bag_begins_anew() -> None:
+    clock = EventClock("filtered")
+    first = [clock.update(k * MS, BOOT + k * MS + k % 3) for k in range(1000)]
+    again = [clock.update(k * MS, BOOT + k * MS + k % 3) for k in range(1000)]
+    assert again == first
+    assert clock.jumps == 1
+
+
+def test_refuses() -> None:
+    with pytest.raises(ValueError, match="clock mode is 'auto', expected one of 'header', 'sensor', 'filtered'"):
+        EventClock("auto")
+    for mode in ("header", "filtered"):
+        with pytest.raises(ValueError, match="header stamp is 0 ns"):
+            EventClock(mode).update(5, 0)
+
+
+def test_default_modes() -> None:
+    assert {default_mode(name) for name in ("libcaer", "libcaer_cmp")} == {"sensor"}
+    assert {default_mode(name) for name in ("evt3", "evt2", "evt21", "mono")} == {"filtered"}
+    assert set(MODES) >= {"sensor", "filtered"}
