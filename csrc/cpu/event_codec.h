@@ -61,7 +61,7 @@ class Sink {
     size_ += inside;
     outside_ += !inside;
     stepped_back_ += inside & (t_ns < newest_);
-    newest_ = inside & (t_ns > newest_) ? t_ns : newest_;
+    newest_ = (inside & (t_ns > newest_)) ? t_ns : newest_;
   }
 
   // As add, but a time that steps back is raised to the newest before it.

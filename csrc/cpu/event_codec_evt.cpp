@@ -165,7 +165,7 @@ int64_t evt3_bound(const uint8_t* data, int64_t bytes) {
     add_up(sum);
   }
   Lanes rest{};  // all 0 is ADDR_Y
-  std::memcpy(&rest, data + whole, static_cast<size_t>((bytes - whole) / 2 * 2));
+  if (bytes > whole) std::memcpy(&rest, data + whole, static_cast<size_t>((bytes - whole) / 2 * 2));
   add_up(evt3_events(rest));
   return events;
 }
