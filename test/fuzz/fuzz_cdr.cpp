@@ -5,8 +5,8 @@
 
 #include "../../csrc/cpu/event_codec.h"
 
-extern "C" int64_t mambaseg_cdr_events(const uint8_t*, int64_t, int64_t, int64_t, int64_t, int64_t, uint16_t*, uint16_t*,
-                                       int64_t*, int8_t*, int64_t*);
+extern "C" int64_t mambaseg_cdr_events(const uint8_t*, int64_t, int64_t, int64_t, int64_t, int64_t, uint16_t*,
+                                       uint16_t*, int64_t*, int8_t*, int64_t*);
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 4) return 0;

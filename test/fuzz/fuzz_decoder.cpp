@@ -1,5 +1,5 @@
-// libFuzzer target of one decoder: MAMBASEG_ENCODING names it (test/fuzz/run.sh). The first bytes choose sensor and cuts;
-// the rest goes in three packets, each in memory of exactly its size, into columns of exactly the promised size.
+// libFuzzer target of one decoder: MAMBASEG_ENCODING names it (test/fuzz/run.sh). The first bytes choose sensor and
+// cuts; the rest goes in three packets, each in memory of exactly its size, into columns of exactly the promised size.
 
 #include <algorithm>
 #include <cstdlib>
