@@ -56,6 +56,11 @@ def test_a_frame_that_lies_is_refused(tmp_path: Path, code: int, size: int, word
         list(aedat4_frames(frame_file(tmp_path, code=code, shape=(2, 3), pixels=bytes(size))))
 
 
+def test_a_frame_without_pixels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="0x0 pixels, format 0 and 0 bytes"):
+        list(aedat4_frames(frame_file(tmp_path, code=0, shape=(0, 0), pixels=b"")))
+
+
 @pytest.mark.parametrize(
     ("xml", "words"),
     [
