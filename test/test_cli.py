@@ -21,6 +21,7 @@ def mambaseg(*words: object) -> subprocess.CompletedProcess[str]:
     "words",
     [
         *(("synth",), ("info",), ("bench", "kernels"), ("bench", "model")),
+        *(("convert", "ev-inf"), ("convert", "events-to-video")),
         *(("bag", "convert"), ("bag", "play"), ("bag", "record"), ("bag", "pictures")),
     ],
     ids=" ".join,

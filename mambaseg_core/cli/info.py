@@ -1,41 +1,81 @@
-"""`mambaseg info`: what a model is."""
+"""`mambaseg info`: what a model is, or what is in a recording."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from mambaseg_core.cli.app import app, console
+from mambaseg_core.cli.app import app, console, progress_bar
+from mambaseg_core.cli.convert import Topic, sensor_size
+
+_MOST_HOT = 5  # pixels listed
 
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(help="a model's name; without one all are listed")] = "",
-    height: Annotated[int, typer.Option(help="rows of the input, pixels; 0: as the model was made")] = 0,
-    width: Annotated[int, typer.Option(help="columns of the input, pixels; 0: as the model was made")] = 0,
+    name: Annotated[str, typer.Argument(help="a model's name or a file of events; without one all models")] = "",
+    height: Annotated[int, typer.Option(help="rows of the model's input or of the sensor; 0: as it is")] = 0,
+    width: Annotated[int, typer.Option(help="columns of the model's input or of the sensor; 0: as it is")] = 0,
+    topic: Topic = "",
 ) -> None:
-    """Print a model's size: every parameter and every multiply-add, the scans included.
+    """Print a model's size, the scans included, or what a file of events holds.
+
+    Files: DSEC's events.h5, DDD17 folders, .raw, .aedat4 and ROS bags. An argument that exists as a path is a file.
 
     Example: mambaseg info mambaseg_ddd17
+
+    Example: mambaseg info recording.raw
     """
+    size = sensor_size(height, width)
+    if Path(name).suffix or "/" in name or (name and Path(name).exists()):
+        _print_file(Path(name), size, topic or None)
+    else:
+        _print_models(name, size)
+
+
+def _print_file(path: Path, size: tuple[int, int] | None, topic: str | None) -> None:
+    from mambaseg_core.events.io import open_events
+    from mambaseg_core.events.summary import summarise
+
+    with open_events(path, size=size, topic=topic) as reader, progress_bar("reading") as progress:
+        summary = summarise(reader, progress)
+    hot = ", ".join(f"({x}, {y}): {count}" for x, y, count in summary.hot_pixels[:_MOST_HOT])
+    rows = {
+        "format": f"{reader.format}, {reader.encoding}",
+        "sensor": f"{reader.width}x{reader.height}",
+        "events": f"{summary.events}",
+        "duration": f"{summary.duration_s:.6f} s",
+        "first, last": f"{summary.start_ns} ns, {max(summary.start_ns, summary.end_ns - 1)} ns",
+        "rate": f"{summary.rate / 1e6:.3f} M/s, at most {max(summary.rate, summary.peak_rate) / 1e6:.3f} M/s in 10 ms",
+        "ON, OFF": f"{summary.on}, {summary.events - summary.on} ({summary.on / max(1, summary.events):.1%} ON)",
+        "hot pixels": f"{len(summary.hot_pixels)}{f'; (column, row): events {hot}' if hot else ''}",
+    }
+    met = {name: count for name, count in summary.counters.items() if count and name not in ("events", "packets")}
+    if met:
+        rows["data met"] = ", ".join(f"{name} {count}" for name, count in met.items())
+    table = Table(show_header=False)
+    for label, value in rows.items():
+        table.add_row(label, value)
+    console.print(table)
+
+
+def _print_models(name: str, size: tuple[int, int] | None) -> None:
     import torch
 
     from mambaseg_core.models import create_model, list_models
     from mambaseg_core.profile import profile_model
 
-    if bool(height) != bool(width):
-        raise ValueError(f"height is {height} and width is {width}; expected both or none: give both")
     table = Table("model", "input", "classes", "parameters", "MACs in products", "MACs in scans", "MACs")
     for model_name in [name] if name else list_models():
         with torch.device("meta"):
-            model = create_model(model_name, image_size=(height, width) if height and width else None)
-        size = model.image_size
+            model = create_model(model_name, image_size=size)
         profile = profile_model(model)
         table.add_row(
             model_name,
-            f"{size[0]}x{size[1]}",
+            f"{model.image_size[0]}x{model.image_size[1]}",
             str(model.num_classes),
             f"{profile.parameters / 1e6:.2f} M",
             f"{profile.product_macs / 1e9:.2f} G",

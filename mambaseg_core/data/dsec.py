@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -15,7 +16,7 @@ import yaml
 from mambaseg_core.data.sample import UNKNOWN
 from mambaseg_core.events import Events, Window
 from mambaseg_core.events.calibration import Calibration
-from mambaseg_core.events.dsec_h5 import SENSOR_SIZE, DsecEventFile
+from mambaseg_core.events.io.dsec import SENSOR_SIZE, open_dsec, read_rectify_map
 
 Picture = npt.NDArray[np.uint8]
 Times = npt.NDArray[np.int64]
@@ -24,6 +25,7 @@ Times = npt.NDArray[np.int64]
 _EVENTS: Final = ("events/left/events.h5", "events.h5")
 _IMAGES: Final = ("images/left/rectified",)
 _IMAGE_TIMES: Final = ("images/timestamps.txt", "{name}_image_timestamps.txt", "image_timestamps.txt")
+_RECTIFY_MAP: Final = ("events/left/rectify_map.h5", "rectify_map.h5")
 _CALIBRATION: Final = ("calibration/cam_to_cam.yaml", "cam_to_cam.yaml")
 _LABELS: Final = (
     "semantic/{classes}classes/data",  # read by the released training code
@@ -53,7 +55,8 @@ class DsecSequence:
         image_paths: the rectified left images in time order.
         image_times_ns: int64 [number of images], nanoseconds, in the events' clock.
         label_paths: the label picture of each image; None where there is none.
-        calibration: from `cam_to_cam.yaml`; None where there is no such file.
+        calibration: from `cam_to_cam.yaml`, with the map of `rectify_map.h5` where there is one; None where there is no
+            `cam_to_cam.yaml`.
         calibration_path: that file.
         condition: from `sequence.yaml`, such as "night"; "unknown" where there is no such file.
 
@@ -86,9 +89,12 @@ class DsecSequence:
         self.label_paths = self._match_labels()
         self.calibration_path = self._find(_CALIBRATION)
         self.calibration = None if self.calibration_path is None else Calibration.from_file(self.calibration_path)
+        rectify_map = self._find(_RECTIFY_MAP)
+        if self.calibration is not None and rectify_map is not None:
+            self.calibration = replace(self.calibration, published_map=read_rectify_map(rectify_map))
         self.condition = _read_condition(self.root / DESCRIPTION)
         size = SENSOR_SIZE if self.calibration is None else self.calibration.event_raw.size
-        self._events = DsecEventFile(events, size)
+        self._events = open_dsec(events, size)
 
     def __len__(self) -> int:
         return len(self.image_paths)
@@ -113,7 +119,7 @@ class DsecSequence:
     @property
     def event_size(self) -> tuple[int, int]:
         """(height, width) of the event camera, pixels: the calibration's, else DSEC's."""
-        return self._events.size
+        return self._events.height, self._events.width
 
     def image(self, index: int) -> Picture:
         """The rectified left image number `index`, RGB uint8 [H, W, 3].
@@ -165,7 +171,7 @@ class DsecSequence:
         Raises:
             ValueError: the event file is damaged or not in DSEC's layout.
         """
-        return self._events.between(start_ns, end_ns)
+        return self._events.between(start_ns, end_ns).events
 
     def events_before(self, end_ns: int, count: int) -> Events:
         """The last `count` raw events with t < end_ns, fewer at the beginning of the recording.
@@ -173,7 +179,7 @@ class DsecSequence:
         Raises:
             ValueError: count is negative, or as `events_between`.
         """
-        return self._events.before(end_ns, count)
+        return self._events.last(count, end_ns).events
 
     def iter_events(self, chunk_ns: int) -> Iterator[Events]:
         """All raw events in chunks of `chunk_ns`; chunks without events are left out.
@@ -181,7 +187,7 @@ class DsecSequence:
         Raises:
             ValueError: chunk_ns is below 1, or as `events_between`.
         """
-        return self._events.iterate(chunk_ns)
+        return self._events.chunks(duration_ns=chunk_ns)
 
     def _fill(self, place: str) -> str:
         return place.format(name=self.name, classes=self._classes)

@@ -28,7 +28,8 @@ from mambaseg_core.data.simulator import EventSimulator
 from mambaseg_core.data.textures import Plane
 from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.events.calibration_file import Camera, write_cam_to_cam
-from mambaseg_core.events.dsec_h5 import DsecEventWriter, blosc_zstd
+from mambaseg_core.events.io.dsec import blosc_zstd
+from mambaseg_core.events.io.dsec_writer import DsecEventWriter
 
 Size = tuple[int, int]
 Progress = Callable[[int, int], None]

@@ -17,14 +17,13 @@ import numpy.typing as npt
 
 from mambaseg_core.events.array import Events
 from mambaseg_core.events.calibration_file import Camera, read_left_pair
+from mambaseg_core.events.camera_info import CameraInfo, cameras_of_infos
+from mambaseg_core.events.distortion import undistort
 
 Image = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
 
-_ITERATIONS = 100
-_CONVERGED = 1e-12  # of normalised coordinates
-_TOLERANCE_PX = 0.01
 _NO_MAP = np.empty(0, np.uint16)  # in the place of remap's second map
 
 
@@ -39,6 +38,7 @@ class Calibration:
         R_rect0: float64 [3, 3], from the raw to the rectified event camera.
         R_rect1: float64 [3, 3], from the raw to the rectified frame camera.
         T_10: float64 [4, 4], x_frame = T_10 x_event in the raw cameras' coordinates, metres.
+        published_map: float32 [H, W, 2], a `rectify_map.h5` that takes the place of the computed one.
     """
 
     event_raw: Camera
@@ -47,6 +47,34 @@ class Calibration:
     R_rect0: Matrix
     R_rect1: Matrix
     T_10: Matrix
+    published_map: Map | None = None
+
+    def __post_init__(self) -> None:
+        expected = (*self.event_raw.size, 2)
+        if self.published_map is not None and self.published_map.shape != expected:
+            raise ValueError(
+                f"the rectify map has shape {list(self.published_map.shape)}, expected {list(expected)} as cam0 in "
+                f"the calibration; take both from one sequence"
+            )
+
+    @classmethod
+    def from_camera_infos(
+        cls, event: CameraInfo, image: CameraInfo, *, rotation: npt.ArrayLike | None = None
+    ) -> Calibration:
+        """Calibrate a pair from two ROS `sensor_msgs/CameraInfo`, or objects with the same attributes.
+
+        The images must be rectified (`image_rect`), as everywhere in this class.
+
+        Args:
+            event: of the event camera.
+            image: of the frame camera.
+            rotation: [3, 3], from the raw event camera's optical frame to the raw frame camera's, for example from
+                tf. None: both infos come from one stereo calibration, whose R turn both into one orientation.
+
+        Raises:
+            ValueError: a camera that is not calibrated, an unknown distortion model, or R or rotation is none.
+        """
+        return cls(**cameras_of_infos(event, image, rotation))
 
     @classmethod
     def from_file(cls, path: str | Path) -> Calibration:
@@ -169,9 +197,11 @@ class Calibration:
 
     @cached_property
     def _rectify_map(self) -> Map:
+        if self.published_map is not None:
+            return self.published_map
         raw = self.event_raw
         distorted = (_pixel_grid(raw.size) - (raw.cx, raw.cy)) / (raw.fx, raw.fy)
-        points = _undistort(distorted, raw)
+        points = undistort(distorted, raw)
         rays = np.concatenate([points, np.ones_like(points[..., :1])], axis=-1) @ self.R_rect0.T
         rectified = rays[..., :2] / rays[..., 2:] * (self.event.fx, self.event.fy) + (
             self.event.cx,
@@ -214,36 +244,6 @@ def _apply(homography: Matrix, size: tuple[int, int]) -> Matrix:
     sent = np.concatenate([grid, np.ones_like(grid[..., :1])], axis=-1) @ homography.T
     depth = sent[..., 2:]
     return np.where(depth > 1e-6, sent[..., :2] / np.maximum(depth, 1e-6), -1e9)
-
-
-def _distortion_terms(points: Matrix, camera: Camera) -> tuple[Matrix, Matrix]:
-    """Radial factor [..., 1] and tangential shift [..., 2] of radtan at undistorted points [..., 2]."""
-    k1, k2, p1, p2 = camera.distortion
-    x, y = points[..., 0], points[..., 1]
-    r2 = x * x + y * y
-    radial = 1 + r2 * (k1 + r2 * k2)
-    tangential = np.stack([2 * p1 * x * y + p2 * (r2 + 2 * x * x), p1 * (r2 + 2 * y * y) + 2 * p2 * x * y], axis=-1)
-    return radial[..., None], tangential
-
-
-def _undistort(distorted: Matrix, camera: Camera) -> Matrix:
-    """Invert the radtan model by fixed-point iteration, normalised coordinates [..., 2]."""
-    points = distorted
-    with np.errstate(all="ignore"):
-        for _ in range(_ITERATIONS):
-            radial, tangential = _distortion_terms(points, camera)
-            previous, points = points, (distorted - tangential) / radial
-            if np.abs(points - previous).max() < _CONVERGED:
-                break
-        radial, tangential = _distortion_terms(points, camera)
-        error_px = float(np.abs((points * radial + tangential - distorted) * (camera.fx, camera.fy)).max())
-    if not error_px < _TOLERANCE_PX:
-        raise ValueError(
-            f"cam0: distortion {list(camera.distortion)} cannot be inverted over the whole sensor (off by "
-            f"{error_px:.3g} "
-            f"px), expected less than {_TOLERANCE_PX} px; check distortion_coeffs and camera_matrix"
-        )
-    return points
 
 
 def _check_size(what: str, array: Image, size: tuple[int, int], camera: str) -> None:

@@ -29,7 +29,9 @@ class Camera:
         cy: row of the principal point, pixels.
         height: rows.
         width: columns.
-        distortion: k1, k2, p1, p2 of the radtan model.
+        distortion: coefficients in OpenCV's order: radtan k1, k2, p1, p2[, k3[, k4, k5, k6]], the last three of the
+            rational model; equidistant k1, k2, k3, k4.
+        distortion_model: `radtan` or `equidistant` (fisheye).
     """
 
     fx: float
@@ -38,7 +40,8 @@ class Camera:
     cy: float
     height: int
     width: int
-    distortion: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    distortion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    distortion_model: str = "radtan"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -76,7 +79,16 @@ def write_cam_to_cam(path: str | Path, calibration: Calibration) -> None:
     Args:
         path: the file; it appears under its name only when it is complete.
         calibration: what to write.
+
+    Raises:
+        ValueError: the event camera has a distortion that DSEC's layout cannot hold.
     """
+    raw = calibration.event_raw
+    if raw.distortion_model != "radtan" or len(raw.distortion) != 4:
+        raise ValueError(
+            f"the event camera has distortion {raw.distortion_model} {list(raw.distortion)}, expected radtan with 4 "
+            f"coefficients, which cam_to_cam.yaml can hold; calibrate with that model"
+        )
     image = calibration.image
     intrinsics = {
         "cam0": {**_camera_fields(calibration.event_raw, "event", rectified=False)},

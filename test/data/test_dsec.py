@@ -175,7 +175,7 @@ def test_files_that_do_not_fit(root: Path, change: Callable[[Path], object], wor
             lambda root: cv2.imwrite(str(root / "semantic/11classes/data/000000.png"), np.zeros((3, 4, 3), np.uint8)),
             r"000000\.png is uint8 \[3, 4, 3\], expected uint8 with 2",
         ),
-        (_write("events/left/events.h5", "no hdf5"), r"events\.h5 cannot be opened"),
+        (_write("events/left/events.h5", "no hdf5"), r"events\.h5 cannot be read"),
     ],
 )
 def test_damaged_files_are_found_when_read(root: Path, change: Callable[[Path], object], words: str) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from mambaseg_core.events import Events
-from mambaseg_core.events.dsec_h5 import DsecEventFile, DsecEventWriter, blosc_zstd
+from mambaseg_core.events.io.dsec import blosc_zstd, open_dsec
+from mambaseg_core.events.io.dsec_writer import DsecEventWriter
 
 SIZE = (48, 64)
 T_OFFSET_US = 51_000_000_007
@@ -91,15 +92,15 @@ def test_ms_to_idx_is_what_dsec_says(path: Path) -> None:
 
 @pytest.mark.parametrize("parts", [1, 2, 17])
 def test_what_is_written_is_read_back(tmp_path: Path, events: Events, parts: int) -> None:
-    with DsecEventFile(write(tmp_path / "events.h5", events, parts=parts), SIZE) as file:
+    with open_dsec(write(tmp_path / "events.h5", events, parts=parts), SIZE) as file:
         assert len(file) == len(events)
-        same(file.between(0, 2**62), events)
+        same(file.between(0, 2**62).events, events)
 
 
 def test_more_than_one_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: Events) -> None:
-    monkeypatch.setattr("mambaseg_core.events.dsec_h5._BUFFER", 500)
+    monkeypatch.setattr("mambaseg_core.events.io.dsec_writer._BUFFER", 500)
     path = write(tmp_path / "events.h5", events, parts=40)
-    same(DsecEventFile(path, SIZE).between(0, 2**62), events)
+    same(open_dsec(path, SIZE).between(0, 2**62).events, events)
     test_ms_to_idx_is_what_dsec_says(path)
 
 
@@ -113,12 +114,12 @@ def edges_ns(events: Events) -> list[int]:
 
 def test_windows_are_half_open(path: Path, events: Events) -> None:
     absolute = events.t_ns + T_OFFSET_US * 1000
-    with DsecEventFile(path, SIZE) as file:
+    with open_dsec(path, SIZE) as file:
         edges = edges_ns(events)
         for start in edges[::6]:
             for end in edges[::7]:
                 kept = np.flatnonzero((absolute >= start) & (absolute < end))
-                got = file.between(start, end)
+                got = file.between(start, end).events
                 np.testing.assert_array_equal(got.t_ns, absolute[kept])
                 np.testing.assert_array_equal(got.x, events.x[kept])
 
@@ -126,16 +127,16 @@ def test_windows_are_half_open(path: Path, events: Events) -> None:
 @pytest.mark.parametrize("count", [0, 1, 100, 10**6])
 def test_the_last_events_before_a_time(path: Path, events: Events, count: int) -> None:
     absolute = events.t_ns + T_OFFSET_US * 1000
-    with DsecEventFile(path, SIZE) as file:
+    with open_dsec(path, SIZE) as file:
         for end in edges_ns(events):
             stop = int((absolute < end).sum())
-            got = file.before(end, count)
+            got = file.last(count, end).events
             np.testing.assert_array_equal(got.t_ns, absolute[max(0, stop - count) : stop])
 
 
 @pytest.mark.parametrize("chunk_ns", [50_000, 700_001, 2 * MS, 1000 * MS])
 def test_chunks_are_all_events(path: Path, events: Events, chunk_ns: int) -> None:
-    chunks = list(DsecEventFile(path, SIZE).iterate(chunk_ns))
+    chunks = list(open_dsec(path, SIZE).chunks(duration_ns=chunk_ns))
     same(Events.concatenate(chunks), events)
     assert all(len(chunk) for chunk in chunks)
     assert all(chunk.t_ns[-1] - chunk.t_ns[0] < chunk_ns for chunk in chunks)
@@ -149,27 +150,27 @@ def test_ms_to_idx_of_any_integers(path: Path, events: Events, dtype: type) -> N
     with h5py.File(path) as file:
         table = file["ms_to_idx"][()]
     change(path, "ms_to_idx", table.astype(dtype))
-    same(DsecEventFile(path, SIZE).between(0, 2**62), events)
+    same(open_dsec(path, SIZE).between(0, 2**62).events, events)
     middle = T_OFFSET_US * 1000 + 12 * MS
-    assert len(DsecEventFile(path, SIZE).between(middle, middle + MS)) > 0
+    assert len(open_dsec(path, SIZE).between(middle, middle + MS).events) > 0
 
 
 @pytest.mark.parametrize("value", [None, np.uint64(5), np.array([5])])
 def test_t_offset(path: Path, events: Events, value: Any) -> None:
     change(path, "t_offset", value)
-    same(DsecEventFile(path, SIZE).between(0, 2**62), events, shift_ns=0 if value is None else 5000)
+    same(open_dsec(path, SIZE).between(0, 2**62).events, events, shift_ns=0 if value is None else 5000)
 
 
 def test_no_events(tmp_path: Path) -> None:
-    with DsecEventFile(write(tmp_path / "events.h5", Events.empty(*SIZE)), SIZE) as file:
+    with open_dsec(write(tmp_path / "events.h5", Events.empty(*SIZE)), SIZE) as file:
         assert len(file) == 0
-        assert len(file.between(0, 2**62)) == 0
-        assert len(file.before(2**62, 10)) == 0
-        assert list(file.iterate(1000)) == []
+        assert len(file.between(0, 2**62).events) == 0
+        assert len(file.last(10, 2**62).events) == 0
+        assert list(file.chunks(duration_ns=1000)) == []
 
 
 def test_the_file_opens_again_after_closing(path: Path, events: Events) -> None:
-    file = DsecEventFile(path, SIZE)
+    file = open_dsec(path, SIZE)
     assert len(file) == len(events)
     file.close()
     file.close()
@@ -177,12 +178,12 @@ def test_the_file_opens_again_after_closing(path: Path, events: Events) -> None:
 
 
 def test_pickled_and_in_another_process(path: Path, events: Events) -> None:
-    file = DsecEventFile(path, SIZE)
+    file = open_dsec(path, SIZE)
     assert len(file) == len(events)  # open
     assert len(pickle.loads(pickle.dumps(file))) == len(events)
     with get_context("fork").Pool(2) as pool:
-        totals = pool.starmap(file.before, [(T_OFFSET_US * 1000 + 20 * MS, 50)] * 4)
-    assert [len(total) for total in totals] == [50] * 4
+        totals = pool.starmap(file.last, [(50, T_OFFSET_US * 1000 + 20 * MS)] * 4)
+    assert [len(total.events) for total in totals] == [50] * 4
 
 
 def test_writing_backwards_is_refused_and_leaves_nothing(tmp_path: Path, events: Events) -> None:
@@ -198,14 +199,14 @@ def test_writing_backwards_is_refused_and_leaves_nothing(tmp_path: Path, events:
 
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere\.h5 is missing"):
-        len(DsecEventFile(tmp_path / "nowhere.h5"))
+        len(open_dsec(tmp_path / "nowhere.h5"))
 
 
 @pytest.mark.parametrize("keep", [0, 100, 3000])
 def test_a_truncated_file(path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"events\.h5 cannot be opened") as caught:
-        len(DsecEventFile(path, SIZE))
+    with pytest.raises(ValueError, match=r"events\.h5 cannot be read") as caught:
+        len(open_dsec(path, SIZE))
     assert "\n" not in str(caught.value)
 
 
@@ -213,13 +214,13 @@ def test_a_truncated_file(path: Path, keep: int) -> None:
 def test_a_missing_member(path: Path, name: str) -> None:
     change(path, name, None)
     with pytest.raises(ValueError, match=f"{path} has no /{name}"):
-        DsecEventFile(path, SIZE).between(0, 2**62)
+        open_dsec(path, SIZE).between(0, 2**62)
 
 
 def test_ms_to_idx_of_floats(path: Path) -> None:
     change(path, "ms_to_idx", np.zeros(4))
     with pytest.raises(ValueError, match=r"ms_to_idx of .* is float64 \[4\]"):
-        DsecEventFile(path, SIZE).between(0, 1)
+        open_dsec(path, SIZE).between(0, 1)
 
 
 def test_damaged_data(path: Path) -> None:
@@ -228,20 +229,20 @@ def test_damaged_data(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[chunk.byte_offset + 16 : chunk.byte_offset + 200] = b"\xff" * 184
     path.write_bytes(bytes(content))
-    with pytest.raises(ValueError, match=r"/events/x of .* cannot be decompressed"):
-        DsecEventFile(path, SIZE).between(0, 2**62)
+    with pytest.raises(ValueError, match=r"cannot be read .*data in /events/x; pip install hdf5plugin"):
+        open_dsec(path, SIZE).between(0, 2**62)
 
 
 def test_events_outside_the_sensor(path: Path) -> None:
     with pytest.raises(ValueError, match=r"events 0 to 5000 of .*events\.h5: .* outside the sensor"):
-        DsecEventFile(path, (20, 20)).between(0, 2**62)
+        open_dsec(path, (20, 20)).between(0, 2**62)
 
 
 def test_without_hdf5plugin_there_is_one_sentence(path: Path) -> None:
     code = (
         "import sys; sys.modules['hdf5plugin'] = None\n"
-        "from mambaseg_core.events.dsec_h5 import DsecEventFile\n"
-        "try: len(DsecEventFile(sys.argv[1]))\n"
+        "from mambaseg_core.events.io.dsec import open_dsec\n"
+        "try: len(open_dsec(sys.argv[1]))\n"
         "except ValueError as error: print(error)"
     )
     result = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
@@ -249,10 +250,10 @@ def test_without_hdf5plugin_there_is_one_sentence(path: Path) -> None:
     assert "pip install hdf5plugin" in result.stdout
 
 
-@pytest.mark.parametrize("call", [lambda f: f.before(0, -1), lambda f: list(f.iterate(0))])
+@pytest.mark.parametrize("call", [lambda f: f.last(-1, 0), lambda f: list(f.chunks(duration_ns=0))])
 def test_wrong_numbers(path: Path, call: Any) -> None:
     with pytest.raises(ValueError, match="expected"):
-        call(DsecEventFile(path, SIZE))
+        call(open_dsec(path, SIZE))
 
 
 def test_the_compression_is_blosc() -> None:

@@ -1,0 +1,72 @@
+"""`mambaseg convert`: recordings in other forms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mambaseg_core.cli.app import app, console, progress_bar
+
+convert = typer.Typer(help="Convert recordings: images into the event view, events to a film.", no_args_is_help=True)
+app.add_typer(convert, name="convert")
+
+Height = Annotated[int, typer.Option(help="rows of the sensor, where the file does not tell them", min=0)]
+Width = Annotated[int, typer.Option(help="columns of the sensor, where the file does not tell them", min=0)]
+Topic = Annotated[str, typer.Option(help="event topic of a bag that has several")]
+
+
+@convert.command("ev-inf")
+def ev_inf(
+    sequence: Annotated[Path, typer.Argument(help="folder of a DSEC sequence with its calibration")],
+) -> None:
+    """Warp a sequence's images into the event view: images/left/ev_inf/*.png. Can be interrupted and run again.
+
+    Example: mambaseg convert ev-inf data/zurich_city_13_a
+    """
+    from mambaseg_core.data.dsec import DsecSequence
+    from mambaseg_core.data.ev_inf import write_ev_inf
+
+    with progress_bar("warping") as progress, DsecSequence(sequence) as opened:
+        summary = write_ev_inf(opened, progress)
+    console.print(f"{summary.folder}: {summary.written} images written, {summary.kept} were there", soft_wrap=True)
+
+
+@convert.command("events-to-video")
+def events_to_video(
+    file: Annotated[Path, typer.Argument(help="events.h5, .raw, .aedat4, a DDD17 folder, a DSEC sequence or a bag")],
+    out: Annotated[Path, typer.Argument(help="the film, .mp4 or .avi")],
+    window: Annotated[float, typer.Option(help="events shown in one picture, ms")] = 40.0,
+    fps: Annotated[float, typer.Option(help="pictures a second")] = 25.0,
+    slowdown: Annotated[float, typer.Option(help="10: ten times slower than it was")] = 1.0,
+    start: Annotated[float, typer.Option(help="begin so many seconds after the first event")] = 0.0,
+    seconds: Annotated[float, typer.Option(help="length of the part shown, seconds; 0: all")] = 0.0,
+    height: Height = 0,
+    width: Width = 0,
+    topic: Topic = "",
+) -> None:
+    """Draw events as a film: blue brighter, red darker, on white.
+
+    Example: mambaseg convert events-to-video recording.raw film.mp4 --window 10 --slowdown 10
+    """
+    from mambaseg_core.events.io import open_events
+    from mambaseg_core.events.video import VideoTiming, write_video
+
+    length_ns = round(seconds * 1e9) if seconds else None
+    timing = VideoTiming(fps, round(window * 1e6), slowdown, round(start * 1e9), length_ns)
+    size = sensor_size(height, width)
+    with open_events(file, size=size, topic=topic or None) as reader, progress_bar("drawing") as progress:
+        frames = write_video(reader, out, timing, progress)
+    console.print(f"{out}: {frames} pictures of {reader.width}x{reader.height}", soft_wrap=True)
+
+
+def sensor_size(height: int, width: int) -> tuple[int, int] | None:
+    """(height, width) as a user gave them, None for neither.
+
+    Raises:
+        ValueError: only one was given.
+    """
+    if bool(height) != bool(width):
+        raise ValueError(f"height is {height} and width is {width}; expected both or none: give both")
+    return (height, width) if height else None

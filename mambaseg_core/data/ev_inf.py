@@ -1,0 +1,66 @@
+"""DSEC's images in the event view, `images/left/ev_inf`, which the data set does not ship."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+
+from mambaseg_core.data.dsec import DsecSequence
+
+FOLDER: Final = "images/left/ev_inf"
+
+
+@dataclass(frozen=True)
+class EvInfSummary:
+    """What was done: pictures written, pictures that were there, and their folder."""
+
+    written: int
+    kept: int
+    folder: Path
+
+
+def write_ev_inf(
+    sequence: DsecSequence, progress: Callable[[int, int], None] = lambda done, total: None
+) -> EvInfSummary:
+    """Warp every rectified left image into the rectified event view; a rotation, exact for far points.
+
+    Pictures that are there already are left as they are, so an interrupted run goes on where it was.
+
+    Args:
+        sequence: with `cam_to_cam.yaml`.
+        progress: called with images done and images in all.
+
+    Raises:
+        ValueError: the sequence has no calibration, an image is damaged, or a picture cannot be written.
+    """
+    calibration = sequence.calibration
+    if calibration is None:
+        raise ValueError(
+            f"sequence {sequence.root} has no calibration, expected calibration/cam_to_cam.yaml; "
+            f"unpack the sequence's calibration into its folder"
+        )
+    folder = sequence.root / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    written = 0
+    for index, source in enumerate(sequence.image_paths):
+        target = folder / source.name
+        if not target.exists():
+            _write(target, calibration.warp_image(sequence.image(index)))
+            written += 1
+        progress(index + 1, len(sequence))
+    return EvInfSummary(written, len(sequence) - written, folder)
+
+
+def _write(path: Path, picture: cv2.typing.MatLike) -> None:
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        if not cv2.imwrite(str(partial), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+            raise ValueError(f"picture {path} cannot be written, expected space in its folder; check the disk")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,28 @@
+"""What the readers of event files raise, and how the errors of libraries become one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class EventFileError(ValueError):
+    """An event file is missing, damaged or of an unknown layout; the text names the file and the remedy."""
+
+
+@contextmanager
+def one_sentence(path: Path, expected: str, remedy: str) -> Iterator[None]:
+    """Turn whatever a library raises inside into an `EventFileError` that names the file.
+
+    Damaged files make libraries raise nearly anything, so nearly anything is caught; programs end as always.
+    """
+    try:
+        yield
+    except EventFileError:
+        raise
+    except Exception as error:
+        if not path.exists():
+            raise EventFileError(f"event file {path} is missing, expected {expected}; check the path") from error
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise EventFileError(f"event file {path} cannot be read ({reason}), expected {expected}; {remedy}") from error
