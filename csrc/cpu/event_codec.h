@@ -77,8 +77,8 @@ class Sink {
   }
 
  private:
-  const Columns to_;
-  const int64_t height_, width_;
+  Columns to_;
+  int64_t height_, width_;
   int64_t size_ = 0, outside_ = 0, stepped_back_ = 0, newest_ = INT64_MIN;
 };
 
