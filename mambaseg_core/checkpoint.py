@@ -90,7 +90,7 @@ def load_weights(model: nn.Module, path: str | Path) -> Preprocessing | None:
     """
     path = Path(path)
     if path.suffix in (".pth", ".pt"):
-        load_released_state_dict(model, _read_pth(path))
+        load_released_state_dict(model, read_pth(path))
         return None
     header, tensors = _read_safetensors(path)
     _check_config(header.get("model", {}), ModelConfig.of(model), path)
@@ -116,7 +116,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         ) from error
 
 
-def _read_pth(path: Path) -> dict[str, Any]:
+def read_pth(path: str | Path) -> dict[str, Any]:
+    """The tensors of a file saved by torch; code in it is never run.
+
+    Raises:
+        ValueError: missing, or anything but a dict of tensors.
+    """
+    path = Path(path)
     _require_file(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

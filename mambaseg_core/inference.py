@@ -119,6 +119,7 @@ class Segmenter:
         self.model = model.eval().to(self.device)
         self.preprocessing = preprocessing or stored
         self.calibration = calibration
+        self._spare_grid: torch.Tensor | None = None  # memory of the last voxel grid
 
     def warm_up(self) -> None:
         """Run the model once on zeros, so that the first real frame is not late."""
@@ -139,10 +140,14 @@ class Segmenter:
             the mask in the model's view; `to_camera` maps it back.
         """
         start = time.perf_counter()
-        image_tensor, voxel_tensor = self.prepare(image, events, edges_ns)
+        grid = self._take_grid(self.calibration.event_size if self.calibration else (events.height, events.width))
+        image_tensor, voxel_tensor = self.preprocessing.tensors(
+            image, events, edges_ns, self.calibration, grid
+        )
         prepared = time.perf_counter()
         ids, confidence = self._infer(image_tensor, voxel_tensor)
         done = time.perf_counter()
+        self._spare_grid = grid
         return Mask(ids, confidence, prepare_ms=1e3 * (prepared - start), inference_ms=1e3 * (done - prepared))
 
     def prepare(
@@ -150,6 +155,12 @@ class Segmenter:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The model's inputs: image float32 [C, h, w] in 0..1 and voxel grid float32 [T, h, w], on the CPU."""
         return self.preprocessing.tensors(image, events, edges_ns, self.calibration)
+
+    def _take_grid(self, view_size: tuple[int, int]) -> torch.Tensor:
+        """Memory for a voxel grid, the last one's where that fits; another thread finds none and makes its own."""
+        spare, self._spare_grid = self._spare_grid, None
+        shape = (self.preprocessing.bins, *view_size)
+        return spare if spare is not None and spare.shape == shape else torch.empty(shape, device=self.device)
 
     def to_camera(self, ids: Image, image_size: tuple[int, int]) -> Image:
         """Map class ids [h, w] of the model's view to the camera image.

@@ -62,6 +62,7 @@ class Preprocessing:
         events: Events,
         edges_ns: npt.NDArray[np.int64] | None = None,
         calibration: Calibration | None = None,
+        grid: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """A model's inputs from sensor data: what training, `Segmenter` and the ROS node call.
 
@@ -70,6 +71,7 @@ class Preprocessing:
             events: the raw events of the image's window; may be empty.
             edges_ns: the window's edges on the raw events (`Window.edges_ns`); default: made from `events`.
             calibration: where image and events have different views (DSEC); None where both are registered.
+            grid: memory for the voxel grid, as `out` of `voxel_tensor`.
 
         Returns:
             image float32 [C, h, w] in 0..1 and voxel grid float32 [T, h, w], on the CPU.
@@ -79,7 +81,7 @@ class Preprocessing:
         if calibration is not None:
             image = calibration.warp_image(image)
             events = calibration.rectify(events)
-        return self.image_tensor(image), self.voxel_tensor(events, edges_ns)
+        return self.image_tensor(image), self.voxel_tensor(events, edges_ns, grid)
 
     def image_tensor(self, image: Image) -> torch.Tensor:
         """Crop, resize and scale an image of the view.
@@ -99,17 +101,20 @@ class Preprocessing:
         tensor = torch.from_numpy(np.ascontiguousarray(image)).float().div_(255.0)
         return tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)
 
-    def voxel_tensor(self, events: Events, edges_ns: npt.NDArray[np.int64] | None) -> torch.Tensor:
+    def voxel_tensor(
+        self, events: Events, edges_ns: npt.NDArray[np.int64] | None, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Voxel grid of a window's events, cropped and resized.
 
         Args:
             events: the events in the model's view (rectified where there is a calibration).
             edges_ns: the window's edges on the raw events (`Window.edges_ns`), nanoseconds.
+            out: memory for the grid before crop and resize, as of `voxel_grid`; what is returned may be a part of it.
 
         Returns:
             float32 [T, h, w] with `bins` and `size`; equal to the data set's grid where no resizing is needed.
         """
-        grid = voxel_grid(events, bins=self.bins, mode=self.voxel_mode, edges_ns=edges_ns)
+        grid = voxel_grid(events, bins=self.bins, mode=self.voxel_mode, edges_ns=edges_ns, out=out)
         grid = grid[:, : self.kept_rows(events.height)]
         if tuple(grid.shape[1:]) == self.size:
             return grid

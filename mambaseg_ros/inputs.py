@@ -208,7 +208,7 @@ class Inputs:
 
     def _take_events(self, kind: str, message: Any) -> None:
         if kind in RAW_KINDS:
-            self._pipeline.inbox.put_packet(RawArray(kind, message), len(message))
+            self._pipeline.inbox.put_packet(RawArray(kind.split("/")[0], message), len(message))
             return
         columns = message.events if hasattr(message, "events") else message.t_offset_ns
         self._pipeline.inbox.put_packet(message, 64 + 3 * len(columns) * columns.itemsize)

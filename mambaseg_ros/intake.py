@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from mambaseg_core.events import Decoder, EventBuffer, Events
 from mambaseg_core.events.buffer import BufferCounters
+from mambaseg_core.events.cdr import read_event_array
 from mambaseg_core.events.clock import EventClock, default_mode
 from mambaseg_ros.messages import events_from_message, stamp_to_ns
 
@@ -17,7 +18,7 @@ OTHERS_IN_A_ROW = 3  # messages of one other sensor, until it is believed that t
 class RawArray(NamedTuple):
     """An EventArray of dvs_msgs or prophesee_event_msgs as its CDR bytes."""
 
-    kind: str  # such as "dvs_msgs/msg/EventArray"
+    kind: str  # the package
     data: bytes
 
 
@@ -103,7 +104,8 @@ class EventIntake:
 
     def _decode(self, message: Any) -> _Part:
         if isinstance(message, RawArray):
-            raise ValueError(f"events of type {message.kind} cannot be read yet; expected EventPacket or EventArray")
+            read = read_event_array(message.kind, message.data)
+            return _Part(read.events, read.outside, read.frame_id)
         self._count_gap(int(message.seq))
         frame_id = str(message.header.frame_id)
         if hasattr(message, "encoding"):

@@ -100,7 +100,7 @@ PARAMETERS = (
     Parameter("image_reliability", "best_effort", "what is asked of the image's publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive"),
     Parameter("events_type", "auto", "type of the events topic; auto takes that of its publisher", choices=EVENTS_TYPES, changes="inactive"),
     Parameter("events_reliability", "best_effort", "what is asked of the events' publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive"),
-    Parameter("event_clock", "auto", "how times in EventPackets become those of the header stamps (docs/time.md); auto: as fits the encoding", choices=EVENT_CLOCKS, changes="inactive"),
+    Parameter("event_clock", "auto", "how times in EventPackets become those of the header stamps; auto: sensor for libcaer, filtered for all others", choices=EVENT_CLOCKS, changes="inactive"),
     Parameter("buffer_ms", 2000.0, "age of the oldest event that the buffer keeps, milliseconds", bounds=(10.0, 60_000.0), changes="inactive"),
     Parameter("buffer_mib", 256, "memory of the event buffer, MiB", bounds=(1, 65_536), changes="inactive"),
     Parameter("event_wait_ms", 50.0, "longest wait for events up to an image's stamp, milliseconds", bounds=(0.0, 10_000.0), changes="always"),

@@ -49,6 +49,21 @@ def test_events_change_the_answer(segmenter: Segmenter, image: np.ndarray, event
     assert np.abs(with_events - without).max() > 1e-4
 
 
+def test_the_grid_is_reused_but_not_what_prepare_gave(
+    segmenter: Segmenter, image: np.ndarray, events: Events
+) -> None:
+    kept = segmenter.prepare(image, events)[1].clone(), segmenter.prepare(image, events)[1]
+    first = segmenter.segment(image, events)
+    memory = segmenter._spare_grid
+    assert memory is not None
+    again = segmenter.segment(image, events)
+    assert segmenter._spare_grid is memory
+    np.testing.assert_array_equal(first.confidence, again.confidence)
+    segmenter.segment(image[:100], Events.empty(100, 346))
+    assert segmenter._spare_grid is not memory
+    assert torch.equal(*kept)
+
+
 def test_edges_come_from_the_raw_events(segmenter: Segmenter, image: np.ndarray, events: Events) -> None:
     given = segmenter.prepare(image, events, events.t_ns[[0, -1]])[1]
     assert torch.equal(segmenter.prepare(image, events)[1], given)

@@ -1,6 +1,6 @@
 """The `mambaseg` command, a file for each command: what needs no ROS. `mambaseg_ros.cli` adds `bag`."""
 
-from mambaseg_core.cli import bench, convert, info, synth
+from mambaseg_core.cli import bench, convert, evaluate, info, synth, train
 from mambaseg_core.cli.app import app, console, progress_bar
 
-__all__ = ["app", "bench", "console", "convert", "info", "progress_bar", "synth"]
+__all__ = ["app", "bench", "console", "convert", "evaluate", "info", "progress_bar", "synth", "train"]

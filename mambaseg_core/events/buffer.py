@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -48,12 +48,22 @@ class BufferCounters:
     resets: int = 0
 
 
+@dataclass
+class _Change:
+    """What a push does: chunks taken from the new end, then chunks appended, and what to count."""
+
+    removed: int = 0
+    added: list[Events] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
 class EventBuffer:
     """Packets of events in time order, bounded by age and by bytes; safe for one or more threads.
 
     `push` copies (so the caller may reuse its arrays, and nothing larger is kept alive) and stores; it joins
     nothing unless packets overlap in time. Whole packets leave from the old end. `window` joins what it
-    gives. The lock is held only to move references.
+    gives and copies nothing else. Two locks: pushing threads wait for each other; the one that readers wait for
+    is held only to move references, while nothing is copied, joined or freed.
 
     Late packets: those events of a packet that are older than the newest held by at most `LATE_TOLERANCE_NS`
     are sorted in; older ones are dropped and counted as `late`. A packet whose last event is older than the
@@ -84,10 +94,12 @@ class EventBuffer:
                 f"{BYTES_PER_EVENT} bytes"
             )
         self.max_age_ns, self.max_bytes = max_age_ns, max_bytes
-        self._lock = threading.Lock()
+        self._most = (max_bytes - CHUNK_OVERHEAD_BYTES) // BYTES_PER_EVENT  # events of the longest packet
+        self._pushing = threading.Lock()  # held by who changes the chunks, for the whole change; taken first
+        self._lock = threading.Lock()  # held by who reads or replaces references
         self._chunks: deque[Events] = deque()  # in time order, none empty, never written to
         self._held = 0
-        self._counters = BufferCounters()
+        self._counts = dict.fromkeys(BufferCounters.__dataclass_fields__, 0)
 
     def push(self, events: Events) -> None:
         """Add a packet; one without events changes nothing.
@@ -95,17 +107,17 @@ class EventBuffer:
         Raises:
             ValueError: the sensor has another size than the buffer.
         """
-        Events.empty(self.height, self.width).require_size(events.height, events.width)
+        if (events.height, events.width) != (self.height, self.width):
+            Events.empty(self.height, self.width).require_size(events.height, events.width)
         if not len(events):
             return
         chunk = _copy(events)
-        with self._lock:
-            self._count(events_in=len(events))
-            if self._chunks:
-                chunk = self._fit(chunk)
-            if len(chunk):
-                self._append(chunk)
-            self._trim()
+        with self._pushing:
+            change = self._fit(chunk)
+            with self._lock:
+                gone = self._apply(change)
+                self._counts["events_in"] += len(events)
+        del gone  # freed here, where no reader waits
 
     def window(self, end_ns: int, window: Window, bins: int = 10) -> Events:
         """The window that ends at end_ns (exclusive): what `window.cut` gives of all events held.
@@ -121,7 +133,8 @@ class EventBuffer:
         for chunk in reversed(chunks):
             if chunk.t_ns[-1] < start_ns or (limit is not None and total >= limit):
                 break
-            part = chunk.between(start_ns, end_ns)
+            whole = start_ns <= chunk.t_ns[0] and chunk.t_ns[-1] < end_ns
+            part = chunk if whole else chunk.between(start_ns, end_ns)
             if len(part):
                 parts.append(part)
                 total += len(part)
@@ -133,9 +146,11 @@ class EventBuffer:
 
     def clear(self) -> None:
         """Forget all events; the counters stay."""
-        with self._lock:
-            self._chunks.clear()
-            self._held = 0
+        with self._pushing:
+            change = _Change(removed=len(self._chunks))
+            with self._lock:
+                gone = self._apply(change)
+        del gone
 
     def __len__(self) -> int:
         with self._lock:
@@ -157,69 +172,76 @@ class EventBuffer:
     def counters(self) -> BufferCounters:
         """A snapshot."""
         with self._lock:
-            return self._counters
+            return BufferCounters(**self._counts)
 
-    # What follows is called with the lock held.
+    # `_fit` is called with `_pushing` held, the rest with `_lock` too.
 
-    def _fit(self, chunk: Events) -> Events:
-        """Make a packet follow those held: reset, drop what is late, sort in what is nearly in time."""
+    def _fit(self, chunk: Events) -> _Change:
+        """How a packet follows those held: reset, drop what is late, sort in what is nearly in time."""
+        if not self._chunks:
+            return self._bounded(chunk, _Change())
         newest = int(self._chunks[-1].t_ns[-1])
         first, last = int(chunk.t_ns[0]), int(chunk.t_ns[-1])
         if last < newest - min(JUMP_NS, self.max_age_ns):
-            self._count(resets=1, dropped_reset=self._held)
-            self._chunks.clear()
-            self._held = 0
-            return chunk
+            counts = {"resets": 1, "dropped_reset": self._held}
+            return self._bounded(chunk, _Change(removed=len(self._chunks), counts=counts))
         if first >= newest:
-            return chunk
+            return self._bounded(chunk, _Change())
         before = int(np.searchsorted(chunk.t_ns, newest - LATE_TOLERANCE_NS, side="left"))
         kept = chunk.part(before, len(chunk))
-        self._count(late=before, sorted_in=int(np.searchsorted(kept.t_ns, newest, side="left")))
-        return _merge(self._take_after(int(kept.t_ns[0])), kept) if len(kept) else kept
+        counts = {"late": before, "sorted_in": int(np.searchsorted(kept.t_ns, newest, side="left"))}
+        if not len(kept):
+            return _Change(counts=counts)
+        removed, stays, later = self._split_after(int(kept.t_ns[0]))
+        return self._bounded(_merge(later, kept), _Change(removed=removed, added=stays, counts=counts))
 
-    def _take_after(self, time_ns: int) -> list[Events]:
-        """Take out the events later than time_ns, in time order."""
-        taken: list[Events] = []
-        while self._chunks and self._chunks[-1].t_ns[-1] > time_ns:
-            chunk = self._chunks.pop()
-            self._held -= len(chunk)
+    def _bounded(self, chunk: Events, change: _Change) -> _Change:
+        """Add a packet to a change; of one larger than the whole buffer only the newest part."""
+        if len(chunk) > self._most:
+            change.counts["dropped_bytes"] = len(chunk) - self._most
+            chunk = _copy(chunk.part(len(chunk) - self._most, len(chunk)))
+        change.added.append(chunk)
+        return change
+
+    def _split_after(self, time_ns: int) -> tuple[int, list[Events], list[Events]]:
+        """How many chunks have events later than time_ns; what of them is not later, and what is, in time order."""
+        later: list[Events] = []
+        stays: list[Events] = []
+        for chunk in reversed(self._chunks):
+            if chunk.t_ns[-1] <= time_ns:
+                break
             stay = int(np.searchsorted(chunk.t_ns, time_ns, side="right"))
-            taken.append(chunk.part(stay, len(chunk)))
-            if stay:
-                self._append(_copy(chunk.part(0, stay)))
-        return taken[::-1]
+            later.append(chunk.part(stay, len(chunk)))
+            if stay:  # only the oldest of them has such events
+                stays.append(_copy(chunk.part(0, stay)))
+        return len(later), stays, later[::-1]
 
-    def _append(self, chunk: Events) -> None:
-        self._chunks.append(chunk)
-        self._held += len(chunk)
+    def _apply(self, change: _Change) -> list[Events]:
+        """Take chunks from the new end, append others, and keep the bounds; what has left."""
+        gone = [self._chunks.pop() for _ in range(change.removed)]
+        self._chunks.extend(change.added)
+        self._held += sum(map(len, change.added)) - sum(map(len, gone))
+        for name, number in change.counts.items():
+            self._counts[name] += number
+        if self._chunks:
+            self._trim(gone)
+        return gone
 
-    def _trim(self) -> None:
-        if not self._chunks:
-            return
+    def _trim(self, gone: list[Events]) -> None:
         oldest = int(self._chunks[-1].t_ns[-1]) - self.max_age_ns
         while self._chunks[0].t_ns[-1] < oldest:
-            self._count(dropped_age=self._drop_oldest())
+            self._drop_oldest("dropped_age", gone)
         while self._bytes() > self.max_bytes and len(self._chunks) > 1:
-            self._count(dropped_bytes=self._drop_oldest())
-        most = (self.max_bytes - CHUNK_OVERHEAD_BYTES) // BYTES_PER_EVENT
-        if self._held > most and len(self._chunks) == 1:
-            # one packet larger than the whole buffer: keep its newest part
-            newest = self._chunks.pop()
-            self._count(dropped_bytes=self._held - most)
-            self._held = 0
-            self._append(_copy(newest.part(len(newest) - most, len(newest))))
+            self._drop_oldest("dropped_bytes", gone)
 
-    def _drop_oldest(self) -> int:
-        number = len(self._chunks.popleft())
-        self._held -= number
-        return number
+    def _drop_oldest(self, why: str, gone: list[Events]) -> None:
+        chunk = self._chunks.popleft()
+        self._held -= len(chunk)
+        self._counts[why] += len(chunk)
+        gone.append(chunk)
 
     def _bytes(self) -> int:
         return self._held * BYTES_PER_EVENT + len(self._chunks) * CHUNK_OVERHEAD_BYTES
-
-    def _count(self, **added: int) -> None:
-        now = self._counters
-        self._counters = replace(now, **{name: getattr(now, name) + number for name, number in added.items()})
 
 
 def _copy(events: Events) -> Events:

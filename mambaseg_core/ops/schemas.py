@@ -1,7 +1,7 @@
 """The operators as torch sees them: one schema, one fake, one plain fallback and one flop formula each.
 
-They exist without the extension (`csrc/`), which only adds kernels for the CPU. All take one dtype, float32
-or float64; `ops.scan` checks, casts and projects before it calls them.
+They exist without the extension (`csrc/`), which only adds kernels for the CPU. The scans take one dtype, float32
+or float64; `ops.scan` checks, casts and projects before it calls them, as `ops.voxel_grid` does for the grid.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from mambaseg_core.ops import reference
+from mambaseg_core.ops import reference, voxel_reference
 
 torch.library.define(
     "mambaseg::selective_scan",
@@ -36,6 +36,11 @@ torch.library.define(
 torch.library.define(
     "mambaseg::bidirectional_scan",
     "(Tensor x, Tensor proj, Tensor dt_projs_weight, Tensor dt_projs_bias, Tensor A, Tensor D) -> Tensor",
+)
+
+torch.library.define(
+    "mambaseg::voxel_grid_",
+    "(Tensor(a!) grid, Tensor x, Tensor y, Tensor t_ns, Tensor p, Tensor edges_ns, bool bilinear) -> ()",
 )
 
 torch.library.define("mambaseg::vector_lanes", "() -> int")  # float32 lanes of the CPU kernels in use
@@ -65,6 +70,13 @@ def _ss2d(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: T
 @torch.library.impl("mambaseg::bidirectional_scan", "default")
 def _bidirectional_scan(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor) -> Tensor:
     return reference.bidirectional_scan_projected(x, proj, weight, bias, A, D)
+
+
+@torch.library.impl("mambaseg::voxel_grid_", "default")
+def _voxel_grid(
+    grid: Tensor, x: Tensor, y: Tensor, t_ns: Tensor, p: Tensor, edges_ns: Tensor, bilinear: bool
+) -> None:
+    voxel_reference.voxel_grid_(grid, x, y, t_ns, p, edges_ns, bilinear)
 
 
 # ---- fakes: shapes without data ----
@@ -102,6 +114,11 @@ def _ss2d_backward_fake(
 @torch.library.register_fake("mambaseg::bidirectional_scan")  # type: ignore[untyped-decorator]
 def _bidirectional_scan_fake(x: Tensor, *_: Any) -> Tensor:
     return x.new_empty((x.shape[0], 2, *x.shape[1:]))
+
+
+@torch.library.register_fake("mambaseg::voxel_grid_")  # type: ignore[untyped-decorator]
+def _voxel_grid_fake(*_: Any) -> None:
+    return None
 
 
 # ---- flops: two a multiply-add of the step-size product inside; the scans count apart (scan_macs) ----

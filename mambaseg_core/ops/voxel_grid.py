@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -12,8 +12,13 @@ from numpy.typing import NDArray
 
 from mambaseg_core.events.array import Events
 from mambaseg_core.events.window import equal_edges
+from mambaseg_core.ops import (
+    schemas,  # noqa: F401  defines the operator
+    selection,  # noqa: F401  loads its kernel
+)
+from mambaseg_core.ops.voxel_packed import to_device_grid_
 
-_BLOCK: Final = 65536  # events at a time, so that intermediate results stay in the cache
+_MAX_SPAN_NS: Final = 2**62  # of all bins together; products of time and bins must fit in int64
 
 
 def voxel_grid(
@@ -21,6 +26,8 @@ def voxel_grid(
     bins: int = 10,
     mode: str = "bilinear",
     edges_ns: Sequence[int] | NDArray[np.int64] | None = None,
+    *,
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Sum the polarities of events into T bins of time.
 
@@ -33,7 +40,8 @@ def voxel_grid(
     edges[k] <= t < edges[k + 1]; events outside the edges are left out. A bin between equal edges is empty.
 
     No events give zeros. Time is taken relative to the first edge in integers before any floating point;
-    sums are float32, added in the order of the events, so the result is the same on every run.
+    sums are float32. On the CPU each cell adds in the order of the events, so the result is the same on every run
+    and for any number of threads (`torch.set_num_threads`); on CUDA the order, and so the last bits, may change.
 
     Args:
         events: N events; rectified ones with the `edges_ns` of the raw window, so that time is normalised as
@@ -42,75 +50,79 @@ def voxel_grid(
         mode: `bilinear` or `binned`.
         edges_ns: from `Window.edges_ns`: (first, last) for `bilinear`, the T + 1 bin edges for `binned`.
             None takes the events' own first and last, and T equal steps from the first to the last + 1 ns.
+        out: float32 [T, H, W], contiguous, on any device; overwritten and returned. A new grid's memory costs more
+            than its events, so give the same one again where the last grid is no longer needed.
 
     Returns:
-        float32 [T, H, W], on the CPU.
+        float32 [T, H, W]: `out`, or a new one on the CPU.
 
     Raises:
         TypeError: the edges are not integers.
-        ValueError: no bins, another mode, or edges of another number or out of order.
+        ValueError: no bins, another mode, edges of another number or out of order, or another `out`.
     """
     if operator.index(bins) < 1:
         raise ValueError(f"bins is {bins}, expected 1 or more; the models take 10")
     if mode not in ("bilinear", "binned"):
         raise ValueError(f"mode is {mode!r}, expected 'bilinear' or 'binned'; choose one")
-    edges = None if edges_ns is None else _checked_edges(edges_ns, 2 if mode == "bilinear" else bins + 1)
-    grid = np.zeros((bins, events.height, events.width), dtype=np.float32)
-    if len(events):
-        first, last = int(events.t_ns[0]), int(events.t_ns[-1])
-        if mode == "binned":
-            _add_binned(grid, events, equal_edges(first, last + 1, bins) if edges is None else edges)
-        elif edges is None:
-            _add_bilinear(grid, events, first, last)
-        else:
-            _add_bilinear(grid, events, int(edges[0]), int(edges[1]))
-    return torch.from_numpy(grid)
+    size = (bins, events.height, events.width)
+    edges = _own_edges(events, bins, mode) if edges_ns is None else _checked_edges(edges_ns, bins, mode)
+    grid = torch.empty(size) if out is None else _checked_out(out, size)
+    if not len(events):
+        return grid.zero_()
+    if grid.device.type != "cpu":
+        to_device_grid_(grid, events, edges, mode)
+    else:
+        columns = (_as_tensor(column) for column in (events.x, events.y, events.t_ns, events.p, edges))
+        torch.ops.mambaseg.voxel_grid_(grid, *columns, mode == "bilinear")
+    return grid
 
 
-def _checked_edges(edges_ns: Sequence[int] | NDArray[np.int64], number: int) -> NDArray[np.int64]:
-    edges = np.asarray(edges_ns)
+def _own_edges(events: Events, bins: int, mode: str) -> NDArray[np.int64]:
+    first, last = (int(events.t_ns[0]), int(events.t_ns[-1])) if len(events) else (0, 0)
+    own = np.array([first, last]) if mode == "bilinear" else equal_edges(first, last + 1, bins)
+    return _within_span(own, bins)
+
+
+def _checked_edges(edges_ns: Sequence[int] | NDArray[np.int64], bins: int, mode: str) -> NDArray[np.int64]:
+    edges, number = np.asarray(edges_ns), 2 if mode == "bilinear" else bins + 1
     if edges.dtype.kind not in "iu":
         raise TypeError(f"edges_ns is {edges.dtype}, expected integers; give whole nanoseconds")
     if edges.shape != (number,):
         raise ValueError(
             f"edges_ns has shape {list(edges.shape)}, expected [{number}]; take it from Window.edges_ns "
-            f"with the "
-            f"same bins and mode"
+            f"with the same bins and mode"
         )
     if (edges[1:] < edges[:-1]).any():
         raise ValueError(f"edges_ns is {edges.tolist()}, expected edges that do not decrease; sort them")
-    return edges.astype(np.int64)
+    return _within_span(edges.astype(np.int64), bins)
 
 
-def _pixel(events: Events) -> NDArray[np.int64]:
-    """Place of each event in a plane, [N]."""
-    return events.y.astype(np.int64) * events.width + events.x
+def _within_span(edges: NDArray[np.int64], bins: int) -> NDArray[np.int64]:
+    span = int(edges[-1]) - int(edges[0])
+    if span > _MAX_SPAN_NS // bins:
+        raise ValueError(
+            f"the edges span {span} ns, expected {_MAX_SPAN_NS // bins} at most for {bins} bins; check the times"
+        )
+    return edges
 
 
-def _add_bilinear(grid: NDArray[np.float32], events: Events, first_ns: int, last_ns: int) -> None:
-    """Add the two taps of each event to the grid, [T, H, W]; first_ns <= last_ns."""
-    bins, plane = len(grid), events.height * events.width
-    cells = grid.reshape(-1)  # a view
-    inside = events.between(first_ns, last_ns + 1)
-    span = max(last_ns - first_ns, 1)
-    for start in range(0, len(inside), _BLOCK):
-        block = inside.part(start, min(start + _BLOCK, len(inside)))
-        tn = (block.t_ns - first_ns).astype(np.float64)
-        tn *= bins - 1
-        tn /= span
-        bin_index = tn.astype(np.int64)  # the floor: tn is not negative
-        tn -= bin_index
-        cell = bin_index * plane + _pixel(block)
-        weight = block.p.astype(np.float32)
-        to_next = tn.astype(np.float32) * weight
-        np.add.at(cells, cell, weight - to_next)
-        # on the last bin frac is 0: its tap to the bin after adds nothing, so any cell will do
-        np.add.at(cells, np.minimum(cell + plane, len(cells) - 1), to_next)
+def _checked_out(out: torch.Tensor, size: tuple[int, int, int]) -> torch.Tensor:
+    if out.dtype != torch.float32 or tuple(out.shape) != size or not out.is_contiguous():
+        order = "contiguous" if out.is_contiguous() else "strided"
+        raise ValueError(
+            f"out is {order} {out.dtype} {list(out.shape)}, expected contiguous torch.float32 {list(size)}; "
+            f"make it with torch.empty{size}"
+        )
+    return out
 
 
-def _add_binned(grid: NDArray[np.float32], events: Events, edges: NDArray[np.int64]) -> None:
-    """Add each event to its bin of the grid, [T, H, W]."""
-    bounds = np.searchsorted(events.t_ns, edges, side="left")  # events are in time order
-    for plane, start, stop in zip(grid, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        part = events.part(start, stop)
-        np.add.at(plane.reshape(-1), _pixel(part), part.p.astype(np.float32))
+class _Writable:
+    """A read-only array as torch wants it. `torch.from_numpy` warns of those; the operator writes to none."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array  # keeps the memory alive
+        self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
+
+
+def _as_tensor(column: NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(_Writable(np.ascontiguousarray(column))))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mambaseg_core.events import EventBuffer, Events, Window
+from mambaseg_core.events import buffer as module
 from mambaseg_core.events.buffer import CHUNK_OVERHEAD_BYTES, LATE_TOLERANCE_NS
 
 MS = 1_000_000
@@ -178,6 +181,37 @@ def test_the_same_as_one_sort_of_everything(packets: list[list[int]], end: int, 
         buffer.push(at(*sorted(packet)))
     assert held(buffer) == everything.t_ns.tolist()
     assert buffer.window(end, window, 3).t_ns.tolist() == window.cut(everything, end, 3).t_ns.tolist()
+
+
+def test_no_reader_waits_while_events_are_copied_or_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer, calls = make(max_bytes=3 * CHUNK_OVERHEAD_BYTES), []
+    copy, merge, concatenate = module._copy, module._merge, Events.concatenate
+
+    def watched(name: str, function: Callable[..., Events]) -> Callable[..., Events]:
+        def call(*arguments: Any) -> Events:
+            calls.append(name)
+            assert not buffer._lock.locked(), name
+            return function(*arguments)
+
+        return call
+
+    monkeypatch.setattr(module, "_copy", watched("copy", copy))
+    monkeypatch.setattr(module, "_merge", watched("merge", merge))
+    monkeypatch.setattr(Events, "concatenate", staticmethod(watched("concatenate", concatenate)))
+    buffer.push(at(1, 5))
+    buffer.push(at(3, 6))  # parts a packet and is sorted in
+    buffer.push(at(*range(7, 600)))  # larger than the buffer
+    assert calls == ["copy", "copy", "copy", "merge", "copy", "copy"]
+    assert len(buffer.window(999, Window(999)))
+    assert calls[-1] == "concatenate"
+    assert balanced(buffer)
+
+
+def test_a_window_copies_no_packet_that_lies_inside_it_alone() -> None:
+    buffer = make()
+    buffer.push(at(1, 2, 3))
+    assert np.shares_memory(buffer.window(9, Window(9)).x, buffer._chunks[0].x)
+    assert np.shares_memory(buffer.window(3, Window(9)).x, buffer._chunks[0].x)
 
 
 def test_threads() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from mambaseg_core import ops
+from mambaseg_core import Events, ops, voxel_grid
 from mambaseg_core.ops import selection
 
 pytestmark = [
@@ -149,3 +150,17 @@ def test_the_default_on_cuda() -> None:
     assert ops.backends()[-1] == "reference"
     with pytest.raises(ValueError, match="'triton' takes tensors on CUDA, these are on cpu"):
         selection.choose("cpu", "triton")
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "binned"])
+@pytest.mark.parametrize("backend", ["triton", "reference"])
+def test_voxel_grid(mode: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if backend not in ops.backends():
+        pytest.skip(f"{backend} does not work here")
+    monkeypatch.setenv("MAMBASEG_BACKEND", backend)
+    rng, n = np.random.default_rng(0), 100_000
+    x, y, t, p = (rng.integers(0, high, n) for high in (640, 480, 10**8, 2))
+    events = Events.from_arrays(x, y, np.sort(t) + 10**18, p, height=480, width=640)
+    out = torch.full((10, 480, 640), torch.nan, device="cuda")
+    assert voxel_grid(events, mode=mode, out=out) is out
+    torch.testing.assert_close(out.cpu(), voxel_grid(events, mode=mode), rtol=1e-5, atol=1e-5)

@@ -23,7 +23,7 @@ if triton.knobs.runtime.interpret:
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from mambaseg_core.ops import selection, triton_kernels, triton_scan  # noqa: E402
+from mambaseg_core.ops import selection, triton_kernels, triton_scan, triton_voxel  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 CARDS = {80: "A100", 87: "Orin", 90: "H100", 100: "B200", 110: "Thor"}
@@ -45,7 +45,7 @@ def test_through_the_interpreter() -> None:
         timeout=500,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert re.search(r"^29 passed", done.stdout, re.MULTILINE), done.stdout[-2000:]
+    assert re.search(r"^38 passed", done.stdout, re.MULTILINE), done.stdout[-2000:]
 
 
 def build(name: str, card: int, layout: dict[str, Any], dtype: str = "fp32") -> Any:
@@ -100,6 +100,17 @@ def test_sequences_compile_without_spilling(name: str, layout: dict[str, Any], t
 @pytest.mark.parametrize("name", KERNELS)
 def test_float64_compiles(name: str) -> None:
     assert "ex2.approx.f32" not in build(name, 90, MAP, "fp64").asm["ptx"]
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_voxel_grid_compiles_without_spilling(card: int, tmp_path: Path) -> None:
+    constants = {"BITS": 28, "BLOCK": triton_voxel.BLOCK}
+    kinds = {"packed": "*i64", "grid": "*fp32", **dict.fromkeys(("count", "bins", "width", "plane"), "i32")}
+    source = ASTSource(triton_voxel.scatter, {**kinds, **dict.fromkeys(constants, "constexpr")}, constants)
+    built = triton.compile(source, target=GPUTarget("cuda", card, 32), options={"enable_fp_fusion": True})
+    assert f".target sm_{card}" in built.asm["ptx"]
+    assert built.asm["ptx"].count(".add.f32") >= 2  # atomic, by the card itself
+    assert spilled_bytes(built.asm["cubin"], tmp_path) == 0
 
 
 def test_cuda_tensors_get_triton_and_are_told_that_it_is_unmeasured(

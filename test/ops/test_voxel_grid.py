@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mambaseg_core.events import Events, Window
-from mambaseg_core.ops.voxel_grid import voxel_grid
+from mambaseg_core.ops import backends, voxel_reference
+from mambaseg_core.ops.voxel_grid import _as_tensor, voxel_grid
+from mambaseg_core.ops.voxel_packed import pack_events, scatter_reference_
 
 TOLERANCE = 1e-5  # float32 sums against float64 ones
 
@@ -113,6 +115,10 @@ def test_bilinear_edges_narrower_and_wider() -> None:
         ({"edges_ns": [0, 1], "mode": "binned"}, ValueError, r"expected \[11\]"),
         ({"edges_ns": [5, 3]}, ValueError, r"\[5, 3\]"),
         ({"edges_ns": [0.0, 1.0]}, TypeError, "float64"),
+        ({"edges_ns": [0, 2**60]}, ValueError, "span 1152921504606846976 ns, expected 461168601842738790 at most"),
+        ({"out": torch.empty(10, 4, 1)}, ValueError, r"out is contiguous torch.float32 \[10, 4, 1\], .* \[10, 1, 4\]"),
+        ({"out": torch.empty(10, 1, 4).double()}, ValueError, "contiguous torch.float64"),
+        ({"out": torch.empty(10, 1, 8)[..., ::2]}, ValueError, "out is strided"),
     ],
 )
 def test_refuses(arguments: dict[str, Any], error: type[Exception], told: str) -> None:
@@ -151,6 +157,137 @@ def test_more_events_than_a_block() -> None:
     expected = slow_bilinear(events, 10, int(t[0]), int(t[-1]))
     np.testing.assert_allclose(grid, expected, atol=1e-3)  # cells of some 40 events
     assert torch.equal(voxel_grid(events), torch.from_numpy(grid))
+
+
+def random_events(n: int, seed: int = 0, height: int = 24, width: int = 32) -> Events:
+    """Bursts, simultaneous events, and most of the time nothing."""
+    rng = np.random.default_rng(seed)
+    t = np.sort(10**18 + (rng.exponential(1, n).cumsum() ** 3 % 1e8).astype(np.int64))
+    t[n // 2 : n // 2 + n // 10] = t[n // 2] if n else 0
+    x, y, p = rng.integers(0, width, n), rng.integers(0, height, n), rng.integers(0, 2, n)
+    return Events.from_arrays(x, y, np.sort(t), p, height=height, width=width)
+
+
+def columns(events: Events) -> list[torch.Tensor]:
+    return [_as_tensor(column) for column in (events.x, events.y, events.t_ns, events.p)]
+
+
+def own_edges(events: Events, mode: str, bins: int) -> torch.Tensor:
+    first, last = int(events.t_ns[0]), int(events.t_ns[-1])
+    return torch.linspace(0, last - first, 2 if mode == "bilinear" else bins + 1).long() + first
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "binned"])
+@pytest.mark.parametrize("bins", [1, 2, 3, 10])
+def test_kernel_is_the_reference(mode: str, bins: int) -> None:
+    events = random_events(20_000)
+    edges = own_edges(events, mode, bins)
+    edges[0] += 10_000_000 if bins < 10 else 0
+    wanted = torch.empty(bins, 24, 32)
+    voxel_reference.voxel_grid_(wanted, *columns(events), edges, mode == "bilinear")
+    grid = voxel_grid(events, bins, mode, edges_ns=edges.numpy())
+    torch.testing.assert_close(grid, wanted, rtol=TOLERANCE, atol=TOLERANCE * 30)  # some 30 events a cell
+    assert wanted.abs().sum() > 1000
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "binned"])
+@pytest.mark.parametrize("bins", [1, 4, 10])
+def test_threads_change_no_bit(mode: str, bins: int) -> None:
+    if "cpu" not in backends():
+        pytest.skip("the extension is not built")
+    events, threads = random_events(50_000), torch.get_num_threads()
+    grids = []
+    try:
+        for number in (1, 2, 3, 8):
+            torch.set_num_threads(number)
+            grids.append(voxel_grid(events, bins, mode))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(grids[0], other) for other in grids[1:])
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "binned"])
+@pytest.mark.parametrize("n", [0, 1, 5000])
+def test_out_is_overwritten(mode: str, n: int) -> None:
+    events, out = random_events(n), torch.full((10, 24, 32), torch.nan)
+    assert voxel_grid(events, mode=mode, out=out) is out
+    assert torch.equal(out, voxel_grid(events, mode=mode))
+
+
+def test_strided_columns() -> None:
+    events = random_events(999)
+    table = np.zeros(999, [("x", "u2"), ("y", "u2"), ("t", "i8"), ("p", "i1")])
+    table["x"], table["y"], table["t"], table["p"] = events.x, events.y, events.t_ns, events.p
+    strided = Events(table["x"], table["y"], table["t"], table["p"], 24, 32)
+    assert torch.equal(voxel_grid(strided), voxel_grid(events))
+
+
+@pytest.mark.parametrize("direct", [torch.ops.mambaseg.voxel_grid_, voxel_reference.voxel_grid_])
+def test_coordinates_outside_are_left_out(direct: Any) -> None:
+    """`Events` has none; an operator that is called directly may be given some."""
+    x, y = torch.tensor([[0, 4, 3, 65535], [0, 0, 3, 65535]]).to(torch.uint16)
+    t, p = torch.arange(4), torch.ones(4, dtype=torch.int8)
+    grid = torch.full((4, 3, 4), torch.nan)
+    direct(grid, x, y, t, p, torch.tensor([0, 3]), True)
+    assert grid.sum() == grid[0, 0, 0] == 1
+    direct(grid, x, y, t, p, torch.tensor([0, 1, 2, 3, 4]), False)
+    assert grid.sum() == grid[0, 0, 0] == 1
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "binned"])
+def test_opcheck(mode: str) -> None:
+    events = random_events(50)
+    arguments = (torch.empty(3, 24, 32), *columns(events), own_edges(events, mode, 3), mode == "bilinear")
+    torch.library.opcheck(torch.ops.mambaseg.voxel_grid_.default, arguments)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        (0, torch.empty(0, 2, 2), r"grid has shape \[0, 2, 2\]"),
+        (0, torch.empty(2, 2, 2).double(), "expected contiguous float32"),
+        (1, torch.zeros(3, dtype=torch.uint16), r"x has shape \[3\], expected contiguous uint16 \[2\]"),
+        (2, torch.zeros(2, dtype=torch.int16), "y has shape .* uint16"),
+        (4, torch.zeros(2), r"p has shape \[2\], expected contiguous int8"),
+        (5, torch.zeros(3, dtype=torch.int64), r"edges_ns has shape \[3\]"),
+        (5, torch.tensor([1, 0]), r"edges_ns is \[1, 0\]"),
+        (5, torch.tensor([-(2**63), 2**63 - 1]), "not more than"),
+    ],
+)
+def test_the_kernel_refuses_what_would_read_elsewhere(place: int, value: torch.Tensor, told: str) -> None:
+    if "cpu" not in backends():
+        pytest.skip("the extension is not built")
+    x, t, p = torch.zeros(2, dtype=torch.uint16), torch.zeros(2, dtype=torch.int64), torch.ones(2, dtype=torch.int8)
+    arguments: list[Any] = [torch.empty(2, 2, 2), x, x, t, p, torch.tensor([0, 1]), True]
+    arguments[place] = value
+    with pytest.raises(RuntimeError, match=told):
+        torch.ops.mambaseg.voxel_grid_(*arguments)
+
+
+def test_packed_by_hand() -> None:
+    events = make([0, 3, 8], p=[1, -1, 1], x=[0, 1, 3], height=3)
+    first, second, third = pack_events(events, np.array([0, 8]), bins=3, mode="bilinear").tolist()
+    assert first == 1 << 31
+    assert second == 1 | int(0.75 * 2**30) << 32  # 2 bits of bin, 30 of fraction
+    assert (third & 2**64 - 1) == 3 | 1 << 31 | 2 << 62
+    assert pack_events(events, np.array([0, 2, 4, 6]), bins=3, mode="binned").tolist() == [1 << 31, 1 | 1 << 62]
+    with pytest.raises(ValueError, match="40000 rows"):
+        pack_events(Events.empty(40_000, 4), np.array([0, 1]), bins=3, mode="binned")
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "binned"])
+@pytest.mark.parametrize("bins", [1, 2, 10, 16, 17])
+@pytest.mark.parametrize("n", [1, 20_000])
+def test_packed_events_give_the_same_grid(mode: str, bins: int, n: int) -> None:
+    events = random_events(n, seed=bins)
+    edges = own_edges(events, mode, bins).numpy()
+    edges[0] += min(1000, int(edges[-1] - edges[0]))
+    grid = torch.full((bins, 24, 32), torch.nan)
+    packed = pack_events(events, edges, bins=bins, mode=mode)
+    assert packed.dtype.itemsize == 8
+    scatter_reference_(grid, torch.from_numpy(packed))
+    wanted = voxel_grid(events, bins, mode, edges_ns=edges)
+    torch.testing.assert_close(grid, wanted, rtol=TOLERANCE, atol=TOLERANCE * 30)
 
 
 WINDOWS = [Window(60), Window(6, per_bin=True), Window(count=30), Window(count=3, per_bin=True)]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from mambaseg_core import ops
-from mambaseg_core.ops import selection
+from mambaseg_core import Events, ops
+from mambaseg_core.ops import selection, triton_voxel
+from mambaseg_core.ops.voxel_packed import pack_events, scatter_reference_
 
 TOLERANCE = {torch.float64: 1e-13, torch.float32: 3e-6, torch.bfloat16: 1e-2}
 Case = tuple[Callable[..., Tensor], list[Tensor]]
@@ -160,3 +162,17 @@ def test_the_choice_and_its_refusals() -> None:
         selection.choose("cpu", "cpu")
     with pytest.raises(ValueError, match="'mamba_ssm' does not work here: torch sees no CUDA device"):
         selection.choose("cpu", "mamba_ssm")
+
+
+@pytest.mark.parametrize("bins", [1, 3, 10])
+@pytest.mark.parametrize("n", [0, 1, 700])
+def test_voxel_grid(bins: int, n: int) -> None:
+    rng = np.random.default_rng(n)
+    x, y, t, p = (rng.integers(0, high, n) for high in (9, 7, 10**8, 2))
+    events = Events.from_arrays(x, y, np.sort(t), p, height=7, width=9)
+    packed = torch.from_numpy(pack_events(events, np.array([0, 10**8]), bins=bins, mode="bilinear"))
+    got, wanted = torch.full((bins, 7, 9), torch.nan), torch.empty(bins, 7, 9)
+    triton_voxel.scatter_(got, packed)
+    scatter_reference_(wanted, packed)
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+    assert bool(wanted.any()) == (n > 0)

@@ -20,6 +20,7 @@ LAYERS = [
     {"profile"},
     {"checkpoint"},
     {"inference"},
+    {"training"},
     {"bench"},
     {"cli"},
 ]

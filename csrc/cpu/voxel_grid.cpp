@@ -1,0 +1,131 @@
+// Events to a voxel grid on the CPU. A thread owns whole planes of the grid and adds to each of their cells in the
+// order of the events, so the number of threads changes no bit.
+
+#include <algorithm>
+
+#include "../checks.h"
+
+namespace mambaseg {
+namespace {
+
+constexpr const char* kOp = "voxel_grid_";
+constexpr int64_t kAhead = 16;  // events between the touch of a cell's cache line and its use
+
+struct EventColumns {
+  const uint16_t *x, *y;
+  const int64_t* t;  // not decreasing
+  const int8_t* p;
+  int64_t count;
+
+  int64_t first_not_before(int64_t time) const { return std::lower_bound(t, t + count, time) - t; }
+  int64_t first_after(int64_t time) const { return std::upper_bound(t, t + count, time) - t; }
+};
+
+struct Grid {
+  float* cells;  // [T, H, W]
+  int64_t bins, height, width;
+
+  float* plane(int64_t bin) const { return cells + bin * height * width; }
+  void clear(int64_t bin) const { std::fill_n(plane(bin), height * width, 0.0f); }
+};
+
+// Events begin to end (exclusive) have tn = bin + ((t - origin) * steps - rest) / span.
+struct Interval {
+  int64_t begin, end, origin, rest;
+};
+
+// How time is cut into bins of equal length, in exact integers.
+struct Steps {
+  int64_t first, last, steps, span;
+
+  Steps(int64_t first_, int64_t last_, int64_t bins)
+      : first(first_), last(last_), steps(bins - 1), span(std::max<int64_t>(last_ - first_, 1)) {}
+
+  // bin * span / steps, whole part and remainder, without overflow
+  int64_t whole(int64_t bin) const { return steps ? span / steps * bin + span % steps * bin / steps : 0; }
+  int64_t rest(int64_t bin) const { return steps ? span % steps * bin % steps : 0; }
+
+  int64_t begin(const EventColumns& events, int64_t bin) const {
+    const int64_t end = events.first_after(last);
+    return bin > steps ? end : std::min(end, events.first_not_before(first + whole(bin) + (rest(bin) > 0)));
+  }
+
+  Interval interval(const EventColumns& events, int64_t bin) const {
+    return {begin(events, bin), begin(events, bin + 1), first + whole(bin), rest(bin)};
+  }
+};
+
+// Adds the tap to the bin itself (kThis) and the one to the next (kNext) of the events of one bin's interval.
+template <bool kThis, bool kNext>
+void add_bilinear(const EventColumns& e, const Interval& interval, const Steps& time, const Grid& grid, int64_t bin) {
+  const double scale = 1.0 / static_cast<double>(time.span);
+  float* here = grid.plane(bin);
+  float* next = here + (kNext ? grid.height * grid.width : 0);
+  for (int64_t i = interval.begin; i < interval.end; ++i) {
+    const int64_t ahead = std::min(i + kAhead, interval.end - 1);
+    const int64_t touched = std::min<int64_t>(e.y[ahead], grid.height - 1) * grid.width + e.x[ahead];
+    if (kThis) __builtin_prefetch(here + touched, 1);
+    if (kNext) __builtin_prefetch(next + touched, 1);
+    if (e.x[i] >= grid.width || e.y[i] >= grid.height) continue;
+    const int64_t cell = e.y[i] * grid.width + e.x[i];
+    const int64_t part = (e.t[i] - interval.origin) * time.steps - interval.rest;
+    const float sign = e.p[i], to_next = static_cast<float>(static_cast<double>(part) * scale) * sign;
+    if (kThis) here[cell] += sign - to_next;
+    if (kNext) next[cell] += to_next;
+  }
+}
+
+// Planes begin to end (exclusive).
+void bilinear(const EventColumns& events, const Steps& time, const Grid& grid, int64_t begin, int64_t end) {
+  grid.clear(begin);
+  if (begin > 0) add_bilinear<false, true>(events, time.interval(events, begin - 1), time, grid, begin - 1);
+  for (int64_t bin = begin; bin + 1 < end; ++bin) {
+    grid.clear(bin + 1);
+    add_bilinear<true, true>(events, time.interval(events, bin), time, grid, bin);
+  }
+  add_bilinear<true, false>(events, time.interval(events, end - 1), time, grid, end - 1);
+}
+
+void binned(const EventColumns& e, const int64_t* edges, const Grid& grid, int64_t begin, int64_t end) {
+  for (int64_t bin = begin; bin < end; ++bin) {
+    grid.clear(bin);
+    float* plane = grid.plane(bin);
+    const int64_t stop = e.first_not_before(edges[bin + 1]);
+    for (int64_t i = e.first_not_before(edges[bin]); i < stop; ++i)
+      if (e.x[i] < grid.width && e.y[i] < grid.height) plane[e.y[i] * grid.width + e.x[i]] += e.p[i];
+  }
+}
+
+void check_column(const char* name, const Tensor& t, ScalarType type, const char* expected, int64_t count) {
+  MAMBASEG_CHECK(t.is_cpu() && t.scalar_type() == type && t.dim() == 1 && t.size(0) == count && t.is_contiguous(), kOp,
+                 ": ", name, " has shape ", show(sizes_of(t)), ", expected contiguous ", expected, " [", count,
+                 "] on the CPU");
+}
+
+}  // namespace
+
+void voxel_grid_(Tensor grid, Tensor x, Tensor y, Tensor t_ns, Tensor p, Tensor edges_ns, bool is_bilinear) {
+  check_dims(kOp, "grid", grid, 3);
+  MAMBASEG_CHECK(grid.is_cpu() && grid.scalar_type() == ScalarType::Float && grid.is_contiguous() && grid.size(0) > 0,
+                 kOp, ": grid has shape ", show(sizes_of(grid)), ", expected contiguous float32 [T, H, W] on the CPU");
+  const int64_t bins = grid.size(0), count = t_ns.dim() == 1 ? t_ns.size(0) : -1;
+  check_column("t_ns", t_ns, ScalarType::Long, "int64", count);
+  check_column("x", x, ScalarType::UInt16, "uint16", count);
+  check_column("y", y, ScalarType::UInt16, "uint16", count);
+  check_column("p", p, ScalarType::Char, "int8", count);
+  check_column("edges_ns", edges_ns, ScalarType::Long, "int64", is_bilinear ? 2 : bins + 1);
+  const int64_t* edges = input<int64_t>(edges_ns);
+  const EventColumns events{input<uint16_t>(x), input<uint16_t>(y), input<int64_t>(t_ns), input<int8_t>(p), count};
+  const Grid cells{output<float>(grid), bins, grid.size(1), grid.size(2)};
+  const uint64_t span = static_cast<uint64_t>(edges[1]) - static_cast<uint64_t>(edges[0]);
+  MAMBASEG_CHECK(!is_bilinear || (edges[0] <= edges[1] && span <= (uint64_t{1} << 62) / bins), kOp, ": edges_ns is [",
+                 edges[0], ", ", edges[1], "], expected a first and a last time, not more than 2**62 ns / T apart");
+  const Steps time(edges[0], is_bilinear ? edges[1] : edges[0], bins);
+  parallel(bins, [&](int64_t begin, int64_t end) {
+    is_bilinear ? bilinear(events, time, cells, begin, end) : binned(events, edges, cells, begin, end);
+  });
+}
+
+}  // namespace mambaseg
+
+MAMBASEG_LIBRARY_IMPL(mambaseg, CPU, m) { m.impl("voxel_grid_", MAMBASEG_FUNCTION(&mambaseg::voxel_grid_)); }

@@ -1,0 +1,41 @@
+# mypy: ignore-errors
+"""Packed events to a voxel grid as a Triton kernel: a lane an event, two atomic additions each.
+
+What has run: the kernel in Triton's interpreter on a CPU, and its compilation for sm_80 to sm_110. Nothing here has
+run on a GPU yet. Triton's language is not Python: mypy stays out.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from mambaseg_core.ops.voxel_packed import fraction_bits
+
+BLOCK = 256  # events of a program; not measured
+
+
+@triton.jit
+def scatter(packed, grid, count, bins, width, plane, BITS: tl.constexpr, BLOCK: tl.constexpr):
+    """Add each event [count] to its bin and to the next of the zeroed grid [bins, plane]."""
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    exists = i < count
+    event = tl.load(packed + i, exists, 0)
+    pixel = (event >> 16 & 0x7FFF) * width + (event & 0xFFFF)
+    sign = ((event >> 31 & 1) * 2 - 1).to(tl.float32)
+    time = event >> 32 & 0xFFFFFFFF
+    bin_index = time >> BITS
+    to_next = (time & ((1 << BITS) - 1)).to(tl.float32) * (1.0 / (1 << BITS)) * sign
+    here = grid + bin_index * plane + pixel
+    tl.atomic_add(here, sign - to_next, exists, sem="relaxed")
+    tl.atomic_add(here + plane, to_next, exists & (bin_index + 1 < bins), sem="relaxed")
+
+
+def scatter_(grid: Tensor, packed: Tensor) -> None:
+    """As `voxel_packed.scatter_`."""
+    bins, height, width = grid.shape
+    grid.zero_()
+    if len(packed):
+        blocks = (triton.cdiv(len(packed), BLOCK),)
+        scatter[blocks](packed, grid, len(packed), bins, width, height * width, BITS=fraction_bits(bins), BLOCK=BLOCK)

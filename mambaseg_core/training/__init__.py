@@ -1,0 +1,1 @@
+"""Training and evaluation. `config`, `metrics`, `evaluation` and `report` need no Lightning; `module` and `run` do."""

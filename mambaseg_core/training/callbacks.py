@@ -1,0 +1,214 @@
+"""What happens beside training: checkpoints, an orderly stop, and lines of metrics."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import RichProgressBar
+
+from mambaseg_core.preprocessing import Preprocessing
+from mambaseg_core.training.module import NonFiniteLossError, SegmentationModule, parameters_of
+from mambaseg_core.training.state import RunState, write_state, write_weights
+
+STATE, LAST, BEST = "resume.pt", "last.safetensors", "best.safetensors"
+METRICS, BAD_BATCH = "metrics.jsonl", "bad_batch.json"
+
+
+class Bar(RichProgressBar):
+    """Lightning's progress bar without the number of the run, which has none."""
+
+    def get_metrics(self, trainer: lightning.Trainer, pl_module: Any) -> dict[str, Any]:
+        """Loss and mIoU."""
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+
+
+class StoppedError(Exception):
+    """The run was asked to stop, and has saved its state."""
+
+
+class StopRequest:
+    """Whether the user (Ctrl-C) or the cluster (SIGTERM) asked the run to stop."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    @contextmanager
+    def listen(self) -> Iterator[StopRequest]:
+        """Take the first signal as a request; the second one ends the process as it always did."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def note(number: int, frame: FrameType | None) -> None:
+            self.signal = number
+            signal.signal(number, before[signal.Signals(number)])
+
+        for number in before:
+            signal.signal(number, note)
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class Keeper(lightning.Callback):
+    """Writes `resume.pt`, `last.safetensors` and `best.safetensors`, and ends the run when asked to.
+
+    Args:
+        folder: of the run.
+        preprocessing: goes into the checkpoints.
+        samples_per_step: of all processes together.
+        stop: asked after every step.
+        best: best validation mIoU so far.
+    """
+
+    def __init__(
+        self, folder: Path, preprocessing: Preprocessing, *, samples_per_step: int, stop: StopRequest, best: float
+    ) -> None:
+        self.folder, self.preprocessing = folder, preprocessing
+        self.samples_per_step, self.stop, self.best = samples_per_step, stop, best
+        self.saved_step = -1
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """After a step: save where it is due; where a validation follows, that is waited for."""
+        loop = pl_module.config.loop
+        step = trainer.global_step
+        if (batch_idx + 1) % loop.accumulate:
+            return
+        if self._asked_to_stop(trainer):
+            self._stop(trainer, pl_module)
+        validation_follows = (pl_module.steps - step) % validation_distance(pl_module) == 0
+        if step % loop.checkpoint_every == 0 and not validation_follows:
+            self.save(trainer, pl_module)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Save, and keep the weights where they are the best so far."""
+        scores = pl_module.scores
+        if scores is not None and scores.miou > self.best:
+            self.best = scores.miou
+            if trainer.is_global_zero:
+                write_weights(self.folder / BEST, pl_module.model, self.preprocessing)
+        self.save(trainer, pl_module)
+        if self._asked_to_stop(trainer) and trainer.global_step < pl_module.steps:
+            self._stop(trainer, pl_module)
+
+    def on_exception(self, trainer: lightning.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Write down which batch gave no finite loss."""
+        if isinstance(exception, NonFiniteLossError):
+            batch = exception.batch
+            samples = zip(batch.sequence, batch.index, batch.stamp_ns, strict=True)
+            record = {
+                "error": str(exception), "step": trainer.global_step, "process": trainer.global_rank,
+                "samples": [{"sequence": name, "index": index, "stamp_ns": stamp} for name, index, stamp in samples],
+            }  # fmt: skip
+            (self.folder / BAD_BATCH).write_text(json.dumps(record, indent=2) + "\n")
+
+    def _asked_to_stop(self, trainer: lightning.Trainer) -> bool:
+        """Whether any process was; the same answer in all of them."""
+        return bool(trainer.strategy.reduce_boolean_decision(self.stop.signal is not None, all=False))
+
+    def _stop(self, trainer: lightning.Trainer, module: SegmentationModule) -> None:
+        self.save(trainer, module)
+        step = trainer.global_step
+        raise StoppedError(f"stopped at step {step} of {module.steps}, as asked; --resume goes on from there")
+
+    def save(self, trainer: lightning.Trainer, module: SegmentationModule) -> None:
+        """Write state and weights, by the first process."""
+        step = trainer.global_step
+        if step == self.saved_step or not trainer.is_global_zero:
+            return
+        state = RunState(
+            step=step,
+            samples_per_step=self.samples_per_step,
+            weights=parameters_of(module),
+            optimizer=trainer.optimizers[0].state_dict(),
+            scaler=dict(trainer.precision_plugin.state_dict()),
+            best=self.best,
+        )
+        write_state(self.folder / STATE, state)
+        write_weights(self.folder / LAST, module.model, self.preprocessing)
+        self.saved_step = step
+
+
+def validation_distance(module: SegmentationModule) -> int:
+    """Steps between validations, which are counted from the end of the run."""
+    return min(module.config.loop.validate_every or module.steps, module.steps)
+
+
+class MetricLines(lightning.Callback):
+    """Appends a JSON object a line to `metrics.jsonl`: training every `log_every` steps, and each validation."""
+
+    def __init__(self, folder: Path, classes: tuple[str, ...]) -> None:
+        self.path, self.classes = folder / METRICS, classes
+        self.began = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write the step's loss and learning rate."""
+        loop = pl_module.config.loop
+        if (batch_idx + 1) % loop.accumulate == 0 and trainer.global_step % loop.log_every == 0:
+            lr = trainer.optimizers[0].param_groups[0]["lr"]
+            loss = float(outputs["loss"].detach()) * loop.accumulate
+            seconds = round(time.perf_counter() - self.began, 1)
+            self._write(trainer, {"step": trainer.global_step, "loss": loss, "lr": lr, "seconds": seconds})
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Write the scores."""
+        scores = asdict(pl_module.scores)
+        iou = dict(zip(self.classes, scores.pop("iou"), strict=True))
+        self._write(trainer, {"step": trainer.global_step, "validation": {**scores, "iou": iou}})
+
+    def _write(self, trainer: lightning.Trainer, values: dict[str, Any]) -> None:
+        if trainer.is_global_zero:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(values) + "\n")
+
+
+class Counters(lightning.Callback):
+    """Sets Lightning's counters and the optimizer to the step where a run begins.
+
+    Lightning would restore them from its own checkpoint, a pickle. A run is one long Lightning epoch of batches that
+    are a function of their number, so these few are all there is.
+
+    Args:
+        state: where a run goes on; None for a new one.
+    """
+
+    def __init__(self, state: RunState | None) -> None:
+        self.state = state
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Count as if the steps before had been done here."""
+        first, accumulate = 0, pl_module.config.loop.accumulate
+        loop = trainer.fit_loop.epoch_loop
+        if self.state is not None:
+            first = self.state.step
+            trainer.optimizers[0].load_state_dict(self.state.optimizer)
+            if self.state.scaler:
+                trainer.precision_plugin.load_state_dict(self.state.scaler)
+        step = loop.automatic_optimization.optim_progress.optimizer.step
+        step.total.ready = step.total.completed = loop._batches_that_stepped = first
+        # Lightning validates where this count is a multiple of the distance, which the end of the run is to be
+        to_end = (pl_module.steps - first) * accumulate
+        loop.batch_progress.total.ready = -to_end % (validation_distance(pl_module) * accumulate)
+
+
+def cut_metrics(path: Path, step: int) -> None:
+    """Drop the lines after a step, which a resumed run writes again."""
+    if path.is_file():
+        lines = [line for line in path.read_text().splitlines() if line and json.loads(line)["step"] <= step]
+        temporary = path.with_name(path.name + ".part")
+        temporary.write_text("".join(line + "\n" for line in lines))
+        temporary.replace(path)
+

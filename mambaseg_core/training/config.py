@@ -1,0 +1,266 @@
+"""A training run's configuration: frozen, read from YAML, and checked before anything is loaded."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from mambaseg_core.labels import LABEL_SETS
+
+DATA: Final = ("dsec", "ddd17")
+MODALITIES: Final = ("both", "image", "events")
+SCHEDULES: Final = ("constant", "linear", "cosine")
+PRECISIONS: Final = ("32-true", "bf16-mixed", "16-mixed")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which data, and how a sample is drawn from them.
+
+    Attributes:
+        layout: "dsec" (DSEC-Semantic and `mambaseg synth`) or "ddd17".
+        root: folder of the data set; may be given on the command line instead.
+        size: (height, width) of the model's view, pixels.
+        channels: of the image, 1 or 3.
+        crop: (height, width) of random crops, which are what is trained on; null: the whole view.
+        scale: smallest and largest factor of the random resize before the crop.
+        flip: whether half of the samples are mirrored.
+        photometric: strength of brightness and contrast noise on the image, 0 for none.
+        modality_dropout: probability that one of a sample's modalities is blanked.
+        modalities: "both", or the one that is not blanked in training and validation (an ablation).
+        labels: label set, such as "dsec_19"; null: the layout's own (dsec_11, ddd17_6).
+        window_ms: events of so many milliseconds before the image; 0: as published (100,000 events, 50 ms).
+        workers: processes that load data; 0 loads in the training process.
+    """
+
+    layout: str = "dsec"
+    root: str = ""
+    size: tuple[int, int] = (440, 640)
+    channels: int = 3
+    crop: tuple[int, int] | None = None
+    scale: tuple[float, float] = (1.0, 1.0)
+    flip: bool = True
+    photometric: float = 0.0
+    modality_dropout: float = 0.0
+    modalities: str = "both"
+    labels: str | None = None
+    window_ms: int = 0
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        _one_of("data.layout", self.layout, DATA)
+        _one_of("data.modalities", self.modalities, MODALITIES)
+        _one_of("data.channels", self.channels, (1, 3))
+        _one_of("data.labels", self.labels, (None, *LABEL_SETS))
+        for name in ("size", "crop"):
+            value = getattr(self, name)
+            if value is not None and min(value) < 1:
+                raise ValueError(f"data.{name} is {list(value)}; expected [height, width], at least 1 each")
+        _within("data.modality_dropout", self.modality_dropout, 0, 1)
+        _within("data.photometric", self.photometric, 0, 1)
+        _within("data.window_ms", self.window_ms, 0, 1000)
+        _within("data.workers", self.workers, 0, 1024)
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"data.scale is {list(self.scale)}; expected [smallest, largest] factor, both above 0")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network, and from which weights it starts.
+
+    Attributes:
+        name: one of `mambaseg_core.list_models()`.
+        weights: checkpoint of the same model to start from (fine-tuning).
+        imagenet: VMamba's ImageNet checkpoint for the encoders.
+    """
+
+    name: str
+    weights: str | None = None
+    imagenet: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights and self.imagenet:
+            raise ValueError(
+                f"model.weights is {self.weights!r} and model.imagenet is {self.imagenet!r}; expected one of them"
+            )
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW and its learning rate.
+
+    Attributes:
+        lr: highest learning rate.
+        weight_decay: of AdamW, on matrices and kernels only.
+        schedule: "constant", "linear" (to 0) or "cosine" (to 0).
+        warmup: steps in which the rate rises from 0.
+        clip: largest norm of the gradient, 0 for no limit.
+    """
+
+    lr: float
+    weight_decay: float = 0.01
+    schedule: str = "linear"
+    warmup: int = 0
+    clip: float = 0.0
+
+    def __post_init__(self) -> None:
+        _one_of("optimizer.schedule", self.schedule, SCHEDULES)
+        _within("optimizer.lr", self.lr, 1e-12, 10)
+        for name in ("weight_decay", "warmup", "clip"):
+            _within(f"optimizer.{name}", getattr(self, name), 0, float("inf"))
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long, in which portions, and what is kept. A step is one step of the optimizer.
+
+    Attributes:
+        epochs: passes over the training data; this or `steps`.
+        steps: steps in all.
+        batch: samples of one process and one forward pass.
+        accumulate: forward passes of a step.
+        precision: "32-true", "bf16-mixed" or "16-mixed".
+        seed: of weights, order and augmentation.
+        validate_every: steps between validations; 0: only at the end.
+        validate_samples: how many of the validation samples are used, evenly spread; 0: all.
+        checkpoint_every: steps between checkpoints, which is what a killed run can lose.
+        log_every: steps between lines of metrics.
+    """
+
+    epochs: int = 0
+    steps: int = 0
+    batch: int = 4
+    accumulate: int = 1
+    precision: str = "32-true"
+    seed: int = 0
+    validate_every: int = 0
+    validate_samples: int = 0
+    checkpoint_every: int = 200
+    log_every: int = 10
+
+    def __post_init__(self) -> None:
+        _one_of("loop.precision", self.precision, PRECISIONS)
+        if (self.epochs > 0) == (self.steps > 0):
+            raise ValueError(
+                f"loop.epochs is {self.epochs} and loop.steps is {self.steps}; expected one of them above 0"
+            )
+        for name in ("batch", "accumulate", "checkpoint_every", "log_every"):
+            _within(f"loop.{name}", getattr(self, name), 1, float("inf"))
+        for name in ("epochs", "steps", "seed", "validate_every", "validate_samples"):
+            _within(f"loop.{name}", getattr(self, name), 0, float("inf"))
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All of a run. `data.root` may still be empty in a file."""
+
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    loop: LoopConfig
+    data: DataConfig = field(default_factory=DataConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as YAML holds them."""
+        return {name: {key: _plain(value) for key, value in part.items()} for name, part in asdict(self).items()}
+
+
+def read_config(path: str | Path, changes: dict[str, Any] | None = None) -> TrainConfig:
+    """Read a configuration.
+
+    Args:
+        path: a YAML file.
+        changes: values that replace the file's, by "section.key".
+
+    Raises:
+        ValueError: the file is missing or not YAML, a key is unknown (the nearest known one is named) or missing, a
+            value has the wrong type or is out of its bounds.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"configuration {path} does not exist; expected a YAML file such as config/train/dsec.yaml")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"configuration {path} is not YAML: {error}".replace("\n", " ")) from error
+    try:
+        return parse_config(values, changes or {})
+    except ValueError as error:
+        raise ValueError(f"configuration {path}: {error}") from error
+
+
+def parse_config(values: Any, changes: dict[str, Any]) -> TrainConfig:
+    """A configuration from nested plain values; see `read_config`."""
+    if not isinstance(values, dict):
+        raise ValueError(f"it holds a {type(values).__name__}; expected the sections {', '.join(_SECTIONS)}")
+    _refuse_unknown("section", values, tuple(_SECTIONS))
+    values = {name: dict(_mapping(name, values.get(name))) for name in _SECTIONS}
+    for dotted, value in changes.items():
+        section, _, key = dotted.partition(".")
+        _refuse_unknown("section", {section: None}, tuple(_SECTIONS))
+        values[section][key] = value
+    return TrainConfig(**{name: _section(name, kind, values[name]) for name, kind in _SECTIONS.items()})
+
+
+_SECTIONS: Final[dict[str, Any]] = {
+    "model": ModelConfig, "data": DataConfig, "optimizer": OptimizerConfig, "loop": LoopConfig,
+}  # fmt: skip
+
+
+def _mapping(name: str, value: Any) -> dict[str, Any]:
+    if value is not None and not isinstance(value, dict):
+        raise ValueError(f"section {name} is {value!r}; expected keys and values")
+    return value or {}
+
+
+def _section(name: str, kind: Any, values: dict[str, Any]) -> Any:
+    kinds = {item.name: str(item.type) for item in fields(kind)}
+    _refuse_unknown(f"key {name}.", values, tuple(kinds))
+    try:
+        return kind(**{key: _value(f"{name}.{key}", value, kinds[key]) for key, value in values.items()})
+    except TypeError as error:  # a required key is missing
+        raise ValueError(f"section {name}: {str(error).split('__init__() ')[-1]}; add it") from error
+
+
+def _refuse_unknown(what: str, values: dict[str, Any], known: tuple[str, ...]) -> None:
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
+            space = "" if what.endswith(".") else " "
+            raise ValueError(f"{what}{space}{key} is unknown; did you mean {near[0]}? Known: {', '.join(known)}")
+
+
+def _value(name: str, value: Any, kind: str) -> Any:
+    """A value of YAML as the type that a field's annotation names."""
+    if value is None and "None" in kind:
+        return None
+    if kind.startswith("tuple"):
+        item = "float" if "float" in kind else "int"
+        if not isinstance(value, (list, tuple)) or len(value) != 2:
+            raise ValueError(f"{name} is {value!r}; expected a list of two numbers")
+        return tuple(_value(name, part, item) for part in value)
+    base = kind.split(" ")[0]
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    fits = {"str": isinstance(value, str), "bool": isinstance(value, bool), "float": number}
+    fits["int"] = number and isinstance(value, int)
+    if not fits[base]:
+        hint = " (YAML reads 1e-4 as text: write 1.0e-4)" if base == "float" and isinstance(value, str) else ""
+        raise ValueError(f"{name} is {value!r}; expected {kind}{hint}")
+    return float(value) if base == "float" else value
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _one_of(name: str, value: Any, known: tuple[Any, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, known))}")
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value!r}; expected a number from {low} to {high}")

@@ -1,0 +1,91 @@
+"""The data sets and the preprocessing that a configuration asks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Subset
+
+from mambaseg_core.data.dataset import RecordingDataset, Transform
+from mambaseg_core.data.ddd17 import Ddd17Dataset
+from mambaseg_core.data.dsec_dataset import DsecDataset
+from mambaseg_core.data.sample import Batch, Sample, collate
+from mambaseg_core.events import Window
+from mambaseg_core.preprocessing import Preprocessing, preset_preprocessing
+from mambaseg_core.training.config import DataConfig
+
+DATA_SETS: Final[dict[str, type[DsecDataset] | type[Ddd17Dataset]]] = {"dsec": DsecDataset, "ddd17": Ddd17Dataset}
+_PUBLISHED: Final = {"dsec": "mambaseg_dsec", "ddd17": "mambaseg_ddd17"}
+
+
+def make_preprocessing(data: DataConfig) -> Preprocessing:
+    """The published preprocessing of the layout, with what the configuration changes."""
+    setup = preset_preprocessing(_PUBLISHED[data.layout], size=data.size, channels=data.channels)
+    if data.window_ms:
+        setup = replace(setup, window=Window(duration_ns=data.window_ms * 1_000_000))
+    return replace(setup, labels=data.labels or setup.labels)
+
+
+def layout_of(preprocessing: Preprocessing) -> str:
+    """The layout in which a model's labels are published: "dsec" or "ddd17"."""
+    return "ddd17" if preprocessing.labels.startswith("ddd17") else "dsec"
+
+
+def make_transform(data: DataConfig) -> Transform:
+    """The random changes of a training sample that the configuration asks for."""
+    height, width = data.crop or data.size
+
+    def change(sample: Sample, generator: torch.Generator) -> Sample:
+        rows, columns = sample.label.shape
+        top = int(torch.randint(rows - height + 1, (), generator=generator))
+        left = int(torch.randint(columns - width + 1, (), generator=generator))
+        cut = (..., slice(top, top + height), slice(left, left + width))
+        tensors = {name: getattr(sample, name)[cut] for name in ("image", "voxel", "label")}
+        if data.flip and float(torch.rand((), generator=generator)) < 0.5:
+            tensors = {name: tensor.flip(-1) for name, tensor in tensors.items()}
+        return replace(sample, **tensors)
+
+    return change
+
+
+def open_dataset(
+    layout: str, root: str, split: str, preprocessing: Preprocessing, transform: Transform | None = None
+) -> RecordingDataset:
+    """The labelled images of a split.
+
+    Raises:
+        ValueError: the folder is missing, or what is in it is not as the layout says.
+    """
+    if not root or not os.path.isdir(root):
+        raise ValueError(f"the data set's folder is {root!r}, which is no folder; expected one: give it with --data")
+    return DATA_SETS[layout](root, split, preprocessing, transform)
+
+
+def evenly(size: int, count: int) -> list[int]:
+    """`count` numbers below `size`, evenly spread; all of them where count is 0 or more than there are."""
+    if not 0 < count < size:
+        return list(range(size))
+    return [int(number) for number in np.linspace(0, size - 1, count).round()]
+
+
+def plain_loader(
+    dataset: RecordingDataset, numbers: Sequence[int], *, batch: int, workers: int
+) -> DataLoader[Sample]:
+    """A loader of the samples with these numbers, in this order, unchanged: gives `Batch`es."""
+    return DataLoader(
+        Subset(dataset, numbers), batch, num_workers=workers, collate_fn=collate, persistent_workers=workers > 0
+    )
+
+
+def blanked(batch: Batch, keep: str) -> Batch:
+    """The batch with only one modality: `keep` is "image", "events" or, for both, "both"."""
+    if keep == "image":
+        return replace(batch, voxel=batch.voxel.new_zeros(batch.voxel.shape))
+    if keep == "events":
+        return replace(batch, image=batch.image.new_zeros(batch.image.shape))
+    return batch

@@ -1,0 +1,156 @@
+"""A model judged on a data set: confusion matrices by condition, and samples for pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from mambaseg_core.data.dataset import RecordingDataset
+from mambaseg_core.data.sample import Batch
+from mambaseg_core.labels import LabelSet
+from mambaseg_core.training.data import blanked, evenly, plain_loader
+from mambaseg_core.training.metrics import Scores, confusion_matrix
+
+Picture = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One sample as pictures.
+
+    Attributes:
+        title: sequence, number and condition.
+        image: RGB uint8 [H, W, 3].
+        events: RGB uint8 [H, W, 3], red for more positive and blue for more negative events.
+        truth: class ids, uint8 [H, W].
+        predicted: class ids, uint8 [H, W].
+    """
+
+    title: str
+    image: Picture
+    events: Picture
+    truth: Picture
+    predicted: Picture
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found.
+
+    Attributes:
+        labels: the classes.
+        confusion: of each condition, int64 [K, K], truth by row.
+        samples: how many samples each condition has.
+        examples: some of the samples.
+    """
+
+    labels: LabelSet
+    confusion: dict[str, Tensor]
+    samples: dict[str, int]
+    examples: tuple[Example, ...]
+
+    @property
+    def overall(self) -> Scores:
+        """Over all samples."""
+        return Scores.of(self.all_confusion)
+
+    @property
+    def all_confusion(self) -> Tensor:
+        """Of all samples, int64 [K, K]."""
+        return torch.stack(list(self.confusion.values())).sum(0)
+
+    @property
+    def by_condition(self) -> dict[str, Scores]:
+        """Of each condition."""
+        return {name: Scores.of(matrix) for name, matrix in sorted(self.confusion.items())}
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Names of the classes that never occur in the truth."""
+        return tuple(n for n, iou in zip(self.labels.classes, self.overall.iou, strict=True) if iou is None)
+
+
+def evaluate(
+    model: nn.Module,
+    dataset: RecordingDataset,
+    *,
+    device: torch.device | str = "cpu",
+    keep: str = "both",
+    batch: int = 4,
+    workers: int = 0,
+    samples: int = 0,
+    examples: int = 12,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Judge a model.
+
+    Args:
+        model: of `create_model`; is put into evaluation mode on `device`.
+        dataset: with the model's preprocessing.
+        device: where to compute.
+        keep: "both", or the one modality that is not blanked: "image" or "events".
+        batch: samples of a forward pass.
+        workers: processes that load data.
+        samples: how many samples, evenly spread; 0: all.
+        examples: how many of them are kept as pictures, evenly spread.
+        progress: told samples done and samples in all.
+    """
+    labels = dataset.preprocessing.label_set
+    classes = len(labels.classes)
+    numbers = evenly(len(dataset), samples)
+    shown = set(evenly(len(numbers), examples)) if examples else set()
+    model = model.eval().to(device)
+    confusion: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    kept: list[Example] = []
+    done = 0
+    for loaded in plain_loader(dataset, numbers, batch=batch, workers=workers):
+        data: Batch = blanked(loaded, keep)
+        predicted = predict_ids(model, data.to(device)).cpu()
+        for row, condition in enumerate(data.condition):
+            found = confusion_matrix(predicted[row], data.label[row], classes)
+            confusion[condition] = confusion.get(condition, torch.zeros_like(found)) + found
+            counts[condition] = counts.get(condition, 0) + 1
+            if done + row in shown:
+                kept.append(_example(data, predicted, row))
+        done += len(data)
+        if progress:
+            progress(done, len(numbers))
+    return Evaluation(labels, confusion, counts, tuple(kept))
+
+
+@torch.inference_mode()
+def predict_ids(model: nn.Module, batch: Batch) -> Tensor:
+    """Class ids, int64 [B, H, W]."""
+    ids: Tensor = model(batch.image, batch.voxel).argmax(1)
+    return ids
+
+
+def event_picture(voxel: Tensor) -> Picture:
+    """A voxel grid [T, H, W] as RGB [H, W, 3]: red where positive events prevail, blue where negative ones do."""
+    total = voxel.sum(0).clamp(-3, 3).numpy() / 3
+    picture = np.full((*total.shape, 3), 1.0, np.float32)
+    picture[..., :2] += np.minimum(total, 0)[..., None]
+    picture[..., 1:] -= np.maximum(total, 0)[..., None]
+    return (255 * picture.clip(0, 1)).astype(np.uint8)
+
+
+def image_picture(image: Tensor) -> Picture:
+    """An image [C, H, W] in 0..1 as RGB uint8 [H, W, 3]."""
+    picture = (255 * image).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
+
+
+def _example(batch: Batch, predicted: Tensor, row: int) -> Example:
+    return Example(
+        title=f"{batch.sequence[row]}/{batch.index[row]}, {batch.condition[row]}",
+        image=image_picture(batch.image[row]),
+        events=event_picture(batch.voxel[row]),
+        truth=batch.label[row].to(torch.uint8).numpy(),
+        predicted=predicted[row].to(torch.uint8).numpy(),
+    )

@@ -1,0 +1,135 @@
+"""A model under training, as Lightning wants it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import lightning
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mambaseg_core.data.sample import Batch
+from mambaseg_core.labels import IGNORE
+from mambaseg_core.training.config import OptimizerConfig, TrainConfig
+from mambaseg_core.training.data import blanked
+from mambaseg_core.training.metrics import Scores, confusion_matrix
+from mambaseg_core.training.sampler import mixed_seed
+
+
+class NonFiniteLossError(ValueError):
+    """The loss is NaN or infinite.
+
+    Attributes:
+        batch: what it was computed from.
+    """
+
+    def __init__(self, loss: float, step: int, batch: Batch) -> None:
+        names = ", ".join(f"{name}/{index}" for name, index in zip(batch.sequence, batch.index, strict=True))
+        super().__init__(
+            f"the loss is {loss} at step {step}, batch {names}; expected a finite number: lower optimizer.lr, set "
+            "optimizer.clip, or look at these samples"
+        )
+        self.batch = batch
+
+
+_SCHEDULES: Final[dict[str, Callable[[float], float]]] = {
+    "constant": lambda _: 1.0,
+    "linear": lambda done: 1.0 - done,
+    "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
+}
+
+
+def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
+    """The learning rate of step 0, 1, ..., steps - 1: a function, so that no scheduler has a state to be saved."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, steps - config.warmup)
+    return config.lr * _SCHEDULES[config.schedule](done)
+
+
+class SegmentationModule(lightning.LightningModule):
+    """Cross-entropy with ignore 255, AdamW, and validation by confusion matrix.
+
+    Randomness inside the model (dropout, drop path) is seeded anew in every forward pass by seed, pass and process,
+    so it does not depend on whether the run was interrupted.
+
+    Args:
+        model: gives logits [B, K, H, W] of image [B, C, H, W] and events [B, T, H, W].
+        config: of the run.
+        steps: of the whole run.
+    """
+
+    def __init__(self, model: nn.Module, config: TrainConfig, steps: int) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+        self.steps = steps
+        self.classes = int(model.num_classes)  # type: ignore[arg-type]
+        self.scores: Scores | None = None
+        self._confusion = torch.zeros(self.classes, self.classes, dtype=torch.int64)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW; scales, biases and the scans' own parameters (fewer than two axes) do not decay."""
+        config = self.config.optimizer
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        return torch.optim.AdamW(groups, lr=config.lr)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set the step's learning rate and the pass's seed."""
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(self.config.optimizer, self.global_step, self.steps)
+        loop = self.config.loop
+        number = self.global_step * loop.accumulate + batch_idx % loop.accumulate
+        torch.manual_seed(mixed_seed(loop.seed, number, self.global_rank))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch.
+
+        Raises:
+            NonFiniteLossError: it is not a finite number.
+        """
+        loss = self._loss(batch)[0]
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise NonFiniteLossError(value, self.global_step, batch)
+        self.log("loss", value, prog_bar=True)
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count."""
+        self._confusion = torch.zeros(self.classes, self.classes, dtype=torch.int64, device=self.device)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count the pixels of a batch."""
+        _, logits = self._loss(batch)
+        self._confusion += confusion_matrix(logits.argmax(1), batch.label, self.classes)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score all processes' pixels together."""
+        confusion = self.trainer.strategy.reduce(self._confusion, reduce_op="sum")
+        self.scores = Scores.of(confusion)
+        self.log("miou", self.scores.miou, prog_bar=True, rank_zero_only=True)
+        self.log("accuracy", self.scores.accuracy, rank_zero_only=True)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Lightning does not look into a `Batch` by itself."""
+        return batch.to(device, non_blocking=True)
+
+    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        batch = blanked(batch, self.config.data.modalities)
+        logits = self.model(batch.image, batch.voxel)
+        # the mean over no pixel is NaN; over one at least it is the mean over those that are not ignored
+        total = F.cross_entropy(logits.float(), batch.label, ignore_index=IGNORE, reduction="sum")
+        return total / (batch.label != IGNORE).sum().clamp(min=1), logits
+
+
+def parameters_of(module: SegmentationModule) -> dict[str, Any]:
+    """The model's state dict on the CPU."""
+    return {name: tensor.detach().cpu() for name, tensor in module.model.state_dict().items()}

@@ -1,0 +1,247 @@
+"""A training run: from a configuration to a folder with weights, metrics and the state to go on from."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import warnings
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import lightning
+import torch
+import yaml
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mambaseg_core.checkpoint import load_weights, read_pth
+from mambaseg_core.data.dataset import RecordingDataset
+from mambaseg_core.data.sample import Sample, collate
+from mambaseg_core.models import create_model
+from mambaseg_core.models.released import load_vmamba_imagenet
+from mambaseg_core.preprocessing import Preprocessing
+from mambaseg_core.training.callbacks import (
+    BEST,
+    LAST,
+    METRICS,
+    STATE,
+    Bar,
+    Counters,
+    Keeper,
+    MetricLines,
+    StopRequest,
+    cut_metrics,
+    validation_distance,
+)
+from mambaseg_core.training.config import TrainConfig, parse_config
+from mambaseg_core.training.data import evenly, make_preprocessing, make_transform, open_dataset, plain_loader
+from mambaseg_core.training.module import SegmentationModule
+from mambaseg_core.training.sampler import StepSampler
+from mambaseg_core.training.state import RunState, read_state
+
+CONFIG, RUN = "config.yaml", "run.json"
+_MAY_CHANGE: Final = ("data.root", "data.workers", "loop.checkpoint_every", "loop.log_every")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of a finished run.
+
+    Attributes:
+        last: checkpoint of the last step.
+        best: checkpoint of the best validation.
+        miou: validation mIoU of the last step, 0 to 1.
+    """
+
+    last: Path
+    best: Path
+    miou: float
+
+
+def train(
+    config: TrainConfig, folder: Path, *, resume: bool = False, accelerator: str = "auto", progress: bool = True
+) -> Result:
+    """Train, or go on with a run that was interrupted.
+
+    Args:
+        config: of the run.
+        folder: of the run; made here.
+        resume: go on with the run in `folder` where there is one.
+        accelerator: "auto", "cpu" or "gpu".
+        progress: whether to draw a progress bar.
+
+    Raises:
+        ValueError: the configuration does not fit the data or the run in `folder`, weights do not fit the model, or
+            the loss became NaN.
+        OSError: a checkpoint cannot be written.
+        StoppedError: the run was asked to stop, and can go on.
+    """
+    setup = make_preprocessing(config.data)
+    training = open_dataset(config.data.layout, config.data.root, "train", setup, make_transform(config.data))
+    validation = open_dataset(config.data.layout, config.data.root, "test", setup)
+    state = _enter(folder, config, resume=resume)
+    model = build_model(config, setup)
+    if state is not None:
+        model.load_state_dict(state.weights)
+    nodes, devices = _processes()
+    per_step = config.loop.batch * config.loop.accumulate * nodes * devices
+    steps = config.loop.steps or max(1, round(config.loop.epochs * len(training) / per_step))
+    _check_state(state, per_step)
+    module = SegmentationModule(model, config, steps)
+    first, best = (0, -1.0) if state is None else (state.step, state.best)
+    bar = [Bar()] if progress else []
+    with StopRequest().listen() as stop, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers|`isinstance.treespec")
+        keeper = Keeper(folder, setup, samples_per_step=per_step, stop=stop, best=best)
+        trainer = lightning.Trainer(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            strategy="ddp" if nodes * devices > 1 else "auto",
+            plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
+            max_steps=steps,
+            val_check_interval=validation_distance(module) * config.loop.accumulate,
+            callbacks=[Counters(state), MetricLines(folder, setup.label_set.classes), keeper, *bar],
+            enable_progress_bar=progress,
+            log_every_n_steps=min(config.loop.log_every, steps),
+            **_fixed(config, folder),
+        )
+        if trainer.is_global_zero:
+            _write_run(folder, config, trainer, steps, state)
+        if first < steps:
+            trainer.fit(module, *_loaders(config, training, validation, trainer, first=first, steps=steps))
+    return Result(folder / LAST, folder / BEST, _last_miou(folder / METRICS))
+
+
+def build_model(config: TrainConfig, setup: Preprocessing) -> nn.Module:
+    """The network of a configuration with its first weights, which the seed draws or a checkpoint gives.
+
+    Raises:
+        ValueError: the network is unknown or cannot take the crops, or the weights do not fit it.
+    """
+    torch.manual_seed(config.loop.seed)
+    model = create_model(
+        config.model.name, num_classes=len(setup.label_set.classes), image_size=setup.size, in_channels=setup.channels
+    )
+    crop = config.data.crop
+    if crop not in (None, setup.size) and not model.any_size:
+        raise ValueError(
+            f"data.crop is {list(crop or ())} and data.size {list(setup.size)}, but {config.model.name} takes one size "
+            "only: leave data.crop out, or give it data.size"
+        )
+    if config.model.imagenet:
+        load_vmamba_imagenet(model, read_pth(config.model.imagenet))
+    if config.model.weights:
+        load_weights(model, config.model.weights)
+    return model
+
+
+def _enter(folder: Path, config: TrainConfig, *, resume: bool) -> RunState | None:
+    """The state of the run in the folder; None where there is none yet."""
+    if not (folder / STATE).is_file():
+        return None
+    if not resume:
+        raise ValueError(f"{folder} holds a run already; expected a new folder: choose another, or give --resume")
+    stored = parse_config(yaml.safe_load((folder / CONFIG).read_text()), {}).to_dict()
+    for section, values in config.to_dict().items():
+        for key, value in values.items():
+            if value != stored[section][key] and f"{section}.{key}" not in _MAY_CHANGE:
+                raise ValueError(
+                    f"{section}.{key} is {value!r}, but the run in {folder} has {stored[section][key]!r}; expected the "
+                    "same: go on with the run's own config.yaml, or choose another folder"
+                )
+    state = read_state(folder / STATE)
+    cut_metrics(folder / METRICS, state.step)
+    return state
+
+
+def _check_state(state: RunState | None, per_step: int) -> None:
+    if state is not None and state.samples_per_step != per_step:
+        raise ValueError(
+            f"the run had {state.samples_per_step} samples a step and would go on with {per_step}; expected as many: "
+            "start as many processes as before"
+        )
+
+
+def _fixed(config: TrainConfig, folder: Path) -> dict[str, Any]:
+    """What Lightning is told in every run: one long epoch, our checkpoints and our order of the samples."""
+    return {
+        "precision": config.loop.precision,
+        "max_epochs": 1,
+        "accumulate_grad_batches": config.loop.accumulate,
+        "gradient_clip_val": config.optimizer.clip or None,
+        "check_val_every_n_epoch": None,
+        "num_sanity_val_steps": 0,
+        "logger": TensorBoardLogger(folder, name="", version="tensorboard"),
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,
+    }
+
+
+def _processes() -> tuple[int, int]:
+    """(machines, processes on each), as torchrun or SLURM says."""
+    env = os.environ
+    if SLURMEnvironment.detect():
+        nodes = int(env.get("SLURM_NNODES", "1"))
+        return nodes, int(env["SLURM_NTASKS"]) // nodes
+    local = int(env.get("LOCAL_WORLD_SIZE", "1"))
+    return int(env.get("WORLD_SIZE", "1")) // local, local
+
+
+def _loaders(
+    config: TrainConfig, training: RecordingDataset, validation: RecordingDataset, trainer: lightning.Trainer,
+    *, first: int, steps: int,
+) -> tuple[DataLoader[Sample], DataLoader[Sample]]:  # fmt: skip
+    loop, workers = config.loop, config.data.workers
+    sampler = StepSampler(
+        len(training), seed=loop.seed, batch=loop.batch, accumulate=loop.accumulate, first_step=first, steps=steps,
+        rank=trainer.global_rank, world=trainer.world_size,
+    )  # fmt: skip
+    pinned = trainer.accelerator.__class__.__name__ == "CUDAAccelerator"
+    numbers = evenly(len(validation), loop.validate_samples)[trainer.global_rank :: trainer.world_size]
+    return (
+        DataLoader(training, batch_sampler=sampler, num_workers=workers, collate_fn=collate, pin_memory=pinned),
+        plain_loader(validation, numbers, batch=loop.batch, workers=workers),
+    )
+
+
+def _write_run(
+    folder: Path, config: TrainConfig, trainer: lightning.Trainer, steps: int, state: RunState | None
+) -> None:
+    """Configuration, and where and with which code the run was made; a resumed run adds an entry."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+    path = folder / RUN
+    starts = json.loads(path.read_text())["starts"] if state is not None and path.is_file() else []
+    starts.append({"step": 0 if state is None else state.step, **_code_and_machine(trainer)})
+    path.write_text(json.dumps({"seed": config.loop.seed, "steps": steps, "starts": starts}, indent=2) + "\n")
+
+
+def _code_and_machine(trainer: lightning.Trainer) -> dict[str, Any]:
+    root = Path(__file__).parents[2]
+    words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    commit = None
+    if (root / ".git").exists():
+        commit = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+    try:
+        installed: str | None = version("mambaseg")
+    except PackageNotFoundError:  # run from the source tree, which has a commit
+        installed = None
+    return {
+        "mambaseg": installed, "commit": commit, "torch": torch.__version__,
+        "lightning": lightning.__version__, "python": platform.python_version(), "processes": trainer.world_size,
+        "device": trainer.strategy.root_device.type,
+    }  # fmt: skip
+
+
+def _last_miou(path: Path) -> float:
+    found = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    scores = [line["validation"]["miou"] for line in found if "validation" in line]
+    return float(scores[-1]) if scores else float("nan")
