@@ -15,8 +15,8 @@ from typing import Any, Final
 import lightning
 import torch
 import yaml
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
