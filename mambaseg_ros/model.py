@@ -20,6 +20,7 @@ from mambaseg_core.ops import backends
 from mambaseg_core.preprocessing import Preprocessing
 
 MIB = 1 << 20
+CAMERA_INFO = "camera_info"  # the value of `calibration` that asks for two topics instead of a file
 
 
 def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmenter:
@@ -32,7 +33,8 @@ def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmen
     Raises:
         ValueError: a name, size, device or file that does not fit; one sentence.
     """
-    calibration = Calibration.from_file(values["calibration"]) if values["calibration"] else None
+    from_topics = values["calibration"] == CAMERA_INFO
+    calibration = Calibration.from_file(values["calibration"]) if values["calibration"] and not from_topics else None
     weights, device, precision = (str(values[name]) for name in ("weights", "device", "precision"))
     if weights and Path(weights).suffix not in (".pth", ".pt"):
         segmenter = Segmenter(weights, device, precision=precision, calibration=calibration)

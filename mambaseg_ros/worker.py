@@ -87,7 +87,10 @@ class Outputs(Protocol):
 
 @dataclass
 class Worker:
-    """Runs `Segmenter` on the newest image in a thread of its own."""
+    """Runs `Segmenter` on the newest image in a thread of its own.
+
+    While `waiting_for` is a sentence, images fail with it: the calibration has not come yet.
+    """
 
     segmenter: Segmenter
     inbox: Inbox
@@ -101,6 +104,7 @@ class Worker:
     masks_from_events: int = 0
     masks_held: int = 0
     resets: int = 0
+    waiting_for: str = ""
     images_health: int = SILENT
     events_health: int = SILENT
     _last_stamp_ns: int = field(default=0, init=False)
@@ -152,6 +156,8 @@ class Worker:
     def _segment(self, arrival: Arrival, report: Report) -> bool:
         header = arrival.message.header
         image = self._read_image(arrival.message)
+        if self.waiting_for:
+            raise ValueError(self.waiting_for)
         report.window_end_ns = stamp_ns = stamp_to_ns(header.stamp)
         self._wait_for_events(arrival, stamp_ns)
         report.wait_ms = 1e3 * (time.monotonic() - arrival.arrived)
