@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mambaseg_core.events.io import open_events
-from mambaseg_core.events.io.bag_messages import COLUMNS, events_of_nested
+from mambaseg_core.events.io.bag_messages import COLUMNS
 
 KNOWN = {  # encoding, events, ON, sum of t in ns mod 2^64, sum of x, of y
     "evt3_trigger": ("evt3", 82_469, 41_439, 1_222_326_831_810_000, 42_078_718, 31_656_267),
@@ -100,20 +100,3 @@ def test_a_topic_that_is_not_there(tmp_path: Path) -> None:
     assert len(open_events(bag, topic="/events")) == 100
     with pytest.raises(ValueError, match=r"0 topics of events named /other .*/events"):
         open_events(bag, topic="/other")
-
-
-@pytest.mark.parametrize("length", range(6))
-def test_nested_events_behind_any_frame_id(length: int) -> None:
-    events = recordings.some_events(20)
-    got, outside = events_of_nested(recordings.nested_cdr(events, b"x" * length + b"\0" * ((-length - 1) % 4 + 1)))
-    np.testing.assert_array_equal(got.t_ns, events.t_ns)
-    np.testing.assert_array_equal(got.x, events.x)
-    assert outside == 0
-
-
-def test_nested_events_that_are_cut_off() -> None:
-    data = recordings.nested_cdr(recordings.some_events(20))
-    with pytest.raises(ValueError, match="claims 20 events"):
-        events_of_nested(data[:-1])
-    with pytest.raises(ValueError, match="little-endian"):
-        events_of_nested(b"\0\0" + data[2:])
