@@ -2,8 +2,8 @@
 
     python benchmarks/training.py data/benchmark [--threads 1 2] [--repeats 5]
 
-Rows take turns within each repeat, and the median counts. A step is forward, backward and AdamW on random tensors; loading
-is one sample of the training split, augmented as config/train/synthetic.yaml says, in one process.
+Rows take turns within each repeat, and the median counts. A step is forward, backward and AdamW on random tensors;
+loading is one sample of the training split, augmented as config/train/synthetic.yaml says, in one process.
 """
 
 from __future__ import annotations
