@@ -23,7 +23,7 @@ def mambaseg(*words: object) -> subprocess.CompletedProcess[str]:
         *(("train",), ("eval",), ("predict",), ("convert", "checkpoint")),
         *(("synth",), ("info",), ("bench", "kernels"), ("bench", "model")),
         *(("convert", "ev-inf"), ("convert", "events-to-video")),
-        *(("bag", "convert"), ("bag", "play"), ("bag", "record"), ("bag", "pictures")),
+        *(("bag", "convert"), ("bag", "segment"), ("bag", "play"), ("bag", "record"), ("bag", "pictures")),
     ],
     ids=" ".join,
 )
