@@ -10,8 +10,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from mambaseg_core.checkpoint import load_checkpoint
+from mambaseg_core.checkpoint import load_checkpoint, save_checkpoint
 from mambaseg_core.cli import app
+from mambaseg_core.models import create_model
+from mambaseg_core.preprocessing import preset_preprocessing
 
 SHARED = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 
@@ -19,7 +21,7 @@ SHARED = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[2] / ".."
 @pytest.mark.parametrize(
     ("source", "out", "message"),
     [
-        ("best.safetensors", "ours.safetensors", r"best\.safetensors; expected the authors' file"),
+        ("best.onnx", "ours.safetensors", r"best\.onnx; expected the authors' \.pth or our \.safetensors"),
         ("best.pth", "ours.pth", r"out is .*ours\.pth; expected a name that ends in \.safetensors"),
     ],
 )
@@ -27,6 +29,20 @@ def test_names_are_checked_before_anything_is_loaded(tmp_path: Path, source: str
     words = ["convert", "checkpoint", str(tmp_path / source), str(tmp_path / out)]
     with pytest.raises(ValueError, match=message):
         CliRunner().invoke(app, words, catch_exceptions=False)
+
+
+def test_a_checkpoint_of_ours_at_half_the_size(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, setup = create_model("mambaseg_nano"), preset_preprocessing("mambaseg_nano", size=(240, 320), channels=3)
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    save_checkpoint(whole, model, setup)
+    result = CliRunner().invoke(app, ["convert", "checkpoint", str(whole), str(half), "--half"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert half.stat().st_size < 0.53 * whole.stat().st_size
+    loaded, preprocessing = load_checkpoint(half)
+    assert preprocessing == setup
+    for (name, tensor), got in zip(model.state_dict().items(), loaded.state_dict().values(), strict=True):
+        torch.testing.assert_close(got, tensor.half().to(tensor.dtype), rtol=0, atol=0, msg=name)
 
 
 @pytest.mark.slow
