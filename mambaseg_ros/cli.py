@@ -109,18 +109,22 @@ def segment(
 
 @bag.command()
 def pictures(
-    source: Annotated[Path, typer.Argument(help="bag with /image and /events")],
+    source: Annotated[Path, typer.Argument(help="bag with an image and an event topic")],
     masks: Annotated[Path, typer.Argument(help="bag with the masks made from it")],
     out: Annotated[Path, typer.Argument(help="folder for the pictures")],
     labels: Annotated[str, typer.Option(help="label set of the masks: dsec_11 or ddd17_6")] = "dsec_11",
+    image_topic: Annotated[str, typer.Option(help="images")] = "/image",
+    events_topic: Annotated[str, typer.Option(help="events")] = "/events",
+    fps: Annotated[float, typer.Option(help="pictures of the film per second", min=0.1)] = 20.0,
 ) -> None:
-    """Draw masks over their images, and a contact sheet.
+    """Draw masks over their images: pictures, a film, and a contact sheet.
 
     Example: mambaseg bag pictures bags/13_a bags/masks out
     """
     from mambaseg_ros.bag.pictures import draw_pictures
 
-    summary = draw_pictures(source, masks, out, labels=labels)
+    topics = {"image_topic": image_topic, "events_topic": events_topic}
+    summary = draw_pictures(source, masks, out, **topics, labels=labels, fps=fps)
     console.print(f"{summary.contact_sheet}: {summary.images} images, {summary.masks} masks")
 
 

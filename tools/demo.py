@@ -20,9 +20,8 @@ from mambaseg_ros.bag.types import STATUS_TYPE, open_bag
 from mambaseg_ros.resources import share_folder
 
 SECONDS = 2.0
-MODEL = "mambaseg_dsec"
-IMAGE_SIZE = (112, 160)  # a quarter of DSEC's 440x640, so that a CPU without the authors' weights shows the whole path
-RATE = 0.1  # the bag is played so slowly that a CPU keeps up
+MODEL, WEIGHTS = "mambaseg_nano", "synthetic"  # trained on other drives of `mambaseg synth`: docs/training.md
+RATE = 0.25  # the bag is played so slowly that a CPU keeps up
 CALIBRATION = "calibration/cam_to_cam.yaml"
 
 
@@ -56,8 +55,7 @@ def node_command(sequence: Path) -> list[str]:
     """The installed node, as `ros2 run mambaseg_ros segmentation_node` starts it."""
     parameters = {
         "model": MODEL,
-        "image_height": IMAGE_SIZE[0],
-        "image_width": IMAGE_SIZE[1],
+        "weights": WEIGHTS,
         "calibration": sequence / CALIBRATION,
     }
     words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
@@ -90,8 +88,7 @@ def main() -> None:
     subprocess.run(command("synth", out, "--seconds", SECONDS), check=True)
     say("converting it to an mcap bag")
     subprocess.run(command("bag", "convert", sequence, bag), check=True)
-    say(f"starting segmentation_node ({MODEL} at {IMAGE_SIZE[0]}x{IMAGE_SIZE[1]}) and a recorder")
-    say("THE WEIGHTS ARE RANDOM: no trained model exists yet, the masks show the path, not the street")
+    say(f"starting segmentation_node ({MODEL}, weights '{WEIGHTS}', trained on synthetic drives only) and a recorder")
     recorder = command("bag", "record", masks, "/mambaseg/mask", "/mambaseg/status", "--idle", 15)
     with process(node_command(sequence)), process(recorder, stop=False):
         say(f"playing the bag over DDS at {RATE:g} of its rate")
@@ -105,7 +102,7 @@ def main() -> None:
     count = len(list(out.glob("overlay_*.png")))
     say(f"images in: {images}, masks out: {count}")
     say(f"latency from image to mask: median {np.median(times):.0f} ms, largest {max(times):.0f} ms")
-    say(f"random weights; picture: {out / 'contact_sheet.png'}")
+    say(f"picture: {out / 'contact_sheet.png'}")
     if count == 0:
         sys.exit("demo: no mask came out")
 

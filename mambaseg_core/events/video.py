@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.events.array import Events
 from mambaseg_core.events.io.reader import EventReader
+from mambaseg_core.film import Film
 
 Picture = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
@@ -21,8 +20,6 @@ Progress = Callable[[int, int], None]
 ON_COLOR: Final = (30, 80, 220)
 OFF_COLOR: Final = (220, 40, 40)
 MOST_FRAMES: Final = 1_000_000
-
-_CODECS: Final = {".mp4": "mp4v", ".avi": "MJPG"}
 
 
 def event_picture(events: Events) -> Picture:
@@ -96,27 +93,12 @@ def write_video(
         Number of pictures.
 
     Raises:
-        ValueError: another ending of the name, nothing to show, a damaged recording, or the film cannot be written.
+        ValueError: another ending of the name, nothing to show, or a damaged recording.
+        OSError: the film cannot be written.
     """
-    out = Path(out)
-    if out.suffix.lower() not in _CODECS:
-        raise ValueError(f"video {out} ends in {out.suffix!r}, expected {' or '.join(_CODECS)}; choose one of them")
-    ends_ns = timing.frame_ends_ns(reader)
-    partial = out.with_name(f".{out.stem}.{os.getpid()}.partial{out.suffix}")
-    size = (reader.width + reader.width % 2, reader.height + reader.height % 2)  # codecs want even numbers
-    writer = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*_CODECS[out.suffix.lower()]), timing.fps, size)
-    try:
-        if not writer.isOpened():
-            raise ValueError(f"video {out} cannot be written, expected a folder to write in; check it and the disk")
+    with Film(out, timing.fps) as film:
+        ends_ns = timing.frame_ends_ns(reader)
         for index, end_ns in enumerate(ends_ns):
-            picture = event_picture(reader.between(end_ns - timing.window_ns, end_ns).events)
-            pad = (0, size[1] - reader.height, 0, size[0] - reader.width)
-            framed = cv2.copyMakeBorder(picture[..., ::-1], *pad, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-            writer.write(framed)
+            film.write(event_picture(reader.between(end_ns - timing.window_ns, end_ns).events))
             progress(index + 1, len(ends_ns))
-        writer.release()
-        partial.replace(out)
-    finally:
-        writer.release()
-        partial.unlink(missing_ok=True)
     return len(ends_ns)

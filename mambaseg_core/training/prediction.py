@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from mambaseg_core.data.dataset import Recording
 from mambaseg_core.data.ddd17 import Ddd17Sequence
-from mambaseg_core.data.dsec import DsecSequence
+from mambaseg_core.data.dsec import DsecSequence, read_picture
+from mambaseg_core.film import Film
 from mambaseg_core.inference import Segmenter
 
 Picture = npt.NDArray[np.uint8]
@@ -38,8 +39,13 @@ def open_recording(path: Path) -> tuple[Recording, list[int]]:
     """A sequence in DSEC's or DDD17's layout, and the numbers of its images.
 
     Raises:
-        ValueError: the folder is neither, or incomplete.
+        ValueError: the folder is neither, or incomplete; of a bag it names the commands for those.
     """
+    if (path / "metadata.yaml").is_file() or path.suffix in (".mcap", ".db3"):
+        raise ValueError(
+            f"{path} is a ROS bag, expected a sequence's folder; make its masks with `mambaseg bag segment BAG MASKS "
+            "--weights CHECKPOINT`, then overlays and a film with `mambaseg bag pictures BAG MASKS OUT`"
+        )
     if (path / "events.dat.t").is_file():
         davis = Ddd17Sequence(path)
         return davis, [number for number, image in enumerate(davis.image_paths) if image is not None]
@@ -88,7 +94,9 @@ def predict_sequence(
             progress(done, len(numbers))
     video = out / "overlay.mp4"
     if written or not video.is_file():
-        _write_video(video, [folders[1] / f"{number:06d}.png" for number in numbers], fps)
+        with Film(video, fps) as film:
+            for number in numbers:
+                film.write(read_picture(folders[1] / f"{number:06d}.png", cv2.IMREAD_COLOR)[..., ::-1])
     return PredictionSummary(written, len(numbers) - written, video)
 
 
@@ -124,20 +132,4 @@ def _write_png(path: Path, picture: Picture) -> None:
     temporary = path.with_suffix(".part.png")
     if not cv2.imwrite(str(temporary), picture):
         raise OSError(f"{path} cannot be written; expected room on the disk and a folder that may be written")
-    temporary.replace(path)
-
-
-def _write_video(path: Path, pictures: list[Path], fps: float) -> None:
-    """An mp4 of pictures of one size."""
-    temporary = path.with_suffix(".part.mp4")
-    frames = (cv2.imread(str(picture)) for picture in pictures)
-    first = cv2.imread(str(pictures[0]))
-    assert first is not None  # written above
-    writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), fps, (first.shape[1], first.shape[0]))
-    if not writer.isOpened():
-        raise OSError(f"{path} cannot be written; expected an OpenCV with mp4 support and a folder that may be written")
-    for frame in frames:
-        assert frame is not None
-        writer.write(frame)
-    writer.release()
     temporary.replace(path)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +10,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.events import Events
+from mambaseg_core.events import Window
+from mambaseg_core.events.video import event_picture
+from mambaseg_core.film import Film
 from mambaseg_core.labels import LABEL_SETS
-from mambaseg_ros.bag.types import EVENTS_TYPE, open_bag
-from mambaseg_ros.messages import events_from_message, image_from_message, stamp_to_ns
+from mambaseg_ros.bag.frames import find_topics, read_frames
+from mambaseg_ros.bag.types import open_bag
+from mambaseg_ros.intake import EventIntake
+from mambaseg_ros.messages import image_from_message, stamp_to_ns
 
 Picture = npt.NDArray[np.uint8]
 EVENTS_SHOWN_NS = 50_000_000
+KEPT_NS, MOST_BYTES = 2_000_000_000, 1 << 28  # of events in memory
 SHEET_WIDTH = 480  # pixels of one picture in the contact sheet
 SHEET_ROWS = 4
 
@@ -32,41 +35,65 @@ class PicturesSummary:
     contact_sheet: Path
 
 
-def draw_pictures(bag: Path, masks_bag: Path, out: Path, *, labels: str = "dsec_11") -> PicturesSummary:
-    """Write one overlay PNG per mask and a contact sheet (image, events, overlay).
+def draw_pictures(
+    bag: Path,
+    masks_bag: Path,
+    out: Path,
+    *,
+    image_topic: str = "/image",
+    events_topic: str = "/events",
+    labels: str = "dsec_11",
+    fps: float = 20.0,
+) -> PicturesSummary:
+    """Write one overlay PNG per mask, a film of them, and a contact sheet (image, events, overlay).
 
     Args:
-        bag: a bag with images on /image and EventArrays on /events.
+        bag: a bag with images and events of any type that the node reads.
         masks_bag: a bag with `mono8` masks whose stamps are those of images in `bag`.
         out: folder for the pictures.
+        image_topic: topic of the images.
+        events_topic: topic of the events.
         labels: name of the label set that gives the colours.
+        fps: pictures of the film per second.
 
     Raises:
-        ValueError: there is no mask, or none whose stamp is an image's.
+        ValueError: a topic is missing, there is no mask, or none whose stamp is an image's.
+        OSError: the pictures cannot be written.
     """
     if labels not in LABEL_SETS:
         raise ValueError(f"label set {labels!r} is unknown; expected one of {', '.join(LABEL_SETS)}")
     label_set = LABEL_SETS[labels]
     masks = _read_masks(masks_bag)
     out.mkdir(parents=True, exist_ok=True)
-    images = 0
+    images = drawn = 0
+    evenly = np.linspace(0, len(masks) - 1, SHEET_ROWS if masks else 0).round().astype(int)
+    shown = {sorted(masks)[index] for index in evenly}  # in the contact sheet
     rows: list[Picture] = []
-    for stamp_ns, image, events in _frames(bag):
-        images += 1
-        if stamp_ns not in masks:
-            continue
-        overlay = label_set.overlay(image, masks[stamp_ns])
-        _write(out / f"overlay_{stamp_ns}.png", overlay)
-        rows.append(np.hstack([_small(picture) for picture in (image, _event_picture(events, image), overlay)]))
-    if not rows:
+    intake = EventIntake(max_age_ns=KEPT_NS, max_bytes=MOST_BYTES)
+    with open_bag(bag) as reader, Film(out / "overlay.mp4", fps) as film:
+        topics = find_topics(reader, image_topic, events_topic)
+        for frame in read_frames(reader, topics, intake, wait_ns=EVENTS_SHOWN_NS, warn=lambda sentence: None):
+            images += 1
+            stamp_ns = stamp_to_ns(frame.message.header.stamp)
+            if stamp_ns not in masks:
+                continue
+            picture = image_from_message(frame.message)
+            image = picture if picture.ndim == 3 else picture[..., None].repeat(3, axis=2)
+            overlay = label_set.overlay(image, masks[stamp_ns])
+            _write(out / f"overlay_{stamp_ns}.png", overlay)
+            film.write(overlay)
+            drawn += 1
+            if stamp_ns in shown:
+                row = image, _event_picture(intake, stamp_ns, image), overlay
+                rows.append(np.hstack([_small(part) for part in row]))
+    if not drawn:
         raise ValueError(
             f"{masks_bag} holds {len(masks)} masks, none with the stamp of one of the {images} images of {bag}: "
             "give the bag that the masks were made from"
         )
-    chosen = np.unique(np.linspace(0, len(rows) - 1, SHEET_ROWS).round().astype(int))
     sheet = out / "contact_sheet.png"
-    _write(sheet, np.vstack([rows[index] for index in chosen]))
-    return PicturesSummary(images=images, masks=len(rows), contact_sheet=sheet)
+    _write(sheet, np.vstack(rows))
+    return PicturesSummary(images=images, masks=drawn, contact_sheet=sheet)
 
 
 def _read_masks(bag: Path) -> dict[int, Picture]:
@@ -81,30 +108,11 @@ def _read_masks(bag: Path) -> dict[int, Picture]:
     return masks
 
 
-def _frames(bag: Path) -> Iterator[tuple[int, Picture, list[Events]]]:
-    """Stamp, RGB image, and the packets of events before it, for each image of a bag."""
-    packets: deque[Events] = deque()
-    with open_bag(bag) as reader:
-        for connection, _, data in reader.messages():
-            message: Any = reader.deserialize(data, connection.msgtype)
-            if connection.msgtype == EVENTS_TYPE and len(message.x):
-                packets.append(events_from_message(message)[0])
-            elif connection.topic == "/image":
-                stamp_ns = stamp_to_ns(message.header.stamp)
-                while packets and packets[0].t_ns[-1] < stamp_ns - EVENTS_SHOWN_NS:
-                    packets.popleft()
-                image = image_from_message(message)
-                yield stamp_ns, image if image.ndim == 3 else image[..., None].repeat(3, axis=2), list(packets)
-
-
-def _event_picture(packets: list[Events], image: Picture) -> Picture:
-    """Events on white: blue brighter, red darker, at the sensor's resolution; white where there are none."""
-    if not packets:
+def _event_picture(intake: EventIntake, stamp_ns: int, image: Picture) -> Picture:
+    """The events before a stamp, at the sensor's resolution; white where there are none."""
+    if intake.buffer is None:
         return np.full_like(image, 255)
-    picture = np.full((packets[0].height, packets[0].width, 3), 255, np.uint8)
-    for events in packets:
-        picture[events.y, events.x] = np.where(events.p[:, None] > 0, (30, 80, 220), (220, 40, 40))
-    return picture
+    return event_picture(intake.buffer.window(stamp_ns, Window(duration_ns=EVENTS_SHOWN_NS)))
 
 
 def _small(picture: Picture) -> Picture:

@@ -5,28 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
-from rosbags.highlevel import AnyReader
-from rosbags.interfaces import Connection
 
 from mambaseg_core.inference import Segmenter
+from mambaseg_ros.bag.frames import find_topics, read_frames
 from mambaseg_ros.bag.types import ImageWriter, new_bag, open_bag, typestore
-from mambaseg_ros.intake import EventIntake, RawArray
-from mambaseg_ros.messages import Image, stamp_to_ns
+from mambaseg_ros.intake import EventIntake
+from mambaseg_ros.messages import Image
 from mambaseg_ros.model import MIB, check_reach, make_segmenter, weights_hash
 from mambaseg_ros.pairing import Arrival, Inbox
-from mambaseg_ros.parameters import EVENTS_TYPES, IMAGE_TYPES
 from mambaseg_ros.policy import Policy
 from mambaseg_ros.worker import OK, Report, Result, Worker
 
 MASK_TOPIC = "/mambaseg/mask"
-RAW_TYPES = EVENTS_TYPES[3:]
 
 
 @dataclass(frozen=True)
@@ -77,13 +74,6 @@ class _Folder:
         return 0
 
 
-@dataclass(frozen=True)
-class _Frame:
-    connection: Connection
-    bag_ns: int
-    message: Any
-
-
 def segment(
     source: Path,
     out: Path,
@@ -115,8 +105,7 @@ def segment(
     if values["when_events_missing"] == "hold":
         raise ValueError("when_events_missing is 'hold'; expected 'image_only' or 'drop', which need no earlier mask")
     with open_bag(source) as reader:
-        images = _connection(reader, image_topic, IMAGE_TYPES[1:])
-        events = _connection(reader, events_topic, EVENTS_TYPES[1:])
+        topics = find_topics(reader, image_topic, events_topic)
         settings = {**values, "bag": str(source.resolve()), "topics": [image_topic, events_topic]}
         folder = _Folder(_resume(out, {**settings, "weights": weights_hash(str(values["weights"]))}))
         segmenter = make_segmenter(values, warn)
@@ -124,26 +113,18 @@ def segment(
         worker = _worker(segmenter, values, folder)
         resumed = 0
         frames = list[tuple[int, Any]]()
-        for frame in _frames_with_their_events(reader, images, events, worker, folder, float(values["event_wait_ms"])):
+        wait_ns = round(float(values["event_wait_ms"]) * 1e6)
+        for frame in read_frames(reader, topics, worker.intake, wait_ns=wait_ns, warn=folder.warn):
             folder.index = len(frames)
             if folder.path(folder.index).is_file():
                 resumed += 1
             else:
                 worker.handle(Arrival(frame.message, time.monotonic(), packets_before=0))
             frames.append((frame.bag_ns, frame.message.header))
-            progress(len(frames), images.msgcount)
+            progress(len(frames), topics.images.msgcount)
     masks = _write(out, folder, frames)
     shutil.rmtree(folder.root)
     return Segmented(len(frames), masks, resumed, folder.complaints)
-
-
-def _connection(reader: AnyReader, topic: str, kinds: tuple[str, ...]) -> Connection:
-    found = {connection.topic: connection for connection in reader.connections}
-    if topic not in found:
-        raise ValueError(f"topic {topic} is not in the bag (it has {', '.join(sorted(found))}): name one of these")
-    if found[topic].msgtype not in kinds:
-        raise ValueError(f"topic {topic} is of type {found[topic].msgtype}; expected one of {', '.join(kinds)}")
-    return found[topic]
 
 
 def _resume(out: Path, settings: dict[str, Any]) -> Path:
@@ -168,33 +149,6 @@ def _worker(segmenter: Segmenter, values: dict[str, Any], outputs: _Folder) -> W
     intake = EventIntake(max_age_ns=max_age_ns, max_bytes=max_bytes, clock_mode=str(values["event_clock"]))
     policy = Policy.of({**values, "event_wait_ms": 0.0})
     return Worker(segmenter, Inbox(max_packet_bytes=max_bytes), intake, outputs, policy)
-
-
-def _frames_with_their_events(
-    reader: AnyReader, images: Connection, events: Connection, worker: Worker, folder: _Folder, wait_ms: float
-) -> Iterator[_Frame]:
-    """Each image as soon as the worker's buffer holds the events up to its stamp, or its wait is over."""
-    waiting: deque[_Frame] = deque()
-    for connection, bag_ns, data in reader.messages([images, events]):
-        while waiting and (
-            (worker.intake.newest_ns or 0) >= stamp_to_ns(waiting[0].message.header.stamp)
-            or bag_ns - waiting[0].bag_ns > wait_ms * 1e6
-        ):
-            yield waiting.popleft()
-        if connection is images:
-            waiting.append(_Frame(connection, bag_ns, reader.deserialize(data, connection.msgtype)))
-            continue
-        try:
-            worker.intake.add(_event_message(reader, connection, data))
-        except Exception as error:  # a broken packet is told and costs its events only, as in the node
-            folder.warn(str(error))
-    yield from waiting
-
-
-def _event_message(reader: AnyReader, connection: Connection, data: bytes) -> Any:
-    if connection.msgtype in RAW_TYPES:
-        return RawArray(connection.msgtype.split("/")[0], bytes(data))
-    return reader.deserialize(data, connection.msgtype)
 
 
 def _write(out: Path, folder: _Folder, frames: list[tuple[int, Any]]) -> int:

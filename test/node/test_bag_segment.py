@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.data.synthetic import write_sequence
 from mambaseg_ros.bag.convert import convert
+from mambaseg_ros.bag.pictures import draw_pictures
 from mambaseg_ros.bag.segment import MASK_TOPIC, segment
 from mambaseg_ros.bag.types import open_bag
 from mambaseg_ros.messages import image_from_message, stamp_to_ns
@@ -103,3 +105,28 @@ def test_masks_that_hang_on_earlier_ones_are_refused(drive: Any, tmp_path: Path)
 def test_wrong_parameters_are_refused(word: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_values([word])
+
+
+def test_pictures_and_a_film_of_a_bag(drive: Any, tmp_path: Path) -> None:
+    sequence, bag, values = drive
+    segment(bag, tmp_path / "masks", values=values, warn=print)
+    summary = draw_pictures(bag, tmp_path / "masks", tmp_path / "out")
+    assert (summary.images, summary.masks) == (4, 4)
+    stamps = [int(file.stem.split("_")[1]) for file in sorted((tmp_path / "out").glob("overlay_*.png"))]
+    assert stamps == sequence.image_times_ns.tolist()
+    film = cv2.VideoCapture(str(tmp_path / "out" / "overlay.mp4"))
+    assert [film.read()[0] for _ in range(5)] == [True] * 4 + [False]
+    sheet = cv2.imread(str(summary.contact_sheet))
+    assert sheet.shape == (4 * 360, 3 * 480, 3)
+    events = sheet[-360:, 480:960]
+    assert 0.002 < (events.min(axis=2) < 128).mean() < 0.9  # some are drawn, on white
+
+
+def test_bags_without_the_topic_or_without_masks_are_refused(drive: Any, tmp_path: Path) -> None:
+    _, bag, values = drive
+    segment(bag, tmp_path / "masks", values=values, warn=print)
+    with pytest.raises(ValueError, match=r"topic /camera is not in the bag"):
+        draw_pictures(bag, tmp_path / "masks", tmp_path / "out", image_topic="/camera")
+    with pytest.raises(ValueError, match=r"holds 0 masks, none with the stamp of one of the 4 images"):
+        draw_pictures(bag, bag, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*overlay.mp4"))

@@ -1,0 +1,81 @@
+"""The images of a bag, each with the events that a node would hold when it takes it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection
+
+from mambaseg_ros.intake import EventIntake, RawArray
+from mambaseg_ros.messages import stamp_to_ns
+from mambaseg_ros.parameters import EVENTS_TYPES, IMAGE_TYPES
+
+RAW_TYPES = EVENTS_TYPES[3:]
+
+
+class Topics(NamedTuple):
+    """The two topics of a bag that are read."""
+
+    images: Connection
+    events: Connection
+
+
+class Frame(NamedTuple):
+    """An image message, and when it was recorded."""
+
+    bag_ns: int
+    message: Any
+
+
+def find_topics(reader: AnyReader, image_topic: str, events_topic: str) -> Topics:
+    """The topics of these names.
+
+    Raises:
+        ValueError: the bag lacks one, or its type is not one that the node reads.
+    """
+    return Topics(_find(reader, image_topic, IMAGE_TYPES[1:]), _find(reader, events_topic, EVENTS_TYPES[1:]))
+
+
+def _find(reader: AnyReader, topic: str, kinds: tuple[str, ...]) -> Connection:
+    found = {connection.topic: connection for connection in reader.connections}
+    if topic not in found:
+        raise ValueError(f"topic {topic} is not in the bag (it has {', '.join(sorted(found))}): name one of these")
+    if found[topic].msgtype not in kinds:
+        raise ValueError(f"topic {topic} is of type {found[topic].msgtype}; expected one of {', '.join(kinds)}")
+    return found[topic]
+
+
+def read_frames(
+    reader: AnyReader, topics: Topics, intake: EventIntake, *, wait_ns: int, warn: Callable[[str], None]
+) -> Iterator[Frame]:
+    """Each image as soon as `intake` holds the events up to its stamp, or its wait is over.
+
+    Args:
+        reader: an open bag.
+        topics: of `find_topics`.
+        intake: gets the events.
+        wait_ns: longest wait for events, nanoseconds of the bag's time.
+        warn: told of a broken packet, which costs its events only, as in the node.
+    """
+    waiting: deque[tuple[int, Frame]] = deque()
+    for connection, bag_ns, data in reader.messages(list(topics)):
+        while waiting and ((intake.newest_ns or 0) >= waiting[0][0] or bag_ns - waiting[0][1].bag_ns > wait_ns):
+            yield waiting.popleft()[1]
+        if connection is topics.images:
+            message: Any = reader.deserialize(data, connection.msgtype)
+            waiting.append((stamp_to_ns(message.header.stamp), Frame(bag_ns, message)))
+            continue
+        try:
+            intake.add(_event_message(reader, connection, data))
+        except Exception as error:
+            warn(str(error))
+    yield from (frame for _, frame in waiting)
+
+
+def _event_message(reader: AnyReader, connection: Connection, data: bytes) -> Any:
+    if connection.msgtype in RAW_TYPES:
+        return RawArray(connection.msgtype.split("/")[0], bytes(data))
+    return reader.deserialize(data, connection.msgtype)
