@@ -4,4 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SHIPPED: dict[str, dict[str, Path]] = {}
+_FOLDER = Path(__file__).parent
+
+SHIPPED: dict[str, dict[str, Path]] = {
+    "mambaseg_nano": {"synthetic": _FOLDER / "mambaseg_nano_synthetic.safetensors"},
+}
