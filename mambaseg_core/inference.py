@@ -19,7 +19,7 @@ from mambaseg_core.events import Events
 from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.labels import IGNORE
 from mambaseg_core.models.scans import DirectionalScan
-from mambaseg_core.preprocessing import Image, Preprocessing, preset_preprocessing
+from mambaseg_core.preprocessing import Image, Preprocessing, Reading, preset_preprocessing
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -144,20 +144,21 @@ class Segmenter:
         self._infer(torch.zeros(setup.channels, *setup.size), torch.zeros(setup.bins, *setup.size))
 
     def segment(
-        self, image: Image | None, events: Events | None, edges_ns: npt.NDArray[np.int64] | None = None
+        self, image: Image | None, events: Events | Reading | None, edges_ns: npt.NDArray[np.int64] | None = None
     ) -> Mask:
-        """Segment one image with the events before it, or one of them alone.
+        """Segment one image with the events before it or another camera's picture, or one of them alone.
 
         Args:
             image: uint8 [H, W] or RGB [H, W, 3] in the camera's view, any resolution; None: there is none.
-            events: the raw events of the image's window (`EventBuffer.window`); may be empty; None: as if empty.
+            events: the raw events of the image's window (`EventBuffer.window`); may be empty; None: as if empty. For a
+                model of thermal or depth pictures such a one, [H, W], registered to the image.
             edges_ns: the window's edges on the raw events (`Window.edges_ns`); default: made from `events`.
 
         Returns:
             the mask in the model's view, which is the (rectified) event camera's; `to_camera` maps it back.
 
         Raises:
-            ValueError: image and events are both None, or the model's logits are not finite.
+            ValueError: image and events are both None, one is not what the model takes, or its logits are not finite.
         """
         start = time.perf_counter()
         grid = self._take_grid(events)
@@ -169,7 +170,7 @@ class Segmenter:
         return Mask(ids, confidence, prepare_ms=1e3 * (prepared - start), inference_ms=1e3 * (done - prepared))
 
     def prepare(
-        self, image: Image | None, events: Events | None, edges_ns: npt.NDArray[np.int64] | None = None
+        self, image: Image | None, events: Events | Reading | None, edges_ns: npt.NDArray[np.int64] | None = None
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """The model's inputs: image float32 [C, h, w] in 0..1 and voxel grid float32 [T, h, w], on the CPU."""
         return self._prepare(image, events, edges_ns, None)
@@ -177,19 +178,19 @@ class Segmenter:
     def _prepare(
         self,
         image: Image | None,
-        events: Events | None,
+        events: Events | Reading | None,
         edges_ns: npt.NDArray[np.int64] | None,
         grid: torch.Tensor | None,
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         setup, calibration = self.preprocessing, self.calibration
         return (
             None if image is None else setup.image_input(image, calibration),
-            None if events is None else setup.voxel_input(events, edges_ns, calibration, grid),
+            None if events is None else setup.second_input(events, edges_ns, calibration, grid),
         )
 
-    def _take_grid(self, events: Events | None) -> torch.Tensor | None:
+    def _take_grid(self, events: Events | Reading | None) -> torch.Tensor | None:
         """Memory for a voxel grid, the last one's where that fits; another thread finds none and makes its own."""
-        if events is None:
+        if not isinstance(events, Events):
             return None
         spare, self._spare_grid = self._spare_grid, None
         size = self.calibration.event_size if self.calibration else (events.height, events.width)

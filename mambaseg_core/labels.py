@@ -1,7 +1,7 @@
 """Label sets: class names and display colours of the data sets.
 
-DSEC-Semantic's 11 and 19 classes (these are Cityscapes') and DDD17-seg's 6 are those of the published data sets;
-255 means ignore (none).
+DSEC-Semantic's 11 and 19 classes (these are Cityscapes'), DDD17-seg's 6, MFNet's 9, PST900's 5, NYU Depth V2's 40 and
+SUN RGB-D's 37 are those of the published data sets; 255 means ignore (none).
 """
 
 from __future__ import annotations
@@ -59,4 +59,49 @@ DSEC_19 = LabelSet(
      (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32)),
 )  # fmt: skip
 
-LABEL_SETS = {labels.name: labels for labels in (DSEC_11, DSEC_19, DDD17_6)}
+MFNET_9 = LabelSet(
+    "mfnet_9",
+    ("unlabeled", "car", "person", "bike", "curve", "car stop", "guardrail", "color cone", "bump"),
+    ((0, 0, 0), (64, 0, 128), (64, 64, 0), (0, 128, 192), (0, 0, 192), (128, 128, 0), (64, 64, 128), (192, 128, 128),
+     (192, 64, 0)),
+)  # fmt: skip
+
+PST900_5 = LabelSet(
+    "pst900_5",
+    ("background", "fire extinguisher", "backpack", "hand drill", "survivor"),
+    ((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)),
+)
+
+
+def _voc_colors(count: int) -> tuple[tuple[int, int, int], ...]:
+    """PASCAL VOC's colours of the ids 1 to `count`: an id's bits go to red, green and blue in turn, highest first."""
+    return tuple((_spread(number), _spread(number >> 1), _spread(number >> 2)) for number in range(1, count + 1))
+
+
+def _spread(number: int) -> int:
+    return sum((number >> 3 * place & 1) << 7 - place for place in range(8))
+
+
+_INDOOR = (
+    "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture", "counter",
+    "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror",
+)  # fmt: skip
+
+NYU_40 = LabelSet(
+    "nyu_40",
+    (*_INDOOR, "floor mat", "clothes", "ceiling", "books", "refridgerator", "television", "paper", "towel",
+     "shower curtain", "box", "whiteboard", "person", "night stand", "toilet", "sink", "lamp", "bathtub", "bag",
+     "otherstructure", "otherfurniture", "otherprop"),
+    _voc_colors(40),
+)  # fmt: skip
+
+SUNRGBD_37 = LabelSet(
+    "sunrgbd_37",
+    (*_INDOOR, "floor_mat", "clothes", "ceiling", "books", "fridge", "tv", "paper", "towel", "shower_curtain", "box",
+     "whiteboard", "person", "night_stand", "toilet", "sink", "lamp", "bathtub", "bag"),
+    _voc_colors(37),
+)  # fmt: skip
+
+LABEL_SETS = {
+    labels.name: labels for labels in (DSEC_11, DSEC_19, DDD17_6, MFNET_9, PST900_5, NYU_40, SUNRGBD_37)
+}

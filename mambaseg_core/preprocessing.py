@@ -1,4 +1,4 @@
-"""From a camera image and events to a model's input, and from its mask back.
+"""From a camera image and events, or a picture of another camera, to a model's input, and from its mask back.
 
 A `Preprocessing` is part of every checkpoint: training, `Segmenter` and the ROS node read the same one.
 The view is the (rectified) event camera's; crops and sizes of the presets are those of the released MambaSeg code.
@@ -7,7 +7,7 @@ The view is the (rectified) event camera's; crops and sizes of the presets are t
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -17,10 +17,17 @@ import torch.nn.functional as F
 
 from mambaseg_core.events import Events, Window
 from mambaseg_core.events.calibration import Calibration
-from mambaseg_core.labels import DDD17_6, DSEC_11, IGNORE, LABEL_SETS, LabelSet
+from mambaseg_core.labels import DDD17_6, DSEC_11, IGNORE, LABEL_SETS, MFNET_9, LabelSet
 from mambaseg_core.ops.voxel_grid import voxel_grid
 
 Image = npt.NDArray[np.uint8]
+Reading = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
+"""A picture of another camera, [H, W]: thermal or depth; uint8 may be [H, W, 3], of which the luma counts."""
+
+OTHERS: Final = ("events", "thermal", "depth")
+"""What a model's second input may be."""
+
+_PAIRS: Final = ("view_size", "size", "other_range")
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,10 @@ class Preprocessing:
         voxel_mode: "bilinear" (released code) or "binned" (paper).
         window: which events belong to an image.
         labels: name of the label set.
+        other: the second input: "events", or in their place the picture of a camera, "thermal" or "depth", which is
+            registered to the image; it is repeated to `bins` channels.
+        other_range: readings of that picture that become 0 and 1, in its own unit (depth: mm); what has no reading (a
+            depth of 0) is 0.
     """
 
     view_size: tuple[int, int]
@@ -46,6 +57,8 @@ class Preprocessing:
     voxel_mode: str
     window: Window
     labels: str
+    other: str = "events"
+    other_range: tuple[float, float] = (0.0, 255.0)
 
     @property
     def label_set(self) -> LabelSet:
@@ -96,6 +109,46 @@ class Preprocessing:
             events = calibration.rectify(events)
         return self.voxel_tensor(events, edges_ns, grid)
 
+    def second_input(
+        self,
+        second: Events | Reading,
+        edges_ns: npt.NDArray[np.int64] | None,
+        calibration: Calibration | None,
+        grid: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The model's second input from events or a picture, whichever it takes.
+
+        Args:
+            second: events as in `tensors`, or a picture as in `other_tensor`.
+            edges_ns: as in `tensors`.
+            calibration: as in `tensors`; a picture is in the image's view.
+            grid: as in `tensors`.
+
+        Raises:
+            ValueError: it is not what the model takes.
+        """
+        if isinstance(second, Events) != (self.other == "events"):
+            got = "events" if isinstance(second, Events) else f"a picture {list(second.shape)}"
+            raise ValueError(f"the second input is {got}; this model expects {self.other}: choose another model")
+        if isinstance(second, Events):
+            return self.voxel_input(second, edges_ns, calibration, grid)
+        return self.other_tensor(second)
+
+    def other_tensor(self, picture: Reading) -> torch.Tensor:
+        """Crop, scale and resize a picture of the other camera, which has the image's view.
+
+        Args:
+            picture: [H, W], any resolution; of uint8 [H, W, 3] the luma.
+
+        Returns:
+            float32 [T, h, w] in 0..1: one channel, `bins` times.
+        """
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) if picture.ndim == 3 else picture
+        low, high = self.other_range
+        kept = np.asarray(grey, np.float32)[: self.kept_rows(grey.shape[0])]
+        scaled = np.clip((np.where(np.isfinite(kept), kept, low) - low) / (high - low), 0, 1).astype(np.float32)
+        return torch.from_numpy(self._resized(scaled)).repeat(self.bins, 1, 1)
+
     def image_tensor(self, image: Image) -> torch.Tensor:
         """Crop, resize and scale an image of the view.
 
@@ -105,14 +158,16 @@ class Preprocessing:
         Returns:
             float32 [C, h, w] in 0..1, with `channels` and `size`.
         """
-        image = _with_channels(image, self.channels)[: self.kept_rows(image.shape[0])]
-        if image.shape[:2] != self.size:
-            shrinks = image.shape[0] >= self.size[0] and image.shape[1] >= self.size[1]
-            image = cv2.resize(  # type: ignore[assignment]
-                image, self.size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-            )
+        image = self._resized(_with_channels(image, self.channels)[: self.kept_rows(image.shape[0])])
         tensor = torch.from_numpy(np.ascontiguousarray(image)).float().div_(255.0)
         return tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)
+
+    def _resized(self, picture: Any) -> Any:
+        """[H, W] or [H, W, 3] -> the same with `size`: the mean where it shrinks, else linear."""
+        if picture.shape[:2] == self.size:
+            return picture
+        shrinks = picture.shape[0] >= self.size[0] and picture.shape[1] >= self.size[1]
+        return cv2.resize(picture, self.size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
     def voxel_tensor(
         self, events: Events, edges_ns: npt.NDArray[np.int64] | None, out: torch.Tensor | None = None
@@ -168,8 +223,8 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
         """The inverse of `to_dict`."""
-        sizes = {name: (int(values[name][0]), int(values[name][1])) for name in ("view_size", "size")}
-        return cls(**{**values, **sizes, "window": Window(**values["window"])})
+        pairs: dict[str, Any] = {name: tuple(values[name]) for name in _PAIRS if name in values}
+        return cls(**{**values, **pairs, "window": Window(**values["window"])})
 
 
 def _with_channels(image: Image, channels: int) -> Image:
@@ -198,11 +253,30 @@ def _dsec() -> Preprocessing:
     )  # fmt: skip
 
 
+def picture_preprocessing(
+    size: tuple[int, int], *, channels: int = 3, other: str = "thermal", repeat: int = 3, labels: str = MFNET_9.name,
+    other_range: tuple[float, float] = (0.0, 255.0),
+) -> Preprocessing:  # fmt: skip
+    """Of a model whose second input is another camera's picture, `repeat` times; nothing is cropped."""
+    return Preprocessing(
+        view_size=size, crop_bottom=0, size=size, channels=channels, bins=repeat, voxel_mode="bilinear",
+        window=Window(duration_ns=50_000_000), labels=labels, other=other, other_range=other_range,
+    )  # fmt: skip
+
+
+def _rgb_thermal() -> Preprocessing:
+    return picture_preprocessing((480, 640))
+
+
 _PRESETS = {
     "mambaseg_ddd17": _ddd17,
     "mambaseg_dsec": _dsec,
     "mambaseg_compact": _dsec,
     "mambaseg_nano": _dsec,
+    "sigma_tiny": _rgb_thermal,
+    "sigma_small": _rgb_thermal,
+    "sigma_base": _rgb_thermal,
+    "rsgmamba": _rgb_thermal,
 }
 
 

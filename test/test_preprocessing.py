@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from mambaseg_core.events import Events
 from mambaseg_core.ops.voxel_grid import voxel_grid
-from mambaseg_core.preprocessing import Preprocessing, preset_preprocessing
+from mambaseg_core.preprocessing import Preprocessing, picture_preprocessing, preset_preprocessing
 
 DDD17 = preset_preprocessing("mambaseg_ddd17", size=(200, 346), channels=1)
 DSEC = preset_preprocessing("mambaseg_dsec", size=(440, 640), channels=3)
@@ -81,3 +82,17 @@ def test_it_survives_a_checkpoint_header() -> None:
 def test_a_model_without_preprocessing_lists_the_known() -> None:
     with pytest.raises(ValueError, match=r"'unet'; known: mambaseg_ddd17, mambaseg_dsec"):
         preset_preprocessing("unet", size=(1, 1), channels=1)
+
+
+def test_the_second_input_is_events_or_a_picture_and_travels_with_the_checkpoint() -> None:
+    setup = picture_preprocessing((2, 3), other="depth", repeat=4, other_range=(1000.0, 3000.0))
+    metres = np.array([[0, 1, 2], [3, np.nan, np.inf]], np.float32)
+    expected = torch.tensor([[0, 0, 0.5], [1, 0, 0]])
+    assert torch.equal(setup.other_tensor(1000 * metres), expected.repeat(4, 1, 1))
+    assert Preprocessing.from_dict(json.loads(json.dumps(setup.to_dict()))) == setup
+    old = {key: value for key, value in DSEC.to_dict().items() if not key.startswith("other")}
+    assert Preprocessing.from_dict(old) == DSEC
+    with pytest.raises(ValueError, match=r"second input is a picture \[2, 3\]; this model expects events"):
+        DSEC.second_input(metres, None, None)
+    with pytest.raises(ValueError, match="second input is events; this model expects depth"):
+        setup.second_input(Events.from_arrays([], [], [], [], height=2, width=3), None, None)

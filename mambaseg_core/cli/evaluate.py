@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -16,12 +16,17 @@ def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="a .safetensors file, such as runs/nano/best.safetensors")],
     data: Annotated[str, typer.Argument(help="folder of the data set")],
     split: Annotated[str, typer.Option(help="split of the data set")] = "test",
-    keep: Annotated[str, typer.Option(help="both; or image, or events: the other one is blanked")] = "both",
+    keep: Annotated[str, typer.Option(help="both, image or events (the second input): the other is blank")] = "both",
     out: Annotated[Path | None, typer.Option(help="folder for report.html and scores.json")] = None,
     batch: Annotated[int, typer.Option(help="samples of a forward pass", min=1)] = 4,
     workers: Annotated[int, typer.Option(help="processes that load data", min=0)] = 2,
     samples: Annotated[int, typer.Option(help="how many samples, evenly spread; 0: all", min=0)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    scales: Annotated[
+        list[float] | None, typer.Option(help="sizes at which it looks, such as: --scales 0.75 1.0 1.25")
+    ] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="and look at the mirrored inputs")] = False,
+    more_scales: Annotated[list[float] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Judge a checkpoint: mIoU, IoU of each class, accuracy and confusion, by condition.
 
@@ -34,6 +39,9 @@ def evaluate(
     from mambaseg_core.training.evaluation import evaluate as judge
     from mambaseg_core.training.report import absent_sentence, class_rows, summary_rows, write_html, write_json
 
+    if more_scales and not scales:
+        raise ValueError(f"got {more_scales} after the data set; expected nothing there, or --scales before: add it")
+    factors = [*(scales or [1.0]), *(more_scales or [])]
     if keep not in MODALITIES:
         raise ValueError(f"--keep is {keep!r}; expected one of {', '.join(MODALITIES)}")
     chosen = choose_device(device)
@@ -41,7 +49,16 @@ def evaluate(
     dataset = open_dataset(layout_of(setup), data, split, setup)
     with progress_bar("evaluating") as progress:
         found = judge(
-            model, dataset, device=chosen, keep=keep, batch=batch, workers=workers, samples=samples, progress=progress
+            model,
+            dataset,
+            device=chosen,
+            keep=keep,
+            scales=factors,
+            flip=flip,
+            batch=batch,
+            workers=workers,
+            samples=samples,
+            progress=progress,
         )
     for head, rows in (
         (("condition", "samples", "mIoU %", "accuracy %"), summary_rows(found)),
@@ -53,7 +70,8 @@ def evaluate(
         console.print(table)
     console.print(absent_sentence(found), highlight=False)
     if out is not None:
-        about = {"checkpoint": str(checkpoint), "data": data, "split": split, "modalities": keep}
+        about: dict[str, Any] = {"checkpoint": str(checkpoint), "data": data, "split": split, "modalities": keep}
+        about |= {"scales": factors, "flip": flip}
         write_json(out / "scores.json", found, about)
         write_html(out / "report.html", found, about)
         console.print(f"{out / 'report.html'}, {out / 'scores.json'}", highlight=False, soft_wrap=True)

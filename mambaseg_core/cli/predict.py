@@ -13,7 +13,7 @@ from mambaseg_core.cli.app import app, console, progress_bar
 @app.command()
 def predict(
     checkpoint: Annotated[Path, typer.Argument(help="a .safetensors file, such as runs/nano/best.safetensors")],
-    sequence: Annotated[Path, typer.Argument(help="folder of a sequence in DSEC's or DDD17's layout")],
+    sequence: Annotated[Path, typer.Argument(help="folder of a sequence in DSEC's or DDD17's layout, or of pairs")],
     out: Annotated[Path, typer.Argument(help="folder for masks, overlays and the film")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, bfloat16, or on a GPU float16")] = "float32",
@@ -26,8 +26,9 @@ def predict(
     from mambaseg_core.inference import Segmenter
     from mambaseg_core.training.prediction import open_recording, predict_sequence
 
-    recording, numbers = open_recording(sequence)
-    segmenter = Segmenter(checkpoint, device, precision=precision, calibration=recording.calibration)
+    segmenter = Segmenter(checkpoint, device, precision=precision)
+    recording, numbers = open_recording(sequence, segmenter.preprocessing.other)
+    segmenter.calibration = recording.calibration
     changed = checkpoint.stat().st_mtime_ns
     about = {"checkpoint": f"{checkpoint.resolve()} of {changed}", "sequence": str(sequence.resolve())}
     with progress_bar("segmenting") as progress:

@@ -24,15 +24,37 @@ def synth(
     benchmark: Annotated[
         bool, typer.Option("--benchmark", help="one fixed train and test split instead, 240x320, all conditions")
     ] = False,
-    jobs: Annotated[int, typer.Option(help="processes, for the benchmark")] = os.cpu_count() or 1,
+    modality: Annotated[str, typer.Option(help="beside the images: events; or thermal or depth pictures")] = "events",
+    jobs: Annotated[int, typer.Option(help="processes, for parts train and test")] = os.cpu_count() or 1,
 ) -> None:
     """Write a synthetic driving sequence with exact labels, in DSEC's layout; or the benchmark.
 
+    With thermal or depth pictures: a data set in MFNet's layout with a drive for training and one for testing, or with
+    all those of the benchmark.
+
     Example: mambaseg synth data --seconds 2 --condition night --seed 1
     """
-    from mambaseg_core.data.benchmark import write_benchmark
+    from mambaseg_core.data.benchmark import SEQUENCES, SIZE, write_benchmark
+    from mambaseg_core.data.conditions import CONDITIONS
     from mambaseg_core.data.synthetic import write_sequence
+    from mambaseg_core.data.synthetic_pairs import FPS, SECONDS, write_pairs
 
+    if modality != "events":
+        with progress_bar("rendering drives") as progress:
+            pairs = write_pairs(
+                out,
+                modality,
+                conditions=tuple(CONDITIONS) if benchmark else (condition,),
+                sequences=SEQUENCES if benchmark else {"train": 1, "test": 1},
+                seconds=SECONDS if benchmark else seconds,
+                fps=FPS if benchmark else fps,
+                size=SIZE if benchmark else _size("image_size", image_size),
+                seed=0 if benchmark else seed,
+                jobs=jobs,
+                progress=progress,
+            )
+        console.print(f"{out}: {pairs} labelled pairs, parts train and test", highlight=False, soft_wrap=True)
+        return
     if benchmark:
         with progress_bar("rendering sequences") as progress:
             labels = write_benchmark(out, jobs=jobs, progress=progress)

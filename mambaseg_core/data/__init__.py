@@ -1,8 +1,18 @@
 """Data sets and the synthetic scene."""
 
-from mambaseg_core.data.dataset import RecordingDataset
+from mambaseg_core.data.dataset import RecordingDataset, SampleDataset
 from mambaseg_core.data.ddd17 import Ddd17Dataset
 from mambaseg_core.data.dsec_dataset import DsecDataset
+from mambaseg_core.data.rgbx import RgbxDataset
 from mambaseg_core.data.sample import Batch, Sample, collate
 
-__all__ = ["Batch", "Ddd17Dataset", "DsecDataset", "RecordingDataset", "Sample", "collate"]
+__all__ = [
+    "Batch",
+    "Ddd17Dataset",
+    "DsecDataset",
+    "RecordingDataset",
+    "RgbxDataset",
+    "Sample",
+    "SampleDataset",
+    "collate",
+]

@@ -9,11 +9,11 @@ Every sequence has its own seed, hence its own street, vehicle and noise; none i
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import cv2
 import yaml
@@ -29,8 +29,10 @@ SECONDS: Final = 1.3
 FPS: Final = 10.0
 SIZE: Final = (240, 320)
 
-_SEEDS: Final = {"train": 10_000, "test": 20_000}  # the first of each part
-_PER_CONDITION: Final = 1000
+Task = TypeVar("Task")
+
+SEEDS: Final = {"train": 10_000, "test": 20_000}  # the first of each part
+PER_CONDITION: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -68,36 +70,54 @@ def write_benchmark(
     Raises:
         ValueError: an argument is out of range, or the folder holds a sequence of other settings.
     """
-    if jobs < 1:
-        raise ValueError(f"jobs is {jobs}, expected 1 or more processes")
     root = Path(root)
     drives = list(_drives(root, size, sequences, seconds))
     missing = [drive for drive in drives if not _is_written(drive)]
-    done = len(drives) - len(missing)
-    report = progress or (lambda done, total: None)
-    report(done, len(drives))
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(_write, drive) for drive in missing]
-        try:
-            for future in as_completed(futures):
-                future.result()
-                done += 1
-                report(done, len(drives))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    parts = {part: sorted(drive.folder.name for drive in drives if drive.folder.parent.name == part) for part in _SEEDS}
+    in_processes(_write, missing, jobs=jobs, before=len(drives) - len(missing), progress=progress)
+    parts = {part: sorted(drive.folder.name for drive in drives if drive.folder.parent.name == part) for part in SEEDS}
     partial = root / ".splits.yaml.partial"
     partial.write_text(yaml.safe_dump(parts), encoding="utf-8")
     partial.replace(root / "splits.yaml")
     return len(drives) * int(seconds * FPS + 1e-6)
 
 
+def in_processes(
+    write: Callable[[Task], None], tasks: Sequence[Task], *, jobs: int, before: int, progress: Progress | None
+) -> None:
+    """Call `write` with each task in some processes; the first error ends all.
+
+    Args:
+        write: a function of a module.
+        tasks: can be pickled.
+        jobs: processes.
+        before: tasks that were done before.
+        progress: called with tasks done and tasks in all.
+
+    Raises:
+        ValueError: no processes.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}, expected 1 or more processes")
+    report = progress or (lambda done, total: None)
+    total, done = before + len(tasks), before
+    report(done, total)
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(write, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                done += 1
+                report(done, total)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
 def _drives(root: Path, size: Size, sequences: Mapping[str, int], seconds: float) -> Iterator[Drive]:
-    for part, first in _SEEDS.items():
+    for part, first in SEEDS.items():
         for number in range(sequences[part]):
             for place, condition in enumerate(CONDITIONS):
-                seed = first + place * _PER_CONDITION + number
+                seed = first + place * PER_CONDITION + number
                 settings = DriveSettings(condition, seconds, FPS, seed, size, size)
                 yield Drive(root / part / f"{condition}_{number:02d}", settings)
 

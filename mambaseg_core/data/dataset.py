@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -55,16 +56,43 @@ class Recording(Protocol):
         """The raw events that `window.cut` gives of the whole recording."""
 
 
-class RecordingDataset(Dataset[Sample]):
-    """Samples of the chosen images of some recordings, in that order.
+class SampleDataset(Dataset[Sample], ABC):
+    """Labelled samples of any kind, which are changed at random.
 
     An item's key is its number, or (number, seed): the seed of the transform's randomness. A sampler that gives
     both, as a function of the run's seed and step, makes training independent of the workers' number and state.
 
     Args:
-        items: recordings and numbers of their images, each of which has a label.
         preprocessing: of the model; `Segmenter` and the ROS node make the same tensors.
         transform: changes a sample at random; given a generator with the key's seed (default: the item's number).
+    """
+
+    def __init__(self, preprocessing: Preprocessing, transform: Transform | None = None) -> None:
+        self.preprocessing = preprocessing
+        self.transform = transform
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def load(self, number: int) -> Sample:
+        """The sample of that number as it is."""
+
+    def __getitem__(self, key: Key) -> Sample:
+        number, seed = (key, key) if isinstance(key, int) else key
+        sample = self.load(number)
+        if self.transform is None:
+            return sample
+        return self.transform(sample, torch.Generator().manual_seed(seed))
+
+
+class RecordingDataset(SampleDataset):
+    """Samples of the chosen images of some recordings, in that order.
+
+    Args:
+        items: recordings and numbers of their images, each of which has a label.
+        preprocessing: as in `SampleDataset`.
+        transform: as in `SampleDataset`.
         cache: folder that keeps decoded pictures and rectified events from epoch to epoch (`ViewCache`); None: none.
     """
 
@@ -75,20 +103,16 @@ class RecordingDataset(Dataset[Sample]):
         transform: Transform | None = None,
         cache: str | Path | None = None,
     ) -> None:
+        super().__init__(preprocessing, transform)
         self.items = items
-        self.preprocessing = preprocessing
-        self.transform = transform
         self.cache = None if cache is None else ViewCache(cache, preprocessing)
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, key: Key) -> Sample:
-        number, seed = (key, key) if isinstance(key, int) else key
-        sample = load_sample(*self.items[number], self.preprocessing, self.cache)
-        if self.transform is None:
-            return sample
-        return self.transform(sample, torch.Generator().manual_seed(seed))
+    def load(self, number: int) -> Sample:
+        """The sample of that number as it is."""
+        return load_sample(*self.items[number], self.preprocessing, self.cache)
 
 
 def load_sample(
@@ -106,7 +130,7 @@ def load_sample(
     else:
         name = f"{recording.label_paths[index]} {stamp_ns}"
         view = cache.get(name, lambda: load_view(recording, index, setup))
-    _check_label(view.label, recording.label_paths[index], setup.label_set)
+    check_label(view.label, recording.label_paths[index], setup.label_set)
     image, voxel = setup.tensors(view.image, view.events, view.edges_ns)
     label = setup.label_tensor(view.label, view.events.height)
     return Sample(image, voxel, label, stamp_ns, recording.name, index, recording.condition)
@@ -123,7 +147,8 @@ def load_view(recording: Recording, index: int, setup: Preprocessing) -> View:
     return View(image, events, edges_ns, recording.label(index))
 
 
-def _check_label(label: Picture, path: Path | None, labels: LabelSet) -> None:
+def check_label(label: Picture, path: Path | None, labels: LabelSet) -> None:
+    """Raise ValueError where a label has values that are neither classes nor 255."""
     wrong = (label >= len(labels.classes)) & (label != IGNORE)
     if wrong.any():
         raise ValueError(

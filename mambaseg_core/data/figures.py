@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from mambaseg_core.data.textures import GLASS, Color, Plane, Texture, box, canvas, make_texture, plain
 
-_SKIN: Color = (0.80, 0.60, 0.48)
-_RUBBER: Color = (0.06, 0.06, 0.07)
+SKIN: Color = (0.80, 0.60, 0.48)
+RUBBER: Color = (0.06, 0.06, 0.07)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ def _car_side(rng: np.random.Generator, color: Color) -> Texture:
     box(picture, 0, 24, 5, 9, (0.7, 0.08, 0.06))
     for centre in (34, 136):
         cv2.circle(alpha, (centre, 46), 13, 1.0, -1)
-        cv2.circle(picture, (centre, 46), 13, _RUBBER, -1)
+        cv2.circle(picture, (centre, 46), 13, RUBBER, -1)
         cv2.circle(picture, (centre, 46), 7, (0.55, 0.55, 0.57), -1)
     return make_texture(picture, alpha)
 
@@ -105,7 +105,7 @@ def _car_screen(rng: np.random.Generator, color: Color) -> Texture:
 def _wheels(picture: Plane, alpha: Plane) -> None:
     bottom = picture.shape[0]
     for left in (5, 55):
-        box(picture, left, bottom - 14, 12, 14, _RUBBER)
+        box(picture, left, bottom - 14, 12, 14, RUBBER)
         alpha[bottom - 14 :, left : left + 12] = 1.0
 
 
@@ -129,13 +129,13 @@ def _walker(phase: float, shirt: tuple[float, ...], trousers: tuple[float, ...],
     for side, tone in ((1, 0.75), (-1, 0.9)):
         hand = (36 + 14 * swing * side, 76)
         _limb(picture, alpha, (36, 38), hand, 8, tuple(tone * c for c in shirt))
-        _limb(picture, alpha, hand, (hand[0], hand[1] + 2), 7, _SKIN)
+        _limb(picture, alpha, hand, (hand[0], hand[1] + 2), 7, SKIN)
         if side == 1:
             _limb(picture, alpha, (36, 42), (36, 70), 22, shirt)
     cv2.circle(picture, (36, 15), 11, hair, -1)
     cv2.circle(alpha, (36, 15), 11, 1.0, -1)
-    cv2.circle(picture, (38, 18), 8, _SKIN, -1)
-    _limb(picture, alpha, (36, 25), (36, 30), 8, _SKIN)
+    cv2.circle(picture, (38, 18), 8, SKIN, -1)
+    _limb(picture, alpha, (36, 25), (36, 30), 8, SKIN)
     return make_texture(picture, alpha)
 
 

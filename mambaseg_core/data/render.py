@@ -130,6 +130,13 @@ class Frame:
     glow: Plane
 
 
+def reflectance(frame: Frame) -> Plane:
+    """The colours of a frame by day without the haze, float32 [H, W, C]; the sky's are as they are."""
+    dense = np.exp(np.where(np.isinf(frame.depth), np.float32(0), frame.depth) * np.float32(1 / _HAZE_M))[..., None]
+    haze = _HAZE if frame.color.shape[-1] == 3 else np.asarray([_HAZE @ np.asarray(LUMA, np.float32)])
+    return np.asarray((frame.color - haze) * dense + haze, np.float32)
+
+
 class Renderer:
     """Draws quads over a ground in one view.
 

@@ -212,7 +212,7 @@ class _Builder:
 
     def tunnel(self, end_m: float) -> None:
         """Walls and a ceiling up to `end_m`, with lamps; inside there is only what belongs on a road."""
-        self.quads = [quad for quad in self.quads if _from_z(quad) > end_m or quad.label in _TUNNEL_LABELS]
+        self.quads = [quad for quad in self.quads if from_z(quad) > end_m or quad.label in _TUNNEL_LABELS]
         left, right, height = _TUNNEL_M
         for start in np.arange(end_m - 12, -24, -12).tolist():
             self._add(0, left, (start, start + 12), (-height, 0), self._concrete, WALL)
@@ -273,6 +273,6 @@ class _Builder:
         )
 
 
-def _from_z(quad: Quad) -> float:
+def from_z(quad: Quad) -> float:
     """Where along the street a quad begins."""
     return min({0: quad.columns, 1: quad.rows, 2: (quad.offset,)}[quad.axis])

@@ -49,7 +49,7 @@ _STEP_US: Final = 5000  # between the frames from which events are made
 _LEAD_US: Final = 137  # images are never at whole milliseconds, as in real recordings
 _MAX_SECONDS: Final = 600.0
 _SIZES: Final = (48, 4096)
-_JITTER_PX: Final = ((-0.25, -0.25), (0.25, 0.25), (0.25, -0.25), (-0.25, 0.25))  # against aliasing
+JITTER_PX: Final = ((-0.25, -0.25), (0.25, 0.25), (0.25, -0.25), (-0.25, 0.25))  # against aliasing
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def write_sequence(
     Raises:
         ValueError: an argument is out of range, or the sequence exists already.
     """
-    _check(name, seconds, fps, image_size, event_size)
+    check_settings(name, seconds, fps, image_size, event_size)
     target = Path(root) / name
     if target.exists():
         raise ValueError(f"{target} exists already, expected a new folder; remove it or choose another name")
@@ -232,7 +232,7 @@ class _Drive:
         self._progress(self._done, 2 * len(self._image_times_us) + self._steps)
 
     def _write_images(self) -> None:
-        renderers = [self._renderer(image_view(self._calibration, shift_px=shift)) for shift in _JITTER_PX]
+        renderers = [self._renderer(image_view(self._calibration, shift_px=shift)) for shift in JITTER_PX]
 
         def radiance(seconds: float, sample: int) -> Plane:
             return renderers[sample % len(renderers)].render(self._conditions.motion.pose(seconds), seconds).color
@@ -240,7 +240,7 @@ class _Drive:
         camera = FrameCamera(radiance, self._image_rng)
         for index, t_us in enumerate(self._image_times_us):
             picture = camera.take(t_us * 1e-6)
-            _write_png(self._folder / f"images/left/rectified/{index:06d}.png", picture[..., ::-1])
+            write_png(self._folder / f"images/left/rectified/{index:06d}.png", picture[..., ::-1])
             self._advance()
 
     def _write_labels(self) -> None:
@@ -248,7 +248,7 @@ class _Drive:
         rows = label_rows(self._calibration.event_size[0])
         for index, t_us in enumerate(self._image_times_us):
             labels = renderer.render(self._conditions.motion.pose(t_us * 1e-6), t_us * 1e-6).labels
-            _write_png(self._folder / f"semantic/11classes/data/{index:06d}.png", labels[:rows])
+            write_png(self._folder / f"semantic/11classes/data/{index:06d}.png", labels[:rows])
             self._advance()
 
     def _write_events(self) -> int:
@@ -270,7 +270,8 @@ def label_rows(height: int) -> int:
     return height - round(40 * height / 480)
 
 
-def _check(name: str, seconds: float, fps: float, image_size: Size, event_size: Size) -> None:
+def check_settings(name: str, seconds: float, fps: float, image_size: Size, event_size: Size) -> None:
+    """Raise ValueError for settings of a drive that cannot be."""
     if not name or name.startswith(".") or Path(name).name != name:
         raise ValueError(
             f"name is {name!r}, expected one folder name without a leading dot; give root for the path before it"
@@ -286,6 +287,11 @@ def _check(name: str, seconds: float, fps: float, image_size: Size, event_size: 
             raise ValueError(f"{what} is {size}, expected (height, width) of {_SIZES[0]} to {_SIZES[1]} pixels each")
 
 
-def _write_png(path: Path, picture: npt.NDArray[np.uint8]) -> None:
+def write_png(path: Path, picture: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> None:
+    """Write a picture; of three channels blue comes first.
+
+    Raises:
+        ValueError: it cannot be written.
+    """
     if not cv2.imwrite(str(path), np.ascontiguousarray(picture), [cv2.IMWRITE_PNG_COMPRESSION, 3]):
         raise ValueError(f"{path} cannot be written; check that the disk has room")

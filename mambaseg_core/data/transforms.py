@@ -60,13 +60,20 @@ def random_resize(sample: Sample, generator: torch.Generator, *, scale: tuple[fl
     size = max(1, round(height * factor)), max(1, round(width * factor))
     if size == (height, width):
         return sample
-    image = F.interpolate(sample.image[None], size, mode="bilinear", align_corners=False, antialias=factor < 1)[0]
-    if factor < 1:
-        voxel = F.interpolate(sample.voxel[None], size, mode="area")[0]
-    else:
-        voxel = F.interpolate(sample.voxel[None], size, mode="bilinear", align_corners=False)[0]
+    image, voxel = resize_inputs(sample.image[None], sample.voxel[None], size)
     label = F.interpolate(sample.label[None, None].float(), size, mode="nearest-exact")[0, 0].long()
-    return replace(sample, image=image, voxel=voxel, label=label)
+    return replace(sample, image=image[0], voxel=voxel[0], label=label)
+
+
+def resize_inputs(
+    image: torch.Tensor, voxel: torch.Tensor, size: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Resize images [B, C, H, W] and grids [B, T, H, W] to (height, width), in training and in evaluation alike."""
+    shrinks = size[0] < image.shape[2]
+    image = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=shrinks)
+    if shrinks:
+        return image, F.interpolate(voxel, size, mode="area")
+    return image, F.interpolate(voxel, size, mode="bilinear", align_corners=False)
 
 
 def random_crop(sample: Sample, generator: torch.Generator, *, size: tuple[int, int]) -> Sample:

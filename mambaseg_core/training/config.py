@@ -10,10 +10,11 @@ from typing import Any, Final
 import yaml
 
 from mambaseg_core.labels import LABEL_SETS
+from mambaseg_core.preprocessing import OTHERS
 
-DATA: Final = ("dsec", "ddd17")
+DATA: Final = ("dsec", "ddd17", "rgbx")
 MODALITIES: Final = ("both", "image", "events")
-SCHEDULES: Final = ("constant", "linear", "cosine")
+SCHEDULES: Final = ("constant", "linear", "cosine", "poly")
 PRECISIONS: Final = ("32-true", "bf16-mixed", "16-mixed")
 
 
@@ -22,7 +23,8 @@ class DataConfig:
     """Which data, and how a sample is drawn from them.
 
     Attributes:
-        layout: "dsec" (DSEC-Semantic and `mambaseg synth`) or "ddd17".
+        layout: "dsec" (DSEC-Semantic and `mambaseg synth`), "ddd17", or "rgbx" (MFNet, PST900, NYU Depth V2, SUN RGB-D
+            and `mambaseg synth --modality`).
         root: folder of the data set; may be given on the command line instead.
         size: (height, width) of the model's view, pixels.
         channels: of the image, 1 or 3.
@@ -31,8 +33,12 @@ class DataConfig:
         flip: whether half of the samples are mirrored.
         photometric: strength of brightness and contrast noise on the image, 0 for none.
         modality_dropout: probability that one of a sample's modalities is blanked.
-        modalities: "both", or the one that is not blanked in training and validation (an ablation).
-        labels: label set, such as "dsec_19"; null: the layout's own (dsec_11, ddd17_6).
+        modalities: "both", or the one that is not blanked in training and validation (an ablation); "events" stands
+            for the second input, whatever it is.
+        labels: label set, such as "dsec_19"; null: the layout's own (dsec_11, ddd17_6, mfnet_9).
+        other: second input: "events", or with the layout rgbx "thermal" or "depth".
+        other_range: readings of that picture that become 0 and 1 (depth: mm).
+        other_channels: to which it is repeated: what the model's second input has, 3 for Sigma, 10 for MambaSeg.
         window_ms: events of so many milliseconds before the image; 0: as published (100,000 events, 50 ms).
         workers: processes that load data; 0 loads in the training process.
         cache: folder that keeps decoded pictures and rectified events from epoch to epoch; empty: none.
@@ -49,6 +55,9 @@ class DataConfig:
     modality_dropout: float = 0.0
     modalities: str = "both"
     labels: str | None = None
+    other: str = "events"
+    other_range: tuple[float, float] = (0.0, 255.0)
+    other_channels: int = 3
     window_ms: int = 0
     workers: int = 2
     cache: str = ""
@@ -65,6 +74,15 @@ class DataConfig:
         _within("data.modality_dropout", self.modality_dropout, 0, 1)
         _within("data.photometric", self.photometric, 0, 1)
         _within("data.window_ms", self.window_ms, 0, 1000)
+        _within("data.other_channels", self.other_channels, 1, 1024)
+        _one_of("data.other", self.other, OTHERS[1:] if self.layout == "rgbx" else OTHERS[:1])
+        if not self.other_range[0] < self.other_range[1]:
+            raise ValueError(f"data.other_range is {list(self.other_range)}; expected [lowest, highest] reading")
+        if self.layout == "rgbx" and (self.cache or self.window_ms):
+            raise ValueError(
+                f"data.cache is {self.cache!r} and data.window_ms {self.window_ms} with data.layout 'rgbx', which has "
+                "no events; expected '' and 0: leave them out"
+            )
         _within("data.workers", self.workers, 0, 1024)
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"data.scale is {list(self.scale)}; expected [smallest, largest] factor, both above 0")
@@ -98,7 +116,7 @@ class OptimizerConfig:
     Attributes:
         lr: highest learning rate.
         weight_decay: of AdamW, on matrices and kernels only.
-        schedule: "constant", "linear" (to 0) or "cosine" (to 0).
+        schedule: "constant", or to 0 "linear", "cosine" or "poly" (by the power 0.9).
         warmup: steps in which the rate rises from 0.
         clip: largest norm of the gradient, 0 for no limit.
     """

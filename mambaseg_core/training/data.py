@@ -10,13 +10,15 @@ from typing import Final
 import numpy as np
 from torch.utils.data import DataLoader, Subset
 
-from mambaseg_core.data.dataset import RecordingDataset, Transform
+from mambaseg_core.data.dataset import SampleDataset, Transform
 from mambaseg_core.data.ddd17 import Ddd17Dataset
 from mambaseg_core.data.dsec_dataset import DsecDataset
+from mambaseg_core.data.rgbx import RgbxDataset
 from mambaseg_core.data.sample import Batch, Sample, collate
 from mambaseg_core.data.transforms import Augmentation
 from mambaseg_core.events import Window
-from mambaseg_core.preprocessing import Preprocessing, preset_preprocessing
+from mambaseg_core.labels import MFNET_9
+from mambaseg_core.preprocessing import Preprocessing, picture_preprocessing, preset_preprocessing
 from mambaseg_core.training.config import DataConfig
 
 DATA_SETS: Final[dict[str, type[DsecDataset] | type[Ddd17Dataset]]] = {"dsec": DsecDataset, "ddd17": Ddd17Dataset}
@@ -25,6 +27,11 @@ _PUBLISHED: Final = {"dsec": "mambaseg_dsec", "ddd17": "mambaseg_ddd17"}
 
 def make_preprocessing(data: DataConfig) -> Preprocessing:
     """The published preprocessing of the layout, with what the configuration changes."""
+    if data.layout == "rgbx":
+        return picture_preprocessing(
+            data.size, channels=data.channels, other=data.other, repeat=data.other_channels,
+            labels=data.labels or MFNET_9.name, other_range=data.other_range,
+        )  # fmt: skip
     setup = preset_preprocessing(_PUBLISHED[data.layout], size=data.size, channels=data.channels)
     if data.window_ms:
         setup = replace(setup, window=Window(duration_ns=data.window_ms * 1_000_000))
@@ -32,7 +39,9 @@ def make_preprocessing(data: DataConfig) -> Preprocessing:
 
 
 def layout_of(preprocessing: Preprocessing) -> str:
-    """The layout in which a model's labels are published: "dsec" or "ddd17"."""
+    """The layout in which a model's labels are published: "dsec", "ddd17" or "rgbx"."""
+    if preprocessing.other != "events":
+        return "rgbx"
     return "ddd17" if preprocessing.labels.startswith("ddd17") else "dsec"
 
 
@@ -54,14 +63,16 @@ def open_dataset(
     preprocessing: Preprocessing,
     transform: Transform | None = None,
     cache: str = "",
-) -> RecordingDataset:
-    """The labelled images of a split; `cache` is the folder of a `ViewCache`, or empty.
+) -> SampleDataset:
+    """The labelled images of a split; `cache` is the folder of a `ViewCache` of events, or empty.
 
     Raises:
         ValueError: the folder is missing, or what is in it is not as the layout says.
     """
     if not root or not os.path.isdir(root):
         raise ValueError(f"the data set's folder is {root!r}, which is no folder; expected one: give it with --data")
+    if layout == "rgbx":
+        return RgbxDataset(root, split, preprocessing, transform)
     return DATA_SETS[layout](root, split, preprocessing, transform, cache or None)
 
 
@@ -73,7 +84,7 @@ def evenly(size: int, count: int) -> list[int]:
 
 
 def plain_loader(
-    dataset: RecordingDataset, numbers: Sequence[int], *, batch: int, workers: int
+    dataset: SampleDataset, numbers: Sequence[int], *, batch: int, workers: int
 ) -> DataLoader[Sample]:
     """A loader of the samples with these numbers, in this order, unchanged: gives `Batch`es."""
     return DataLoader(
@@ -82,7 +93,7 @@ def plain_loader(
 
 
 def blanked(batch: Batch, keep: str) -> Batch:
-    """The batch with only one modality: `keep` is "image", "events" or, for both, "both"."""
+    """The batch with only one modality: `keep` is "image", "events" (the second input) or, for both, "both"."""
     if keep == "image":
         return replace(batch, voxel=batch.voxel.new_zeros(batch.voxel.shape))
     if keep == "events":

@@ -39,6 +39,7 @@ _SCHEDULES: Final[dict[str, Callable[[float], float]]] = {
     "constant": lambda _: 1.0,
     "linear": lambda done: 1.0 - done,
     "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
+    "poly": lambda done: float((1.0 - done) ** 0.9),
 }
 
 

@@ -14,8 +14,11 @@ import numpy.typing as npt
 from mambaseg_core.data.dataset import Recording
 from mambaseg_core.data.ddd17 import Ddd17Sequence
 from mambaseg_core.data.dsec import DsecSequence, read_picture
+from mambaseg_core.data.rgbx import PairFolder
+from mambaseg_core.events import Events
 from mambaseg_core.film import Film
 from mambaseg_core.inference import Segmenter
+from mambaseg_core.preprocessing import Preprocessing, Reading
 
 Picture = npt.NDArray[np.uint8]
 
@@ -35,17 +38,26 @@ class PredictionSummary:
     video: Path
 
 
-def open_recording(path: Path) -> tuple[Recording, list[int]]:
+def open_recording(path: Path, other: str = "events") -> tuple[Recording | PairFolder, list[int]]:
     """A sequence in DSEC's or DDD17's layout, and the numbers of its images.
 
+    Args:
+        path: its folder.
+        other: "events"; or "thermal" or "depth", for the pairs of a folder as `data.rgbx` has it, sorted by name.
+
     Raises:
-        ValueError: the folder is neither, or incomplete; of a bag it names the commands for those.
+        ValueError: the folder is not of the layout, or incomplete; of a bag it names the commands for those.
     """
     if (path / "metadata.yaml").is_file() or path.suffix in (".mcap", ".db3"):
         raise ValueError(
             f"{path} is a ROS bag, expected a sequence's folder; make its masks with `mambaseg bag segment BAG MASKS "
             "--weights CHECKPOINT`, then overlays and a film with `mambaseg bag pictures BAG MASKS OUT`"
         )
+    if other != "events":
+        if not path.is_dir():
+            raise ValueError(f"{path} is no folder, expected one with RGB/ and a folder of {other} pictures: check it")
+        pairs = PairFolder(path, other)
+        return pairs, list(range(len(pairs.names)))
     if (path / "events.dat.t").is_file():
         davis = Ddd17Sequence(path)
         return davis, [number for number, image in enumerate(davis.image_paths) if image is not None]
@@ -55,7 +67,7 @@ def open_recording(path: Path) -> tuple[Recording, list[int]]:
 
 def predict_sequence(
     segmenter: Segmenter,
-    recording: Recording,
+    recording: Recording | PairFolder,
     numbers: Sequence[int],
     out: Path,
     *,
@@ -114,13 +126,23 @@ def _claim(out: Path, about: dict[str, str]) -> None:
     path.write_text(json.dumps(about, indent=1) + "\n")
 
 
-def _segment(segmenter: Segmenter, recording: Recording, number: int, mask_path: Path, overlay_path: Path) -> None:
-    setup = segmenter.preprocessing
+def second_input(
+    recording: Recording | PairFolder, number: int, setup: Preprocessing
+) -> tuple[Events | Reading, npt.NDArray[np.int64] | None]:
+    """What belongs to an image beside it: events with the window's edges, or the other camera's picture."""
+    if isinstance(recording, PairFolder):
+        return recording.other(number, setup), None
     stamp_ns = int(recording.image_times_ns[number])
     events = recording.window(stamp_ns, setup.window, setup.bins)
-    edges_ns = setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
+    return events, setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
+
+
+def _segment(
+    segmenter: Segmenter, recording: Recording | PairFolder, number: int, mask_path: Path, overlay_path: Path
+) -> None:
+    setup = segmenter.preprocessing
     image = recording.image(number)
-    ids = segmenter.segment(image, events, edges_ns).ids
+    ids = segmenter.segment(image, *second_input(recording, number, setup)).ids
     seen = image if recording.calibration is None else recording.calibration.warp_image(image)
     picture = (255 * setup.image_tensor(seen)).round().byte().permute(1, 2, 0).numpy()
     rgb = np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture

@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mambaseg_core.checkpoint import load_weights, read_pth
-from mambaseg_core.data.dataset import RecordingDataset
+from mambaseg_core.data.dataset import SampleDataset
 from mambaseg_core.data.sample import Sample, collate
 from mambaseg_core.models import create_model
 from mambaseg_core.models.released import load_vmamba_imagenet
@@ -130,6 +130,12 @@ def build_model(config: TrainConfig, setup: Preprocessing) -> nn.Module:
     model = create_model(
         config.model.name, num_classes=len(setup.label_set.classes), image_size=setup.size, in_channels=setup.channels
     )
+    if model.bins != setup.bins:
+        key = "data.other_channels" if setup.other != "events" else "the preset's bins"
+        raise ValueError(
+            f"{config.model.name} takes {model.bins} channels of {setup.other}, but {key} is {setup.bins}; expected as "
+            f"many: set it to {model.bins}, or choose another model"
+        )
     crop = config.data.crop
     if crop not in (None, setup.size) and not model.any_size:
         raise ValueError(
@@ -197,7 +203,7 @@ def _processes() -> tuple[int, int]:
 
 
 def _loaders(
-    config: TrainConfig, training: RecordingDataset, validation: RecordingDataset, trainer: lightning.Trainer,
+    config: TrainConfig, training: SampleDataset, validation: SampleDataset, trainer: lightning.Trainer,
     *, first: int, steps: int,
 ) -> tuple[DataLoader[Sample], DataLoader[Sample]]:  # fmt: skip
     loop, workers = config.loop, config.data.workers

@@ -208,7 +208,7 @@ def test_the_folder_appears_only_when_it_is_complete(
         assert not (tmp_path / "synthetic_00_a").exists()
         raise OSError("disk full")
 
-    monkeypatch.setattr(synthetic, "_write_png", fail)
+    monkeypatch.setattr(synthetic, "write_png", fail)
     with pytest.raises(OSError, match="disk full"):
         write_small(tmp_path)
     assert list(tmp_path.iterdir()) == []

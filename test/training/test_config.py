@@ -1,23 +1,44 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mambaseg_core.training.config import parse_config, read_config
+from mambaseg_core.labels import LABEL_SETS
+from mambaseg_core.training.config import OptimizerConfig, parse_config, read_config
+from mambaseg_core.training.data import make_preprocessing
+from mambaseg_core.training.module import learning_rate
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_every_shipped_recipe_is_read_and_holds_the_papers_numbers() -> None:
     paths = sorted((ROOT / "config" / "train").glob("*.yaml"))
-    assert [path.stem for path in paths] == ["ddd17", "dsec", "synthetic"]
-    ddd17, dsec, synthetic = map(read_config, paths)
+    recipes = {path.stem: read_config(path) for path in paths}
+    assert list(recipes) == ["ddd17", "dsec", "mfnet", "nyu", "pst900", "sunrgbd", "synthetic", "synthetic_thermal"]
+    ddd17, dsec, synthetic = recipes["ddd17"], recipes["dsec"], recipes["synthetic"]
     assert (ddd17.loop.epochs, ddd17.loop.batch, ddd17.optimizer.lr, ddd17.data.size) == (60, 12, 2e-4, (200, 346))
     assert (dsec.loop.epochs, dsec.loop.batch, dsec.optimizer.lr, dsec.data.size) == (60, 4, 6e-5, (440, 640))
-    assert synthetic.model.name == "mambaseg_nano"
+    assert synthetic.model.name == recipes["synthetic_thermal"].model.name == "mambaseg_nano"
+    for name, pictures in (("mfnet", 1176), ("pst900", 597), ("nyu", 795), ("sunrgbd", 5285)):
+        recipe = recipes[name]
+        assert (recipe.optimizer.lr, recipe.optimizer.weight_decay, recipe.optimizer.schedule) == (6e-5, 0.01, "poly")
+        assert (recipe.loop.epochs, recipe.loop.batch) == (500, 8)
+        assert recipe.optimizer.warmup == 10 * math.ceil(pictures / 8)
+        assert recipe.data.labels in LABEL_SETS
+        assert recipe.data.other == ("depth" if name in ("nyu", "sunrgbd") else "thermal")
+        assert make_preprocessing(recipe.data).bins == 3
+
+
+def test_poly_falls_by_the_power_of_nine_tenths_after_the_warm_up() -> None:
+    optimizer = OptimizerConfig(lr=2.0, schedule="poly", warmup=10)
+    assert learning_rate(optimizer, 4, 110) == pytest.approx(1.0)
+    assert learning_rate(optimizer, 10, 110) == 2.0
+    assert learning_rate(optimizer, 60, 110) == pytest.approx(2 * 0.5**0.9)
+    assert learning_rate(optimizer, 110, 110) == 0.0
 
 
 def test_plain_values_and_back(values: dict[str, Any]) -> None:
@@ -44,6 +65,12 @@ def test_plain_values_and_back(values: dict[str, Any]) -> None:
         ({"data.layout": "kitti"}, r"data\.layout is 'kitti'; expected one of 'dsec', 'ddd17'"),
         ({"data.modalities": "none"}, r"data\.modalities is 'none'"),
         ({"data.labels": "dsec_12"}, r"data\.labels is 'dsec_12'; expected one of None, 'dsec_11'"),
+        ({"data.other": "thermal"}, r"data\.other is 'thermal'; expected one of 'events'"),
+        ({"data.layout": "rgbx"}, r"data\.other is 'events'; expected one of 'thermal', 'depth'"),
+        ({"data.layout": "rgbx", "data.other": "sonar"}, r"data\.other is 'sonar'; expected one of 'thermal', 'depth'"),
+        ({"data.layout": "rgbx", "data.other": "depth"}, r"data\.window_ms 50 with data\.layout 'rgbx'"),
+        ({"data.other_range": [9, 3]}, r"data\.other_range is \[9\.0, 3\.0\]"),
+        ({"data.other_channel": 3}, r"data\.other_channel is unknown; did you mean other_channels\?"),
         ({"loop.precision": "fp16"}, r"loop\.precision is 'fp16'"),
         ({"model.weights": "a", "model.imagenet": "b"}, r"model\.weights is 'a' and model\.imagenet is 'b'"),
     ],

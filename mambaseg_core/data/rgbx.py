@@ -1,0 +1,212 @@
+"""Pairs of registered pictures with labels: MFNet, PST900, NYU Depth V2, SUN RGB-D and `mambaseg synth --modality`.
+
+The layout is the one that the public code of CMX, Sigma and DFormer shares, whose folders differ in their names only:
+
+    <root>/RGB/<name>.png|jpg
+           Modal/<name>.png, or Thermal/, or Depth/     one channel of 8 or 16 bits, or three equal ones
+           Label/<name>.png, or labels/                 class ids; NYU and SUN RGB-D count them from 1, 0 being none
+           train.txt, test.txt, ...                     a name a line, with or without folder and ending
+           test_day.txt, test_night.txt                 parts of a list, by condition (MFNet)
+
+Case does not matter, nor does an ending `_resize` of a folder. PST900 as published has no lists but a folder
+`<root>/train/`, `<root>/test/` with these folders in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mambaseg_core.data.dataset import SampleDataset, Transform, check_label
+from mambaseg_core.data.sample import UNKNOWN, Sample
+from mambaseg_core.data.view import Picture
+from mambaseg_core.labels import IGNORE
+from mambaseg_core.preprocessing import Preprocessing, Reading
+
+COUNTED_FROM_1: Final = ("nyu_40", "sunrgbd_37")
+"""Label sets whose files hold class id + 1, and 0 for none."""
+
+_FOLDERS: Final = {
+    "RGB": ("rgb",), "thermal": ("modal", "thermal"), "depth": ("modal", "depth"), "label": ("label", "labels"),
+}  # fmt: skip
+_ENDINGS: Final = (".png", ".jpg", ".jpeg")
+
+
+class PairFolder:
+    """The pictures of a folder `RGB` and of the folder of the other camera, by name.
+
+    Args:
+        root: the folder that has both.
+        other: "thermal" or "depth".
+
+    Attributes:
+        names: of all images, sorted.
+
+    Raises:
+        ValueError: a folder is missing.
+    """
+
+    calibration = None  # the pictures are registered
+
+    def __init__(self, root: Path, other: str) -> None:
+        self.root = root
+        self.images = _pictures(root, "RGB")
+        self.others = _pictures(root, other)
+        self.names = sorted(self.images)
+
+    def image(self, number: int) -> Picture:
+        """RGB uint8 [H, W, 3] of the image of that number."""
+        return np.ascontiguousarray(_read(self.images[self.names[number]], cv2.IMREAD_COLOR)[..., ::-1])
+
+    def other(self, number: int, preprocessing: Preprocessing) -> Reading:
+        """What the other camera saw at that image, uint8 or uint16 [H, W].
+
+        Raises:
+            ValueError: there is no such picture, or its readings are beyond the preprocessing's range by far.
+        """
+        path = find(self.others, self.names[number], f"{preprocessing.other} picture")
+        picture: Any = _read(path, cv2.IMREAD_UNCHANGED)
+        if picture.dtype == np.uint16 and preprocessing.other_range[1] <= 255:
+            low, high = preprocessing.other_range
+            raise ValueError(
+                f"{path} has 16 bits and readings up to {picture.max()}, expected {low:g} to {high:g}; set "
+                "data.other_range to the readings that become 0 and 1, such as [0, 10000] for depth in millimetres"
+            )
+        return np.ascontiguousarray(picture[..., 2::-1]) if picture.ndim == 3 else picture
+
+
+class RgbxDataset(SampleDataset):
+    """The listed pairs of one split.
+
+    Args:
+        root: folder of the data set.
+        split: name of a list: "train", "test", with MFNet also "val", "test_day" and "test_night".
+        preprocessing: of the model; its `other` and label set say what is read.
+        transform: as in `SampleDataset`.
+
+    Raises:
+        ValueError: there is no such list or folder, or a listed picture is missing.
+    """
+
+    def __init__(
+        self, root: str | Path, split: str, preprocessing: Preprocessing, transform: Transform | None = None
+    ) -> None:
+        super().__init__(preprocessing, transform)
+        root = Path(root)
+        listed = (root / f"{split}.txt").is_file()
+        base = root / split if not listed and (root / split).is_dir() else root
+        self.folder = PairFolder(base, preprocessing.other)
+        self.labels = _pictures(base, "label")
+        if listed or base == root:
+            self.folder.names = read_list(root, split)
+        self.conditions = _conditions(root, split, self.folder.names)
+        for name in self.folder.names:
+            for what, paths in (("image", self.folder.images), (preprocessing.other, self.folder.others)):
+                find(paths, name, f"{what} picture")
+            find(self.labels, name, "label")
+
+    def __len__(self) -> int:
+        return len(self.folder.names)
+
+    def load(self, number: int) -> Sample:
+        """The sample of that number as it is."""
+        setup, name = self.preprocessing, self.folder.names[number]
+        image, other = self.folder.image(number), self.folder.other(number, setup)
+        label = self._label(name)
+        if not image.shape[:2] == other.shape[:2] == label.shape[:2]:
+            raise ValueError(
+                f"{self.folder.images[name]} is {list(image.shape[:2])}, its {setup.other} picture "
+                f"{list(other.shape[:2])} and its label {list(label.shape[:2])}; expected one size: register them"
+            )
+        return Sample(
+            setup.image_tensor(image), setup.other_tensor(other), setup.label_tensor(label, image.shape[0]),
+            stamp_ns=0, sequence=name, index=number, condition=self.conditions.get(name, UNKNOWN),
+        )  # fmt: skip
+
+    def _label(self, name: str) -> npt.NDArray[np.uint8]:
+        path = self.labels[name]
+        ids: Any = _read(path, cv2.IMREAD_UNCHANGED)
+        if ids.dtype != np.uint8 or ids.ndim != 2:
+            raise ValueError(
+                f"label {path} is {ids.dtype} {list(ids.shape)}, expected class ids, uint8 [H, W]; convert it"
+            )
+        if self.preprocessing.labels in COUNTED_FROM_1:
+            ids = np.where(ids == IGNORE, ids, ids - np.uint8(1))  # 0 becomes 255
+        check_label(ids, path, self.preprocessing.label_set)
+        return np.asarray(ids, np.uint8)
+
+
+def read_list(root: Path, split: str) -> list[str]:
+    """The names in a list, without folders and endings.
+
+    Raises:
+        ValueError: there is no such list, or nothing in it.
+    """
+    path = root / f"{split}.txt"
+    if not path.is_file():
+        lists = sorted(found.stem for found in root.glob("*.txt"))
+        raise ValueError(
+            f"{path} is missing (lists there: {lists}), expected a name a line; choose one of these or write it"
+        )
+    names = [_name(line.split()[0]) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not names:
+        raise ValueError(f"{path} is empty, expected the name of a picture a line; write it")
+    return names
+
+
+def find(paths: dict[str, Path], name: str, what: str) -> Path:
+    """The path of a name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in paths:
+        folder = next(iter(paths.values())).parent
+        raise ValueError(
+            f"{what} {name} is missing in {folder}, which has {len(paths)} pictures, expected {folder / name}.png or "
+            ".jpg; complete the download, or take the name out of the list"
+        )
+    return paths[name]
+
+
+def _pictures(root: Path, kind: str) -> dict[str, Path]:
+    """The pictures of the folder of a kind, by name."""
+    folders = {path.name.lower().removesuffix("_resize"): path for path in sorted(root.iterdir()) if path.is_dir()}
+    for name in _FOLDERS[kind]:
+        if name in folders:
+            paths = {_name(path.name): path for path in folders[name].iterdir() if path.suffix.lower() in _ENDINGS}
+            if paths:
+                return paths
+            raise ValueError(f"{folders[name]} has no pictures, expected {' or '.join(_ENDINGS)} files; fill it")
+    expected = " or ".join(f"{name.capitalize()}/" for name in _FOLDERS[kind])
+    raise ValueError(
+        f"{root} has no folder of {kind} pictures (folders there: {sorted(path.name for path in folders.values())}), "
+        f"expected {expected.replace('Rgb', 'RGB')}; arrange the data set so"
+    )
+
+
+def _name(text: str) -> str:
+    path = Path(text)
+    return path.stem if path.suffix.lower() in _ENDINGS else path.name
+
+
+def _conditions(root: Path, split: str, names: Sequence[str]) -> dict[str, str]:
+    """The condition of each name, from those lists `<split>_<condition>.txt` that are parts of this one."""
+    every, found = set(names), {}
+    for path in sorted(root.glob(f"{split}_*.txt")):
+        part = read_list(root, path.stem)
+        if every.issuperset(part):
+            found.update(dict.fromkeys(part, path.stem.removeprefix(f"{split}_")))
+    return found
+
+
+def _read(path: Path, mode: int) -> Any:
+    picture = cv2.imread(str(path), mode)
+    if picture is None:
+        raise ValueError(f"{path} cannot be read as a picture, expected PNG or JPEG; download it again")
+    return picture
