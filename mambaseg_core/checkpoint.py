@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from mambaseg_core.models.presets import create_model
@@ -54,7 +54,7 @@ def save_checkpoint(path: str | Path, model: nn.Module, preprocessing: Preproces
     header = {"model": ModelConfig.of(model).__dict__, "preprocessing": preprocessing.to_dict()}
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     temporary = path.with_name(path.name + ".part")
-    save_file(tensors, temporary, metadata={HEADER: json.dumps(header)})
+    temporary.write_bytes(save(tensors, metadata={HEADER: json.dumps(header)}))  # others may read it, as umask says
     temporary.replace(path)
 
 

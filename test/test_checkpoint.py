@@ -41,6 +41,9 @@ def test_round_trip_gives_the_same_model_and_preprocessing(model: nn.Module, set
         assert name == other
         assert torch.equal(tensor, got), name
     assert not list(path.parent.glob("*.part"))
+    ordinary = path.parent / "ordinary"
+    ordinary.touch()
+    assert path.stat().st_mode == ordinary.stat().st_mode
 
 
 def test_create_model_takes_a_checkpoint(model: nn.Module, path: Path) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
+from mambaseg_core.data.benchmark import write_benchmark
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -35,16 +35,32 @@ def test_files_that_the_readme_names_exist() -> None:
         assert (ROOT / name).is_file(), name
 
 
-@pytest.mark.parametrize("line", [line for line in BLOCKS[2][1].splitlines() if line.startswith("mambaseg ")])
-def test_the_commands_run(line: str, tmp_path: Path) -> None:
-    words = line.split("#")[0].split()[1:]
-    if words[0] == "synth":
-        words += ["--seconds", "0.1"]
-    result = subprocess.run(
-        [sys.executable, "-m", "mambaseg_ros", *words], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.strip()
+def test_the_commands_run_one_after_the_other(tmp_path: Path) -> None:
+    """As they stand, on a small recording and a small benchmark, with two steps of training."""
+    lines = [line for line in BLOCKS[2][1].splitlines() if line.startswith("mambaseg ")]
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    header = b"% evt 2.0\n% geometry 64x48\n% end\n"
+    (tmp_path / "recording.raw").write_bytes(header + np.array([0x80000001, 0x10041003, 0x00041003], "<u4").tobytes())
+    small = ["loop.steps=2", "loop.batch=1", "data.size=[32, 48]", "data.crop=[32, 48]", "data.workers=0"]
+    more = {"train": [word for value in small for word in ("--set", value)]}
+    for line in lines:
+        words = line.split("#")[0].split()[1:]
+        if words == ["synth", "data", "--benchmark"]:  # minutes; its own tests run it
+            sizes = {"size": (48, 64), "sequences": {"train": 1, "test": 1}, "seconds": 0.3}
+            assert write_benchmark(tmp_path / "data", **sizes)
+            continue
+        result = subprocess.run(
+            [sys.executable, "-m", "mambaseg_ros", *words, *more.get(words[0], [])],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert result.returncode == 0, line + result.stdout + result.stderr
+        assert result.stdout.strip(), line
+    assert [line.split()[1] for line in lines] == ["info", "info", "synth", "train", "eval", "predict"]
+    assert (tmp_path / "out" / "eval" / "report.html").stat().st_size > 10_000
+    assert (tmp_path / "out" / "night" / "overlay.mp4").is_file()
 
 
 def test_the_python_block_runs() -> None:
