@@ -67,9 +67,9 @@ class Process:
     """A child process whose output is kept."""
 
     def __init__(self, words: list[str], env: dict[str, str] | None = None) -> None:
-        self.child = subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env or dict(os.environ)
-        )
+        # one thread: on a busy machine torch's threads wait for each other longer than they work
+        env = {"OMP_NUM_THREADS": "1", **(env or os.environ)}
+        self.child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
