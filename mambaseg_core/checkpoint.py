@@ -93,7 +93,7 @@ def load_weights(model: nn.Module, path: str | Path) -> Preprocessing | None:
         load_released_state_dict(model, read_pth(path))
         return None
     header, tensors = _read_safetensors(path)
-    _check_config(header.get("model", {}), ModelConfig.of(model), path)
+    _check_config(header.get("model", {}), model, path)
     _load_strict(model, tensors, path)
     return Preprocessing.from_dict(header["preprocessing"]) if "preprocessing" in header else None
 
@@ -136,8 +136,10 @@ def read_pth(path: str | Path) -> dict[str, Any]:
     return state
 
 
-def _check_config(stored: dict[str, Any], config: ModelConfig, path: Path) -> None:
-    for name, expected in config.__dict__.items():
+def _check_config(stored: dict[str, Any], model: nn.Module, path: Path) -> None:
+    for name, expected in ModelConfig.of(model).__dict__.items():
+        if name == "image_size" and model.any_size:
+            continue
         got = stored.get(name, expected)
         got = tuple(got) if isinstance(got, list) else got
         if got != expected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from mambaseg_core.models.scans import DirectionalScan
 from mambaseg_core.preprocessing import Image, Preprocessing, preset_preprocessing
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of malloc.h
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,18 @@ def lowered(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
+def keep_memory() -> None:
+    """Have this process keep freed memory for its next frame (glibc; elsewhere nothing happens).
+
+    By default large results go back to the system, and each frame maps 6,000 to 20,000 pages anew. The threads share
+    one arena, because that of a thread gives its memory back whatever its thresholds say.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, (1 << 31) - 1)):
+            mallopt(option, value)
+
+
 class Segmenter:
     """Runs a model on sensor data.
 
@@ -122,28 +137,31 @@ class Segmenter:
         self._spare_grid: torch.Tensor | None = None  # memory of the last voxel grid
 
     def warm_up(self) -> None:
-        """Run the model once on zeros, so that the first real frame is not late."""
+        """Run the model once on zeros and keep the memory it took, so that the first real frame is not late."""
+        if self.device.type == "cpu":
+            keep_memory()
         setup = self.preprocessing
         self._infer(torch.zeros(setup.channels, *setup.size), torch.zeros(setup.bins, *setup.size))
 
     def segment(
-        self, image: Image, events: Events, edges_ns: npt.NDArray[np.int64] | None = None
+        self, image: Image | None, events: Events | None, edges_ns: npt.NDArray[np.int64] | None = None
     ) -> Mask:
-        """Segment one image with the events before it.
+        """Segment one image with the events before it, or one of them alone.
 
         Args:
-            image: uint8 [H, W] or RGB [H, W, 3] in the camera's view, any resolution.
-            events: the raw events of the image's window (`EventBuffer.window`); may be empty.
+            image: uint8 [H, W] or RGB [H, W, 3] in the camera's view, any resolution; None: there is none.
+            events: the raw events of the image's window (`EventBuffer.window`); may be empty; None: as if empty.
             edges_ns: the window's edges on the raw events (`Window.edges_ns`); default: made from `events`.
 
         Returns:
-            the mask in the model's view; `to_camera` maps it back.
+            the mask in the model's view, which is the (rectified) event camera's; `to_camera` maps it back.
+
+        Raises:
+            ValueError: image and events are both None, or the model's logits are not finite.
         """
         start = time.perf_counter()
-        grid = self._take_grid(self.calibration.event_size if self.calibration else (events.height, events.width))
-        image_tensor, voxel_tensor = self.preprocessing.tensors(
-            image, events, edges_ns, self.calibration, grid
-        )
+        grid = self._take_grid(events)
+        image_tensor, voxel_tensor = self._prepare(image, events, edges_ns, grid)
         prepared = time.perf_counter()
         ids, confidence = self._infer(image_tensor, voxel_tensor)
         done = time.perf_counter()
@@ -151,15 +169,31 @@ class Segmenter:
         return Mask(ids, confidence, prepare_ms=1e3 * (prepared - start), inference_ms=1e3 * (done - prepared))
 
     def prepare(
-        self, image: Image, events: Events, edges_ns: npt.NDArray[np.int64] | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, image: Image | None, events: Events | None, edges_ns: npt.NDArray[np.int64] | None = None
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """The model's inputs: image float32 [C, h, w] in 0..1 and voxel grid float32 [T, h, w], on the CPU."""
-        return self.preprocessing.tensors(image, events, edges_ns, self.calibration)
+        return self._prepare(image, events, edges_ns, None)
 
-    def _take_grid(self, view_size: tuple[int, int]) -> torch.Tensor:
+    def _prepare(
+        self,
+        image: Image | None,
+        events: Events | None,
+        edges_ns: npt.NDArray[np.int64] | None,
+        grid: torch.Tensor | None,
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        setup, calibration = self.preprocessing, self.calibration
+        return (
+            None if image is None else setup.image_input(image, calibration),
+            None if events is None else setup.voxel_input(events, edges_ns, calibration, grid),
+        )
+
+    def _take_grid(self, events: Events | None) -> torch.Tensor | None:
         """Memory for a voxel grid, the last one's where that fits; another thread finds none and makes its own."""
+        if events is None:
+            return None
         spare, self._spare_grid = self._spare_grid, None
-        shape = (self.preprocessing.bins, *view_size)
+        size = self.calibration.event_size if self.calibration else (events.height, events.width)
+        shape = (self.preprocessing.bins, *size)
         return spare if spare is not None and spare.shape == shape else torch.empty(shape, device=self.device)
 
     def to_camera(self, ids: Image, image_size: tuple[int, int]) -> Image:
@@ -179,9 +213,10 @@ class Segmenter:
 
     @torch.inference_mode()
     def _infer(
-        self, image: torch.Tensor, events: torch.Tensor
+        self, image: torch.Tensor | None, events: torch.Tensor | None
     ) -> tuple[Image, npt.NDArray[np.float32]]:
-        logits = self.model(*(x[None].to(self.device, self.dtype) for x in (image, events)))
+        inputs = (None if x is None else x[None].to(self.device, self.dtype) for x in (image, events))
+        logits = self.model(*inputs)
         if not bool(torch.isfinite(logits).all()):
             raise ValueError(
                 "the model's logits are not all finite; expected finite numbers: check the weights and the input"

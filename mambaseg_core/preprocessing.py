@@ -76,12 +76,25 @@ class Preprocessing:
         Returns:
             image float32 [C, h, w] in 0..1 and voxel grid float32 [T, h, w], on the CPU.
         """
+        return self.image_input(image, calibration), self.voxel_input(events, edges_ns, calibration, grid)
+
+    def image_input(self, image: Image, calibration: Calibration | None) -> torch.Tensor:
+        """The image's part of `tensors`."""
+        return self.image_tensor(image if calibration is None else calibration.warp_image(image))
+
+    def voxel_input(
+        self,
+        events: Events,
+        edges_ns: npt.NDArray[np.int64] | None,
+        calibration: Calibration | None,
+        grid: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The events' part of `tensors`."""
         if edges_ns is None and self.voxel_mode == "bilinear" and len(events):
             edges_ns = events.t_ns[[0, -1]]
         if calibration is not None:
-            image = calibration.warp_image(image)
             events = calibration.rectify(events)
-        return self.image_tensor(image), self.voxel_tensor(events, edges_ns, grid)
+        return self.voxel_tensor(events, edges_ns, grid)
 
     def image_tensor(self, image: Image) -> torch.Tensor:
         """Crop, resize and scale an image of the view.
@@ -185,7 +198,12 @@ def _dsec() -> Preprocessing:
     )  # fmt: skip
 
 
-_PRESETS = {"mambaseg_ddd17": _ddd17, "mambaseg_dsec": _dsec, "mambaseg_nano": _dsec}
+_PRESETS = {
+    "mambaseg_ddd17": _ddd17,
+    "mambaseg_dsec": _dsec,
+    "mambaseg_compact": _dsec,
+    "mambaseg_nano": _dsec,
+}
 
 
 def preset_preprocessing(name: str, *, size: tuple[int, int], channels: int) -> Preprocessing:

@@ -78,7 +78,7 @@ def describe(segmenter: Segmenter, values: dict[str, Any]) -> dict[str, str]:
         "model": config.name,
         "input [rows x columns]": f"{segmenter.preprocessing.size[0]} x {segmenter.preprocessing.size[1]}",
         "weights": weights or "random",
-        "weights sha256": _hash(Path(weights)) if weights else "",
+        "weights sha256": weights_hash(weights),
         "device": str(segmenter.device),
         "precision": str(segmenter.dtype).removeprefix("torch."),
         "back end": next((name for name in backends() if name in kinds), "reference"),
@@ -101,9 +101,12 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _hash(path: Path) -> str:
+def weights_hash(weights: str) -> str:
+    """SHA-256 of a file of weights; empty where there is none."""
+    if not weights:
+        return ""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with Path(weights).open("rb") as file:
         while block := file.read(MIB):
             digest.update(block)
     return digest.hexdigest()

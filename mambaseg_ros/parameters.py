@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import yaml
+
 Value = bool | int | float | str
 
 
@@ -113,6 +115,23 @@ PARAMETERS = (
 )  # fmt: skip
 
 TABLE = {parameter.name: parameter for parameter in PARAMETERS}
+
+
+def read_values(words: list[str]) -> dict[str, Value]:
+    """The parameters' values from words such as "event_clock=sensor"; the others have their defaults.
+
+    Raises:
+        ValueError: a word without "=", an unknown parameter, or a value of another type or out of bounds.
+    """
+    values = {parameter.name: parameter.default for parameter in PARAMETERS}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or name not in TABLE:
+            raise ValueError(f"{word!r} sets no parameter; expected name=value with one of {', '.join(TABLE)}")
+        value = text if isinstance(TABLE[name].default, str) else yaml.safe_load(text)
+        TABLE[name].check(value)
+        values[name] = value
+    return values
 
 
 def markdown_table() -> str:

@@ -130,9 +130,13 @@ class Worker:
             arrival = self.inbox.take_image(timeout=self.policy.timer_s if alone else IDLE_S)
             if arrival is not None:
                 self._freshness.seen(self.outputs.now_ns())
-                self._answer(Report(arrival.message.header), arrival.arrived, partial(self._segment, arrival))
+                self.handle(arrival)
             elif not self.inbox.closed:
                 self._do_without_images()
+
+    def handle(self, arrival: Arrival) -> None:
+        """Segment one image and tell what became of it; never raises."""
+        self._answer(Report(arrival.message.header), arrival.arrived, partial(self._segment, arrival))
 
     def _answer(self, report: Report, since: float, work: Callable[[Report], bool]) -> None:
         """Do the work for one image, or one turn of the timer; whatever fails is reported and the node lives on."""

@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mambaseg_core.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from mambaseg_core.models import create_model
+from mambaseg_core.models import create_model, shipped_weights
 from mambaseg_core.preprocessing import Preprocessing, preset_preprocessing
+from mambaseg_core.weights import SHIPPED
 
 SIZE = (16, 24)
 
@@ -45,6 +46,23 @@ def test_round_trip_gives_the_same_model_and_preprocessing(model: nn.Module, set
 def test_create_model_takes_a_checkpoint(model: nn.Module, path: Path) -> None:
     loaded = create_model("mambaseg_ddd17", image_size=SIZE, weights=path)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
+
+
+def test_shipped_weights_go_by_name_and_fit_every_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    trained = create_model("mambaseg_nano", image_size=SIZE).half()
+    path = tmp_path / "nano.safetensors"
+    save_checkpoint(path, trained, preset_preprocessing("mambaseg_nano", size=SIZE, channels=3))
+    monkeypatch.setitem(SHIPPED, "mambaseg_nano", {"synthetic": path})
+    assert shipped_weights("mambaseg_nano") == ["synthetic"]
+    loaded = create_model("mambaseg_nano", weights="synthetic")
+    assert loaded.image_size == (240, 320)
+    for key, expected in trained.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[key], expected.float(), rtol=0, atol=0)
+    with pytest.raises(ValueError, match=r"unknown weights 'night' of mambaseg_nano; shipped are: synthetic"):
+        create_model("mambaseg_nano", weights="night")
+    with pytest.raises(ValueError, match=r"unknown weights 'night' of mambaseg_ddd17; shipped are: none"):
+        create_model("mambaseg_ddd17", image_size=SIZE, weights="night")
 
 
 def test_a_missing_file_is_named() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from mambaseg_core.cli.app import app, console, progress_bar
 from mambaseg_core.cli.convert import Topic, sensor_size
@@ -68,7 +68,8 @@ def _print_models(name: str, size: tuple[int, int] | None) -> None:
     from mambaseg_core.models import create_model, list_models
     from mambaseg_core.profile import profile_model
 
-    table = Table("model", "input", "classes", "parameters", "MACs in products", "MACs in scans", "MACs")
+    numbers = ("input", "classes", "parameters", "MACs in products", "MACs in scans", "MACs")
+    table = Table(Column("model", no_wrap=True), *numbers)
     for model_name in [name] if name else list_models():
         with torch.device("meta"):
             model = create_model(model_name, image_size=size)

@@ -63,7 +63,7 @@ class _Cursor:
     def take(self, field: str) -> int:
         size = _SIZES[field]
         self.at += -self.at % size  # the encapsulation has 4 bytes, so counting from its start aligns the same
-        (value,) = struct.unpack_from(self.order + field, self.octets, self.at)
+        (value,) = struct.unpack_from(self.order + field, self.octets.data, self.at)
         self.at += size
         return int(value)
 

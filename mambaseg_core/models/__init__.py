@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from mambaseg_core.models.mambaseg import MambaSeg
-from mambaseg_core.models.presets import create_model, list_models
+from mambaseg_core.models.presets import create_model, list_models, shipped_weights
 from mambaseg_core.models.released import load_released_state_dict, load_vmamba_imagenet
 
-__all__ = ["MambaSeg", "create_model", "list_models", "load_released_state_dict", "load_vmamba_imagenet"]
+__all__ = [
+    "MambaSeg",
+    "create_model",
+    "list_models",
+    "load_released_state_dict",
+    "load_vmamba_imagenet",
+    "shipped_weights",
+]

@@ -133,7 +133,7 @@ class MambaSeg(nn.Module):
 
     def _refuse_other_shape(self, what: str, x: Tensor, channels: int) -> None:
         """Raise ValueError unless an input is what the model was built for."""
-        fits = x.dim() == 4 and x.shape[1] == channels and x[:1, 0].numel() > 0
+        fits = x.dim() == 4 and x.shape[1] == channels and 0 not in x.shape[2:]
         if fits and (self.any_size or tuple(x.shape[2:]) == self.image_size):
             return
         height, width = ("H", "W") if self.any_size else self.image_size

@@ -8,15 +8,24 @@ import torch
 from mambaseg_core.models import create_model, list_models
 
 SMALL = (40, 56)  # feature maps 10x14, 5x7, 3x4, 2x2
-PARAMETERS = {"mambaseg_ddd17": 97_548_766, "mambaseg_dsec": 256_181_331, "mambaseg_nano": 3_670_903}
+PARAMETERS = {
+    "mambaseg_ddd17": 97_548_766,
+    "mambaseg_dsec": 256_181_331,
+    "mambaseg_compact": 25_261_495,
+    "mambaseg_nano": 3_670_903,
+}
 DEFAULTS = {
     "mambaseg_ddd17": (6, (200, 346), 1, 10),
     "mambaseg_dsec": (11, (440, 640), 3, 10),
+    "mambaseg_compact": (11, (440, 640), 3, 10),
     "mambaseg_nano": (11, (240, 320), 3, 10),
 }
+ANY_SIZE = ["mambaseg_compact", "mambaseg_nano"]
+SIZES = (40, 56), (240, 320)
 WIDTHS = {
     "mambaseg_ddd17": (96, 192, 384, 768),
     "mambaseg_dsec": (96, 192, 384, 768),
+    "mambaseg_compact": (96, 192, 256, 320),
     "mambaseg_nano": (32, 64, 128, 192),
 }
 
@@ -91,6 +100,7 @@ def test_state_dict_is_contiguous(model):
     ("which", "shape", "match"),
     [
         ("image", lambda m: (1, m.in_channels, 48, 56), r"image has shape \[1, \d, 48, 56\].*40, 56\]"),
+        ("image", lambda m: (1, m.in_channels, 0, 56), r"image has shape \[1, \d, 0, 56\].*expects"),
         ("image", lambda m: (1, 2, *SMALL), r"image has shape \[1, 2, 40, 56\].*expects \[B, [13], (40, 56|H, W)\]"),
         ("events", lambda m: (1, 5, *SMALL), r"events has shape \[1, 5, 40, 56\].*expects \[B, 10, (40, 56|H, W)\]"),
         ("events", lambda m: (m.bins, *SMALL), r"events has shape \[10, 40, 56\].*create_model"),
@@ -102,6 +112,36 @@ def test_a_bad_size_is_refused(model, which, shape, match):
     given = {"image": image, "events": events, which: torch.zeros(shape(model))}
     with pytest.raises(ValueError, match=match):
         model(given["image"], given["events"])
+
+
+def test_a_missing_modality_is_zeros(model):
+    image, events = inputs_of(model)
+    with torch.inference_mode():
+        assert torch.equal(model(image, None), model(image, torch.zeros_like(events)))
+        assert torch.equal(model(None, events), model(torch.zeros_like(image), events))
+        assert not torch.equal(model(image, None), model(image, events))
+
+
+def test_two_missing_modalities_are_refused(model):
+    with pytest.raises(ValueError, match=f"image and events are both None; {model.name} expects at least one"):
+        model(None, None)
+
+
+@pytest.mark.parametrize("name", ANY_SIZE)
+@pytest.mark.parametrize("size", [(37, 53), (4, 1)])
+def test_any_image_size(name, size):
+    torch.manual_seed(0)
+    model = create_model(name).eval()
+    with torch.inference_mode():
+        logits = model(torch.rand(1, 3, *size), torch.randn(1, 10, *size))
+    assert logits.shape == (1, 11, *size)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ANY_SIZE)
+def test_the_weights_of_any_size_depend_on_none(name, on_meta):
+    shapes = [{key: x.shape for key, x in on_meta(name, image_size=size).state_dict().items()} for size in SIZES]
+    assert shapes[0] == shapes[1]
 
 
 @pytest.mark.parametrize("name", list_models())
@@ -139,3 +179,16 @@ def test_a_bad_number_is_named(numbers):
     (key,) = numbers
     with pytest.raises(ValueError, match=f"{key}=.*expected"):
         create_model("mambaseg_ddd17", **numbers)
+
+
+@pytest.mark.slow
+def test_a_network_compiles_in_one_graph_and_exports():
+    torch.manual_seed(0)
+    model = create_model("mambaseg_ddd17", image_size=SMALL).eval()
+    inputs = inputs_of(model, batch=1)
+    with torch.no_grad():
+        expected = model(*inputs)
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")(*inputs)
+        exported = torch.export.export(model, inputs).module()(*inputs)
+    torch.testing.assert_close(compiled, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(exported, expected, rtol=1e-4, atol=1e-5)

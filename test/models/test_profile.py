@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from mambaseg_core.models import create_model
 from mambaseg_core.profile import Profile, profile_model
@@ -19,6 +20,24 @@ def test_released_networks(name, parameters, products, scans, on_meta):
     assert cost.product_macs == pytest.approx(products, abs=0.005e9)
     assert cost.scan_macs == pytest.approx(scans, abs=0.005e9)
     assert cost.macs == cost.product_macs + cost.scan_macs
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "macs", "size"),
+    [("mambaseg_compact", 25.44e6, 15.59e9, (200, 346)), ("mambaseg_nano", 4e6, 1.5e9, (240, 320))],
+)
+def test_our_networks_keep_to_their_budget(name, parameters, macs, size, on_meta):
+    cost = profile_model(on_meta(name), size)
+    assert 0.9 * parameters < cost.parameters <= parameters
+    assert 0.7 * macs < cost.macs <= macs
+
+
+def test_the_count_agrees_with_a_real_run():
+    model = create_model("mambaseg_nano").eval()
+    counter = FlopCounterMode(display=False)
+    with torch.inference_mode(), counter:
+        model(torch.rand(1, 3, 40, 56), torch.randn(1, 10, 40, 56))
+    assert profile_model(model, (40, 56)).product_macs == counter.get_total_flops() // 2
 
 
 def test_the_model_is_left_alone_and_may_be_anywhere():

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mambaseg_core.training.config import parse_config, read_config
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_shipped_recipe_is_read_and_holds_the_papers_numbers() -> None:
+    paths = sorted((ROOT / "config" / "train").glob("*.yaml"))
+    assert [path.stem for path in paths] == ["ddd17", "dsec", "synthetic"]
+    ddd17, dsec, synthetic = map(read_config, paths)
+    assert (ddd17.loop.epochs, ddd17.loop.batch, ddd17.optimizer.lr, ddd17.data.size) == (60, 12, 2e-4, (200, 346))
+    assert (dsec.loop.epochs, dsec.loop.batch, dsec.optimizer.lr, dsec.data.size) == (60, 4, 6e-5, (440, 640))
+    assert synthetic.model.name == "mambaseg_nano"
+
+
+def test_plain_values_and_back(values: dict[str, Any]) -> None:
+    config = parse_config(values, {"data.scale": [0.5, 2]})
+    assert config.data.scale == (0.5, 2.0)
+    assert parse_config(config.to_dict(), {}) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer.learning_rate": 1e-3}, r"optimizer\.learning_rate is unknown; did you mean .* Known: lr,"),
+        ({"loop.step": 3}, r"loop\.step is unknown; did you mean steps\?"),
+        ({"optimiser.lr": 1e-3}, r"section optimiser is unknown; did you mean optimizer\?"),
+        ({"loop.steps": 0}, r"loop\.epochs is 0 and loop\.steps is 0; expected one of them"),
+        ({"loop.epochs": 3}, r"loop\.epochs is 3 and loop\.steps is 6"),
+        ({"loop.batch": 2.5}, r"loop\.batch is 2\.5; expected int"),
+        ({"loop.batch": True}, r"loop\.batch is True; expected int"),
+        ({"optimizer.lr": "1e-4"}, r"optimizer\.lr is '1e-4'; expected float \(YAML reads 1e-4 as text: write 1\.0e-4"),
+        ({"optimizer.lr": -1.0}, r"optimizer\.lr is -1\.0; expected a number from"),
+        ({"data.size": [64]}, r"data\.size is \[64\]; expected a list of two"),
+        ({"data.crop": [0, 48]}, r"data\.crop is \[0, 48\]; expected \[height, width\]"),
+        ({"data.scale": [2, 1]}, r"data\.scale is \[2\.0, 1\.0\]"),
+        ({"data.layout": "kitti"}, r"data\.layout is 'kitti'; expected one of 'dsec', 'ddd17'"),
+        ({"data.modalities": "none"}, r"data\.modalities is 'none'"),
+        ({"data.labels": "dsec_12"}, r"data\.labels is 'dsec_12'; expected one of None, 'dsec_11'"),
+        ({"loop.precision": "fp16"}, r"loop\.precision is 'fp16'"),
+        ({"model.weights": "a", "model.imagenet": "b"}, r"model\.weights is 'a' and model\.imagenet is 'b'"),
+    ],
+)
+def test_a_bad_value_is_named(configure: Callable[..., Any], changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        configure(changes)
+
+
+def test_a_missing_key_is_named(values: dict[str, Any]) -> None:
+    del values["optimizer"]["lr"]
+    with pytest.raises(ValueError, match=r"section optimizer: missing 1 required.*'lr'"):
+        parse_config(values, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("a: [", "is not YAML"), ("- 1", "holds a list"), ("loop: 3", "loop is 3")]
+)
+def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"bad\.yaml.*{message}"):
+        read_config(path)
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(ValueError, match=r"nowhere\.yaml does not exist"):
+        read_config("nowhere.yaml")

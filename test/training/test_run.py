@@ -1,0 +1,306 @@
+"""Training as a library: what is written, going on exactly, and refusals."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mambaseg_core.checkpoint import load_checkpoint, save_checkpoint
+from mambaseg_core.models import create_model
+from mambaseg_core.training import state as state_files
+from mambaseg_core.training.callbacks import BAD_BATCH, BEST, LAST, METRICS, STATE, StoppedError
+from mambaseg_core.training.config import TrainConfig
+from mambaseg_core.training.data import make_preprocessing
+from mambaseg_core.training.module import NonFiniteLossError, SegmentationModule, learning_rate
+from mambaseg_core.training.run import train
+from mambaseg_core.training.state import read_state
+
+Configure = Callable[..., TrainConfig]
+EXACT = {"loop.validate_every": 4, "loop.accumulate": 2}
+
+
+def run(config: TrainConfig, folder: Path, *, resume: bool = False) -> Any:
+    return train(config, folder, resume=resume, accelerator="cpu", progress=False)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in found]
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    for name in (LAST, BEST):
+        weights, others = load_file(one / name), load_file(other / name)
+        assert weights.keys() == others.keys()
+        assert all(torch.equal(tensor, others[key]) for key, tensor in weights.items()), name
+    assert lines(one) == lines(other)
+
+
+@pytest.fixture(scope="module")
+def whole_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.fixture
+def whole(configure: Configure, whole_folder: Path) -> Path:
+    """A run that was not interrupted."""
+    if not (whole_folder / LAST).is_file():
+        run(configure(EXACT), whole_folder)
+    return whole_folder
+
+
+def test_a_run_folder_holds_weights_state_metrics_and_where_it_comes_from(whole: Path) -> None:
+    names = {path.name for path in whole.iterdir()}
+    assert names == {"config.yaml", "run.json", METRICS, STATE, LAST, BEST, "tensorboard"}
+    assert any((whole / "tensorboard").glob("events.*"))
+    found = lines(whole)
+    assert [line["step"] for line in found if "loss" in line] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in found if "validation" in line] == [2, 6]  # every 4, counted from the end
+    about = json.loads((whole / "run.json").read_text())
+    assert (about["seed"], about["steps"], about["starts"][0]["torch"]) == (0, 6, torch.__version__)
+    model, setup = load_checkpoint(whole / LAST)
+    assert (model.name, setup.size, setup.window.duration_ns) == ("mambaseg_nano", (64, 96), 50_000_000)
+
+
+def test_the_loss_falls(configure: Configure, tmp_path: Path) -> None:
+    run(configure({"loop.steps": 12}), tmp_path / "run")
+    losses = [line["loss"] for line in lines(tmp_path / "run") if "loss" in line]
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
+
+
+KILLED = """
+import os, signal, sys, torch, yaml
+from pathlib import Path
+from mambaseg_core.training import run
+from mambaseg_core.training.config import parse_config
+from mambaseg_core.training.module import SegmentationModule
+
+torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell's children ignore it
+step = SegmentationModule.training_step
+
+def dying(self, batch, batch_idx):
+    if self.global_step == 3 and batch_idx % 2 == 0:  # the first pass of two: the step is not done yet
+        os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+    return step(self, batch, batch_idx)
+
+SegmentationModule.training_step = dying
+run.train(parse_config(yaml.safe_load(sys.stdin), {}), Path(sys.argv[1]), accelerator="cpu", progress=False)
+"""
+
+
+def train_until_signal(config: TrainConfig, folder: Path, name: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-c", KILLED, str(folder), name]
+    return subprocess.run(words, input=json.dumps(config.to_dict()), capture_output=True, text=True, timeout=300)
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(configure: Configure, whole: Path, tmp_path: Path) -> None:
+    result = train_until_signal(configure(EXACT), tmp_path / "run", "SIGKILL")
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    assert read_state(tmp_path / "run" / STATE).step == 2
+    run(configure(EXACT), tmp_path / "run", resume=True)
+    assert_equal_runs(whole, tmp_path / "run")
+    assert [start["step"] for start in json.loads((tmp_path / "run" / "run.json").read_text())["starts"]] == [0, 2]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_stops_after_the_step_and_the_run_goes_on(
+    configure: Configure, whole: Path, tmp_path: Path, name: str
+) -> None:
+    result = train_until_signal(configure(EXACT), tmp_path / "run", name)
+    assert result.returncode != 0
+    assert "stopped at step 4 of 6, as asked; --resume goes on from there" in result.stderr
+    assert read_state(tmp_path / "run" / STATE).step == 4
+    run(configure(EXACT), tmp_path / "run", resume=True)
+    assert_equal_runs(whole, tmp_path / "run")
+
+
+def test_a_finished_run_is_not_repeated(configure: Configure, whole: Path) -> None:
+    before = (whole / LAST).stat().st_mtime_ns
+    result = run(configure(EXACT), whole, resume=True)
+    assert (whole / LAST).stat().st_mtime_ns == before
+    assert result.miou == lines(whole)[-1]["validation"]["miou"]
+
+
+def test_a_folder_with_a_run_is_not_overwritten(configure: Configure, whole: Path) -> None:
+    with pytest.raises(ValueError, match="holds a run already"):
+        run(configure(EXACT), whole)
+
+
+def test_another_configuration_does_not_go_on(configure: Configure, whole: Path) -> None:
+    with pytest.raises(ValueError, match=r"optimizer\.lr is 0\.01, but the run in .* has 0\.001"):
+        run(configure({**EXACT, "optimizer.lr": 0.01}), whole, resume=True)
+
+
+def test_another_number_of_processes_does_not_go_on(
+    configure: Configure, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="the run had 4 samples a step and would go on with 8"):
+        run(configure(EXACT), whole, resume=True)
+
+
+def test_a_damaged_state_is_named(configure: Configure, whole: Path, tmp_path: Path) -> None:
+    for name in (STATE, "config.yaml"):
+        (tmp_path / name).write_bytes((whole / name).read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r"resume\.pt cannot be read"):
+        run(configure(EXACT), tmp_path, resume=True)
+
+
+def test_a_state_with_code_in_it_is_refused(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "pwned"),)
+
+    torch.save({"step": Evil()}, tmp_path / STATE)
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_state(tmp_path / STATE)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_nan_loss_stops_and_says_which_batch(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poisoned(self: SegmentationModule, batch: Any, batch_idx: int) -> Any:
+        if self.global_step == 3:
+            with torch.no_grad():
+                next(self.model.parameters()).fill_(float("nan"))
+        return step(self, batch, batch_idx)
+
+    step = SegmentationModule.training_step
+    monkeypatch.setattr(SegmentationModule, "training_step", poisoned)
+    with pytest.raises(NonFiniteLossError, match=r"the loss is nan at step 3, batch street_a/\d, street_a/\d"):
+        run(configure(), tmp_path)
+    record = json.loads((tmp_path / BAD_BATCH).read_text())
+    assert record["step"] == 3
+    assert [sample["sequence"] for sample in record["samples"]] == ["street_a", "street_a"]
+    assert all(torch.isfinite(tensor).all() for tensor in load_file(tmp_path / LAST).values())
+    assert read_state(tmp_path / STATE).step == 2
+
+
+def test_a_full_disk_loses_no_previous_checkpoint(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(state: Any, file: Any) -> None:
+        if state["step"] == 4:
+            file.write(b"half of it")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(state, file)
+
+    save = torch.save
+    monkeypatch.setattr(state_files.torch, "save", full)
+    with pytest.raises(OSError, match=r"resume\.pt cannot be written .*No space left"):
+        run(configure(), tmp_path)
+    assert not list(tmp_path.glob("*.part"))
+    assert read_state(tmp_path / STATE).step == 2
+    load_checkpoint(tmp_path / LAST)
+    monkeypatch.setattr(state_files.torch, "save", save)
+    run(configure(), tmp_path, resume=True)
+    assert read_state(tmp_path / STATE).step == 6
+
+
+@pytest.mark.parametrize("what", ["state", "weights"])
+def test_a_real_limit_on_the_disk_is_the_same_error(configure: Configure, tmp_path: Path, what: str) -> None:
+    """The system's own error, which torch and safetensors wrap in theirs: a limit on the size of files."""
+    code = """
+import resource, sys
+from pathlib import Path
+import torch
+from mambaseg_core.models import create_model
+from mambaseg_core.training.config import DataConfig
+from mambaseg_core.training.data import make_preprocessing
+from mambaseg_core.training.state import RunState, write_state, write_weights
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+path = Path(sys.argv[1])
+try:
+    if sys.argv[2] == "state":
+        write_state(path, RunState(1, 1, {"w": torch.zeros(10**6)}, {}, {}, 0.0))
+    else:
+        write_weights(path, create_model("mambaseg_nano"), make_preprocessing(DataConfig()))
+except OSError as error:
+    print(error)
+"""
+    path = tmp_path / "file"
+    path.write_bytes(b"previous")
+    words = [sys.executable, "-c", code, str(path), what]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert "file cannot be written" in result.stdout, result.stdout + result.stderr
+    assert path.read_bytes() == b"previous"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_to_start_from_must_fit_and_are_used(configure: Configure, tmp_path: Path) -> None:
+    setup = make_preprocessing(configure().data)
+    for name, classes in (("eleven", 11), ("six", 6)):
+        model = create_model("mambaseg_nano", num_classes=classes, image_size=(64, 96))
+        save_checkpoint(tmp_path / name, model, setup)
+    with pytest.raises(ValueError, match="has num_classes 6, but the model has 11"):
+        run(configure({"model.weights": str(tmp_path / "six")}), tmp_path / "run")
+    changes = {"model.weights": str(tmp_path / "eleven"), "loop.steps": 1, "optimizer.lr": 1e-12}
+    run(configure(changes), tmp_path / "run")
+    start, end = load_file(tmp_path / "eleven"), load_file(tmp_path / "run" / LAST)
+    assert all(torch.allclose(tensor, end[name], atol=1e-6) for name, tensor in start.items())
+
+
+def test_a_model_of_one_size_refuses_crops(configure: Configure, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"crop is \[32, 48\] and data\.size \[64, 96\], but mambaseg_dsec takes"):
+        run(configure({"model.name": "mambaseg_dsec"}), tmp_path / "run")
+
+
+def test_a_folder_without_data_is_named(configure: Configure, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nowhere', which is no folder"):
+        run(configure({"data.root": str(tmp_path / "nowhere")}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("schedule", "last"), [("constant", 1.0), ("linear", 0.1), ("cosine", 0.0245)])
+def test_learning_rates_by_hand(configure: Configure, schedule: str, last: float) -> None:
+    config = configure({"optimizer.schedule": schedule, "optimizer.lr": 1.0}).optimizer  # warmup 2
+    assert [learning_rate(config, step, 12) for step in (0, 1, 2)] == [0.5, 1.0, 1.0]
+    assert learning_rate(config, 11, 12) == pytest.approx(last, abs=1e-4)
+
+
+def test_a_single_modality_ignores_the_other(configure: Configure, tmp_path: Path) -> None:
+    """The event encoder's first convolution gets no gradient from blank events."""
+    run(configure({"data.modalities": "image", "loop.steps": 2, "optimizer.weight_decay": 0.0}), tmp_path / "one")
+    torch.manual_seed(0)
+    fresh = create_model("mambaseg_nano", image_size=(64, 96)).state_dict()
+    trained = load_file(tmp_path / "one" / LAST)
+    assert torch.equal(fresh["event_encoder.stem.conv1.weight"], trained["event_encoder.stem.conv1.weight"])
+    assert not torch.equal(fresh["image_encoder.stem.conv1.weight"], trained["image_encoder.stem.conv1.weight"])
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_with_twice_the_batch(
+    configure: Configure, config_file: Path, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words += ["-m", "mambaseg_ros", "train", str(config_file), "--out", str(tmp_path / "two"), "--accelerator", "cpu"]
+    words += ["--set", "loop.batch=1", "--set", "optimizer.clip=0"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(words, capture_output=True, text=True, timeout=500, env=env)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["starts"][0]["processes"] == 2
+    run(configure({"optimizer.clip": 0.0}), tmp_path / "one")
+    one, two = lines(tmp_path / "one"), lines(tmp_path / "two")
+    assert [line["step"] for line in one] == [line["step"] for line in two]
+    assert one[-1]["validation"]["miou"] == pytest.approx(two[-1]["validation"]["miou"], abs=0.02)
+    weights, others = load_file(tmp_path / "one" / LAST), load_file(tmp_path / "two" / LAST)
+    apart = max(float((tensor - others[name]).abs().max()) for name, tensor in weights.items())
+    assert apart < 1e-3
+
+
+def test_a_stopped_run_is_an_own_error() -> None:
+    assert not issubclass(StoppedError, (ValueError, OSError))
