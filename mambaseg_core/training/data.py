@@ -48,16 +48,21 @@ def make_transform(data: DataConfig) -> Transform:
 
 
 def open_dataset(
-    layout: str, root: str, split: str, preprocessing: Preprocessing, transform: Transform | None = None
+    layout: str,
+    root: str,
+    split: str,
+    preprocessing: Preprocessing,
+    transform: Transform | None = None,
+    cache: str = "",
 ) -> RecordingDataset:
-    """The labelled images of a split.
+    """The labelled images of a split; `cache` is the folder of a `ViewCache`, or empty.
 
     Raises:
         ValueError: the folder is missing, or what is in it is not as the layout says.
     """
     if not root or not os.path.isdir(root):
         raise ValueError(f"the data set's folder is {root!r}, which is no folder; expected one: give it with --data")
-    return DATA_SETS[layout](root, split, preprocessing, transform)
+    return DATA_SETS[layout](root, split, preprocessing, transform, cache or None)
 
 
 def evenly(size: int, count: int) -> list[int]:

@@ -84,6 +84,29 @@ def test_workers_give_what_one_process_gives(root: Path, context: str) -> None:
     assert (batch.index, batch.condition, len(batch)) == ((0, 1, 2, 3), ("day",) * 4, 4)
 
 
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_cache_gives_the_same_bits_and_reads_no_recording(
+    root: Path, tmp_path: Path, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = setup_of(window)
+    plain = [DsecDataset(root, "train", setup)[number] for number in (0, 4)]
+    cached = DsecDataset(root, "train", setup, cache=tmp_path / "cache")
+    first = [cached[number] for number in (0, 4)]
+    with monkeypatch.context() as patch:
+        patch.setattr(DsecSequence, "image", lambda *_: pytest.fail("the recording was read"))
+        second = [cached[number] for number in (0, 4)]
+        half = DsecDataset(root, "train", replace(setup, size=(55, 80)), cache=tmp_path / "cache")[0]
+        assert half.image.shape == (3, 55, 80)  # another size needs no other view
+        with pytest.raises(pytest.fail.Exception, match="the recording was read"):
+            DsecDataset(root, "train", replace(setup, bins=5), cache=tmp_path / "cache")[0]
+    for expected, *others in zip(plain, first, second, strict=True):
+        for name in ("image", "voxel", "label"):
+            assert all(torch.equal(getattr(expected, name), getattr(other, name)) for other in others)
+    for file in (tmp_path / "cache").iterdir():
+        file.write_bytes(file.read_bytes()[:1000])  # as after a crash
+    assert torch.equal(cached[0].voxel, plain[0].voxel)
+
+
 def test_a_batch_moves_and_is_refused_where_sizes_differ(root: Path) -> None:
     dataset = DsecDataset(root, "train", setup_of())
     batch = collate([dataset[0], dataset[1]])

@@ -41,6 +41,7 @@ NESTED: Final = ("dvs_msgs/msg/EventArray", "prophesee_event_msgs/msg/EventArray
 EVENT_TYPES: Final = (*PACKETS, COLUMNS, *NESTED)
 """All types that a bag's events may have."""
 
+
 def event_typestore() -> Typestore:
     """The definitions of `EVENT_TYPES`; those that bags carry are not always readable."""
     store = get_typestore(Stores.ROS2_HUMBLE)

@@ -194,12 +194,12 @@ def mono(events: Events) -> bytes:
 
 
 def nested_cdr(events: Events, frame_id: bytes = b"cam\0") -> bytes:
-    """A dvs_msgs/EventArray."""
+    """A dvs_msgs/EventArray: CDR ends no structure with padding, so x follows the polarity on the next even byte."""
     data = b"\0\1\0\0" + struct.pack("<iII", 1, 2, len(frame_id)) + frame_id
     data += struct.pack("<III", events.height, events.width, len(events))
-    for x, y, t, on in rows(events):
-        data += struct.pack("<HHiIB3x", x, y, t // 10**6, t % 10**6 * US, on)
-    return data[:-3]
+    for number, (x, y, t, on) in enumerate(rows(events)):
+        data += struct.pack("<xHHxxiIB" if number else "<HHiIB", x, y, t // 10**6, t % 10**6 * US, on)
+    return data
 
 
 FORMATS: dict[str, Callable[[Path, Events], Path]] = {
