@@ -12,7 +12,7 @@ from mambaseg_ros.diagnostics import OK, Entry, FaultLog, Latencies, Rates, faul
 from mambaseg_ros.inputs import Inputs
 from mambaseg_ros.model import MIB, memory
 from mambaseg_ros.pipeline import Pipeline
-from mambaseg_ros.worker import Report
+from mambaseg_ros.results import Report
 
 
 @dataclass

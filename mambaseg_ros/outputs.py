@@ -19,7 +19,7 @@ from mambaseg_core.data.labels import LabelSet
 from mambaseg_ros.diagnostics import FaultLog
 from mambaseg_ros.messages import Image, fill_image_message, message_class
 from mambaseg_ros.msg import SegmentationStatus
-from mambaseg_ros.worker import ERROR, OK, Report, Result
+from mambaseg_ros.results import ERROR, OK, Report, Result
 
 LATCHED = QoSProfile(
     depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL

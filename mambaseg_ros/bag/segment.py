@@ -23,7 +23,8 @@ from mambaseg_ros.model import MIB, check_reach, make_segmenter, weights_hash
 from mambaseg_ros.pairing import Arrival, Inbox
 from mambaseg_ros.parameters import EVENTS_TYPES, IMAGE_TYPES
 from mambaseg_ros.policy import Policy
-from mambaseg_ros.worker import OK, Report, Result, Worker
+from mambaseg_ros.results import OK, Report, Result
+from mambaseg_ros.worker import Worker
 
 MASK_TOPIC = "/mambaseg/mask"
 RAW_TYPES = EVENTS_TYPES[3:]
@@ -118,7 +119,7 @@ def segment(
         images = _connection(reader, image_topic, IMAGE_TYPES[1:])
         events = _connection(reader, events_topic, EVENTS_TYPES[1:])
         settings = {**values, "bag": str(source.resolve()), "topics": [image_topic, events_topic]}
-        folder = _Folder(_resume(out, {**settings, "weights": weights_hash(str(values["weights"]))}))
+        folder = _Folder(_resume(out, {**settings, "weights": weights_hash(values)}))
         segmenter = make_segmenter(values, warn)
         check_reach(values, segmenter.preprocessing)
         worker = _worker(segmenter, values, folder)
