@@ -80,7 +80,7 @@ class Health:
         ):
             entries.append(
                 topic_entry(
-                    what, health=health, topic=source.topic.name, kind=source.kind,
+                    what, health=health, topic=source.describe(),
                     counts={name: count for name, count in counts.items() if name.startswith(words)},
                     rates={n: rates[n] for n in rates if n.startswith(words) and n.endswith(("received", "published"))},
                 )

@@ -15,7 +15,7 @@ try:  # Jazzy and later
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks
 
-from mambaseg_core.data.labels import LabelSet
+from mambaseg_core.labels import LabelSet
 from mambaseg_ros.diagnostics import FaultLog
 from mambaseg_ros.messages import Image, fill_image_message, message_class
 from mambaseg_ros.msg import SegmentationStatus

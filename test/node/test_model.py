@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import torch
 from mambaseg_core.checkpoint import save_checkpoint
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models import create_model
+from mambaseg_core.ops.selection import choose
 from mambaseg_core.preprocessing import preset_preprocessing
 from mambaseg_core.weights import SHIPPED
 from mambaseg_ros.model import describe, make_segmenter
@@ -24,16 +28,12 @@ def values(**given: Any) -> dict[str, Any]:
     return {parameter.name: parameter.default for parameter in PARAMETERS} | {"device": "cpu"} | given
 
 
-def saved(path: Path, name: str) -> Path:
-    torch.manual_seed(2)
-    model = create_model(name, num_classes=6, image_size=SIZE, in_channels=1)
-    save_checkpoint(path, model, preset_preprocessing("mambaseg_ddd17", size=SIZE, channels=1))
-    return path
-
-
 @pytest.fixture
 def nano(tmp_path: Path) -> Path:
-    return saved(tmp_path / "nano.safetensors", "mambaseg_nano")
+    torch.manual_seed(2)
+    model = create_model("mambaseg_nano", num_classes=6, image_size=SIZE, in_channels=1)
+    save_checkpoint(tmp_path / "nano.safetensors", model, preset_preprocessing("mambaseg_ddd17", size=SIZE, channels=1))
+    return tmp_path / "nano.safetensors"
 
 
 def forbidden(sentence: str) -> None:
@@ -63,12 +63,9 @@ def test_a_checkpoint_runs_at_another_size_where_its_model_takes_any(nano: Path)
     assert torch.equal(first_weight(segmenter), first_weight(Segmenter(nano, "cpu")))
 
 
-def test_a_size_that_the_model_does_not_take_is_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path / "released.safetensors", "mambaseg_ddd17")
-    with pytest.raises(ValueError, match=r"image_size \(32, 48\), but the model has \(40, 64\)"):
-        make_segmenter(values(weights=str(path), image_height=40, image_width=64), warn=forbidden)
+def test_half_a_size_is_refused(nano: Path) -> None:
     with pytest.raises(ValueError, match="image_height is 40 and image_width is 0; expected both"):
-        make_segmenter(values(weights=str(path), image_height=40), warn=forbidden)
+        make_segmenter(values(weights=str(nano), image_height=40), warn=forbidden)
 
 
 def test_random_weights_are_told_and_named() -> None:
@@ -77,3 +74,14 @@ def test_random_weights_are_told_and_named() -> None:
     segmenter = make_segmenter(given, warn=told.append)
     assert ["mambaseg_nano are random" in sentence for sentence in told] == [True]
     assert (describe(segmenter, given)["weights"], describe(segmenter, given)["weights sha256"]) == ("random", "")
+
+
+def test_a_start_imports_neither_torchs_compiler_nor_the_data_sets() -> None:
+    ros = all(importlib.util.find_spec(name) for name in ("rclpy", "mambaseg_ros.msg"))
+    module = "node" if ros else "model"
+    unwanted = ("torch._dynamo", "mambaseg_core.data", "h5py", "lightning", "rosbags")  # the first alone took half
+    code = f"import mambaseg_ros.{module}, sys; print([name for name in {unwanted} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], timeout=300, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+    marked = torch.compiler.assume_constant_result(lambda: "")
+    assert vars(marked).items() <= vars(choose).items()
