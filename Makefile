@@ -4,8 +4,9 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
+ROS ?= kilted
 
-export TORCH
+export TORCH ROS
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export AMENT_PREFIX_PATH := $(CURDIR)/.venv
 export CMAKE_PREFIX_PATH := $(CURDIR)/.venv

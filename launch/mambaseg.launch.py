@@ -25,7 +25,7 @@ ARGUMENTS = {
 # Arguments that are parameters of the node. Empty means: as params_file has it.
 PARAMETERS = {
     "model": (str, "name of the model, as `mambaseg info` lists them"),
-    "weights": (str, ".safetensors checkpoint or the authors' .pth; without any the weights are random"),
+    "weights": (str, ".safetensors checkpoint, the authors' .pth, or a name that ships with the model; empty: random"),
     "image_height": (int, "rows of the model's input; 0: as the model was made"),
     "image_width": (int, "columns of the model's input; 0: as the model was made"),
     "device": (str, "auto, cpu, cuda or cuda:N"),
@@ -40,15 +40,15 @@ PARAMETERS = {
     "use_sim_time": (bool, "true: take time from /clock"),
     "autostart": (bool, "configure and activate at once; false leaves it to a lifecycle manager"),
 }
-PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # Fast DDS 3, Fast DDS 2
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # of Fast DDS 3 and 2
 
 
 def large_image_profile():
     """Fast DDS's default profile loses large images; a profile that the user has set stays."""
     if any(name in os.environ for name in PROFILE_VARIABLES):
         return []
-    variable = PROFILE_VARIABLES[os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")]
-    return [SetEnvironmentVariable(variable, PathJoinSubstitution([CONFIG, "fastdds.xml"]))]
+    profile = PathJoinSubstitution([CONFIG, "fastdds.xml"])
+    return [SetEnvironmentVariable(variable, profile) for variable in PROFILE_VARIABLES]
 
 
 def segmentation_node(context):

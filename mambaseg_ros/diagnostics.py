@@ -134,11 +134,11 @@ class Entry:
 
 
 def topic_entry(
-    what: str, *, health: int, topic: str, kind: str, counts: Mapping[str, int], rates: Mapping[str, float]
+    what: str, *, health: int, topic: Mapping[str, str], counts: Mapping[str, int], rates: Mapping[str, float]
 ) -> Entry:
     """Images or events: level by health, counts and rates of that topic."""
     level = {GOOD: OK, SILENT: WARN, BAD: ERROR}.get(health, WARN)
-    values = {"topic": topic, "type": kind or "not known yet"}
+    values = dict(topic)
     values |= {f"{name} [1/s]": f"{rate:.1f}" for name, rate in rates.items()}
     values |= {name: str(count) for name, count in counts.items()}
     return Entry(what, level, HEALTH_NAMES[health], values)

@@ -12,7 +12,7 @@ from mambaseg_ros.diagnostics import OK, Entry, FaultLog, Latencies, Rates, faul
 from mambaseg_ros.inputs import Inputs
 from mambaseg_ros.model import MIB, memory
 from mambaseg_ros.pipeline import Pipeline
-from mambaseg_ros.worker import Report
+from mambaseg_ros.results import Report
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Health:
         ):
             entries.append(
                 topic_entry(
-                    what, health=health, topic=source.topic.name, kind=source.kind,
+                    what, health=health, topic=source.describe(),
                     counts={name: count for name, count in counts.items() if name.startswith(words)},
                     rates={n: rates[n] for n in rates if n.startswith(words) and n.endswith(("received", "published"))},
                 )

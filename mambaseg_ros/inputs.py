@@ -87,6 +87,11 @@ class Input:
             for info in self._node.get_publishers_info_by_topic(self.topic.name)
         ]
 
+    def describe(self) -> dict[str, str]:
+        """The topic, its type and who publishes it, as /diagnostics shows them."""
+        names = ", ".join(sorted(publisher.node for publisher in self.publishers()))
+        return {"topic": self.topic.name, "type": self.kind or "not known yet", "publishers": names or "none"}
+
     def complain(self) -> None:
         """Say why nothing comes, once nothing came for some seconds."""
         if time.monotonic() - self._heard_at > SILENT_S - 0.5:

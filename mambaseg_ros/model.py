@@ -6,16 +6,19 @@ import gc
 import hashlib
 import resource
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from mambaseg_core.checkpoint import ModelConfig
+from mambaseg_core.checkpoint import ModelConfig, load_checkpoint
 from mambaseg_core.events.array import BYTES_PER_EVENT
 from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models import create_model
+from mambaseg_core.models.presets import weights_file
 from mambaseg_core.ops import backends
 from mambaseg_core.preprocessing import Preprocessing
 
@@ -35,15 +38,16 @@ def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmen
     """
     from_topics = values["calibration"] == CAMERA_INFO
     calibration = Calibration.from_file(values["calibration"]) if values["calibration"] and not from_topics else None
-    weights, device, precision = (str(values[name]) for name in ("weights", "device", "precision"))
-    if weights and Path(weights).suffix not in (".pth", ".pt"):
-        segmenter = Segmenter(weights, device, precision=precision, calibration=calibration)
+    weights, size, setup = weights_path(values), _image_size(values), None
+    if weights is not None and weights.suffix not in (".pth", ".pt"):
+        model, setup = _from_checkpoint(weights, size)
     else:
-        size = _image_size(values)
         torch.manual_seed(0)
-        model = create_model(values["model"], image_size=size, weights=weights or None)
-        segmenter = Segmenter(model, device, precision=precision, calibration=calibration)
-    if not weights:
+        model = create_model(values["model"], image_size=size, weights=weights)
+    segmenter = Segmenter(
+        model, values["device"], precision=values["precision"], preprocessing=setup, calibration=calibration
+    )
+    if weights is None:
         warn(f"the weights of {values['model']} are random: masks mean nothing until parameter 'weights' names a file")
     segmenter.warm_up()
     return segmenter
@@ -73,12 +77,11 @@ def describe(segmenter: Segmenter, values: dict[str, Any]) -> dict[str, str]:
     """What runs and where, as /diagnostics shows it."""
     config = ModelConfig.of(segmenter.model)
     kinds = ("triton", "mamba_ssm", "reference") if segmenter.device.type == "cuda" else ("cpu", "reference")
-    weights = str(values["weights"])
     return {
         "model": config.name,
         "input [rows x columns]": f"{segmenter.preprocessing.size[0]} x {segmenter.preprocessing.size[1]}",
-        "weights": weights or "random",
-        "weights sha256": weights_hash(weights),
+        "weights": str(values["weights"]) or "random",
+        "weights sha256": weights_hash(values),
         "device": str(segmenter.device),
         "precision": str(segmenter.dtype).removeprefix("torch."),
         "back end": next((name for name in backends() if name in kinds), "reference"),
@@ -101,15 +104,33 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def weights_hash(weights: str) -> str:
-    """SHA-256 of a file of weights; empty where there is none."""
-    if not weights:
+def weights_path(values: dict[str, Any]) -> Path | None:
+    """The file that parameter `weights` names, which may be one that ships with the model; None where it is empty."""
+    return weights_file(str(values["model"]), str(values["weights"])) if values["weights"] else None
+
+
+def weights_hash(values: dict[str, Any]) -> str:
+    """SHA-256 of the file of weights; empty where there is none."""
+    path = weights_path(values)
+    if path is None:
         return ""
     digest = hashlib.sha256()
-    with Path(weights).open("rb") as file:
+    with path.open("rb") as file:
         while block := file.read(MIB):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _from_checkpoint(path: Path, size: tuple[int, int] | None) -> tuple[nn.Module, Preprocessing]:
+    """A checkpoint's model and preprocessing, for another input size where one is asked for and the model allows it."""
+    model, setup = load_checkpoint(path)
+    if size is None or size == setup.size:
+        return model, setup
+    config = ModelConfig.of(model)
+    model = create_model(
+        config.name, num_classes=config.num_classes, image_size=size, in_channels=config.in_channels, weights=path
+    )
+    return model, replace(setup, size=size)
 
 
 def _image_size(values: dict[str, Any]) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ from typing import Any
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
@@ -232,17 +232,22 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM."""
     use_large_image_profile()
+    begun = False
     try:
         rclpy.init(args=args)
+        begun = True
+        executor = SingleThreadedExecutor()  # at once: if a signal came before it, rclpy would print a traceback
         node = SegmentationNode()
     except (ParameterException, RCLError) as error:
+        if begun and not rclpy.ok():  # a signal came meanwhile
+            return 0
         print(f"segmentation_node: {error}; see its table of parameters in docs/ros.md", file=sys.stderr)
         rclpy.try_shutdown()
         return 2
     try:
         if node.get_parameter("autostart").value and node.trigger_configure() == Done.SUCCESS:
             node.trigger_activate()
-        rclpy.spin(node)
+        rclpy.spin(node, executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except (RCLError, InvalidHandle):  # a callback was in hand when the context was shut down

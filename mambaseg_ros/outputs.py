@@ -15,11 +15,11 @@ try:  # Jazzy and later
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks
 
-from mambaseg_core.data.labels import LabelSet
+from mambaseg_core.labels import LabelSet
 from mambaseg_ros.diagnostics import FaultLog
 from mambaseg_ros.messages import Image, fill_image_message, message_class
 from mambaseg_ros.msg import SegmentationStatus
-from mambaseg_ros.worker import ERROR, OK, Report, Result
+from mambaseg_ros.results import ERROR, OK, Report, Result
 
 LATCHED = QoSProfile(
     depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL

@@ -91,8 +91,8 @@ IMAGES_MISSING = ("drop", "events_only", "hold")
 
 PARAMETERS = (
     Parameter("autostart", True, "whether the node configures and activates itself; false leaves it to a lifecycle manager", changes="never"),
-    Parameter("model", "mambaseg_dsec", "the model's name, as `mambaseg info` lists them; unused where weights is a checkpoint of ours"),
-    Parameter("weights", "", "path of a .safetensors checkpoint or of the authors' .pth; empty: random weights, for tests only"),
+    Parameter("model", "mambaseg_dsec", "the model's name, as `mambaseg info` lists them; unused where weights is the path of a checkpoint of ours"),
+    Parameter("weights", "", "path of a .safetensors checkpoint or of the authors' .pth, or the name of weights that ship with `model`; empty: random weights, for tests only"),
     Parameter("image_height", 0, "rows of the model's input, pixels; 0: as the model was made", bounds=(0, 4096)),
     Parameter("image_width", 0, "columns of the model's input, pixels; 0: as the model was made", bounds=(0, 4096)),
     Parameter("device", "auto", "where the model runs: auto, cpu, cuda or cuda:N"),

@@ -12,7 +12,8 @@ from mambaseg_ros.intake import EventIntake
 from mambaseg_ros.model import MIB
 from mambaseg_ros.pairing import Inbox
 from mambaseg_ros.policy import Policy
-from mambaseg_ros.worker import Outputs, Worker
+from mambaseg_ros.results import Outputs
+from mambaseg_ros.worker import Worker
 
 
 @dataclass

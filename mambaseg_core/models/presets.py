@@ -205,12 +205,16 @@ def create_model(
     if weights is not None:
         from mambaseg_core.checkpoint import load_weights
 
-        load_weights(model, _weights_file(name, weights))
+        load_weights(model, weights_file(name, weights))
     return model
 
 
-def _weights_file(name: str, weights: str | Path) -> Path:
-    """The file of shipped weights, or the file that was given."""
+def weights_file(name: str, weights: str | Path) -> Path:
+    """The file of a model's shipped weights, or the file that was given; the one place where names become files.
+
+    Raises:
+        ValueError: neither a name of `shipped_weights(name)` nor a path with a suffix.
+    """
     shipped = SHIPPED.get(name, {}).get(str(weights))
     if shipped is None and not Path(weights).suffix:
         known = ", ".join(shipped_weights(name)) or "none"

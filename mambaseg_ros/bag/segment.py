@@ -21,7 +21,8 @@ from mambaseg_ros.messages import Image
 from mambaseg_ros.model import MIB, check_reach, make_segmenter, weights_hash
 from mambaseg_ros.pairing import Arrival, Inbox
 from mambaseg_ros.policy import Policy
-from mambaseg_ros.worker import OK, Report, Result, Worker
+from mambaseg_ros.results import OK, Report, Result
+from mambaseg_ros.worker import Worker
 
 MASK_TOPIC = "/mambaseg/mask"
 
@@ -107,7 +108,7 @@ def segment(
     with open_bag(source) as reader:
         topics = find_topics(reader, image_topic, events_topic)
         settings = {**values, "bag": str(source.resolve()), "topics": [image_topic, events_topic]}
-        folder = _Folder(_resume(out, {**settings, "weights": weights_hash(str(values["weights"]))}))
+        folder = _Folder(_resume(out, {**settings, "weights": weights_hash(values)}))
         segmenter = make_segmenter(values, warn)
         check_reach(values, segmenter.preprocessing)
         worker = _worker(segmenter, values, folder)

@@ -79,10 +79,10 @@ def test_latencies_are_summed_up_as_percentiles() -> None:
 def test_health_gives_the_level_of_a_topic() -> None:
     levels = {}
     for health in (GOOD, SILENT, STALE, BAD):
-        entry = topic_entry("images", health=health, topic="/image", kind="", counts={"a": 1}, rates={"a": 2.0})
+        entry = topic_entry("images", health=health, topic={"topic": "/image"}, counts={"a": 1}, rates={"a": 2.0})
         levels[entry.message] = entry.level
     assert levels == {"good": OK, "silent": WARN, "stale": WARN, "bad": ERROR}
-    assert entry.values == {"topic": "/image", "type": "not known yet", "a [1/s]": "2.0", "a": "1"}
+    assert entry.values == {"topic": "/image", "a [1/s]": "2.0", "a": "1"}
 
 
 def test_a_failed_transition_is_an_error_and_a_resting_node_a_warning() -> None:

@@ -20,8 +20,9 @@ PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 PIP = [sys.executable, "-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check"]
 BORROWED = ("torch", "torchgen", "functorch", "sympy", "mpmath", "networkx", "jinja2", "markupsafe", "filelock",
             "typing_extensions.py", "fsspec", "h5py", "h5py.libs", "hdf5plugin", "safetensors", "yaml", "_yaml",
-            "rosbags", "rich", "typer", "setuptools", "pkg_resources", "_distutils_hack", "lz4", "zstandard", "ruamel",
-            "annotated_doc", "shellingham", "markdown_it", "mdurl", "pygments", "apsw", "click")  # fmt: skip
+            "backports", "rosbags", "rich", "typer", "setuptools", "pkg_resources", "_distutils_hack", "lz4",
+            "zstandard", "ruamel", "annotated_doc", "shellingham", "markdown_it", "mdurl", "pygments", "apsw",
+            "click")  # fmt: skip
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 

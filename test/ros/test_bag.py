@@ -28,12 +28,12 @@ def test_a_real_davis_recording_gets_a_mask_for_every_frame(
 ) -> None:
     export, bag, masks = shared / "davis" / "davis346_street_export", tmp_path / "street", tmp_path / "masks"
     converted = start(*MAMBASEG, "bag", "convert", export, bag)
-    assert converted.child.wait(timeout=60) == 0, converted.output
+    assert converted.child.wait(timeout=300) == 0, converted.output
     node = start(*node_command())
     recorder = start(*MAMBASEG, "bag", "record", masks, "/mambaseg/mask", "/mambaseg/status", "--idle", 8)
     player = start(*MAMBASEG, "bag", "play", bag, "--rate", "0.05", "--wait", "90")
-    assert player.child.wait(timeout=180) == 0, player.output
-    assert recorder.child.wait(timeout=90) == 0, recorder.output + node.output
+    assert player.child.wait(timeout=500) == 0, player.output
+    assert recorder.child.wait(timeout=300) == 0, recorder.output + node.output
 
     frames = [line.split() for line in (export / "frames.txt").read_text().splitlines() if line[0] != "#"]
     stamps = [int(row[1]) * 1000 for row in frames]
@@ -50,7 +50,7 @@ def test_a_real_davis_recording_gets_a_mask_for_every_frame(
     assert found["/mambaseg/status"][-1].packets_lost == 0
 
     drawn = start(*MAMBASEG, "bag", "pictures", bag, masks, tmp_path / "out")
-    assert drawn.child.wait(timeout=60) == 0, drawn.output
+    assert drawn.child.wait(timeout=300) == 0, drawn.output
     assert len(list((tmp_path / "out").glob("overlay_*.png"))) == 4
     assert (tmp_path / "out" / "contact_sheet.png").is_file()
 
@@ -58,7 +58,7 @@ def test_a_real_davis_recording_gets_a_mask_for_every_frame(
 def test_an_interrupted_recording_leaves_no_bag_under_its_name(tmp_path: Path, start: Callable[..., Any]) -> None:
     recorder = start(*MAMBASEG, "bag", "record", tmp_path / "masks", "/nothing")
     unfinished = tmp_path / ".masks.part"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not unfinished.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert unfinished.exists()
@@ -66,14 +66,14 @@ def test_an_interrupted_recording_leaves_no_bag_under_its_name(tmp_path: Path, s
     recorder.child.wait(timeout=10)
     assert not (tmp_path / "masks").exists()
     again = start(*MAMBASEG, "bag", "record", tmp_path / "masks", "/nothing")
-    assert again.child.wait(timeout=60) == 1
+    assert again.child.wait(timeout=300) == 1
     assert ".masks.part is left from an interrupted run" in again.output.replace("\n", " ")
     shutil.rmtree(unfinished)
 
 
 def test_playing_a_missing_bag_says_so(tmp_path: Path, start: Callable[..., Any]) -> None:
     player = start(*MAMBASEG, "bag", "play", tmp_path / "nothing")
-    assert player.child.wait(timeout=60) == 1
+    assert player.child.wait(timeout=300) == 1
     assert "does not exist" in player.output
     assert "Traceback" not in player.output
 
@@ -96,7 +96,7 @@ def test_a_bag_is_played_from_its_middle_twice_with_its_own_clock(
     player = start(*MAMBASEG, "bag", "play", bag, "--start", 0.5, "--loops", 2, "--rate", 0.5, "--clock")
     peer.process = player
     peer.spin_until(lambda: len(numbers) >= 10, "both passes")
-    assert player.child.wait(timeout=60) == 0, player.output
+    assert player.child.wait(timeout=300) == 0, player.output
     assert numbers == [5, 6, 7, 8, 9] * 2
     assert min(clocks) == stamps[5]
     assert stamps[9] - 20_000_000 < max(clocks) <= stamps[9]
@@ -104,7 +104,7 @@ def test_a_bag_is_played_from_its_middle_twice_with_its_own_clock(
     assert len(clocks) > 100
 
     late = start(*MAMBASEG, "bag", "play", bag, "--start", 7)
-    assert late.child.wait(timeout=60) == 1
+    assert late.child.wait(timeout=300) == 1
     assert "start is 7 s; expected 0 or more and less than 0.9 s" in late.output.replace("\n", " ")
 
 
@@ -127,7 +127,7 @@ def test_a_drivers_type_is_recorded_with_its_definition(
     time.sleep(0.5)
     packet = messages.EventPacket(height=4, width=5, seq=7, encoding="mono")
     publisher.publish(packet)
-    assert recorder.child.wait(timeout=60) == 0, recorder.output
+    assert recorder.child.wait(timeout=300) == 0, recorder.output
     with open_bag(tmp_path / "packets") as reader:
         found = [reader.deserialize(data, connection.msgtype) for connection, _, data in reader.messages()]
     assert [(message.seq, message.encoding) for message in found] == [(7, "mono")]

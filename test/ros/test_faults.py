@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from array import array
 from collections.abc import Callable, Iterator
@@ -10,76 +11,36 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drive import DEGRADED, ERROR, OTHER_SIZE, SIZE, START_NS, all_is_well, exchange, named, send_events, times
 from lifecycle_msgs.msg import Transition
 from mambaseg_ros.msg import EventArray, SegmentationStatus
+from peer import Peer
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 
 pytestmark = pytest.mark.ros
-
-SIZE, OTHER_SIZE = (52, 70), (40, 66)
-START_NS = 1_700_000_000_000_000_000
-FRAME_NS = 50_000_000
-FLOOD = 10_000
-OK, DEGRADED, ERROR = SegmentationStatus.OK, SegmentationStatus.DEGRADED, SegmentationStatus.ERROR
-_times = iter(range(START_NS, START_NS + 10**18, 200_000_000))
-
-
-def send_events(peer: Any, end_ns: int, size: tuple[int, int] = SIZE) -> None:
-    """99 events in the 50 ms before end_ns and one just after it, in three messages."""
-    t_ns = np.append(end_ns - FRAME_NS + np.arange(99) * (FRAME_NS // 99), end_ns + 1000)
-    for part in np.split(np.arange(100), [20, 60]):
-        peer.send_events(part % size[1], part % size[0], t_ns[part], part % 2, height=size[0], width=size[1])
-
-
-def exchange(peer: Any, stamp_ns: int, size: tuple[int, int] = SIZE, **image: Any) -> Any:
-    """Send one image and return the status that answers it."""
-    before = len(peer.statuses)
-    peer.send_image(stamp_ns, image.pop("picture", np.full(size, 100, np.uint8)), **image)
-    peer.spin_until(lambda: len(peer.statuses) > before, "a status")
-    return peer.statuses[-1]
-
-
-def all_is_well(peer: Any, size: tuple[int, int] = SIZE, stamp_ns: int | None = None) -> Any:
-    """Good input gives a good mask."""
-    stamp_ns = next(_times) if stamp_ns is None else stamp_ns
-    send_events(peer, stamp_ns, size)
-    peer.masks.clear()
-    status = exchange(peer, stamp_ns, size)
-    assert (status.state, status.message, status.events_used) == (OK, "", 99)
-    peer.spin_until(lambda: len(peer.masks) == 1, "the mask")
-    assert (peer.masks[0].height, peer.masks[0].width) == size
-    return status
-
-
-def named(peer: Any, text: str) -> None:
-    """The fault stands in /diagnostics, with how often it came, and its level is up."""
-    entry = peer.diagnosed("faults")
-    assert any(text in sentence for sentence in entry.values), (text, entry.values)
-    assert entry.level > 0
-    assert all("times" in count for count in entry.values.values())
 
 
 def test_publishers_that_die_and_come_back_with_another_size(ready: Any) -> None:
     all_is_well(ready)
-    ready.republish("image", Image, qos_profile_sensor_data)
-    ready.republish("events", EventArray)
+    ready.republish("image")
+    ready.republish("events")
     ready.wait_until_connected()
     ready.seq = 0
-    stamp_ns = next(_times)
+    stamp_ns = next(times)
     send_events(ready, stamp_ns, OTHER_SIZE)  # two are refused, the third is believed
     exchange(ready, stamp_ns, OTHER_SIZE)
     assert all_is_well(ready, OTHER_SIZE).packets_refused == 2
     named(ready, f"{OTHER_SIZE[1]}x{OTHER_SIZE[0]}")
     for _ in range(3):
-        ready.send_events([0], [0], [next(_times)], [1], height=SIZE[0], width=SIZE[1])
+        ready.send_events([0], [0], [next(times)], [1], height=SIZE[0], width=SIZE[1])
     all_is_well(ready)
 
 
 def test_garbage(ready: Any) -> None:
     rng = np.random.default_rng(0)
     for encoding in ("rgb8", "evil", "bayer_rggb16"):
-        status = exchange(ready, next(_times), encoding=encoding)
+        status = exchange(ready, next(times), encoding=encoding)
         assert status.state == ERROR
     assert (status.images_refused, status.images_health) == (3, SegmentationStatus.BAD)
     for _ in range(20):
@@ -100,51 +61,17 @@ def test_garbage(ready: Any) -> None:
 def test_the_future_the_past_and_clocks_that_drift_apart(ready: Any) -> None:
     all_is_well(ready)
     for offset_ns in (10**11, -(10**11)):
-        send_events(ready, next(_times) + offset_ns)
-        exchange(ready, next(_times))
+        send_events(ready, next(times) + offset_ns)
+        exchange(ready, next(times))
         all_is_well(ready)
-        exchange(ready, next(_times) + offset_ns)
+        exchange(ready, next(times) + offset_ns)
         all_is_well(ready)
-    stamp_ns = next(_times)
+    stamp_ns = next(times)
     send_events(ready, stamp_ns - 3 * 10**9)
     status = exchange(ready, stamp_ns)
     assert (status.state, status.policy, status.events_used) == (DEGRADED, "image_only", 0)
     named(ready, "before the image's stamp")
     all_is_well(ready)
-
-
-def test_floods_of_malformed_messages_of_every_type(ready: Any) -> None:
-    foreign = pytest.importorskip("event_camera_msgs.msg", reason="event_camera_msgs is not built: run `make test`")
-    packet = foreign.EventPacket(height=SIZE[0], width=SIZE[1], encoding="evt3", is_bigendian=True)
-    kinds: list[tuple[str, Any, Any, Any]] = [
-        ("events", EventArray, EventArray(height=0, width=1), 1000),
-        ("events", foreign.EventPacket, packet, 1000),
-        ("image", Image, Image(height=1, width=1, encoding="mono8"), qos_profile_sensor_data),
-        ("image", CompressedImage, CompressedImage(format="jpeg"), qos_profile_sensor_data),
-    ]
-    for package in ("dvs_msgs", "prophesee_event_msgs"):
-        arrays = pytest.importorskip(f"{package}.msg", reason=f"{package} is not built: run `make test`")
-        kinds.append(("events", arrays.EventArray, arrays.EventArray(height=0, width=0), 1000))
-    for topic, kind, message, qos in kinds:
-        ready.republish(topic, kind, qos)
-        ready.wait_until_connected()
-        publisher = ready.images if topic == "image" else ready.events
-        for index in range(FLOOD):
-            publisher.publish(message)
-            if index % 100 == 0:
-                ready.executor.spin_once(timeout_sec=0)
-        ready.spin_until(lambda name=f"{topic}s"[:6]: int(refused_of(ready, name)) > 0, f"refusals of {kind}")
-    ready.republish("image", Image, qos_profile_sensor_data)
-    ready.republish("events", EventArray)
-    ready.wait_until_connected()
-    ready.spin_until(lambda: ready.diagnosed("images").values["images_received [1/s]"] == "0.0", "the end of the flood")
-    ready.statuses.clear()
-    all_is_well(ready)
-
-
-def refused_of(peer: Any, entry: str) -> str:
-    values = peer.diagnosed(entry).values
-    return values["images_refused" if entry == "images" else "packets_refused"]
 
 
 def test_subscribers_come_and_go_and_parameters_are_set_to_nonsense(ready: Any) -> None:
@@ -221,6 +148,7 @@ def breakable(self, image, events):
     if brightness == 2:
         raise torch.OutOfMemoryError("no memory left")
     if brightness == 4:
+        print("an inference of 5 minutes", flush=True)
         time.sleep(300)
     weight = next(self.model.parameters())
     kept = weight.detach().clone()
@@ -249,7 +177,7 @@ def breakable(peer: Any, start: Callable[..., Any], node_command: Callable[..., 
     assert "Traceback" not in peer.process.output, peer.process.output
 
 
-def test_a_model_that_breaks_a_cleanup_that_breaks_weights_that_are_broken_and_an_end_in_mid_inference(
+def test_a_model_that_breaks_a_cleanup_that_breaks_and_weights_that_are_broken(
     breakable: Any, small_checkpoint: Path, tmp_path: Path
 ) -> None:
     peer = breakable
@@ -259,7 +187,7 @@ def test_a_model_that_breaks_a_cleanup_that_breaks_weights_that_are_broken_and_a
         (2, "OutOfMemoryError: no memory left"),
         (3, "the model's logits are not all finite"),
     ):
-        stamp_ns = next(_times)
+        stamp_ns = next(times)
         send_events(peer, stamp_ns)
         status = exchange(peer, stamp_ns, picture=np.full(SIZE, brightness, np.uint8))
         assert (status.state, status.images_failed) == (ERROR, brightness)
@@ -289,11 +217,27 @@ def test_a_model_that_breaks_a_cleanup_that_breaks_weights_that_are_broken_and_a
     all_is_well(peer)
     assert peer.diagnosed("state").message == "active"
 
-    peer.send_image(next(_times), np.full(SIZE, 4, np.uint8))  # an inference of 5 minutes
-    time.sleep(1)
-    start = time.monotonic()
-    assert peer.process.stop() == 0
-    assert time.monotonic() - start < 30  # 1 s by design; the machine may be busy
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_mid_inference_ends_the_node_within_2_s(
+    domain: int, start: Callable[..., Any], node_command: Callable[..., list[str]], sign: signal.Signals
+) -> None:
+    took: list[float] = []
+    for _ in range(3):  # where the machine is so busy that 2 s are not enough, once of three times is
+        peer = Peer(domain)
+        peer.process = start(*node_command("-c", BREAKABLE))
+        peer.wait_until_connected()
+        all_is_well(peer)
+        peer.send_image(next(times), np.full(SIZE, 4, np.uint8))
+        peer.process.wait_for_line("5 minutes")
+        begin = time.monotonic()
+        assert peer.process.stop(sign) == 0
+        took.append(time.monotonic() - begin)
+        assert "Traceback" not in peer.process.output, peer.process.output
+        peer.close()
+        if took[-1] < 2:
+            return
+    raise AssertionError(f"it took {took} s; expected less than 2 s")
 
 
 def test_two_nodes_in_two_namespaces(

@@ -14,13 +14,24 @@ from mambaseg_ros.parameters import TABLE
 FILE = Path(__file__).parents[2] / "launch" / "mambaseg.launch.py"
 
 
+def tables(file: Path) -> dict[str, ast.Dict]:
+    """The literal dicts of a launch file; `launch` is not needed to read them."""
+    assigned = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Assign)]
+    return {node.targets[0].id: node.value for node in assigned if isinstance(node.value, ast.Dict)}  # type: ignore
+
+
+@pytest.mark.parametrize(
+    ("file", "arguments"), [(FILE, 9 + 15), (FILE.with_name("replay.launch.py"), 5)], ids=lambda value: str(value)[-20:]
+)
+def test_every_argument_is_described_in_its_table(file: Path, arguments: int) -> None:
+    rows = [row for table in tables(file).values() for row in table.values if isinstance(row, ast.Tuple)]
+    texts = [ast.literal_eval(row.elts[-1]) for row in rows]
+    assert len(texts) == arguments
+    assert all(len(text) > 20 for text in texts), texts
+
+
 def test_its_parameter_arguments_are_parameters_of_the_node() -> None:
-    tables = {
-        node.targets[0].id: node.value  # type: ignore[attr-defined]
-        for node in ast.parse(FILE.read_text()).body
-        if isinstance(node, ast.Assign)
-    }
-    rows = tables["PARAMETERS"]
+    rows = tables(FILE)["PARAMETERS"]
     kinds = {key.value: row.elts[0].id for key, row in zip(rows.keys, rows.values, strict=True)}
     assert len(kinds) == 15
     assert kinds.pop("use_sim_time") == "bool"  # every node's own

@@ -58,12 +58,12 @@ def test_a_replayed_drive_gives_the_masks_of_the_offline_model_bit_for_bit(
 ) -> None:
     bag, masks = tmp_path / "drive", tmp_path / "masks"
     converted = start(*MAMBASEG, "bag", "convert", sequence.root, bag)
-    assert converted.child.wait(timeout=60) == 0, converted.output
+    assert converted.child.wait(timeout=300) == 0, converted.output
     node = start(*node_command(**MODEL, weights=None, calibration=sequence.root / CALIBRATION))
     recorder = start(*MAMBASEG, "bag", "record", masks, "/mambaseg/mask", "--idle", 8)
     player = start(*MAMBASEG, "bag", "play", bag, "--rate", "0.05", "--wait", "90")
-    assert player.child.wait(timeout=180) == 0, player.output
-    assert recorder.child.wait(timeout=90) == 0, recorder.output + node.output
+    assert player.child.wait(timeout=500) == 0, player.output
+    assert recorder.child.wait(timeout=300) == 0, recorder.output + node.output
 
     expected, got = offline_masks(sequence), recorded_masks(masks)
     assert list(got) == list(expected), node.output

@@ -1,0 +1,87 @@
+"""From parameters to a model: checkpoints, shipped weights, sizes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mambaseg_core.checkpoint import save_checkpoint
+from mambaseg_core.inference import Segmenter
+from mambaseg_core.models import create_model
+from mambaseg_core.ops.selection import choose
+from mambaseg_core.preprocessing import preset_preprocessing
+from mambaseg_core.weights import SHIPPED
+from mambaseg_ros.model import describe, make_segmenter
+from mambaseg_ros.parameters import PARAMETERS
+
+SIZE = (32, 48)
+
+
+def values(**given: Any) -> dict[str, Any]:
+    return {parameter.name: parameter.default for parameter in PARAMETERS} | {"device": "cpu"} | given
+
+
+@pytest.fixture
+def nano(tmp_path: Path) -> Path:
+    torch.manual_seed(2)
+    model = create_model("mambaseg_nano", num_classes=6, image_size=SIZE, in_channels=1)
+    save_checkpoint(tmp_path / "nano.safetensors", model, preset_preprocessing("mambaseg_ddd17", size=SIZE, channels=1))
+    return tmp_path / "nano.safetensors"
+
+
+def forbidden(sentence: str) -> None:
+    raise AssertionError(f"warned: {sentence}")
+
+
+def first_weight(segmenter: Segmenter) -> torch.Tensor:
+    return next(segmenter.model.parameters())
+
+
+def test_weights_that_ship_go_by_their_name(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SHIPPED, "mambaseg_nano", {"for_a_test": nano})
+    given = values(model="mambaseg_nano", weights="for_a_test")
+    segmenter = make_segmenter(given, warn=forbidden)
+    assert (segmenter.preprocessing.size, segmenter.preprocessing.labels) == (SIZE, "ddd17_6")
+    assert torch.equal(first_weight(segmenter), first_weight(Segmenter(nano, "cpu")))
+    shown = describe(segmenter, given)
+    assert (shown["model"], shown["weights"]) == ("mambaseg_nano", "for_a_test")
+    assert shown["weights sha256"] == hashlib.sha256(nano.read_bytes()).hexdigest()
+    with pytest.raises(ValueError, match=r"unknown weights 'night' of mambaseg_nano; shipped are: for_a_test"):
+        make_segmenter(values(model="mambaseg_nano", weights="night"), warn=forbidden)
+
+
+def test_a_checkpoint_runs_at_another_size_where_its_model_takes_any(nano: Path) -> None:
+    segmenter = make_segmenter(values(weights=str(nano), image_height=40, image_width=64), warn=forbidden)
+    assert segmenter.preprocessing.size == segmenter.model.image_size == (40, 64)
+    assert torch.equal(first_weight(segmenter), first_weight(Segmenter(nano, "cpu")))
+
+
+def test_half_a_size_is_refused(nano: Path) -> None:
+    with pytest.raises(ValueError, match="image_height is 40 and image_width is 0; expected both"):
+        make_segmenter(values(weights=str(nano), image_height=40), warn=forbidden)
+
+
+def test_random_weights_are_told_and_named() -> None:
+    told: list[str] = []
+    given = values(model="mambaseg_nano", image_height=SIZE[0], image_width=SIZE[1])
+    segmenter = make_segmenter(given, warn=told.append)
+    assert ["mambaseg_nano are random" in sentence for sentence in told] == [True]
+    assert (describe(segmenter, given)["weights"], describe(segmenter, given)["weights sha256"]) == ("random", "")
+
+
+def test_a_start_imports_neither_torchs_compiler_nor_the_data_sets() -> None:
+    ros = all(importlib.util.find_spec(name) for name in ("rclpy", "mambaseg_ros.msg"))
+    module = "node" if ros else "model"
+    unwanted = ("torch._dynamo", "mambaseg_core.data", "h5py", "lightning", "rosbags")  # the first alone took half
+    code = f"import mambaseg_ros.{module}, sys; print([name for name in {unwanted} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], timeout=300, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+    marked = torch.compiler.assume_constant_result(lambda: "")
+    assert vars(marked).items() <= vars(choose).items()

@@ -1,0 +1,24 @@
+"""tools/bootstrap.py: which ROS 2 the wheels are of."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("ros", ["kilted", "jazzy"])
+def test_each_distribution_has_its_requirements(ros: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS", ros)
+    files = runpy.run_path(str(ROOT / "tools" / "bootstrap.py"))["requirements"]()
+    assert len(files) == 2
+    assert f"ros-{ros}-rclpy[fastrtps]==" in files[0].read_text()
+
+
+def test_an_unknown_distribution_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS", "indigo")
+    found = runpy.run_path(str(ROOT / "tools" / "bootstrap.py"))["problems"]()
+    assert any("ROS is 'indigo'; expected one of kilted, jazzy" in sentence for sentence in found)

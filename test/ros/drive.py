@@ -1,0 +1,46 @@
+"""What good input is and what good answers are: for tests that break something and look whether it heals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mambaseg_ros.msg import SegmentationStatus
+
+SIZE, OTHER_SIZE = (52, 70), (40, 66)
+START_NS = 1_700_000_000_000_000_000
+FRAME_NS = 50_000_000
+OK, DEGRADED, ERROR = SegmentationStatus.OK, SegmentationStatus.DEGRADED, SegmentationStatus.ERROR
+times = iter(range(START_NS, START_NS + 10**18, 200_000_000))
+
+
+def send_events(peer: Any, end_ns: int, size: tuple[int, int] = SIZE) -> None:
+    """99 events in the 50 ms before end_ns and one just after it, in three messages."""
+    t_ns = np.append(end_ns - FRAME_NS + np.arange(99) * (FRAME_NS // 99), end_ns + 1000)
+    for part in np.split(np.arange(100), [20, 60]):
+        peer.send_events(part % size[1], part % size[0], t_ns[part], part % 2, height=size[0], width=size[1])
+
+
+def exchange(peer: Any, stamp_ns: int, size: tuple[int, int] = SIZE, **image: Any) -> Any:
+    """Send one image and return the status that answers it."""
+    return peer.exchange(stamp_ns, image.pop("picture", np.full(size, 100, np.uint8)), **image)
+
+
+def all_is_well(peer: Any, size: tuple[int, int] = SIZE, stamp_ns: int | None = None) -> Any:
+    """Good input gives a good mask."""
+    stamp_ns = next(times) if stamp_ns is None else stamp_ns
+    send_events(peer, stamp_ns, size)
+    peer.masks.clear()
+    status = exchange(peer, stamp_ns, size)
+    assert (status.state, status.message, status.events_used) == (OK, "", 99)
+    peer.spin_until(lambda: len(peer.masks) == 1, "the mask")
+    assert (peer.masks[0].height, peer.masks[0].width) == size
+    return status
+
+
+def named(peer: Any, text: str) -> None:
+    """The fault stands in /diagnostics, with how often it came, and its level is up."""
+    entry = peer.diagnosed("faults")
+    assert any(text in sentence for sentence in entry.values), (text, entry.values)
+    assert entry.level > 0
+    assert all("times" in count for count in entry.values.values())
