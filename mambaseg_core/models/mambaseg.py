@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from mambaseg_core.models.inputs import complete
 from mambaseg_core.models.layers import init_linear, resize, to_channels_first
 from mambaseg_core.models.vmamba import Stage, VMambaEncoder
 
@@ -73,7 +74,7 @@ class MambaSeg(nn.Module):
         Raises:
             ValueError: Both are missing, or an input has another shape than the model takes.
         """
-        image, events = self._complete(image, events)
+        image, events = complete(self, image, events)
         logits = self.head(self._fuse(image, events))
         return to_channels_first(resize(logits, (image.shape[2], image.shape[3])))
 
@@ -90,7 +91,7 @@ class MambaSeg(nn.Module):
         Raises:
             ValueError: Both are missing, or an input has another shape than the model takes.
         """
-        return self._fuse(*self._complete(image, events))
+        return self._fuse(*complete(self, image, events))
 
     def _fuse(self, image: Tensor, events: Tensor) -> list[Tensor]:
         """`features` of complete inputs."""
@@ -108,37 +109,3 @@ class MambaSeg(nn.Module):
         """What happens at each resolution: image stage, event stage, fusion, mix for the head."""
         parts = self.image_encoder.stages, self.event_encoder.stages, self.ddims, self.mixes
         return cast("Iterable[tuple[Stage, Stage, nn.Module, nn.Module]]", zip(*parts, strict=True))
-
-    def _complete(self, image: Tensor | None, events: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Both inputs, checked; the one that is missing as zeros, which is what modality dropout trains with."""
-        for what, x, channels in (("image", image, self.in_channels), ("events", events, self.bins)):
-            if x is not None:
-                self._refuse_other_shape(what, x, channels)
-        if image is None and events is None:
-            raise ValueError(f"image and events are both None; {self.name} expects at least one of them: pass one")
-        if image is None:
-            image = torch.zeros_like(cast(Tensor, events)[:, :1]).repeat(1, self.in_channels, 1, 1)
-        if events is None:
-            events = torch.zeros_like(image[:, :1]).repeat(1, self.bins, 1, 1)
-        if image.shape[2:] != events.shape[2:]:
-            raise ValueError(
-                f"image has shape {list(image.shape)} and events {list(events.shape)}; "
-                "expected one height and width for both: crop and resize them alike"
-            )
-        if image.shape[0] != events.shape[0]:
-            raise ValueError(
-                f"image has batch size {image.shape[0]} and events {events.shape[0]}; pass as many of each"
-            )
-        return image, events
-
-    def _refuse_other_shape(self, what: str, x: Tensor, channels: int) -> None:
-        """Raise ValueError unless an input is what the model was built for."""
-        fits = x.dim() == 4 and x.shape[1] == channels and 0 not in x.shape[2:]
-        if fits and (self.any_size or tuple(x.shape[2:]) == self.image_size):
-            return
-        height, width = ("H", "W") if self.any_size else self.image_size
-        raise ValueError(
-            f"{what} has shape {list(x.shape)}; this {self.name} expects "
-            f"[B, {channels}, {height}, {width}]: crop or resize the input, "
-            f"or build the model for it: create_model({self.name!r}, image_size=..., in_channels=...)"
-        )

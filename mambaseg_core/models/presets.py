@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from mambaseg_core.models.channel_aware_decoder import ChannelAwareDecoder
 from mambaseg_core.models.ddim import CSIM, CTIM, DDIM
 from mambaseg_core.models.fusion import JointCSIM, SharedCTIM
 from mambaseg_core.models.layers import init_linear_by_width
 from mambaseg_core.models.mambaseg import MambaSeg
 from mambaseg_core.models.segformer_head import SegFormerHead
+from mambaseg_core.models.sigma import Sigma, SigmaFusion
 from mambaseg_core.models.sum_head import SumHead
 from mambaseg_core.models.vmamba import VMambaEncoder
+from mambaseg_core.models.vssm import SiameseEncoder
 from mambaseg_core.weights import SHIPPED
 
 BINS = 10  # T of every preset
@@ -153,11 +156,83 @@ def mambaseg_nano(
     )
 
 
-PRESETS: dict[str, Callable[..., MambaSeg]] = {
+def _sigma(
+    *,
+    name: str,
+    num_classes: int,
+    image_size: tuple[int, int],
+    in_channels: int,
+    width: int,
+    depths: tuple[int, ...],
+    drop_path: float,
+) -> Sigma:
+    """Sigma as the authors' code builds it; `width` is the first stage's."""
+    widths = (width, 2 * width, 4 * width, 8 * width)
+    return Sigma(
+        name=name,
+        num_classes=num_classes,
+        image_size=image_size,
+        encoder=SiameseEncoder(in_channels, widths=widths, depths=depths, drop_path=drop_path),
+        fusions=[SigmaFusion(channels) for channels in widths],
+        head=ChannelAwareDecoder(widths, num_classes=num_classes, drop_path=0.1),
+    )
+
+
+def sigma_tiny(
+    *, num_classes: int = 9, image_size: tuple[int, int] = (480, 640), in_channels: int = 3
+) -> Sigma:
+    """Sigma on VMamba-T: two RGB-like images, the classes of MFNet; SIZE_T."""
+    return _sigma(
+        name="sigma_tiny",
+        num_classes=num_classes,
+        image_size=image_size,
+        in_channels=in_channels,
+        width=96,
+        depths=(2, 2, 9, 2),
+        drop_path=0.2,
+    )
+
+
+def sigma_small(
+    *, num_classes: int = 9, image_size: tuple[int, int] = (480, 640), in_channels: int = 3
+) -> Sigma:
+    """Sigma on VMamba-S: as `sigma_tiny`, deeper; SIZE_S."""
+    return _sigma(
+        name="sigma_small",
+        num_classes=num_classes,
+        image_size=image_size,
+        in_channels=in_channels,
+        width=96,
+        depths=(2, 2, 27, 2),
+        drop_path=0.3,
+    )
+
+
+def sigma_base(
+    *, num_classes: int = 9, image_size: tuple[int, int] = (480, 640), in_channels: int = 3
+) -> Sigma:
+    """Sigma on VMamba-B: as `sigma_small`, wider; SIZE_B."""
+    return _sigma(
+        name="sigma_base",
+        num_classes=num_classes,
+        image_size=image_size,
+        in_channels=in_channels,
+        width=128,
+        depths=(2, 2, 27, 2),
+        drop_path=0.6,
+    )
+
+
+Network: TypeAlias = MambaSeg | Sigma
+
+PRESETS: dict[str, Callable[..., Network]] = {
     "mambaseg_ddd17": mambaseg_ddd17,
     "mambaseg_dsec": mambaseg_dsec,
     "mambaseg_compact": mambaseg_compact,
     "mambaseg_nano": mambaseg_nano,
+    "sigma_tiny": sigma_tiny,
+    "sigma_small": sigma_small,
+    "sigma_base": sigma_base,
 }
 
 
@@ -177,7 +252,7 @@ def create_model(
     image_size: tuple[int, int] | None = None,
     in_channels: int | None = None,
     weights: str | Path | None = None,
-) -> MambaSeg:
+) -> Network:
     """Build a network by name.
 
     Args:
