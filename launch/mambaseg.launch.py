@@ -15,9 +15,12 @@ ARGUMENTS = {
     "namespace": ("", "namespace of the node, for several cameras"),
     "node_name": ("mambaseg", "name of the node; its outputs are <node_name>/mask and so on"),
     "params_file": (PathJoinSubstitution([CONFIG, "mambaseg.param.yaml"]), "parameter file of the node"),
-    "image_topic": ("image", "sensor_msgs/Image of the camera"),
-    "events_topic": ("events", "mambaseg_ros/EventArray or event_camera_msgs/EventPacket of the event camera"),
+    "image_topic": ("image", "sensor_msgs/Image or CompressedImage of the camera"),
+    "events_topic": ("events", "EventPacket or EventArray (also of dvs_msgs, prophesee_event_msgs) of its camera"),
+    "camera_info_topic": ("camera_info", "CameraInfo of the camera; read where calibration is camera_info"),
+    "event_camera_info_topic": ("event_camera_info", "the same of the event camera"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
+    "respawn": ("false", "true: start the node anew 2 s after it ended by itself"),
 }
 # Arguments that are parameters of the node. Empty means: as params_file has it.
 PARAMETERS = {
@@ -26,9 +29,13 @@ PARAMETERS = {
     "image_height": (int, "rows of the model's input; 0: as the model was made"),
     "image_width": (int, "columns of the model's input; 0: as the model was made"),
     "device": (str, "auto, cpu, cuda or cuda:N"),
-    "calibration": (str, "DSEC's cam_to_cam.yaml; without it image and events are registered to one view"),
-    "events_type": (str, "type of the events topic; auto takes that of its first publisher"),
+    "calibration": (str, "DSEC's cam_to_cam.yaml, or camera_info; without it both are registered to one view"),
+    "image_type": (str, "type of the image topic; auto takes that of its publisher"),
+    "events_type": (str, "type of the events topic; auto takes that of its publisher"),
+    "event_clock": (str, "auto, header, sensor or filtered: how event times become those of the header stamps"),
     "event_wait_ms": (float, "longest wait for events up to an image's stamp, milliseconds"),
+    "when_events_missing": (str, "image_only, hold or drop"),
+    "when_images_missing": (str, "drop, events_only or hold"),
     "precision": (str, "float32, bfloat16 or float16"),
     "use_sim_time": (bool, "true: take time from /clock"),
     "autostart": (bool, "configure and activate at once; false leaves it to a lifecycle manager"),
@@ -61,7 +68,11 @@ def segmentation_node(context):
             remappings=[
                 ("image", LaunchConfiguration("image_topic")),
                 ("events", LaunchConfiguration("events_topic")),
+                ("camera_info", LaunchConfiguration("camera_info_topic")),
+                ("event_camera_info", LaunchConfiguration("event_camera_info_topic")),
             ],
+            respawn=LaunchConfiguration("respawn").perform(context) == "true",
+            respawn_delay=2.0,
             arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         )
     ]

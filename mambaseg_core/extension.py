@@ -44,6 +44,27 @@ def warn_missing(reason: str) -> None:
     )
 
 
+def choose(backend: str | None, missing: str) -> str:
+    """Which of two implementations runs: "cpu", the compiled one, or "reference".
+
+    Args:
+        backend: what the caller asked for, or None for the first that works.
+        missing: why the compiled one cannot be used; an empty string if it can.
+
+    Raises:
+        ValueError: `backend` is unknown or cannot be used.
+    """
+    if backend is None:
+        if missing:
+            warn_missing(missing)
+        return "reference" if missing else "cpu"
+    if backend not in ("cpu", "reference"):
+        raise ValueError(f"backend is {backend!r}, expected cpu or reference; or leave it out")
+    if backend == "cpu" and missing:
+        raise ValueError(f"backend is 'cpu', which does not work here: {missing}. {ADVICE}.")
+    return backend
+
+
 def symbol(name: str, arguments: Sequence[Any]) -> Callable[..., int]:
     """A plain C function of the library, called without the GIL.
 

@@ -17,17 +17,21 @@ app.add_typer(bag, name="bag")
 
 @bag.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="a DSEC sequence or a DAVIS export (events_txyp.npy, frames.txt)")],
-    out: Annotated[Path, typer.Argument(help="folder of the new mcap bag")],
+    source: Annotated[
+        Path, typer.Argument(help="folder of a DSEC or DDD17 sequence or a DAVIS export; an .aedat4 or .raw file")
+    ],
+    out: Annotated[Path, typer.Argument(help="folder of the new bag")],
+    images: Annotated[Path | None, typer.Option(help="for .raw: folder of pictures with their timestamps.txt")] = None,
+    storage: Annotated[str, typer.Option(help="mcap or sqlite3")] = "mcap",
 ) -> None:
-    """Write a recorded sequence to an mcap bag with the topics /image and /events.
+    """Write a recorded sequence to a bag with the topics /image and /events.
 
     Example: mambaseg bag convert data/zurich_city_13_a bags/13_a
     """
     from mambaseg_ros.bag.convert import convert
 
     with progress_bar("converting") as progress:
-        summary = convert(source, out, progress=progress)
+        summary = convert(source, out, images=images, storage=storage, progress=progress)
     console.print(f"{out}: {summary.images} images, {summary.events} events in {summary.packets} packets")
 
 
@@ -65,6 +69,42 @@ def record(
 
     for topic, count in record(out, topics, idle_s=idle or None).items():
         console.print(f"{topic}: {count} messages")
+
+
+@bag.command()
+def segment(
+    source: Annotated[Path, typer.Argument(help="bag with an image and an event topic")],
+    out: Annotated[Path, typer.Argument(help="folder of the new bag with /mambaseg/mask")],
+    weights: Annotated[str, typer.Option(help="checkpoint; without any the weights are random")] = "",
+    model: Annotated[str, typer.Option(help="name of the model, where the weights do not tell it")] = "",
+    calibration: Annotated[str, typer.Option(help="cam_to_cam.yaml, where the cameras have different views")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    image_topic: Annotated[str, typer.Option(help="images")] = "/image",
+    events_topic: Annotated[str, typer.Option(help="events")] = "/events",
+    set_: Annotated[list[str], typer.Option("--set", help="a parameter of the node, as event_clock=sensor")] = [],  # noqa: B006
+) -> None:
+    """Make the mask of every image of a bag, offline; an interrupted run is taken up again.
+
+    Example: mambaseg bag segment bags/13_a bags/13_a_masks --weights nano.safetensors
+    """
+    from mambaseg_ros.bag.segment import segment
+    from mambaseg_ros.parameters import read_values
+
+    named = {"weights": weights, "model": model, "calibration": calibration, "device": device}
+    given = [f"{name}={value}" for name, value in named.items() if value]
+    with progress_bar("segmenting") as progress:
+        result = segment(
+            source,
+            out,
+            values=read_values([*given, *set_]),
+            image_topic=image_topic,
+            events_topic=events_topic,
+            warn=console.print,
+            progress=progress,
+        )
+    for sentence, times in result.complaints.most_common():
+        console.print(f"{times} times: {sentence}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{out}: {result.masks} masks of {result.images} images, {result.resumed} from an earlier run")
 
 
 @bag.command()

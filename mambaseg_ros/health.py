@@ -88,6 +88,14 @@ class Health:
         entries[1].values["bytes_received [MiB/s]"] = f"{rates['bytes_received'] / MIB:.2f}"
         events, fill = pipeline.buffer_fill
         entries[1].values |= {"buffer [events]": str(events), "buffer fill [%]": f"{fill:.1f}"}
+        clock = pipeline.intake.clock
+        if clock is not None and clock.offset_ns is not None:
+            entries[1].values |= {
+                "clock": clock.mode,
+                "clock offset [ms]": f"{clock.offset_ns / 1e6:.3f}",
+                "clock jitter [ms]": f"{clock.late_ns / 1e6:.3f}",
+                "clock jumps": str(clock.jumps),
+            }
         return entries
 
     def _message(self, entry: Entry) -> Any:

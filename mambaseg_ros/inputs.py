@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo
 
 try:  # Jazzy and later
     from rclpy.event_handler import SubscriptionEventCallbacks
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
+from mambaseg_core.events.calibration import Calibration
 from mambaseg_ros.intake import RawArray
 from mambaseg_ros.messages import message_class
+from mambaseg_ros.model import CAMERA_INFO
 from mambaseg_ros.parameters import EVENTS_TYPES, IMAGE_TYPES
 from mambaseg_ros.pipeline import Pipeline
 from mambaseg_ros.watch import Publisher, Topic, choose_kind, why_no_time, why_silent
 
 # Deep enough that images wait for the callback and not in a DDS queue that replaces them without telling anybody.
+INFO_TOPICS = ("camera_info", "event_camera_info")
 DEPTHS = {"image": 20, "events": 1000}
 KINDS = {"image": IMAGE_TYPES[1:], "events": EVENTS_TYPES[1:]}
 RAW_KINDS = EVENTS_TYPES[3:]  # arrays of nested messages: rclpy would take 3 us an event to make objects of them
@@ -138,6 +143,10 @@ class Inputs:
         self.events = Input(
             node, "events", values, take=self._take_events, lost=self._lost_packets, qos_met=qos_met, warn=warn
         )
+        self._infos: dict[str, Any] = {}
+        self._info_subscriptions: list[Any] = []
+        if values["calibration"] == CAMERA_INFO and pipeline.worker.segmenter.calibration is None:
+            self._wait_for_calibration()
 
     def poll(self) -> None:
         """Look at the graph; several times a second."""
@@ -152,7 +161,10 @@ class Inputs:
             self._warn(why_no_time(self._node.count_publishers("/clock")))
 
     def destroy(self) -> None:
-        """Unsubscribe from both."""
+        """Unsubscribe from all."""
+        for subscription in self._info_subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._info_subscriptions.clear()
         self.image.destroy()
         self.events.destroy()
 
@@ -166,12 +178,37 @@ class Inputs:
     def _lost_packets(self, number: int) -> None:
         self._pipeline.reported.packets_lost_reported += number
 
+    def _wait_for_calibration(self) -> None:
+        for topic in INFO_TOPICS:
+            take = partial(self._take_info, topic)
+            self._info_subscriptions.append(
+                self._node.create_subscription(CameraInfo, topic, take, qos_profile_sensor_data)
+            )
+        names = " and ".join(self._node.resolve_topic_name(topic) for topic in INFO_TOPICS)
+        self._pipeline.worker.waiting_for = (
+            f"no calibration yet; expected a CameraInfo on each of {names}: start their publishers or remap them"
+        )
+
+    def _take_info(self, topic: str, info: Any) -> None:
+        """Once both have come, images and events have a common view."""
+        self._infos[topic] = info
+        worker = self._pipeline.worker
+        if not worker.waiting_for or len(self._infos) < len(INFO_TOPICS):
+            return
+        image, event = (self._infos[topic] for topic in INFO_TOPICS)
+        try:
+            worker.segmenter.calibration = Calibration.from_camera_infos(event, image)
+        except ValueError as error:
+            self._warn(f"camera_info: {error}")
+            return
+        worker.waiting_for = ""
+
     def _take_image(self, kind: str, message: Any) -> None:
         self._pipeline.inbox.put_image(message)
 
     def _take_events(self, kind: str, message: Any) -> None:
         if kind in RAW_KINDS:
-            self._pipeline.inbox.put_packet(RawArray(kind, message), len(message))
+            self._pipeline.inbox.put_packet(RawArray(kind.split("/")[0], message), len(message))
             return
         columns = message.events if hasattr(message, "events") else message.t_offset_ns
         self._pipeline.inbox.put_packet(message, 64 + 3 * len(columns) * columns.itemsize)

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 from mambaseg_core.events import Decoder, EventBuffer, Events
 from mambaseg_core.events.buffer import BufferCounters
-from mambaseg_ros.messages import events_from_message
+from mambaseg_core.events.cdr import read_event_array
+from mambaseg_core.events.clock import EventClock, default_mode
+from mambaseg_ros.messages import events_from_message, stamp_to_ns
 
 MOST_LOST = 1_000_000  # packets; a larger step in seq is another publisher, or garbage
 OTHERS_IN_A_ROW = 3  # messages of one other sensor, until it is believed that the camera was exchanged
@@ -16,7 +18,7 @@ OTHERS_IN_A_ROW = 3  # messages of one other sensor, until it is believed that t
 class RawArray(NamedTuple):
     """An EventArray of dvs_msgs or prophesee_event_msgs as its CDR bytes."""
 
-    kind: str  # such as "dvs_msgs/msg/EventArray"
+    kind: str  # the package
     data: bytes
 
 
@@ -48,12 +50,16 @@ class EventIntake:
     Args:
         max_age_ns: age of the oldest event that is kept, nanoseconds.
         max_bytes: memory of the buffer, bytes.
+        clock_mode: how times of EventPackets become those of the header stamps: a name of `clock.MODES`, or "auto" for
+            what fits the encoding. Arrays carry times of that clock already.
     """
 
-    def __init__(self, *, max_age_ns: int, max_bytes: int) -> None:
+    def __init__(self, *, max_age_ns: int, max_bytes: int, clock_mode: str = "auto") -> None:
         self._max_age_ns = max_age_ns
         self._max_bytes = max_bytes
+        self._clock_mode = clock_mode
         self._decoder: Decoder | None = None
+        self.clock: EventClock | None = None  # of EventPackets
         self._sensor = ("", 0, 0)
         self._next_seq: int | None = None
         self._other_size, self._others_in_a_row = (0, 0), 0
@@ -98,7 +104,8 @@ class EventIntake:
 
     def _decode(self, message: Any) -> _Part:
         if isinstance(message, RawArray):
-            raise ValueError(f"events of type {message.kind} cannot be read yet; expected EventPacket or EventArray")
+            read = read_event_array(message.kind, message.data)
+            return _Part(read.events, read.outside, read.frame_id)
         self._count_gap(int(message.seq))
         frame_id = str(message.header.frame_id)
         if hasattr(message, "encoding"):
@@ -115,9 +122,12 @@ class EventIntake:
         if self._decoder is None or sensor != self._sensor:
             self._decoder = Decoder(sensor[0], height=sensor[1], width=sensor[2])
             self._sensor = sensor
+            self.clock = EventClock(default_mode(sensor[0]) if self._clock_mode == "auto" else self._clock_mode)
+        assert self.clock is not None  # made with the decoder
         before = self._decoder.counters
         events = self._decoder.decode(bytes(packet.events), time_base_ns=int(packet.time_base), seq=int(packet.seq))
         after = self._decoder.counters
+        events = self.clock.to_ros(events, stamp_to_ns(packet.header.stamp))
         return events, after.outside + after.unplaced - before.outside - before.unplaced
 
     def _count_gap(self, seq: int) -> None:

@@ -20,6 +20,7 @@ from mambaseg_core.ops import backends
 from mambaseg_core.preprocessing import Preprocessing
 
 MIB = 1 << 20
+CAMERA_INFO = "camera_info"  # the value of `calibration` that asks for two topics instead of a file
 
 
 def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmenter:
@@ -32,7 +33,8 @@ def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmen
     Raises:
         ValueError: a name, size, device or file that does not fit; one sentence.
     """
-    calibration = Calibration.from_file(values["calibration"]) if values["calibration"] else None
+    from_topics = values["calibration"] == CAMERA_INFO
+    calibration = Calibration.from_file(values["calibration"]) if values["calibration"] and not from_topics else None
     weights, device, precision = (str(values[name]) for name in ("weights", "device", "precision"))
     if weights and Path(weights).suffix not in (".pth", ".pt"):
         segmenter = Segmenter(weights, device, precision=precision, calibration=calibration)
@@ -76,7 +78,7 @@ def describe(segmenter: Segmenter, values: dict[str, Any]) -> dict[str, str]:
         "model": config.name,
         "input [rows x columns]": f"{segmenter.preprocessing.size[0]} x {segmenter.preprocessing.size[1]}",
         "weights": weights or "random",
-        "weights sha256": _hash(Path(weights)) if weights else "",
+        "weights sha256": weights_hash(weights),
         "device": str(segmenter.device),
         "precision": str(segmenter.dtype).removeprefix("torch."),
         "back end": next((name for name in backends() if name in kinds), "reference"),
@@ -99,9 +101,12 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _hash(path: Path) -> str:
+def weights_hash(weights: str) -> str:
+    """SHA-256 of a file of weights; empty where there is none."""
+    if not weights:
+        return ""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with Path(weights).open("rb") as file:
         while block := file.read(MIB):
             digest.update(block)
     return digest.hexdigest()

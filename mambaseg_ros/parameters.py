@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import yaml
+
 Value = bool | int | float | str
 
 
@@ -82,6 +84,7 @@ EVENTS_TYPES = (
     "auto", "mambaseg_ros/msg/EventArray", "event_camera_msgs/msg/EventPacket",
     "dvs_msgs/msg/EventArray", "prophesee_event_msgs/msg/EventArray",
 )  # fmt: skip
+EVENT_CLOCKS = ("auto", "header", "sensor", "filtered")
 RELIABILITIES = ("best_effort", "reliable")
 EVENTS_MISSING = ("image_only", "hold", "drop")
 IMAGES_MISSING = ("drop", "events_only", "hold")
@@ -94,11 +97,12 @@ PARAMETERS = (
     Parameter("image_width", 0, "columns of the model's input, pixels; 0: as the model was made", bounds=(0, 4096)),
     Parameter("device", "auto", "where the model runs: auto, cpu, cuda or cuda:N"),
     Parameter("precision", "float32", "number format of the model's weights and features; float16 needs a GPU", choices=PRECISIONS),
-    Parameter("calibration", "", "path of DSEC's cam_to_cam.yaml; empty: image and events are registered to one view"),
+    Parameter("calibration", "", "path of DSEC's cam_to_cam.yaml, or `camera_info` to wait for the topics camera_info and event_camera_info; empty: image and events are registered to one view"),
     Parameter("image_type", "auto", "type of the image topic; auto takes that of its publisher", choices=IMAGE_TYPES, changes="inactive"),
     Parameter("image_reliability", "best_effort", "what is asked of the image's publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive"),
     Parameter("events_type", "auto", "type of the events topic; auto takes that of its publisher", choices=EVENTS_TYPES, changes="inactive"),
     Parameter("events_reliability", "best_effort", "what is asked of the events' publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive"),
+    Parameter("event_clock", "auto", "how times in EventPackets become those of the header stamps; auto: sensor for libcaer, filtered for all others", choices=EVENT_CLOCKS, changes="inactive"),
     Parameter("buffer_ms", 2000.0, "age of the oldest event that the buffer keeps, milliseconds", bounds=(10.0, 60_000.0), changes="inactive"),
     Parameter("buffer_mib", 256, "memory of the event buffer, MiB", bounds=(1, 65_536), changes="inactive"),
     Parameter("event_wait_ms", 50.0, "longest wait for events up to an image's stamp, milliseconds", bounds=(0.0, 10_000.0), changes="always"),
@@ -111,6 +115,23 @@ PARAMETERS = (
 )  # fmt: skip
 
 TABLE = {parameter.name: parameter for parameter in PARAMETERS}
+
+
+def read_values(words: list[str]) -> dict[str, Value]:
+    """The parameters' values from words such as "event_clock=sensor"; the others have their defaults.
+
+    Raises:
+        ValueError: a word without "=", an unknown parameter, or a value of another type or out of bounds.
+    """
+    values = {parameter.name: parameter.default for parameter in PARAMETERS}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or name not in TABLE:
+            raise ValueError(f"{word!r} sets no parameter; expected name=value with one of {', '.join(TABLE)}")
+        value = text if isinstance(TABLE[name].default, str) else yaml.safe_load(text)
+        TABLE[name].check(value)
+        values[name] = value
+    return values
 
 
 def markdown_table() -> str:

@@ -37,7 +37,9 @@ class Pipeline:
         max_bytes, max_age_ms = int(values["buffer_mib"]) * MIB, float(values["buffer_ms"])
         self.reported = Reported()
         self.inbox = Inbox(max_packet_bytes=max_bytes, max_packet_age_s=max_age_ms / 1e3)
-        self.intake = EventIntake(max_age_ns=int(max_age_ms * 1e6), max_bytes=max_bytes)
+        self.intake = EventIntake(
+            max_age_ns=int(max_age_ms * 1e6), max_bytes=max_bytes, clock_mode=str(values["event_clock"])
+        )
         self.worker = Worker(segmenter, self.inbox, self.intake, outputs, Policy.of(values))
         self._feeder = Feeder(self.inbox, self.intake, outputs.warn)
 

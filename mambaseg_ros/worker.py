@@ -87,7 +87,10 @@ class Outputs(Protocol):
 
 @dataclass
 class Worker:
-    """Runs `Segmenter` on the newest image in a thread of its own."""
+    """Runs `Segmenter` on the newest image in a thread of its own.
+
+    While `waiting_for` is a sentence, images fail with it: the calibration has not come yet.
+    """
 
     segmenter: Segmenter
     inbox: Inbox
@@ -101,6 +104,7 @@ class Worker:
     masks_from_events: int = 0
     masks_held: int = 0
     resets: int = 0
+    waiting_for: str = ""
     images_health: int = SILENT
     events_health: int = SILENT
     _last_stamp_ns: int = field(default=0, init=False)
@@ -126,9 +130,13 @@ class Worker:
             arrival = self.inbox.take_image(timeout=self.policy.timer_s if alone else IDLE_S)
             if arrival is not None:
                 self._freshness.seen(self.outputs.now_ns())
-                self._answer(Report(arrival.message.header), arrival.arrived, partial(self._segment, arrival))
+                self.handle(arrival)
             elif not self.inbox.closed:
                 self._do_without_images()
+
+    def handle(self, arrival: Arrival) -> None:
+        """Segment one image and tell what became of it; never raises."""
+        self._answer(Report(arrival.message.header), arrival.arrived, partial(self._segment, arrival))
 
     def _answer(self, report: Report, since: float, work: Callable[[Report], bool]) -> None:
         """Do the work for one image, or one turn of the timer; whatever fails is reported and the node lives on."""
@@ -152,6 +160,8 @@ class Worker:
     def _segment(self, arrival: Arrival, report: Report) -> bool:
         header = arrival.message.header
         image = self._read_image(arrival.message)
+        if self.waiting_for:
+            raise ValueError(self.waiting_for)
         report.window_end_ns = stamp_ns = stamp_to_ns(header.stamp)
         self._wait_for_events(arrival, stamp_ns)
         report.wait_ms = 1e3 * (time.monotonic() - arrival.arrived)

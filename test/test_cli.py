@@ -20,9 +20,10 @@ def mambaseg(*words: object) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "words",
     [
+        *(("train",), ("eval",), ("predict",), ("convert", "checkpoint")),
         *(("synth",), ("info",), ("bench", "kernels"), ("bench", "model")),
         *(("convert", "ev-inf"), ("convert", "events-to-video")),
-        *(("bag", "convert"), ("bag", "play"), ("bag", "record"), ("bag", "pictures")),
+        *(("bag", "convert"), ("bag", "segment"), ("bag", "play"), ("bag", "record"), ("bag", "pictures")),
     ],
     ids=" ".join,
 )

@@ -1,5 +1,5 @@
-// Decoders of event cameras' packets: plain C functions, called through ctypes by mambaseg_core/events/decode/compiled.py,
-// whose `State` is this one field for field. What each word means stands beside the Python references in that folder;
+// Decoders of event cameras' packets: plain C functions, called through ctypes by mambaseg_core/events/decode, whose
+// `State` is this one field for field. What each word means stands beside the Python references in that folder;
 // these functions give the same events and leave the same state, bit for bit.
 #pragma once
 
@@ -61,7 +61,7 @@ class Sink {
     size_ += inside;
     outside_ += !inside;
     stepped_back_ += inside & (t_ns < newest_);
-    newest_ = inside & (t_ns > newest_) ? t_ns : newest_;
+    newest_ = (inside & (t_ns > newest_)) ? t_ns : newest_;
   }
 
   // As add, but a time that steps back is raised to the newest before it.
@@ -77,8 +77,8 @@ class Sink {
   }
 
  private:
-  const Columns to_;
-  const int64_t height_, width_;
+  Columns to_;
+  int64_t height_, width_;
   int64_t size_ = 0, outside_ = 0, stepped_back_ = 0, newest_ = INT64_MIN;
 };
 
@@ -93,11 +93,24 @@ inline void add_trigger(DecoderState& state, int64_t t_ns, unsigned channel, boo
   ++state.triggers;
 }
 
+// A sensor's clock sends its upper bits only; a step back of more than `most_back` is taken for a wrap.
+inline void set_high(DecoderState& state, int64_t high, int bits, int64_t most_back) {
+  const int64_t back = state.last_high - high;
+  if (state.last_high >= 0) {
+    if (back > most_back) {
+      ++state.wraps;
+    } else if (-back >= (1LL << bits) - most_back && state.wraps > 0) {
+      --state.wraps;  // jitter about the wrap
+    }
+  }
+  state.time_high = state.last_high = high;
+}
+
 inline int64_t clock_ns(int64_t us) { return (us & (kClockUs - 1)) * 1000; }
 
 }  // namespace mambaseg
 
-// `bound`: the most events that the bytes can hold, for which the columns must have room; `decode`: how many there were.
+// `bound`: the most events that the bytes can hold, for which the columns must have room; `decode`: how many there are.
 #define MAMBASEG_DECODER(name)                                                                                   \
   MAMBASEG_C int64_t mambaseg_##name##_bound(const uint8_t* data, int64_t bytes) {                               \
     return mambaseg::name##_bound(data, bytes);                                                                  \

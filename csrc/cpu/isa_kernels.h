@@ -3,7 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 #if defined(__x86_64__)
+#if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12 about its own undefined_ps
+#endif
 #include <immintrin.h>
 #endif
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from mambaseg_core import ops
 from mambaseg_core.bench.contenders import copying_ss2d, loop, map_inputs, parallel_scan, pscan, scan_inputs
 from mambaseg_core.bench.timing import HEADER, Row, Task, environment, medians
+from mambaseg_core.inference import keep_memory
 
 
 def kernel_table(repeats: int, threads: int, *, slow: bool = True) -> Iterator[str]:
@@ -33,6 +34,7 @@ def kernel_table(repeats: int, threads: int, *, slow: bool = True) -> Iterator[s
             "(pip install --no-build-isolation .)"
         )
     torch.set_num_threads(threads)
+    keep_memory()  # as a warmed-up Segmenter does; all contenders gain from it
     yield environment()
     yield ""
     yield HEADER

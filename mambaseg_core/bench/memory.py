@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from mambaseg_core.bench.model import frame, network
+from mambaseg_core.inference import keep_memory
 
 
 def peak_mib(name: str, precision: str, threads: int) -> float:
@@ -28,6 +29,7 @@ def _resident_mib(field: str) -> float:
 @torch.inference_mode()
 def _main(name: str, precision: str, threads: str) -> None:
     torch.set_num_threads(int(threads))
+    keep_memory()
     model = network(name, precision)
     inputs = frame(model)
     ctypes.CDLL(None).malloc_trim(0)  # what the casts of the weights freed must not serve the pass unseen

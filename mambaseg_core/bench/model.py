@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mambaseg_core import ops
 from mambaseg_core.bench.timing import Task, environment, medians
-from mambaseg_core.inference import PRECISIONS, lowered
+from mambaseg_core.inference import PRECISIONS, keep_memory, lowered
 from mambaseg_core.models import Network, create_model
 
 CASES = (("float32", "cpu"), ("bfloat16", "cpu"), ("float32", "reference"))  # precision and back end
@@ -72,6 +72,7 @@ def model_table(name: str, repeats: int, threads: int) -> Iterator[str]:
     from mambaseg_core.bench.memory import peak_mib
 
     torch.set_num_threads(threads)
+    keep_memory()
     cases = [(precision, backend) for precision, backend in CASES if backend in ops.backends()]
     yield environment()
     yield ""

@@ -1,6 +1,18 @@
 """The `mambaseg` command, a file for each command: what needs no ROS. `mambaseg_ros.cli` adds `bag`."""
 
-from mambaseg_core.cli import bench, convert, evaluate, info, synth, train
+from mambaseg_core.cli import bench, convert, convert_checkpoint, evaluate, info, predict, synth, train
 from mambaseg_core.cli.app import app, console, progress_bar
 
-__all__ = ["app", "bench", "console", "convert", "evaluate", "info", "progress_bar", "synth", "train"]
+__all__ = [
+    "app",
+    "bench",
+    "console",
+    "convert",
+    "convert_checkpoint",
+    "evaluate",
+    "info",
+    "predict",
+    "progress_bar",
+    "synth",
+    "train",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,17 +13,48 @@ from mambaseg_core.cli.app import app, console, progress_bar
 
 @app.command()
 def synth(
-    out: Annotated[Path, typer.Argument(help="folder that gets the sequence as a subfolder")],
+    out: Annotated[Path, typer.Argument(help="folder that gets the sequence, or the benchmark's two parts")],
     name: Annotated[str, typer.Option(help="name of the sequence")] = "synthetic_00_a",
+    condition: Annotated[str, typer.Option(help="day, night, glare or fast")] = "day",
     seconds: Annotated[float, typer.Option(help="length, seconds")] = 2.0,
+    fps: Annotated[float, typer.Option(help="images and labels per second")] = 20.0,
     seed: Annotated[int, typer.Option(help="the same seed gives the same sequence")] = 0,
+    event_size: Annotated[str, typer.Option(help="event camera, height x width")] = "480x640",
+    image_size: Annotated[str, typer.Option(help="frame camera, height x width")] = "540x720",
+    benchmark: Annotated[
+        bool, typer.Option("--benchmark", help="one fixed train and test split instead, 240x320, all conditions")
+    ] = False,
+    jobs: Annotated[int, typer.Option(help="processes, for the benchmark")] = os.cpu_count() or 1,
 ) -> None:
-    """Write a synthetic driving sequence with exact labels, in DSEC's layout.
+    """Write a synthetic driving sequence with exact labels, in DSEC's layout; or the benchmark.
 
-    Example: mambaseg synth data --seconds 2 --seed 1
+    Example: mambaseg synth data --seconds 2 --condition night --seed 1
     """
+    from mambaseg_core.data.benchmark import write_benchmark
     from mambaseg_core.data.synthetic import write_sequence
 
+    if benchmark:
+        with progress_bar("rendering sequences") as progress:
+            labels = write_benchmark(out, jobs=jobs, progress=progress)
+        console.print(f"{out}: {labels} labelled images, parts train and test")
+        return
     with progress_bar("rendering") as progress:
-        summary = write_sequence(out, name=name, seconds=seconds, seed=seed, progress=progress)
+        summary = write_sequence(
+            out,
+            name=name,
+            condition=condition,
+            seconds=seconds,
+            fps=fps,
+            seed=seed,
+            image_size=_size("image_size", image_size),
+            event_size=_size("event_size", event_size),
+            progress=progress,
+        )
     console.print(f"{summary.path}: {summary.images} images, {summary.events} events, {summary.labels} labels")
+
+
+def _size(what: str, text: str) -> tuple[int, int]:
+    parts = text.split("x")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise ValueError(f"{what} is {text!r}, expected height x width in pixels, such as 240x320")
+    return int(parts[0]), int(parts[1])

@@ -12,12 +12,12 @@ import torch
 from torch.utils.data import Dataset
 
 from mambaseg_core.data.sample import Sample
+from mambaseg_core.data.view import Picture, View, ViewCache
 from mambaseg_core.events import Events, Window
 from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.labels import IGNORE, LabelSet
 from mambaseg_core.preprocessing import Preprocessing
 
-Picture = npt.NDArray[np.uint8]
 Transform = Callable[[Sample, torch.Generator], Sample]
 Key = int | tuple[int, int]
 
@@ -36,10 +36,6 @@ class Recording(Protocol):
     @property
     def calibration(self) -> Calibration | None:
         """Where image and events have different views."""
-
-    @property
-    def event_size(self) -> tuple[int, int]:
-        """(height, width) of the event camera, pixels."""
 
     @property
     def image_times_ns(self) -> npt.NDArray[np.int64]:
@@ -69,6 +65,7 @@ class RecordingDataset(Dataset[Sample]):
         items: recordings and numbers of their images, each of which has a label.
         preprocessing: of the model; `Segmenter` and the ROS node make the same tensors.
         transform: changes a sample at random; given a generator with the key's seed (default: the item's number).
+        cache: folder that keeps decoded pictures and rectified events from epoch to epoch (`ViewCache`); None: none.
     """
 
     def __init__(
@@ -76,23 +73,27 @@ class RecordingDataset(Dataset[Sample]):
         items: Sequence[tuple[Recording, int]],
         preprocessing: Preprocessing,
         transform: Transform | None = None,
+        cache: str | Path | None = None,
     ) -> None:
         self.items = items
         self.preprocessing = preprocessing
         self.transform = transform
+        self.cache = None if cache is None else ViewCache(cache, preprocessing)
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, key: Key) -> Sample:
         number, seed = (key, key) if isinstance(key, int) else key
-        sample = load_sample(*self.items[number], self.preprocessing)
+        sample = load_sample(*self.items[number], self.preprocessing, self.cache)
         if self.transform is None:
             return sample
         return self.transform(sample, torch.Generator().manual_seed(seed))
 
 
-def load_sample(recording: Recording, index: int, preprocessing: Preprocessing) -> Sample:
+def load_sample(
+    recording: Recording, index: int, preprocessing: Preprocessing, cache: ViewCache | None = None
+) -> Sample:
     """Image number `index` of a recording with its label and its window of events, in the model's view.
 
     Raises:
@@ -100,21 +101,26 @@ def load_sample(recording: Recording, index: int, preprocessing: Preprocessing) 
     """
     setup = preprocessing
     stamp_ns = int(recording.image_times_ns[index])
+    if cache is None:
+        view = load_view(recording, index, setup)
+    else:
+        name = f"{recording.label_paths[index]} {stamp_ns}"
+        view = cache.get(name, lambda: load_view(recording, index, setup))
+    _check_label(view.label, recording.label_paths[index], setup.label_set)
+    image, voxel = setup.tensors(view.image, view.events, view.edges_ns)
+    label = setup.label_tensor(view.label, view.events.height)
+    return Sample(image, voxel, label, stamp_ns, recording.name, index, recording.condition)
+
+
+def load_view(recording: Recording, index: int, setup: Preprocessing) -> View:
+    """Image, events and label of an image in the event view, as `load_sample`."""
+    stamp_ns = int(recording.image_times_ns[index])
     events = recording.window(stamp_ns, setup.window, setup.bins)
     edges_ns = setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
-    image, voxel = setup.tensors(recording.image(index), events, edges_ns, recording.calibration)
-    label = recording.label(index)
-    _check_label(label, recording.label_paths[index], setup.label_set)
-    view_height = recording.event_size[0] if recording.calibration is None else recording.calibration.event_size[0]
-    return Sample(
-        image,
-        voxel,
-        setup.label_tensor(label, view_height),
-        stamp_ns,
-        recording.name,
-        index,
-        recording.condition,
-    )
+    image, calibration = recording.image(index), recording.calibration
+    if calibration is not None:
+        image, events = calibration.warp_image(image), calibration.rectify(events)
+    return View(image, events, edges_ns, recording.label(index))
 
 
 def _check_label(label: Picture, path: Path | None, labels: LabelSet) -> None:

@@ -169,13 +169,19 @@ class Ddd17Dataset(RecordingDataset):
         split: "train" or "test".
         preprocessing: of the model, with the label set "ddd17_6".
         transform: as in `RecordingDataset`.
+        cache: as in `RecordingDataset`.
 
     Raises:
         ValueError: the split or the label set is another, or a recording is missing or incomplete.
     """
 
     def __init__(
-        self, root: str | Path, split: str, preprocessing: Preprocessing, transform: Transform | None = None
+        self,
+        root: str | Path,
+        split: str,
+        preprocessing: Preprocessing,
+        transform: Transform | None = None,
+        cache: str | Path | None = None,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
@@ -185,4 +191,4 @@ class Ddd17Dataset(RecordingDataset):
                 f"model with 6 classes"
             )
         sequences = [Ddd17Sequence(Path(root) / name) for name in SPLITS[split]]
-        super().__init__([(s, index) for s in sequences for index in s.labelled()], preprocessing, transform)
+        super().__init__([(s, index) for s in sequences for index in s.labelled()], preprocessing, transform, cache)

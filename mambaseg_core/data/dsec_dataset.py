@@ -44,13 +44,19 @@ class DsecDataset(RecordingDataset):
         split: "train" or "test".
         preprocessing: of the model; its label set chooses between the 11 and the 19 classes.
         transform: as in `RecordingDataset`.
+        cache: as in `RecordingDataset`.
 
     Raises:
         ValueError: the split is none, a sequence is missing or incomplete, or nothing in it has a label.
     """
 
     def __init__(
-        self, root: str | Path, split: str, preprocessing: Preprocessing, transform: Transform | None = None
+        self,
+        root: str | Path,
+        split: str,
+        preprocessing: Preprocessing,
+        transform: Transform | None = None,
+        cache: str | Path | None = None,
     ) -> None:
         names, first, step = read_split(Path(root), split)
         sequences = [
@@ -64,7 +70,7 @@ class DsecDataset(RecordingDataset):
                     f"sequence {name} in {root} has {len(sequence.labelled())} labelled images, expected more than "
                     f"{first}, the number that is left out at its beginning; download DSEC-Semantic into its folder"
                 )
-        super().__init__(items, preprocessing, transform)
+        super().__init__(items, preprocessing, transform, cache)
 
 
 def read_split(root: Path, split: str) -> tuple[tuple[str, ...], int, int]:

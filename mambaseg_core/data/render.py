@@ -14,12 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.data.ground import Ground
+from mambaseg_core.data.light import DAYLIGHT, Light
 from mambaseg_core.data.textures import LUMA, Plane, Texture
 
 Matrix = npt.NDArray[np.float64]
 
 NEAR_M = 0.2
-FAR_M = 220.0
+FAR_M = 140.0
+_SPECK_PX = 6  # a quad whose bounding box has no more pixels is left out
 _HAZE_M = 170.0
 _HAZE = np.asarray((0.80, 0.83, 0.87), np.float32)
 _ZENITH = np.asarray((0.38, 0.56, 0.82), np.float32)
@@ -40,6 +42,8 @@ class Quad:
         shade: factor on the texture's brightness.
         velocity: (x, z), metres per second.
         rate_hz: textures per second.
+        glow: how much it shines by itself, where the light lets it (`Light.glow`).
+        facing: -1 or 1: seen only from below or above `offset` on the axis; 0: from both sides.
     """
 
     axis: int
@@ -51,6 +55,8 @@ class Quad:
     shade: float = 1.0
     velocity: tuple[float, float] = (0.0, 0.0)
     rate_hz: float = 0.0
+    glow: float = 0.0
+    facing: int = 0
 
     def corners(self) -> Matrix:
         """Float64 [4, 3] at time 0, metres."""
@@ -97,19 +103,31 @@ class Pose:
     rotation: Matrix
 
 
+def rotation(pitch: float, yaw: float, roll: float) -> Matrix:
+    """Rotation [3, 3] by angles in radians about x (right), then y (down), then z (ahead)."""
+    (cp, cy, cr), (sp, sy, sr) = np.cos((pitch, yaw, roll)), np.sin((pitch, yaw, roll))
+    about_x = np.asarray([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    about_y = np.asarray([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_z = np.asarray([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    turned: Matrix = about_z @ about_y @ about_x
+    return turned
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """What a view sees.
 
     Attributes:
-        color: float32 [H, W, C], 0..1.
+        color: float32 [H, W, C], radiance relative to a white wall by day.
         labels: class ids, uint8 [H, W].
+        glow: how much each pixel shines by itself, float32 [H, W].
         depth: along the optical axis, float32 [H, W], metres; infinite in the sky.
     """
 
     color: Plane
     labels: npt.NDArray[np.uint8]
     depth: Plane
+    glow: Plane
 
 
 class Renderer:
@@ -120,15 +138,27 @@ class Renderer:
         ground: what lies under it.
         view: the camera.
         gray: one channel (luma) instead of RGB.
+        light: on the street.
     """
 
-    def __init__(self, quads: Sequence[Quad], ground: Ground, view: View, *, gray: bool = False) -> None:
+    def __init__(
+        self,
+        quads: Sequence[Quad],
+        ground: Ground,
+        view: View,
+        *,
+        gray: bool = False,
+        light: Light = DAYLIGHT,
+    ) -> None:
         self._quads = quads
         self._ground = ground
         self._view = view
         self._gray = gray
+        self._light = light
         self._rays = view.rays()
         self._corners = np.stack([quad.corners() for quad in quads])
+        self._facing = np.zeros((len(quads), 3))
+        self._facing[np.arange(len(quads)), [quad.axis for quad in quads]] = [quad.facing for quad in quads]
         self._velocity = np.asarray([(quad.velocity[0], 0.0, quad.velocity[1]) for quad in quads])
 
     def render(self, pose: Pose, seconds: float) -> Frame:
@@ -136,13 +166,20 @@ class Renderer:
         directions = (pose.rotation.T.astype(np.float32) @ self._rays).reshape(3, *self._view.size)
         frame = self._background(pose, directions)
         shift = self._velocity * seconds
-        for index, region, nearest in self._visible(pose, shift):
-            self._draw(self._quads[index], frame, region, directions, pose.position - shift[index], seconds, nearest)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for index, region, nearest in self._visible(pose, shift):
+                origin = pose.position - shift[index]
+                self._draw(self._quads[index], frame, region, directions, origin, seconds, nearest)
         clear = np.exp(np.where(np.isinf(frame.depth), np.float32(0), frame.depth) * np.float32(-1 / _HAZE_M))
         haze = self._tone(_HAZE)
         np.subtract(frame.color, haze, out=frame.color)
         np.multiply(frame.color, clear[..., None], out=frame.color)
         np.add(frame.color, haze, out=frame.color)
+        if not self._light.is_day:
+            rays = self._rays.reshape(directions.shape)
+            self._light.shine(
+                frame.color, frame.depth, frame.glow, rays=rays, directions=directions, position=pose.position
+            )
         return frame
 
     def _tone(self, rgb: Plane) -> Plane:
@@ -168,7 +205,7 @@ class Renderer:
                 pose.position,
                 focal_px=focal,
             )
-        return Frame(color, labels, depth)
+        return Frame(color, labels, depth, np.zeros((height, width), np.float32))
 
     def _sky(self, color: Plane, directions: Plane) -> None:
         up = np.maximum(-directions[1], 1e-3)
@@ -183,9 +220,12 @@ class Renderer:
         points = (self._corners + shift[:, None] - pose.position) @ to_camera.T  # [quads, 4, 3]
         depth = points[..., 2]
         nearest, farthest = depth.min(axis=1), depth.max(axis=1)
-        candidates = np.flatnonzero((farthest > NEAR_M) & (nearest < FAR_M))
+        from_quads = pose.position - shift - self._corners[:, 0]
+        faces = (self._facing * from_quads).sum(axis=1) >= 0
+        candidates = np.flatnonzero((farthest > NEAR_M) & (nearest < FAR_M) & faces)
         boxes = _boxes(points[candidates], self._view)
-        seen = (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
+        extent = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+        seen = extent[:, 0] * extent[:, 1] > _SPECK_PX
         candidates, boxes = candidates[seen], boxes[seen].astype(int)
         order = np.argsort(nearest[candidates], kind="stable")
         return [
@@ -211,14 +251,15 @@ class Renderer:
         height, width = texture.gray[0].shape
         column_scale = width / (quad.columns[1] - quad.columns[0])
         row_scale = height / (quad.rows[1] - quad.rows[0])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            depth = np.float32(quad.offset - origin[quad.axis]) / directions[quad.axis][region]
-            columns = depth * directions[column_axis][region]
-            rows = depth * directions[row_axis][region]
-            columns = (columns + np.float32(origin[column_axis] - quad.columns[0])) * np.float32(column_scale)
-            rows = (rows + np.float32(origin[row_axis] - quad.rows[0])) * np.float32(row_scale)
-            hit = (depth > NEAR_M) & (depth < zbuffer)
-            hit &= (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+        depth = np.float32(quad.offset - origin[quad.axis]) / directions[quad.axis][region]
+        hit = (depth > NEAR_M) & (depth < zbuffer)
+        if not hit.any():
+            return
+        columns = depth * directions[column_axis][region]
+        rows = depth * directions[row_axis][region]
+        columns = (columns + np.float32(origin[column_axis] - quad.columns[0])) * np.float32(column_scale)
+        rows = (rows + np.float32(origin[row_axis] - quad.rows[0])) * np.float32(row_scale)
+        hit &= (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
         if texture.alpha is not None:
             hit &= cv2.remap(texture.alpha, columns - 0.5, rows - 0.5, cv2.INTER_LINEAR) > 0.5
         if not hit.any():
@@ -228,6 +269,8 @@ class Renderer:
         color = _sample(levels, columns, rows, np.log2(max(texels_per_px, 1.0))) * np.float32(quad.shade)
         np.copyto(frame.color[region], color.reshape(*hit.shape, -1), where=hit[..., None])
         np.copyto(zbuffer, depth, where=hit)
+        if self._light.glow:
+            np.copyto(frame.glow[region], np.float32(quad.glow), where=hit)
         if quad.label is not None:
             np.copyto(frame.labels[region], np.uint8(quad.label), where=hit)
 

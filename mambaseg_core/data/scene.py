@@ -1,4 +1,4 @@
-"""The synthetic street: houses, trees, parked and moving cars, people; and the vehicle that drives there.
+"""The synthetic street: houses, trees, parked and moving cars, people; a tunnel and lights where there are some.
 
 Class ids are those of DSEC-Semantic's 11 classes (`labels.DSEC_11`).
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mambaseg_core.data import figures, textures
+from mambaseg_core.data.conditions import Conditions
 from mambaseg_core.data.figures import CarPaint
 from mambaseg_core.data.ground import (
     CROSSING_AT_M,
@@ -19,13 +20,15 @@ from mambaseg_core.data.ground import (
     SIDEWALK_HALF_M,
     Ground,
 )
-from mambaseg_core.data.render import FAR_M, Pose, Quad
+from mambaseg_core.data.light import LAMPS_AT_M
+from mambaseg_core.data.render import Quad
 from mambaseg_core.data.textures import Color, Texture
 
 BUILDING, FENCE, PERSON, POLE, VEGETATION, CAR, WALL, SIGN = 1, 2, 3, 4, 7, 8, 9, 10
 
-SPEED = 8.0  # metres per second
-_EYE_M = 1.5
+_STREET_M = (70.0, 110.0)  # what lies ahead of the vehicle at the end of the drive
+_TUNNEL_M = (-8.2, 8.2, 5.6)  # left, right, height
+_TUNNEL_LABELS = (PERSON, POLE, CAR, SIGN, None)  # what there may be inside
 _WALK_PHASES = 16
 _STEPS_HZ = 1.8
 _HOUSE_COLORS: tuple[Color, ...] = (
@@ -54,45 +57,33 @@ class Scene:
     ground: Ground
 
 
-def build_scene(rng: np.random.Generator, seconds: float) -> Scene:
+def build_scene(rng: np.random.Generator, seconds: float, conditions: Conditions) -> Scene:
     """Lay out a street for a drive of so many seconds."""
-    end_m = SPEED * seconds + FAR_M
-    builder = _Builder(rng, end_m)
+    builder = _Builder(rng, seconds, conditions)
     for side in (-1, 1):
         builder.houses(side)
         builder.sidewalk(side)
         builder.parked_cars(side)
-    builder.traffic(seconds)
+    builder.end()
+    builder.traffic()
     builder.people()
-    return Scene(tuple(builder.quads), Ground(rng))
-
-
-def vehicle_pose(seconds: float) -> Pose:
-    """Where the camera is: driving ahead in the right lane, swaying and pitching a little."""
-    wave = 2 * np.pi * seconds
-    x = LANE_M / 2 + 0.12 * np.sin(0.23 * wave)
-    yaw, pitch, roll = 0.012 * np.sin(0.31 * wave), 0.004 * np.sin(1.3 * wave), 0.003 * np.sin(0.9 * wave + 1)
-    position = np.asarray([x, -_EYE_M - 0.015 * np.sin(1.7 * wave), SPEED * seconds])
-    return Pose(position, rotation(pitch, yaw, roll))
-
-
-def rotation(pitch: float, yaw: float, roll: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Rotation [3, 3] by angles in radians about x (right), then y (down), then z (ahead)."""
-    (cp, cy, cr), (sp, sy, sr) = np.cos((pitch, yaw, roll)), np.sin((pitch, yaw, roll))
-    about_x = np.asarray([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-    about_y = np.asarray([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_z = np.asarray([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    turned: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = about_z @ about_y @ about_x
-    return turned
+    ground = Ground(rng)
+    if conditions.light.glow:
+        builder.lit_windows()
+    if conditions.light.tunnel_end_m is not None:
+        builder.tunnel(conditions.light.tunnel_end_m)
+    return Scene(tuple(builder.quads), ground)
 
 
 class _Builder:
-    """Collects the quads of a street that reaches from behind the start to `end_m`."""
+    """Collects the quads of a street that reaches from behind the start to where the drive sees no more."""
 
-    def __init__(self, rng: np.random.Generator, end_m: float) -> None:
+    def __init__(self, rng: np.random.Generator, seconds: float, conditions: Conditions) -> None:
         self.quads: list[Quad] = []
         self._rng = rng
-        self._end_m = end_m
+        self._seconds = seconds
+        self._speed = conditions.motion.speed
+        self._end_m = self._speed * seconds + float(rng.uniform(*_STREET_M))
         self._gardens = 0
         self._houses = [
             (height, textures.facade(rng, color, width_m=12, height_m=height))
@@ -106,6 +97,9 @@ class _Builder:
         }
         self._trees = [textures.tree(rng, width_m=4.6, height_m=6.0) for _ in range(4)]
         self._metal = textures.plain(rng, (0.33, 0.35, 0.36))
+        self._white = textures.plain(rng, (0.95, 0.93, 0.85), contrast=0.02)
+        self._red = textures.plain(rng, (0.80, 0.06, 0.05), contrast=0.02)
+        self._concrete = textures.concrete(rng, width_m=12, height_m=6)
         self._shadow = textures.plain(rng, (0.11, 0.115, 0.12), contrast=0.12)
         self._signs = [textures.traffic_sign(kind) for kind in range(3)]
         self._cars = [figures.car(rng, color) for color in _CAR_COLORS]
@@ -115,6 +109,7 @@ class _Builder:
         """House fronts along one side, with gardens behind a hedge, a fence or a wall between some."""
         z = -6.0 if side < 0 else -11.0
         gardens = [VEGETATION, FENCE, WALL]
+        gap = True
         while z < self._end_m:
             x = side * (SIDEWALK_HALF_M + float(self._rng.choice([0.0, 0.0, 0.6])))
             style = int(self._rng.integers(len(self._houses)))
@@ -122,9 +117,11 @@ class _Builder:
             shade = 1.0 if side < 0 else 0.72
             self._add(0, x, (z, z + 12), (-height, 0), front, BUILDING, shade=shade)
             outer = (x, x + side * 12)
-            self._add(2, z, (min(outer), max(outer)), (-height, 0), self._gables[style], BUILDING, shade=0.78)
+            if gap:
+                self._add(2, z, (min(outer), max(outer)), (-height, 0), self._gables[style], BUILDING, shade=0.78)
             z += 12
-            if self._rng.random() < 0.55:
+            gap = self._rng.random() < 0.55
+            if gap:
                 kind = gardens[self._gardens % 3]
                 self._gardens += 1
                 self._garden(side, z, kind)
@@ -139,10 +136,16 @@ class _Builder:
         across = (SIDEWALK_HALF_M, 20.0) if side > 0 else (-20.0, -SIDEWALK_HALF_M)
         self._add(2, z + 5.9, across, (-2.4, 0), self._low[VEGETATION][1], VEGETATION, shade=0.7)
 
+    def end(self) -> None:
+        """The houses that the street runs up to."""
+        for left in (-30, -18, -6, 6, 18):
+            height, front = self._houses[int(self._rng.integers(len(self._houses)))]
+            self._add(2, self._end_m, (left, left + 12), (-height, 0), front, BUILDING, shade=0.85)
+
     def sidewalk(self, side: int) -> None:
         """Trees, lamps and signs in a row beside the kerb."""
         x = side * (ROAD_HALF_M + 0.7)
-        for number, z in enumerate(np.arange(6.0 if side > 0 else 10.0, self._end_m, 9.0)):
+        for number, z in enumerate(np.arange(LAMPS_AT_M[side], self._end_m, 9.0)):
             place = float(z + self._rng.uniform(-0.8, 0.8))
             if number % 3 == 0:
                 self._lamp(x, place, side)
@@ -159,6 +162,8 @@ class _Builder:
         self._add(2, z, (x - 0.08, x + 0.08), (-6.5, 0), self._metal, POLE)
         arm = sorted((x, x - side * 1.6))
         self._add(2, z, (arm[0], arm[1]), (-6.5, -6.38), self._metal, POLE)
+        end = x - side * 1.6
+        self._add(2, z - 0.01, (end - 0.3, end + 0.3), (-6.4, -6.25), self._white, POLE, glow=1.5)
 
     def _sign(self, x: float, z: float) -> None:
         self._add(2, z + 0.02, (x - 0.05, x + 0.05), (-2.4, 0), self._metal, POLE)
@@ -173,11 +178,12 @@ class _Builder:
                 self._car(side * (LANE_M + 1.15), z, ahead=side > 0)
             z += float(self._rng.uniform(5.6, 7.5))
 
-    def traffic(self, seconds: float) -> None:
+    def traffic(self) -> None:
         """One car ahead in our lane, some that come towards us."""
-        self._car(LANE_M / 2 + 0.1, 17.0, ahead=True, speed=SPEED + 0.6)
-        z = 24.0
-        while z < self._end_m + 9.0 * seconds:
+        ahead_m = float(self._rng.uniform(9, 26))
+        self._car(LANE_M / 2 + 0.1, ahead_m, ahead=True, speed=self._speed + float(self._rng.uniform(-1, 1)))
+        z = float(self._rng.uniform(10, 34))
+        while z < self._end_m + 9.0 * self._seconds:
             self._car(-LANE_M / 2 - 0.1, z, ahead=False, speed=-9.0)
             z += float(self._rng.uniform(22, 45))
 
@@ -190,9 +196,32 @@ class _Builder:
                 self._person(x, z, (0.0, float(self._rng.choice([-1.2, 1.2]))))
                 z += float(self._rng.uniform(5, 14))
         for crossing in np.arange(CROSSING_AT_M, self._end_m, CROSSINGS_M):
-            arrival = (crossing - 22) / SPEED  # seconds until the vehicle is 22 m away
+            arrival = (crossing - 22) / self._speed  # seconds until the vehicle is 22 m away
             self._person(3.6 + 1.4 * arrival, float(crossing) - 0.6, (-1.4, 0.0))
             self._person(-4.4 - 1.2 * arrival, float(crossing) + 0.6, (1.2, 0.0))
+
+    def lit_windows(self) -> None:
+        """Windows behind which there is light, in some of the houses."""
+        for house in [quad for quad in self.quads if quad.label == BUILDING and quad.axis == 0]:
+            for _ in range(int(self._rng.integers(0, 4))):
+                z, floor = house.columns[0] + float(self._rng.uniform(0.8, 10)), int(self._rng.integers(1, 4))
+                rows = (-3.0 * floor - 2.2, -3.0 * floor - 0.9)
+                if rows[0] > house.rows[0]:
+                    x = house.offset - 0.01 * float(np.sign(house.offset))
+                    self._add(0, x, (z, z + 1.0), rows, self._white, BUILDING, glow=0.06)
+
+    def tunnel(self, end_m: float) -> None:
+        """Walls and a ceiling up to `end_m`, with lamps; inside there is only what belongs on a road."""
+        self.quads = [quad for quad in self.quads if _from_z(quad) > end_m or quad.label in _TUNNEL_LABELS]
+        left, right, height = _TUNNEL_M
+        for start in np.arange(end_m - 12, -24, -12).tolist():
+            self._add(0, left, (start, start + 12), (-height, 0), self._concrete, WALL)
+            self._add(0, right, (start, start + 12), (-height, 0), self._concrete, WALL)
+            self._add(1, -height, (left, right), (start, start + 12), self._concrete, WALL)
+            self._add(1, -height + 0.02, (-0.2, 0.2), (start + 4, start + 6), self._white, WALL, glow=1.0)
+        for x in (left - 14, right):  # the hill above and beside the portal
+            self._add(2, end_m, (x, x + 14), (-12, 0), self._concrete, WALL)
+        self._add(2, end_m, (left, right), (-12, -height), self._concrete, WALL)
 
     def _person(self, x: float, z: float, velocity: tuple[float, float]) -> None:
         frames = self._people[int(self._rng.integers(len(self._people)))]
@@ -215,9 +244,13 @@ class _Builder:
             self._add(2, near + 1.1, across, (-1.5, -0.9), paint.screen, CAR, velocity=velocity)
             over = (x - 0.82, x + 0.82), (near + 0.1, near + 1.2)
             self._add(1, -0.88, *over, paint.bonnet, CAR, velocity=velocity, shade=1.15)
+        lamp, glow = (self._red, 0.15) if ahead else (self._white, 1.2)
+        for left in (x - 0.78, x + 0.52):
+            self._add(2, near - 0.01, (left, left + 0.26), (-0.75, -0.58), lamp, CAR, velocity=velocity, glow=glow)
         length = (near, far) if ahead else (far, near)
-        for edge, shade in ((x - 0.9, 0.7), (x + 0.9, 0.95)):
-            self._add(0, edge, length, (-1.5, 0), paint.side, CAR, velocity=velocity, shade=shade)
+        for side, shade in ((-1, 0.7), (1, 0.95)):
+            edge = x + 0.9 * side
+            self._add(0, edge, length, (-1.5, 0), paint.side, CAR, velocity=velocity, shade=shade, facing=side)
         under = (x - 1.05, x + 1.05), (near - 0.25, far + 0.25)
         self._add(1, -0.005, *under, self._shadow, None, velocity=velocity)
 
@@ -232,5 +265,14 @@ class _Builder:
         *,
         shade: float = 1.0,
         velocity: tuple[float, float] = (0.0, 0.0),
+        glow: float = 0.0,
+        facing: int = 0,
     ) -> None:
-        self.quads.append(Quad(axis, offset, columns, rows, (texture,), label, shade, velocity))
+        self.quads.append(
+            Quad(axis, offset, columns, rows, (texture,), label, shade, velocity, glow=glow, facing=facing)
+        )
+
+
+def _from_z(quad: Quad) -> float:
+    """Where along the street a quad begins."""
+    return min({0: quad.columns, 1: quad.rows, 2: (quad.offset,)}[quad.axis])

@@ -4,6 +4,7 @@
                   events/left/events.h5, rectify_map.h5
                   images/left/rectified/%06d.png, images/timestamps.txt
                   semantic/11classes/data/%06d.png, semantic/timestamps.txt
+                  sequence.yaml: the condition and how the sequence was made
 
 Of DSEC-Semantic's four published layouts this is the one that the released training code reads.
 """
@@ -13,18 +14,22 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import h5py
 import numpy as np
 import numpy.typing as npt
+import yaml
 
-from mambaseg_core.data.render import Renderer, View
-from mambaseg_core.data.scene import Scene, build_scene, rotation, vehicle_pose
-from mambaseg_core.data.simulator import EventSimulator
+from mambaseg_core.data.camera import FrameCamera
+from mambaseg_core.data.conditions import Conditions, draw_conditions
+from mambaseg_core.data.dsec import DESCRIPTION
+from mambaseg_core.data.render import Renderer, View, rotation
+from mambaseg_core.data.scene import Scene, build_scene
+from mambaseg_core.data.simulator import SENSOR, EventSimulator
 from mambaseg_core.data.textures import Plane
 from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.events.calibration_file import Camera, write_cam_to_cam
@@ -34,16 +39,17 @@ from mambaseg_core.events.io.dsec_writer import DsecEventWriter
 Size = tuple[int, int]
 Progress = Callable[[int, int], None]
 
+VERSION: Final = 2
+"""Of the generator: the same settings give the same sequence."""
+
 T_OFFSET_US: Final = 51_648_207_113
 """The clock's reading at the sequence's zero, microseconds."""
 
-_STEP_US: Final = 4000  # between the frames from which events are made
+_STEP_US: Final = 5000  # between the frames from which events are made
 _LEAD_US: Final = 137  # images are never at whole milliseconds, as in real recordings
 _MAX_SECONDS: Final = 600.0
 _SIZES: Final = (48, 4096)
-_SUPERSAMPLING: Final = 2
-_IMAGE_NOISE: Final = 0.004
-_EVENT_NOISE_HZ: Final = 0.05
+_JITTER_PX: Final = ((-0.25, -0.25), (0.25, 0.25), (0.25, -0.25), (-0.25, 0.25))  # against aliasing
 
 
 @dataclass(frozen=True)
@@ -65,10 +71,28 @@ class SequenceSummary:
     seconds: float
 
 
+@dataclass(frozen=True)
+class DriveSettings:
+    """All that a sequence is a function of; its meaning is that of `write_sequence`'s arguments."""
+
+    condition: str
+    seconds: float
+    fps: float
+    seed: int
+    image_size: Size
+    event_size: Size
+
+    def description(self) -> dict[str, Any]:
+        """The content of `sequence.yaml`."""
+        sizes = {"image_size": list(self.image_size), "event_size": list(self.event_size)}
+        return {**asdict(self), **sizes, "made_by": f"mambaseg synth {VERSION}"}
+
+
 def write_sequence(
     root: str | Path,
     *,
     name: str = "synthetic_00_a",
+    condition: str = "day",
     seconds: float = 2.0,
     fps: float = 20.0,
     seed: int = 0,
@@ -81,6 +105,7 @@ def write_sequence(
     Args:
         root: folder for the sequence; made if missing.
         name: name of the sequence.
+        condition: "day", "night", "glare" or "fast" (`conditions.CONDITIONS`).
         seconds: length; the first image comes 1 / fps after the first events.
         fps: images (and labels) per second.
         seed: the same seed gives the same sequence.
@@ -99,15 +124,8 @@ def write_sequence(
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=target.parent))
     try:
-        drive = _Drive(
-            folder,
-            seconds=seconds,
-            fps=fps,
-            seed=seed,
-            image_size=image_size,
-            event_size=event_size,
-            progress=progress or (lambda done, total: None),
-        )
+        settings = DriveSettings(condition, seconds, fps, seed, image_size, event_size)
+        drive = _Drive(folder, settings, progress or (lambda done, total: None))
         summary = drive.write()
         folder.chmod(0o755)
         folder.rename(target)
@@ -137,9 +155,11 @@ def make_calibration(image_size: Size, event_size: Size) -> Calibration:
     )
 
 
-def image_view(calibration: Calibration, *, scale: int = 1) -> View:
-    """The frame camera, which looks straight ahead; with `scale` squared samples in each pixel."""
-    return View(_scaled(calibration.image.matrix(), scale), np.eye(3), _times(calibration.image_size, scale))
+def image_view(calibration: Calibration, *, shift_px: tuple[float, float] = (0.0, 0.0)) -> View:
+    """The frame camera, which looks straight ahead; seen at pixels' middles plus a shift (x, y)."""
+    matrix = calibration.image.matrix()
+    matrix[:2, 2] -= shift_px
+    return View(matrix, np.eye(3), calibration.image_size)
 
 
 def event_view(calibration: Calibration, *, margin: int = 0) -> View:
@@ -157,39 +177,33 @@ class RawEventCamera:
     pixel.
     """
 
-    def __init__(self, scene: Scene, calibration: Calibration) -> None:
+    def __init__(self, scene: Scene, calibration: Calibration, conditions: Conditions) -> None:
         rectified = calibration.rectify_map()
         limits = np.asarray(calibration.event_size[::-1], np.float32) - 1
         margin = int(np.ceil(max(-rectified.min(), (rectified - limits).max(), 0))) + 2
         self._columns, self._rows = np.ascontiguousarray(np.moveaxis(rectified + np.float32(margin), -1, 0))
-        self._renderer = Renderer(scene.quads, scene.ground, event_view(calibration, margin=margin), gray=True)
+        view = event_view(calibration, margin=margin)
+        self._motion = conditions.motion
+        self._renderer = Renderer(scene.quads, scene.ground, view, gray=True, light=conditions.light)
 
     def intensity(self, seconds: float) -> Plane:
-        """Float32 [H, W], 0..1, at a time of the drive."""
-        rectified = self._renderer.render(vehicle_pose(seconds), seconds).color
+        """Float32 [H, W], 1 being a white wall by day, at a time of the drive."""
+        rectified = self._renderer.render(self._motion.pose(seconds), seconds).color
         return np.asarray(cv2.remap(rectified, self._columns, self._rows, cv2.INTER_LINEAR), np.float32)
 
 
 class _Drive:
     """Writes one sequence into a folder."""
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        seconds: float,
-        fps: float,
-        seed: int,
-        image_size: Size,
-        event_size: Size,
-        progress: Progress,
-    ) -> None:
-        scene_seed, image_seed, event_seed = np.random.SeedSequence(seed).spawn(3)
+    def __init__(self, folder: Path, settings: DriveSettings, progress: Progress) -> None:
+        seeds = np.random.SeedSequence(settings.seed).spawn(4)
+        conditions_rng, scene_rng, self._image_rng, self._event_rng = map(np.random.default_rng, seeds)
+        seconds, fps = settings.seconds, settings.fps
         self._folder = folder
-        self._scene = build_scene(np.random.default_rng(scene_seed), seconds)
-        self._image_rng = np.random.default_rng(image_seed)
-        self._event_rng = np.random.default_rng(event_seed)
-        self._calibration = make_calibration(image_size, event_size)
+        self._settings = settings
+        self._conditions = draw_conditions(settings.condition, conditions_rng, seconds)
+        self._scene = build_scene(scene_rng, seconds, self._conditions)
+        self._calibration = make_calibration(settings.image_size, settings.event_size)
         self._end_us = round(seconds * 1e6)
         self._image_times_us = [round((i + 1) * 1e6 / fps) - _LEAD_US for i in range(int(seconds * fps + 1e-6))]
         self._steps = -(-self._end_us // _STEP_US)
@@ -204,6 +218,8 @@ class _Drive:
             file.create_dataset("rectify_map", data=self._calibration.rectify_map(), **blosc_zstd())
         self._write_images()
         self._write_labels()
+        description = yaml.safe_dump(self._settings.description(), sort_keys=False)
+        (self._folder / DESCRIPTION).write_text(description, encoding="utf-8")
         times = "".join(f"{t + T_OFFSET_US}\n" for t in self._image_times_us)
         for part in ("images", "semantic"):
             (self._folder / part / "timestamps.txt").write_text(times)
@@ -216,34 +232,37 @@ class _Drive:
         self._progress(self._done, 2 * len(self._image_times_us) + self._steps)
 
     def _write_images(self) -> None:
-        view = image_view(self._calibration, scale=_SUPERSAMPLING)
-        renderer = Renderer(self._scene.quads, self._scene.ground, view)
-        size = self._calibration.image_size
+        renderers = [self._renderer(image_view(self._calibration, shift_px=shift)) for shift in _JITTER_PX]
+
+        def radiance(seconds: float, sample: int) -> Plane:
+            return renderers[sample % len(renderers)].render(self._conditions.motion.pose(seconds), seconds).color
+
+        camera = FrameCamera(radiance, self._image_rng)
         for index, t_us in enumerate(self._image_times_us):
-            fine = renderer.render(vehicle_pose(t_us * 1e-6), t_us * 1e-6).color
-            color = np.asarray(cv2.resize(fine, size[::-1], interpolation=cv2.INTER_AREA), np.float32)
-            color += _IMAGE_NOISE * self._image_rng.standard_normal(color.shape, np.float32)
-            picture = np.rint(np.clip(color, 0, 1) * 255).astype(np.uint8)
+            picture = camera.take(t_us * 1e-6)
             _write_png(self._folder / f"images/left/rectified/{index:06d}.png", picture[..., ::-1])
             self._advance()
 
     def _write_labels(self) -> None:
-        renderer = Renderer(self._scene.quads, self._scene.ground, event_view(self._calibration), gray=True)
+        renderer = self._renderer(event_view(self._calibration), gray=True)
         rows = label_rows(self._calibration.event_size[0])
         for index, t_us in enumerate(self._image_times_us):
-            labels = renderer.render(vehicle_pose(t_us * 1e-6), t_us * 1e-6).labels
+            labels = renderer.render(self._conditions.motion.pose(t_us * 1e-6), t_us * 1e-6).labels
             _write_png(self._folder / f"semantic/11classes/data/{index:06d}.png", labels[:rows])
             self._advance()
 
     def _write_events(self) -> int:
-        camera = RawEventCamera(self._scene, self._calibration)
-        simulator = EventSimulator(camera.intensity(0.0), 0, noise_hz=_EVENT_NOISE_HZ, rng=self._event_rng)
+        camera = RawEventCamera(self._scene, self._calibration, self._conditions)
+        simulator = EventSimulator(camera.intensity(0.0), 0, rng=self._event_rng, model=SENSOR)
         with DsecEventWriter(self._folder / "events/left/events.h5", T_OFFSET_US) as writer:
             for step in range(self._steps):
                 t_us = min((step + 1) * _STEP_US, self._end_us)
                 writer.write(simulator.step(camera.intensity(t_us * 1e-6), t_us))
                 self._advance()
         return writer.count
+
+    def _renderer(self, view: View, *, gray: bool = False) -> Renderer:
+        return Renderer(self._scene.quads, self._scene.ground, view, gray=gray, light=self._conditions.light)
 
 
 def label_rows(height: int) -> int:
@@ -265,17 +284,6 @@ def _check(name: str, seconds: float, fps: float, image_size: Size, event_size: 
     for what, size in (("image_size", image_size), ("event_size", event_size)):
         if not all(_SIZES[0] <= length <= _SIZES[1] for length in size):
             raise ValueError(f"{what} is {size}, expected (height, width) of {_SIZES[0]} to {_SIZES[1]} pixels each")
-
-
-def _scaled(matrix: npt.NDArray[np.float64], scale: int) -> npt.NDArray[np.float64]:
-    """K of a view with `scale` times as many pixels on each side, whose outer edges are the same."""
-    scaled = matrix * [[scale], [scale], [1]]
-    scaled[:2, 2] += (scale - 1) / 2
-    return scaled
-
-
-def _times(size: Size, scale: int) -> Size:
-    return size[0] * scale, size[1] * scale
 
 
 def _write_png(path: Path, picture: npt.NDArray[np.uint8]) -> None:

@@ -125,6 +125,15 @@ def bricks(rng: np.random.Generator, *, width_m: float, height_m: float) -> Text
     return make_texture(picture)
 
 
+def concrete(rng: np.random.Generator, *, width_m: float, height_m: float) -> Texture:
+    """Cast panels with joints and stains."""
+    picture = canvas(rng, (_px(height_m), _px(width_m)), (0.56, 0.55, 0.53), 0.09)
+    for column in range(0, picture.shape[1], 80):
+        box(picture, column, 0, 3, picture.shape[0], (0.30, 0.29, 0.28))
+    box(picture, 0, 0.72 * picture.shape[0], picture.shape[1], 6, (0.36, 0.35, 0.34))
+    return make_texture(picture)
+
+
 def slats(rng: np.random.Generator, *, width_m: float, height_m: float) -> Texture:
     """A wooden fence of upright boards with a hand-wide gap between them."""
     picture = canvas(rng, (_px(height_m), _px(width_m)), (0.52, 0.38, 0.25), 0.08)

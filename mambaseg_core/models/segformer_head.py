@@ -52,7 +52,7 @@ class SegFormerHead(nn.Module):
 
     def _classify(self, mixed: Tensor) -> Tensor:
         """[B, H, W, channels] -> [B, H, W, num_classes]."""
-        mixed = self.dropout(F.relu(self.norm(to_channels_first(mixed))))
+        mixed = self.dropout(F.relu(self.norm(to_channels_first(mixed)), inplace=True))
         logits: Tensor = self.classify(to_channels_last(mixed))
         return logits
 

@@ -5,6 +5,7 @@ Autocast is switched off inside: half precision goes in and comes out, float32 i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 from torch import Tensor
@@ -94,14 +95,9 @@ def ss2d(
     """
     weights = (x_proj_weight, dt_projs_weight, dt_projs_bias, A, D)
     checks.projected_scan_arguments("ss2d", x, "[B, H, W, C]", 4, *weights)
-    wide = checks.accumulator(x.dtype)
     chosen = choose(x.device.type, backend)
     scan = reference.ss2d_projected if chosen == "reference" else operators(chosen).ss2d
-    with without_autocast(x.device.type):
-        first, *rest = (v.to(wide) for v in weights)
-        wide_x = x.to(wide)
-        y = scan(wide_x, reference.project_map(wide_x, first), *rest)
-        return cast(Tensor, y).to(x.dtype)
+    return _projected(x, weights, reference.project_map, scan)
 
 
 def bidirectional_scan(
@@ -133,11 +129,20 @@ def bidirectional_scan(
     """
     weights = (x_proj_weight, dt_projs_weight, dt_projs_bias, A, D)
     checks.projected_scan_arguments("bidirectional_scan", x, "[B, C, L]", 2, *weights)
-    wide = checks.accumulator(x.dtype)
     chosen = choose(x.device.type, backend)
     scan = reference.bidirectional_scan_projected if chosen == "reference" else operators(chosen).bidirectional_scan
+    return _projected(x, weights, reference.project_sequence, scan)
+
+
+def _projected(
+    x: Tensor,
+    weights: tuple[Tensor, ...],
+    project: Callable[[Tensor, Tensor], Tensor],
+    scan: Callable[..., Tensor],
+) -> Tensor:
+    """The product with the first weight, then the scan, both in the accumulator's dtype; the result in that of `x`."""
+    wide = checks.accumulator(x.dtype)
     with without_autocast(x.device.type):
         first, *rest = (v.to(wide) for v in weights)
         wide_x = x.to(wide)
-        y = scan(wide_x, reference.project_sequence(wide_x, first), *rest)
-        return cast(Tensor, y).to(x.dtype)
+        return scan(wide_x, project(wide_x, first), *rest).to(x.dtype)

@@ -40,23 +40,26 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     @contextmanager
     def listen(self) -> Iterator[StopRequest]:
         """Take the first signal as a request; the second one ends the process as it always did."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-        def note(number: int, frame: FrameType | None) -> None:
-            self.signal = number
-            signal.signal(number, before[signal.Signals(number)])
-
-        for number in before:
-            signal.signal(number, note)
+        self.install()
         try:
             yield self
         finally:
-            for number, handler in before.items():
+            for number, handler in self._before.items():
                 signal.signal(number, handler)
+
+    def install(self) -> None:
+        """Handle the signals; again after Lightning, which ends at SIGTERM without saving."""
+        for number in self._before:
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        signal.signal(number, self._before[signal.Signals(number)])
 
 
 class Keeper(lightning.Callback):
@@ -76,6 +79,10 @@ class Keeper(lightning.Callback):
         self.folder, self.preprocessing = folder, preprocessing
         self.samples_per_step, self.stop, self.best = samples_per_step, stop, best
         self.saved_step = -1
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Listen for signals."""
+        self.stop.install()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int

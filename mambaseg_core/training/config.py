@@ -35,6 +35,7 @@ class DataConfig:
         labels: label set, such as "dsec_19"; null: the layout's own (dsec_11, ddd17_6).
         window_ms: events of so many milliseconds before the image; 0: as published (100,000 events, 50 ms).
         workers: processes that load data; 0 loads in the training process.
+        cache: folder that keeps decoded pictures and rectified events from epoch to epoch; empty: none.
     """
 
     layout: str = "dsec"
@@ -50,6 +51,7 @@ class DataConfig:
     labels: str | None = None
     window_ms: int = 0
     workers: int = 2
+    cache: str = ""
 
     def __post_init__(self) -> None:
         _one_of("data.layout", self.layout, DATA)

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-import torch
 from torch.utils.data import DataLoader, Subset
 
 from mambaseg_core.data.dataset import RecordingDataset, Transform
 from mambaseg_core.data.ddd17 import Ddd17Dataset
 from mambaseg_core.data.dsec_dataset import DsecDataset
 from mambaseg_core.data.sample import Batch, Sample, collate
+from mambaseg_core.data.transforms import Augmentation
 from mambaseg_core.events import Window
 from mambaseg_core.preprocessing import Preprocessing, preset_preprocessing
 from mambaseg_core.training.config import DataConfig
@@ -38,32 +38,31 @@ def layout_of(preprocessing: Preprocessing) -> str:
 
 def make_transform(data: DataConfig) -> Transform:
     """The random changes of a training sample that the configuration asks for."""
-    height, width = data.crop or data.size
-
-    def change(sample: Sample, generator: torch.Generator) -> Sample:
-        rows, columns = sample.label.shape
-        top = int(torch.randint(rows - height + 1, (), generator=generator))
-        left = int(torch.randint(columns - width + 1, (), generator=generator))
-        cut = (..., slice(top, top + height), slice(left, left + width))
-        tensors = {name: getattr(sample, name)[cut] for name in ("image", "voxel", "label")}
-        if data.flip and float(torch.rand((), generator=generator)) < 0.5:
-            tensors = {name: tensor.flip(-1) for name, tensor in tensors.items()}
-        return replace(sample, **tensors)
-
-    return change
+    return Augmentation(
+        crop=data.crop or data.size,
+        scale=data.scale,
+        flip=0.5 if data.flip else 0.0,
+        photometric=data.photometric,
+        modality_dropout=data.modality_dropout,
+    )
 
 
 def open_dataset(
-    layout: str, root: str, split: str, preprocessing: Preprocessing, transform: Transform | None = None
+    layout: str,
+    root: str,
+    split: str,
+    preprocessing: Preprocessing,
+    transform: Transform | None = None,
+    cache: str = "",
 ) -> RecordingDataset:
-    """The labelled images of a split.
+    """The labelled images of a split; `cache` is the folder of a `ViewCache`, or empty.
 
     Raises:
         ValueError: the folder is missing, or what is in it is not as the layout says.
     """
     if not root or not os.path.isdir(root):
         raise ValueError(f"the data set's folder is {root!r}, which is no folder; expected one: give it with --data")
-    return DATA_SETS[layout](root, split, preprocessing, transform)
+    return DATA_SETS[layout](root, split, preprocessing, transform, cache or None)
 
 
 def evenly(size: int, count: int) -> list[int]:

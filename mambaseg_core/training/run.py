@@ -82,9 +82,10 @@ def train(
         OSError: a checkpoint cannot be written.
         StoppedError: the run was asked to stop, and can go on.
     """
-    setup = make_preprocessing(config.data)
-    training = open_dataset(config.data.layout, config.data.root, "train", setup, make_transform(config.data))
-    validation = open_dataset(config.data.layout, config.data.root, "test", setup)
+    data = config.data
+    setup = make_preprocessing(data)
+    training = open_dataset(data.layout, data.root, "train", setup, make_transform(data), data.cache)
+    validation = open_dataset(data.layout, data.root, "test", setup, cache=data.cache)
     state = _enter(folder, config, resume=resume)
     model = build_model(config, setup)
     if state is not None:

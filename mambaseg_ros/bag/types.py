@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
@@ -19,6 +21,7 @@ IMAGE_TYPE = "sensor_msgs/msg/Image"
 EVENTS_TYPE = "mambaseg_ros/msg/EventArray"
 STATUS_TYPE = "mambaseg_ros/msg/SegmentationStatus"
 OWN_TYPES = (EVENTS_TYPE, STATUS_TYPE)
+STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 
 
 def typestore() -> Typestore:
@@ -75,12 +78,18 @@ def open_bag(path: Path) -> Iterator[AnyReader]:
 
 
 @contextmanager
-def new_bag(path: Path) -> Iterator[Writer]:
-    """A new mcap bag that appears under its name only when it is complete.
+def new_bag(path: Path, storage: str = "mcap") -> Iterator[Writer]:
+    """A new bag that appears under its name only when it is complete.
+
+    Args:
+        path: its folder.
+        storage: "mcap" or "sqlite3".
 
     Raises:
-        ValueError: something of that name exists already, or the name is that of a ROS 1 bag.
+        ValueError: an unknown storage, something of that name exists already, or the name is that of a ROS 1 bag.
     """
+    if storage not in STORAGES:
+        raise ValueError(f"storage is {storage!r}; expected one of {', '.join(map(repr, STORAGES))}")
     if path.suffix == ".bag":
         raise ValueError(f"bag {path} ends in .bag, the name of a ROS 1 file; expected a folder's name: leave it out")
     if path.exists():
@@ -89,7 +98,37 @@ def new_bag(path: Path) -> Iterator[Writer]:
     if unfinished.exists():
         raise ValueError(f"{unfinished} is left from an interrupted run: remove it and try again")
     unfinished.mkdir(parents=True)
-    with Writer(unfinished / path.name, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+    with Writer(unfinished / path.name, version=9, storage_plugin=STORAGES[storage]) as writer:
         yield writer
     (unfinished / path.name).rename(path)
     unfinished.rmdir()
+
+
+def make_header(store: Typestore, stamp_ns: int, frame_id: str) -> Any:
+    """A std_msgs/Header for a bag."""
+    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    stamp = store.types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
+    return store.types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id)
+
+
+class ImageWriter:
+    """Writes pictures as sensor_msgs/Image to one topic of an open bag."""
+
+    def __init__(self, writer: Writer, store: Typestore, topic: str) -> None:
+        self._writer = writer
+        self._store = store
+        self._connection = writer.add_connection(topic, IMAGE_TYPE, typestore=store)
+
+    def write(self, bag_ns: int, header: Any, picture: npt.NDArray[np.uint8]) -> None:
+        """Write one picture, [H, W] (mono8) or [H, W, 3] (rgb8), at `bag_ns` of the bag's time."""
+        grey = picture.ndim == 2
+        message = self._store.types[IMAGE_TYPE](
+            header=header,
+            height=picture.shape[0],
+            width=picture.shape[1],
+            encoding="mono8" if grey else "rgb8",
+            is_bigendian=0,
+            step=picture.shape[1] * (1 if grey else 3),
+            data=np.ascontiguousarray(picture).reshape(-1),
+        )
+        self._writer.write(self._connection, bag_ns, self._store.serialize_cdr(message, IMAGE_TYPE))

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from mambaseg_core.data.ground import ROAD, SIDEWALK, Ground
-from mambaseg_core.data.render import Frame, Pose, Quad, Renderer, View
-from mambaseg_core.data.scene import rotation
+from mambaseg_core.data.render import Frame, Pose, Quad, Renderer, View, rotation
 from mambaseg_core.data.textures import LUMA, Texture, make_texture
 
 SIZE = (80, 100)

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from mambaseg_core.data import synthetic
+from mambaseg_core.data.conditions import Conditions, Motion
 from mambaseg_core.data.dsec import DsecSequence
+from mambaseg_core.data.light import DAYLIGHT
 from mambaseg_core.data.render import Frame, Renderer, View
-from mambaseg_core.data.scene import Scene, build_scene, vehicle_pose
+from mambaseg_core.data.scene import Scene, build_scene
 from mambaseg_core.data.simulator import EventSimulator, log_intensity
 from mambaseg_core.data.synthetic import (
     T_OFFSET_US,
@@ -26,15 +28,16 @@ from mambaseg_core.data.synthetic import (
 
 SECONDS = 0.5
 IMAGE, EVENT = (270, 360), (240, 320)
+DAY = Conditions("day", Motion(), DAYLIGHT)
 
 
 @pytest.fixture(scope="module")
 def scene() -> Scene:
-    return build_scene(np.random.default_rng(7), 1.0)
+    return build_scene(np.random.default_rng(7), 1.0, DAY)
 
 
 def see(scene: Scene, view: View, *, gray: bool = True) -> Frame:
-    return Renderer(scene.quads, scene.ground, view, gray=gray).render(vehicle_pose(SECONDS), SECONDS)
+    return Renderer(scene.quads, scene.ground, view, gray=gray).render(DAY.motion.pose(SECONDS), SECONDS)
 
 
 def edges(values: np.ndarray, reach: int = 2) -> np.ndarray:
@@ -53,6 +56,7 @@ def test_the_layout(summary: SequenceSummary) -> None:
             "events/left/rectify_map.h5",
             "images/timestamps.txt",
             "semantic/timestamps.txt",
+            "sequence.yaml",
             *(f"images/left/rectified/{name}" for name in numbers),
             *(f"semantic/11classes/data/{name}" for name in numbers),
         ]
@@ -142,8 +146,8 @@ def test_both_views_have_the_calibration_s_geometry(scene: Scene) -> None:
 
 def test_the_warped_image_is_the_event_view(scene: Scene) -> None:
     calibration = make_calibration(IMAGE, EVENT)
-    fine = see(scene, image_view(calibration, scale=2)).color[..., 0]
-    image = cv2.resize(fine, IMAGE[::-1], interpolation=cv2.INTER_AREA)
+    shifts = [(x, y) for x in (-0.25, 0.25) for y in (-0.25, 0.25)]
+    image = np.mean([see(scene, image_view(calibration, shift_px=shift)).color[..., 0] for shift in shifts], axis=0)
     warped = calibration.warp_image((np.clip(image, 0, 1) * 255).astype(np.uint8)) / 255.0
     event = see(scene, event_view(calibration)).color[..., 0]
     inside = np.zeros(EVENT, bool)
@@ -155,16 +159,16 @@ def test_the_warped_image_is_the_event_view(scene: Scene) -> None:
     assert np.abs(shifted - event)[inside].mean() > 1.5 * np.abs(warped - event)[inside].mean()
 
 
-def test_supersampling_keeps_the_pixels_where_they_are() -> None:
+def test_a_shifted_view_sees_what_lies_beside() -> None:
     calibration = make_calibration(IMAGE, EVENT)
-    rays, fine = (image_view(calibration, scale=scale).rays() for scale in (1, 2))
-    middles = fine.reshape(3, IMAGE[0], 2, IMAGE[1], 2).mean(axis=(2, 4))
-    np.testing.assert_allclose(middles, rays.reshape(3, *IMAGE), atol=1e-6)
+    rays = image_view(calibration).rays().reshape(3, *IMAGE)
+    shifted = image_view(calibration, shift_px=(1.0, 2.0)).rays().reshape(3, *IMAGE)
+    np.testing.assert_allclose(shifted[:, :-2, :-1], rays[:, 2:, 1:], atol=1e-6)
 
 
 def test_the_raw_event_camera_has_the_calibration_s_geometry(scene: Scene) -> None:
     calibration = make_calibration(IMAGE, EVENT)
-    raw = RawEventCamera(scene, calibration).intensity(SECONDS)
+    raw = RawEventCamera(scene, calibration, DAY).intensity(SECONDS)
     event = see(scene, event_view(calibration)).color[..., 0]
     y, x = np.mgrid[: EVENT[0], : EVENT[1]]
     moved = np.rint(calibration.rectify_map()).astype(int)
@@ -176,7 +180,7 @@ def test_the_raw_event_camera_has_the_calibration_s_geometry(scene: Scene) -> No
 
 
 def test_events_reproduce_what_the_raw_camera_saw(scene: Scene) -> None:
-    camera = RawEventCamera(scene, make_calibration((60, 80), (60, 80)))
+    camera = RawEventCamera(scene, make_calibration((60, 80), (60, 80)), DAY)
     start = camera.intensity(0.0)
     simulator = EventSimulator(start, 0, rng=np.random.default_rng(0))
     total = np.zeros((60, 80))
@@ -232,6 +236,7 @@ def test_an_existing_sequence_is_not_touched(
         ({"seconds": float("nan")}, "seconds=nan"),
         ({"seconds": 1e9}, "at most 600 s"),
         ({"fps": -1.0}, "fps=-1.0"),
+        ({"condition": "fog"}, "condition is 'fog', expected one of day, night, glare, fast"),
         ({"name": "a/b"}, "name is 'a/b'"),
         ({"name": ".."}, r"name is '\.\.'"),
         ({"name": ""}, "name is ''"),

@@ -86,3 +86,22 @@ def test_bytes_at_any_address(encoding: str, octets: bytes, offset: int) -> None
     a = Decoder(encoding, height=1500, width=1800).decode(shifted)
     b = Decoder(encoding, height=1500, width=1800).decode(octets)
     assert same(a, b)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("small", [False, True])
+def test_long_packets(encoding: str, small: bool) -> None:
+    bits, shift, types = _SPEAKING[encoding]
+    random = np.random.default_rng(3)
+    kinds = random.choice(np.array(types, np.uint64), 20_000) << np.uint64(shift)
+    mask = np.uint64((3 if encoding == "libcaer" else 15) << shift)
+    payload = random.integers(0, 2**bits, 20_000, np.uint64, endpoint=False)
+    if small:  # the clock goes on slowly and vectors stay inside
+        payload &= np.uint64(0x000000FF_000000FF)
+    octets = (payload & ~mask | kinds).astype(f"<u{bits // 8}").view(np.uint8)
+    a, b = (Decoder(encoding, height=1500, width=1800, backend=name) for name in ("cpu", "reference"))
+    for at in (0, 7 * bits, 30_000):  # in three packets
+        end = {0: 7 * bits, 7 * bits: 30_000, 30_000: len(octets)}[at]
+        assert same(a.decode(octets[at:end]), b.decode(octets[at:end]))
+    assert asdict(a.counters) == asdict(b.counters)
+    assert a.counters.events > 10

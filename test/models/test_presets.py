@@ -187,3 +187,16 @@ def test_a_bad_number_is_named(numbers):
     (key,) = numbers
     with pytest.raises(ValueError, match=f"{key}=.*expected"):
         create_model("mambaseg_ddd17", **numbers)
+
+
+@pytest.mark.slow
+def test_a_network_compiles_in_one_graph_and_exports():
+    torch.manual_seed(0)
+    model = create_model("mambaseg_ddd17", image_size=SMALL).eval()
+    inputs = inputs_of(model, batch=1)
+    with torch.no_grad():
+        expected = model(*inputs)
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")(*inputs)
+        exported = torch.export.export(model, inputs).module()(*inputs)
+    torch.testing.assert_close(compiled, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(exported, expected, rtol=1e-4, atol=1e-5)

@@ -4,6 +4,7 @@ from array import array
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -25,6 +26,56 @@ ALPHA = np.full((2, 3, 1), 9, np.uint8)
 )
 def test_colour_images_become_rgb(image_message: Any, encoding: str, stored: np.ndarray, pad: int) -> None:
     np.testing.assert_array_equal(image_from_message(image_message(stored, encoding, pad=pad)), RGB)
+
+
+GREY = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
+
+
+@pytest.mark.parametrize("big_endian", [0, 1])
+def test_mono16_is_scaled_to_8_bits(image_message: Any, big_endian: int) -> None:
+    wide = (GREY.astype(np.uint16) * 257 + [[128, -128, 127]] * (GREY > 0)).astype(">u2" if big_endian else "<u2")
+    message = image_message(np.frombuffer(wide.tobytes(), np.uint8).reshape(2, 6), "mono16", pad=3)
+    message.width, message.is_bigendian = 3, big_endian
+    np.testing.assert_array_equal(image_from_message(message), GREY)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_patterns_become_the_colour_they_were_taken_from(image_message: Any, pattern: str, bits: int) -> None:
+    red_green_blue = (200, 120, 40)
+    tile = np.array([red_green_blue["rgb".index(color)] for color in pattern], np.uint16).reshape(2, 2)
+    mosaic = np.tile(tile, (4, 5))
+    stored = (mosaic * 257).view(np.uint8) if bits == 16 else mosaic.astype(np.uint8)
+    message = image_message(stored, f"bayer_{pattern}{bits}")
+    message.width = 10
+    picture = image_from_message(message)
+    assert picture.shape == (8, 10, 3)
+    np.testing.assert_array_equal(picture, np.broadcast_to(np.uint8(red_green_blue), picture.shape))
+
+
+@pytest.mark.parametrize(("encoding", "order"), [("yuv422", "uyvy"), ("uyvy", "uyvy"), ("yuv422_yuy2", "yuyv")])
+def test_yuv422_becomes_rgb(image_message: Any, encoding: str, order: str) -> None:
+    values = {"y": 81, "u": 90, "v": 240}  # pure red in BT.601
+    message = image_message(np.tile(np.uint8([values[c] for c in order]), (2, 2)), encoding)
+    message.width = 4
+    picture = image_from_message(message).astype(int)
+    assert abs(picture - (255, 0, 0)).max() <= 2
+
+
+def test_yuv422_of_an_odd_width_is_refused(image_message: Any) -> None:
+    message = image_message(np.zeros((2, 6), np.uint8), "yuv422")
+    message.width = 3
+    with pytest.raises(ValueError, match="2 x 3 yuv422 cannot be converted"):
+        image_from_message(message)
+
+
+def test_compressed_images_are_decompressed() -> None:
+    for stored, expected in ((RGB[..., ::-1], RGB), (GREY, GREY)):
+        data = array("B", cv2.imencode(".png", np.ascontiguousarray(stored))[1].tobytes())
+        np.testing.assert_array_equal(image_from_message(SimpleNamespace(format="png", data=data)), expected)
+    for data in (b"", b"no picture"):
+        with pytest.raises(ValueError, match=f"format 'jpeg' with {len(data)} bytes"):
+            image_from_message(SimpleNamespace(format="jpeg", data=array("B", data)))
 
 
 def test_mono8_stays_grey(image_message: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from torch import nn
 
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.preprocessing import preset_preprocessing
+from mambaseg_ros.messages import stamp_to_ns
 from mambaseg_ros.parameters import PARAMETERS
 from mambaseg_ros.pipeline import Pipeline
 from mambaseg_ros.policy import BAD, SILENT, STALE
@@ -168,7 +170,7 @@ def test_events_alone_give_masks_with_their_own_stamp_frame_and_size_while_image
     until(lambda: len(kept.reports) == 2)
     report, result = kept.reports[1], kept.results[1]
     assert (report.state, report.policy, report.events_used) == (DEGRADED, "events_only", 2), report.message
-    assert (report.header.stamp.sec * 10**9 + report.header.stamp.nanosec) == START_NS - MS
+    assert stamp_to_ns(report.header.stamp) == START_NS - MS
     assert (report.header.frame_id, result.image, result.ids.shape) == ("event_camera", None, SIZE)
     assert result.ids[2].tolist() == [0, 0, 0, 2, 2] + [0] * 29
     time.sleep(0.2)
@@ -202,6 +204,34 @@ def test_a_model_that_raises_or_gives_nan_is_reported_and_the_next_image_is_serv
     assert (worker.images_failed, worker.images_refused) == (2, 0)
     assert answer(worker, image_message(halves(), "mono8")).state == DEGRADED
     assert len(worker.outputs.masks) == 1
+
+
+def test_under_overload_the_worker_always_takes_the_newest_image(
+    worker: Worker, image_message: Any, event_message: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Semaphore(0), threading.Semaphore(0)
+    infer = worker.segmenter._infer
+
+    def gated(*tensors: torch.Tensor) -> Any:
+        begun.release()
+        assert go_on.acquire(timeout=60)
+        return infer(*tensors)
+
+    monkeypatch.setattr(worker.segmenter, "_infer", gated)
+    worker.policy = replace(worker.policy, event_wait_s=0.0)
+    number = 0
+    for _ in range(10):
+        for _ in range(4):  # images come at four times the model's rate
+            worker.inbox.put_image(image_message(halves(), "mono8", stamp_ns=START_NS + number))
+            number += 1
+        go_on.release()
+        assert begun.acquire(timeout=60)
+    go_on.release()
+    until(lambda: len(worker.outputs.reports) >= 10)
+    stamps = [stamp_to_ns(report.header.stamp) - START_NS for report in worker.outputs.reports]
+    assert stamps[-1] == number - 1
+    assert all(stamp % 4 == 3 for stamp in stamps[1:]), stamps  # never one that a newer one could have replaced
+    assert worker.inbox.images_replaced == number - len(stamps)
 
 
 def test_no_waiting_is_not_stale(worker: Worker, image_message: Any, event_message: Any) -> None:

@@ -22,7 +22,7 @@ def test_its_parameter_arguments_are_parameters_of_the_node() -> None:
     }
     rows = tables["PARAMETERS"]
     kinds = {key.value: row.elts[0].id for key, row in zip(rows.keys, rows.values, strict=True)}
-    assert len(kinds) == 11
+    assert len(kinds) == 15
     assert kinds.pop("use_sim_time") == "bool"  # every node's own
     for name, kind in kinds.items():
         assert type(TABLE[name].default).__name__ == kind, name
@@ -47,7 +47,7 @@ def description() -> Any:
 
 def test_every_argument_is_described(description: Any) -> None:
     declared = description.generate_launch_description().get_launch_arguments()
-    assert len(declared) == len(description.ARGUMENTS) + len(description.PARAMETERS) == 17
+    assert len(declared) == len(description.ARGUMENTS) + len(description.PARAMETERS) == 24
     assert all(len(argument.description) > 10 for argument in declared)
 
 

@@ -153,6 +153,7 @@ def test_event_packets_of_a_driver_are_found_by_their_type_and_decoded(ready: An
     packet.events.frombytes(words.astype("<u8").tobytes())
     for seq in (0, 3):  # two were lost between them
         packet.seq = seq
+        packet.header.stamp.sec, packet.header.stamp.nanosec = divmod(packet.time_base, 10**9)
         peer.events.publish(packet)
         packet.time_base += FRAME_NS
     status = exchange(peer, START_NS)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import operator
-from array import array
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,7 @@ from mambaseg_core.events.array import Events
 from mambaseg_core.events.columns import check_size
 from mambaseg_core.events.decode import compiled, reference
 from mambaseg_core.events.decode.state import UNKNOWN, State
-
-Bytes: TypeAlias = "bytes | bytearray | memoryview | array[int] | NDArray[np.uint8]"
-"""What a packet's payload may come as."""
+from mambaseg_core.events.octets import Bytes, as_octets
 
 ENCODINGS: Final = tuple(reference.WORDS)
 """The names that `decode` and `Decoder` know."""
@@ -87,7 +84,7 @@ class Decoder:
             )
         self.encoding = encoding
         self.height, self.width = check_size(height, width)
-        self._run = compiled.run if _choose(backend) == "cpu" else reference.run
+        self._run = compiled.run if extension.choose(backend, compiled.missing()) == "cpu" else reference.run
         self._state = State(self.height, self.width)
         self._seq: int | None = None
         self._packets = self._events = self._truncated_bytes = self._seq_gaps = self._lost_packets = 0
@@ -128,7 +125,7 @@ class Decoder:
             TypeError: data is not bytes.
             ValueError: time_base_ns out of range.
         """
-        octets = _octets(data)
+        octets = as_octets(data)
         time_base_ns = operator.index(time_base_ns)
         if not 0 <= time_base_ns < _MAX_TIME_BASE_NS:
             raise ValueError(
@@ -175,28 +172,3 @@ def decode(encoding: str, data: Bytes, *, height: int, width: int, time_base_ns:
         ValueError: an unknown encoding, a size or a time base out of range.
     """
     return Decoder(encoding, height=height, width=width).decode(data, time_base_ns)
-
-
-def _choose(backend: str | None) -> str:
-    missing = compiled.missing()
-    if backend is None:
-        if missing:
-            extension.warn_missing(missing)
-        return "reference" if missing else "cpu"
-    if backend not in ("cpu", "reference"):
-        raise ValueError(f"backend is {backend!r}, expected cpu or reference")
-    if backend == "cpu" and missing:
-        raise ValueError(f"backend is 'cpu', which does not work here: {missing}. {extension.ADVICE}.")
-    return backend
-
-
-def _octets(data: Bytes) -> NDArray[np.uint8]:
-    if isinstance(data, np.ndarray):
-        if data.dtype == np.uint8 and data.ndim == 1:
-            return np.ascontiguousarray(data)
-    elif isinstance(data, bytes | bytearray | array):
-        return np.frombuffer(data, np.uint8)
-    elif isinstance(data, memoryview):
-        return np.frombuffer(data if data.c_contiguous else bytes(data), np.uint8)
-    what = f"{data.dtype} array" if isinstance(data, np.ndarray) else type(data).__name__
-    raise TypeError(f"data is {what}, expected bytes or a uint8 array [N]; give the packet's payload")

@@ -214,7 +214,7 @@ def _frame(path: Path, data: bytes) -> Frame:
         code, width, height = table.scalar(5, "b", 0), table.scalar(6, "h", 0), table.scalar(7, "h", 0)
         channels = {_GREY: 1, _BGR: 3, _BGRA: 4}.get(code)
         at, length = table.vector(10, 1)
-        if channels is None or length != height * width * channels:
+        if channels is None or min(height, width) < 1 or length != height * width * channels:
             raise EventFileError(
                 f"event file {path} has a frame of {width}x{height} pixels, format {code} and {length} bytes, "
                 f"expected 8-bit grey, BGR or BGRA; {_REMEDY}"

@@ -15,6 +15,7 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader, ReaderError
 
 from mambaseg_core.events.array import BYTES_PER_EVENT, Events
+from mambaseg_core.events.cdr import CdrEventArray, read_event_array
 from mambaseg_core.events.decode import Decoder
 from mambaseg_core.events.io.bag_messages import (
     COLUMNS,
@@ -23,7 +24,6 @@ from mambaseg_core.events.io.bag_messages import (
     PACKETS,
     event_typestore,
     events_of_columns,
-    events_of_nested,
 )
 from mambaseg_core.events.io.blocks import BlockSource
 from mambaseg_core.events.io.errors import EventFileError, one_sentence
@@ -117,7 +117,7 @@ class BagStream:
         self._bag.close()
 
     def message(self, data: bytes) -> Any:
-        """The message of these bytes; the raw bytes for a nested type."""
+        """The message of these bytes."""
         return self._bag.get().message(data)
 
 
@@ -136,7 +136,10 @@ class _MessageDecoder:
             message = self._stream.message(data)
             if hasattr(message, "encoding"):
                 return self._packet(message)
-            events, outside = events_of_nested(message) if isinstance(message, bytes) else events_of_columns(message)
+            if isinstance(message, CdrEventArray):
+                events, outside = message.events, message.outside
+            else:
+                events, outside = events_of_columns(message)
             self._outside += outside
             Events.empty(*self._size).require_size(events.height, events.width)
             return events
@@ -205,17 +208,18 @@ class _Bag:
                         yield stamp, bytes(data)
 
     def message(self, data: bytes) -> Any:
-        return data if self.type in NESTED else self._store.deserialize_cdr(data, self.type)
+        if self.type in NESTED:
+            return read_event_array(self.type.split("/")[0], data)
+        return self._store.deserialize_cdr(data, self.type)
 
     def sensor(self) -> tuple[str, int, int]:
         """Encoding, height and width, as the first message says."""
         _, data = next(self.messages(None), (0, b""))
         if not data:
             raise EventFileError(f"bag {self._path} has no message of events, expected at least one; {_REMEDY}")
-        if self.type in NESTED:
-            events = events_of_nested(data)[0]
-            return self.type.split("/")[0], events.height, events.width
         message = self.message(data)
+        if self.type in NESTED:
+            return self.type.split("/")[0], message.height, message.width
         encoding = str(message.encoding) if self.type in PACKETS else COLUMNS.split("/")[0]
         events = Events.empty(int(message.height), int(message.width))  # checks the size
         return encoding, events.height, events.width

@@ -41,16 +41,6 @@ NESTED: Final = ("dvs_msgs/msg/EventArray", "prophesee_event_msgs/msg/EventArray
 EVENT_TYPES: Final = (*PACKETS, COLUMNS, *NESTED)
 """All types that a bag's events may have."""
 
-# an event of the nested types in CDR: 13 bytes, and 3 more up to the next
-_NESTED_EVENT: Final = np.dtype(
-    {
-        "names": ["x", "y", "sec", "nanosec", "p"],
-        "formats": ["<u2", "<u2", "<i4", "<u4", "u1"],
-        "offsets": [0, 2, 4, 8, 12],
-        "itemsize": 16,
-    }
-)
-
 
 def event_typestore() -> Typestore:
     """The definitions of `EVENT_TYPES`; those that bags carry are not always readable."""
@@ -70,27 +60,6 @@ def events_of_columns(message: Any) -> tuple[Events, int]:
     t_ns = _stamp_ns(message.header.stamp) + message.t_offset_ns.astype(np.int64)
     size = {"height": int(message.height), "width": int(message.width)}
     return Events.from_sensor(message.x, message.y, t_ns, message.p != 0, **size)
-
-
-def events_of_nested(data: bytes) -> tuple[Events, int]:
-    """The events of a `dvs_msgs/EventArray` from its CDR, and the number of those outside the sensor.
-
-    Raises:
-        ValueError: big endian, cut off, or a size of 0.
-    """
-    if data[:2] != b"\x00\x01":
-        raise ValueError(f"message begins with {data[:4]!r}, expected little-endian CDR")
-    body = memoryview(data)[4:]
-    name_bytes = int.from_bytes(body[8:12], "little")
-    at = -(-(12 + name_bytes) // 4) * 4
-    height, width, count = (int.from_bytes(body[at + k : at + k + 4], "little") for k in (0, 4, 8))
-    at += 12
-    if at + 16 * count - 3 > len(body) and count:
-        raise ValueError(f"message claims {count} events, {len(body)} bytes are there")
-    padded = bytes(body[at : at + 16 * count]).ljust(16 * count, b"\0")
-    rows = np.frombuffer(padded, _NESTED_EVENT)
-    t_ns = rows["sec"].astype(np.int64) * 1_000_000_000 + rows["nanosec"]
-    return Events.from_sensor(rows["x"], rows["y"], t_ns, rows["p"] != 0, height=height, width=width)
 
 
 def _stamp_ns(stamp: Any) -> int:

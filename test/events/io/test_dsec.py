@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mambaseg_core.events import Events
-from mambaseg_core.events.io.dsec import blosc_zstd, open_dsec
+from mambaseg_core.events.io.dsec import blosc_zstd, open_dsec, read_rectify_map
 from mambaseg_core.events.io.dsec_writer import DsecEventWriter
 
 SIZE = (48, 64)
@@ -258,3 +258,52 @@ def test_wrong_numbers(path: Path, call: Any) -> None:
 
 def test_the_compression_is_blosc() -> None:
     assert blosc_zstd()["compression"] == 32001
+
+
+@pytest.mark.parametrize("table", [[5, 3], [-1, 2], [0, 10**9]])
+def test_an_impossible_ms_to_idx(path: Path, table: list[int]) -> None:
+    change(path, "ms_to_idx", np.array(table))
+    with pytest.raises(ValueError, match=r"/ms_to_idx of .* has values .*expected rising numbers from 0 to 5000"):
+        open_dsec(path, SIZE).between(0, 1)
+
+
+def test_columns_of_different_lengths(path: Path) -> None:
+    change(path, "events/p", np.zeros(4999, np.uint8))
+    with pytest.raises(ValueError, match="'p': 4999"):
+        len(open_dsec(path, SIZE))
+
+
+def test_a_header_that_claims_more_events_than_the_file_can_hold(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "events.h5", "w") as file:
+        for name in "xytp":
+            file.create_dataset(f"events/{name}", (2**50,), np.uint16, chunks=(1024,))
+        file.create_dataset("ms_to_idx", data=np.zeros(1, np.int64))
+    with pytest.raises(ValueError, match=r"claim lengths .*1125899906842624"):
+        len(open_dsec(tmp_path / "events.h5"))
+
+
+@pytest.mark.parametrize("value", [2**60, -(2**62)])
+def test_an_absurd_t_offset(path: Path, value: int) -> None:
+    change(path, "t_offset", np.int64(value))
+    with pytest.raises(ValueError, match=f"/t_offset of .* is {value}"):
+        len(open_dsec(path, SIZE))
+
+
+def test_rectify_map(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(4, 5, 2)).astype(np.float32)
+    path = tmp_path / "rectify_map.h5"
+    for data, words in (
+        (values, ""),
+        (values[..., 0], r"\[4, 5\], expected \[H, W, 2\]"),
+        (values * np.nan, "no numbers"),
+    ):
+        with h5py.File(path, "w") as file:
+            file.create_dataset("rectify_map", data=data, **blosc_zstd())
+        if words:
+            with pytest.raises(ValueError, match=words):
+                read_rectify_map(path)
+        else:
+            np.testing.assert_array_equal(read_rectify_map(path), values)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"rectify_map\.h5 is missing"):
+        read_rectify_map(path)

@@ -1,24 +1,11 @@
-// Prophesee's encodings: evt2, evt21 (and its older half order), evt3.
+// Prophesee's encodings evt2 and evt21, and the latter's older half order.
 
 #include "event_codec.h"
 
 namespace mambaseg {
 namespace {
 
-// A sensor's clock sends its upper bits only; a step back of more than `most_back` is taken for a wrap.
-void set_high(DecoderState& state, int64_t high, int bits, int64_t most_back) {
-  const int64_t back = state.last_high - high;
-  if (state.last_high >= 0) {
-    if (back > most_back) {
-      ++state.wraps;
-    } else if (-back >= (1LL << bits) - most_back && state.wraps > 0) {
-      --state.wraps;  // jitter about the wrap
-    }
-  }
-  state.time_high = state.last_high = high;
-}
-
-// ---- evt2, evt21: words with the time's low bits, type, place; an evt21 word adds a mask of 32 columns ----
+// Words with the time's low bits, type and place; a word of evt21 adds a mask of 32 columns.
 
 enum Evt2Type : uint32_t { kOff = 0x0, kOn = 0x1, kTimeHigh = 0x8, kTrigger = 0xA, kImu = 0xD, kOther = 0xE };
 
@@ -119,95 +106,9 @@ int64_t evt21_legacy_decode(const uint8_t* data, int64_t bytes, int64_t, Decoder
   return evt21_decode_of<true>(data, bytes, state, to);
 }
 
-// ---- evt3 ----
-
-enum Evt3Type : uint16_t {
-  kAddrY = 0x0, kAddrX = 0x2, kVectBaseX = 0x3, kVect12 = 0x4, kVect8 = 0x5, kTimeLow3 = 0x6, kContinued4 = 0x7,
-  kTimeHigh3 = 0x8, kTrigger3 = 0xA, kImu3 = 0xD, kOthers3 = 0xE, kContinued12 = 0xF
-};
-
-int64_t evt3_now_ns(const DecoderState& state) {
-  if (state.time_high < 0 || state.time_low < 0) return -1;
-  return clock_ns(state.wraps << 24 | state.time_high << 12 | state.time_low);
-}
-
-int64_t evt3_bound(const uint8_t* data, int64_t bytes) {
-  int64_t events = 0;
-  for (int64_t i = 0, words = word_count<uint16_t>(bytes); i < words; ++i) {
-    const uint16_t word = load_word<uint16_t>(data, i);
-    const int type = word >> 12;
-    events += type == kAddrX;
-    if (type == kVect12 || type == kVect8) events += std::popcount(static_cast<uint16_t>(word & (type == kVect12 ? 0xFFF : 0xFF)));
-  }
-  return events;
-}
-
-int64_t evt3_decode(const uint8_t* data, int64_t bytes, int64_t, DecoderState& state, const Columns& to) {
-  Sink sink(state, to);
-  int64_t row = state.row, now_ns = evt3_now_ns(state);
-  for (int64_t i = 0, words = word_count<uint16_t>(bytes); i < words; ++i) {
-    const uint16_t word = load_word<uint16_t>(data, i);
-    const int payload = word & 0xFFF;
-    switch (word >> 12) {
-      case kAddrY:
-        row = payload & 0x7FF;
-        break;
-      case kAddrX:
-        if ((row | now_ns) < 0) {
-          ++state.unplaced;
-        } else {
-          sink.add(payload & 0x7FF, row, now_ns, payload >> 11);
-        }
-        break;
-      case kVectBaseX:
-        state.vector_at = payload & 0x7FF;
-        state.vector_on = payload >> 11;
-        break;
-      case kVect12:
-      case kVect8: {
-        const int step = word >> 12 == kVect12 ? 12 : 8;
-        uint32_t mask = payload & ((1 << step) - 1);
-        if ((row | now_ns | state.vector_at) < 0) {
-          state.unplaced += std::popcount(mask);
-        } else {
-          for (const int64_t x = state.vector_at, on = state.vector_on; mask; mask &= mask - 1)
-            sink.add(x + std::countr_zero(mask), row, now_ns, on);
-        }
-        if (state.vector_at >= 0) state.vector_at = state.vector_at + step < kFar ? state.vector_at + step : kFar;
-        break;
-      }
-      case kTimeLow3:
-        if (state.time_high >= 0) state.time_low = payload;
-        now_ns = evt3_now_ns(state);
-        break;
-      case kTimeHigh3:
-        set_high(state, payload, 12, 10);
-        now_ns = evt3_now_ns(state);
-        break;
-      case kTrigger3:
-        if (now_ns < 0) {
-          ++state.unplaced;
-        } else {
-          add_trigger(state, now_ns, payload >> 8, payload & 1);
-        }
-        break;
-      case kContinued4:
-      case kImu3:
-      case kOthers3:
-      case kContinued12:
-        break;
-      default:
-        ++state.unknown_words;
-    }
-  }
-  state.row = row;
-  return sink.finish(state);
-}
-
 }  // namespace
 }  // namespace mambaseg
 
 MAMBASEG_DECODER(evt2)
 MAMBASEG_DECODER(evt21)
 MAMBASEG_DECODER(evt21_legacy)
-MAMBASEG_DECODER(evt3)

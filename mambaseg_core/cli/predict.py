@@ -1,0 +1,35 @@
+"""`mambaseg predict`: masks of a recorded sequence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mambaseg_core.cli.app import app, console, progress_bar
+
+
+@app.command()
+def predict(
+    checkpoint: Annotated[Path, typer.Argument(help="a .safetensors file, such as runs/nano/best.safetensors")],
+    sequence: Annotated[Path, typer.Argument(help="folder of a sequence in DSEC's or DDD17's layout")],
+    out: Annotated[Path, typer.Argument(help="folder for masks, overlays and the film")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16, or on a GPU float16")] = "float32",
+    fps: Annotated[float, typer.Option(help="pictures of the film per second", min=0.1)] = 20.0,
+) -> None:
+    """Segment every image of a sequence: masks, overlays and a film. An interrupted call goes on when repeated.
+
+    Example: mambaseg predict runs/nano/best.safetensors data/benchmark/test/night_00 out/night_00
+    """
+    from mambaseg_core.inference import Segmenter
+    from mambaseg_core.training.prediction import open_recording, predict_sequence
+
+    recording, numbers = open_recording(sequence)
+    segmenter = Segmenter(checkpoint, device, precision=precision, calibration=recording.calibration)
+    changed = checkpoint.stat().st_mtime_ns
+    about = {"checkpoint": f"{checkpoint.resolve()} of {changed}", "sequence": str(sequence.resolve())}
+    with progress_bar("segmenting") as progress:
+        found = predict_sequence(segmenter, recording, numbers, out, about=about, fps=fps, progress=progress)
+    console.print(f"{found.video}: {found.written} masks made, {found.kept} kept", highlight=False, soft_wrap=True)

@@ -1,0 +1,125 @@
+"""Random changes of training samples, as pure functions of a sample and a generator.
+
+A generator that is seeded by the run's seed and the draw's number (see `RecordingDataset`) makes them independent of
+workers and of what came before, so that a resumed run goes on exactly. Nothing changes its argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+
+from mambaseg_core.data.sample import Sample
+from mambaseg_core.labels import IGNORE
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Resize, crop, flip, photometric noise and modality dropout, in that order; can be pickled.
+
+    The released training code's: scale (1.02, 1.2), crop to the input's size, flip 0.5, nothing else.
+
+    Attributes:
+        crop: (height, width) of the result, pixels.
+        scale: smallest and largest factor of the random resize; (1, 1) for none.
+        flip: probability of a horizontal flip.
+        photometric: strength of the image's photometric noise, 0 (none) to 1.
+        modality_dropout: probability that the image or the events, each half the time, are blanked.
+    """
+
+    crop: tuple[int, int]
+    scale: tuple[float, float] = (1.0, 1.0)
+    flip: float = 0.5
+    photometric: float = 0.0
+    modality_dropout: float = 0.0
+
+    def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
+        """A changed copy."""
+        sample = random_resize(sample, generator, scale=self.scale)
+        sample = random_crop(sample, generator, size=self.crop)
+        sample = random_flip(sample, generator, probability=self.flip)
+        sample = photometric_noise(sample, generator, strength=self.photometric)
+        return modality_dropout(sample, generator, probability=self.modality_dropout)
+
+
+def random_resize(sample: Sample, generator: torch.Generator, *, scale: tuple[float, float]) -> Sample:
+    """Resize image, grid and label by one factor, even in its logarithm between two limits.
+
+    The grid is resized as `Preprocessing` does, the label by its nearest pixel.
+
+    Raises:
+        ValueError: the limits are not above 0, or out of order.
+    """
+    if not 0 < scale[0] <= scale[1]:
+        raise ValueError(f"scale is {scale}, expected (smallest, largest) factor above 0; (1, 1) leaves the size")
+    share = _uniform(generator)
+    factor = scale[0] ** (1 - share) * scale[1] ** share
+    height, width = sample.label.shape
+    size = max(1, round(height * factor)), max(1, round(width * factor))
+    if size == (height, width):
+        return sample
+    image = F.interpolate(sample.image[None], size, mode="bilinear", align_corners=False, antialias=factor < 1)[0]
+    if factor < 1:
+        voxel = F.interpolate(sample.voxel[None], size, mode="area")[0]
+    else:
+        voxel = F.interpolate(sample.voxel[None], size, mode="bilinear", align_corners=False)[0]
+    label = F.interpolate(sample.label[None, None].float(), size, mode="nearest-exact")[0, 0].long()
+    return replace(sample, image=image, voxel=voxel, label=label)
+
+
+def random_crop(sample: Sample, generator: torch.Generator, *, size: tuple[int, int]) -> Sample:
+    """Cut a window out of image, grid and label; what lies beyond a smaller sample is 0, its label 255.
+
+    Args:
+        sample: of any size.
+        generator: draws the place.
+        size: (height, width) of the result, pixels.
+    """
+    lacking = [max(0, wanted - have) for wanted, have in zip(size, sample.label.shape, strict=True)]
+    if any(lacking):
+        pad = (0, lacking[1], 0, lacking[0])
+        image, voxel = F.pad(sample.image, pad), F.pad(sample.voxel, pad)
+        sample = replace(sample, image=image, voxel=voxel, label=F.pad(sample.label, pad, value=IGNORE))
+    rows, columns = sample.label.shape
+    top = int(torch.randint(rows - size[0] + 1, (), generator=generator))
+    left = int(torch.randint(columns - size[1] + 1, (), generator=generator))
+    cut = (..., slice(top, top + size[0]), slice(left, left + size[1]))
+    return replace(sample, image=sample.image[cut], voxel=sample.voxel[cut], label=sample.label[cut])
+
+
+def random_flip(sample: Sample, generator: torch.Generator, *, probability: float) -> Sample:
+    """Mirror image, grid and label left to right; polarities stay, as they are brightness."""
+    if _uniform(generator) >= probability:
+        return sample
+    return replace(sample, image=sample.image.flip(-1), voxel=sample.voxel.flip(-1), label=sample.label.flip(-1))
+
+
+def photometric_noise(sample: Sample, generator: torch.Generator, *, strength: float) -> Sample:
+    """Change the image's brightness, contrast and gamma, and add noise; events and label stay.
+
+    At strength 1: brightness +-0.3, contrast and gamma by factors from 1/2 to 2, noise up to 0.1 (standard deviation).
+    """
+    if strength == 0:
+        return sample
+    bright, contrast, gamma, noise = (_uniform(generator) for _ in range(4))
+    image = sample.image ** 2 ** (strength * (2 * gamma - 1))
+    mean = image.mean()
+    image = (image - mean) * 2 ** (strength * (2 * contrast - 1)) + mean + 0.3 * strength * (2 * bright - 1)
+    image = image + 0.1 * strength * noise * torch.randn(image.shape, generator=generator)
+    return replace(sample, image=image.clamp(0, 1))
+
+
+def modality_dropout(sample: Sample, generator: torch.Generator, *, probability: float) -> Sample:
+    """Blank the image or the events, each half the time: sensors fail, and a model should then go on with the other."""
+    draw = _uniform(generator)
+    if draw >= probability:
+        return sample
+    if draw < probability / 2:
+        return replace(sample, image=torch.zeros_like(sample.image))
+    return replace(sample, voxel=torch.zeros_like(sample.voxel))
+
+
+def _uniform(generator: torch.Generator) -> float:
+    return float(torch.rand((), generator=generator))

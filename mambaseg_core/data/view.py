@@ -1,0 +1,88 @@
+"""What a sample is made of, in the event camera's view, and a folder that keeps it from epoch to epoch.
+
+Most of a sample's time goes into decoding the picture, its warp, and reading and rectifying the events. None of that
+depends on crop, size or augmentation, so a `ViewCache` does it once; what is read back gives the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from mambaseg_core.events import Events
+from mambaseg_core.preprocessing import Preprocessing
+
+Picture = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class View:
+    """An image with its window of events and its label, before crop and resize.
+
+    Attributes:
+        image: uint8 [H, W] or RGB [H, W, 3], warped into the event view where the cameras differ.
+        events: of the window, rectified where there is a calibration.
+        edges_ns: of the window on the raw events, nanoseconds.
+        label: uint8 [h, W] class ids; published labels end where the view is cropped.
+    """
+
+    image: Picture
+    events: Events
+    edges_ns: npt.NDArray[np.int64]
+    label: Picture
+
+
+class ViewCache:
+    """A folder of views, for one kind of window.
+
+    A view is made again where its picture's time or path, or the window, are others than when it was kept; a change of
+    the files themselves is not seen: remove the folder then.
+
+    Args:
+        folder: made where it is missing; about 2 MB a sample of DSEC.
+        preprocessing: whose window, bins and mode count; crop and size do not.
+    """
+
+    def __init__(self, folder: str | Path, preprocessing: Preprocessing) -> None:
+        self._folder = Path(folder)
+        self._window = f"{preprocessing.window} {preprocessing.bins} {preprocessing.voxel_mode}"
+
+    def get(self, name: str, make: Callable[[], View]) -> View:
+        """The view of that name (an image's path and time); `make` is called where the folder does not have it."""
+        path = self._folder / f"{_digest(f'{name} {self._window}')}.safetensors"
+        try:
+            return _from_bytes(path.read_bytes())
+        except (FileNotFoundError, SafetensorError, KeyError, ValueError):  # missing, or cut off by a crash
+            view = make()
+            self._folder.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(f".{os.getpid()}.part")
+            part.write_bytes(_to_bytes(view))
+            part.replace(path)
+            return view
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _to_bytes(view: View) -> bytes:
+    events = view.events
+    arrays = {"image": view.image, "label": view.label, "edges_ns": view.edges_ns}
+    columns = {"x": events.x, "y": events.y, "t_ns": events.t_ns, "p": events.p}
+    size = np.array([events.height, events.width], np.int64)
+    return save({name: np.ascontiguousarray(array) for name, array in {**arrays, **columns, "size": size}.items()})
+
+
+def _from_bytes(data: bytes) -> View:
+    a = load(data)
+    height, width = a["size"].tolist()
+    events = Events(a["x"], a["y"], a["t_ns"], a["p"], height, width)
+    return View(a["image"], events, a["edges_ns"], a["label"])

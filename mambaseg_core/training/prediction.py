@@ -1,0 +1,143 @@
+"""A model's masks of a whole recorded sequence, as pictures and a video."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mambaseg_core.data.dataset import Recording
+from mambaseg_core.data.ddd17 import Ddd17Sequence
+from mambaseg_core.data.dsec import DsecSequence
+from mambaseg_core.inference import Segmenter
+
+Picture = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class PredictionSummary:
+    """What `predict_sequence` left in the folder.
+
+    Attributes:
+        written: masks that were made now.
+        kept: masks that were there already.
+        video: the film of all overlays.
+    """
+
+    written: int
+    kept: int
+    video: Path
+
+
+def open_recording(path: Path) -> tuple[Recording, list[int]]:
+    """A sequence in DSEC's or DDD17's layout, and the numbers of its images.
+
+    Raises:
+        ValueError: the folder is neither, or incomplete.
+    """
+    if (path / "events.dat.t").is_file():
+        davis = Ddd17Sequence(path)
+        return davis, [number for number, image in enumerate(davis.image_paths) if image is not None]
+    dsec = DsecSequence(path)
+    return dsec, list(range(len(dsec)))
+
+
+def predict_sequence(
+    segmenter: Segmenter,
+    recording: Recording,
+    numbers: Sequence[int],
+    out: Path,
+    *,
+    about: dict[str, str],
+    fps: float = 20.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> PredictionSummary:
+    """Segment every image; what an earlier call wrote is kept, so that an interrupted one goes on.
+
+    Writes `masks/%06d.png` (class ids) and `overlays/%06d.png`, both in the model's view, and `overlay.mp4`.
+
+    Args:
+        segmenter: with the recording's calibration.
+        recording: of any layout.
+        numbers: of its images.
+        out: folder; made here.
+        about: what the masks are made with and of; the folder is refused to other calls.
+        fps: pictures of the film per second.
+        progress: told images done and images in all.
+
+    Raises:
+        ValueError: the folder holds masks made with or of something else.
+        OSError: a picture or the film cannot be written.
+    """
+    _claim(out, about)
+    folders = out / "masks", out / "overlays"
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    written = 0
+    for done, number in enumerate(numbers, 1):
+        mask, overlay = (folder / f"{number:06d}.png" for folder in folders)
+        if not (mask.is_file() and overlay.is_file()):
+            _segment(segmenter, recording, number, mask, overlay)
+            written += 1
+        if progress:
+            progress(done, len(numbers))
+    video = out / "overlay.mp4"
+    if written or not video.is_file():
+        _write_video(video, [folders[1] / f"{number:06d}.png" for number in numbers], fps)
+    return PredictionSummary(written, len(numbers) - written, video)
+
+
+def _claim(out: Path, about: dict[str, str]) -> None:
+    """Write down what the folder is for, or refuse one that is for something else."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "prediction.json"
+    before = json.loads(path.read_text()) if path.is_file() else about
+    for name, value in about.items():
+        if before.get(name) != value:
+            raise ValueError(
+                f"{out} holds masks whose {name} is {before.get(name)!r}, but now it is {value!r}; expected the same: "
+                "choose another folder"
+            )
+    path.write_text(json.dumps(about, indent=1) + "\n")
+
+
+def _segment(segmenter: Segmenter, recording: Recording, number: int, mask_path: Path, overlay_path: Path) -> None:
+    setup = segmenter.preprocessing
+    stamp_ns = int(recording.image_times_ns[number])
+    events = recording.window(stamp_ns, setup.window, setup.bins)
+    edges_ns = setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
+    image = recording.image(number)
+    ids = segmenter.segment(image, events, edges_ns).ids
+    seen = image if recording.calibration is None else recording.calibration.warp_image(image)
+    picture = (255 * setup.image_tensor(seen)).round().byte().permute(1, 2, 0).numpy()
+    rgb = np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
+    _write_png(mask_path, ids)
+    _write_png(overlay_path, setup.label_set.overlay(rgb, ids)[..., ::-1])
+
+
+def _write_png(path: Path, picture: Picture) -> None:
+    temporary = path.with_suffix(".part.png")
+    if not cv2.imwrite(str(temporary), picture):
+        raise OSError(f"{path} cannot be written; expected room on the disk and a folder that may be written")
+    temporary.replace(path)
+
+
+def _write_video(path: Path, pictures: list[Path], fps: float) -> None:
+    """An mp4 of pictures of one size."""
+    temporary = path.with_suffix(".part.mp4")
+    frames = (cv2.imread(str(picture)) for picture in pictures)
+    first = cv2.imread(str(pictures[0]))
+    assert first is not None  # written above
+    writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), fps, (first.shape[1], first.shape[0]))
+    if not writer.isOpened():
+        raise OSError(f"{path} cannot be written; expected an OpenCV with mp4 support and a folder that may be written")
+    for frame in frames:
+        assert frame is not None
+        writer.write(frame)
+    writer.release()
+    temporary.replace(path)

@@ -1,0 +1,209 @@
+"""`mambaseg bag segment`: a mask for every image of a bag, without ROS, without losses, the same in every run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection
+
+from mambaseg_core.inference import Segmenter
+from mambaseg_ros.bag.types import ImageWriter, new_bag, open_bag, typestore
+from mambaseg_ros.intake import EventIntake, RawArray
+from mambaseg_ros.messages import Image, stamp_to_ns
+from mambaseg_ros.model import MIB, check_reach, make_segmenter, weights_hash
+from mambaseg_ros.pairing import Arrival, Inbox
+from mambaseg_ros.parameters import EVENTS_TYPES, IMAGE_TYPES
+from mambaseg_ros.policy import Policy
+from mambaseg_ros.worker import OK, Report, Result, Worker
+
+MASK_TOPIC = "/mambaseg/mask"
+RAW_TYPES = EVENTS_TYPES[3:]
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """What became of the images of a bag.
+
+    Attributes:
+        images: images in the bag.
+        masks: masks written.
+        resumed: of these, how many an interrupted run had made.
+        complaints: sentences about images without a mask and masks without events, and how often each was said.
+    """
+
+    images: int
+    masks: int
+    resumed: int
+    complaints: Counter[str]
+
+
+@dataclass
+class _Folder:
+    """Keeps masks as files until the bag is complete, so that an interrupted run goes on; the worker's `Outputs`."""
+
+    root: Path
+    complaints: Counter[str] = field(default_factory=Counter)
+    index: int = 0
+
+    def path(self, index: int) -> Path:
+        return self.root / f"{index:08d}.png"
+
+    def mask(self, result: Result) -> None:
+        part = self.root / "part.png"
+        if not cv2.imwrite(str(part), result.ids):
+            raise OSError(f"mask {part} cannot be written: is the disk full?")
+        part.rename(self.path(self.index))
+
+    def report(self, report: Report) -> None:
+        if report.state != OK:
+            self.complaints[report.message] += 1
+
+    def warn(self, sentence: str) -> None:
+        self.complaints[sentence] += 1
+
+    def header(self, stamp_ns: int, frame_id: str) -> Any:
+        raise NotImplementedError("masks of events alone are made by the node only")
+
+    def now_ns(self) -> int:
+        return 0
+
+
+@dataclass(frozen=True)
+class _Frame:
+    connection: Connection
+    bag_ns: int
+    message: Any
+
+
+def segment(
+    source: Path,
+    out: Path,
+    *,
+    values: dict[str, Any],
+    image_topic: str = "/image",
+    events_topic: str = "/events",
+    warn: Callable[[str], Any],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Segmented:
+    """Write a new bag with the mask of every image, made by the node's own worker.
+
+    An image waits, in the bag's time, for events up to its stamp as it does in the node, at most `event_wait_ms`;
+    nothing is replaced by newer images, so the masks do not depend on the machine's speed.
+
+    Args:
+        source: folder of a ROS 2 bag (mcap or sqlite3).
+        out: folder of the new bag with `/mambaseg/mask`.
+        values: the node's parameters by name; an interrupted run goes on only with the same.
+        image_topic: topic of the images.
+        events_topic: topic of the events.
+        warn: told, in one sentence, that the weights are random.
+        progress: called with images done and images in all.
+
+    Raises:
+        ValueError: no such bag or topic, `out` exists, an interrupted run was made with other settings, or the masks
+            would depend on earlier ones.
+    """
+    if values["when_events_missing"] == "hold":
+        raise ValueError("when_events_missing is 'hold'; expected 'image_only' or 'drop', which need no earlier mask")
+    with open_bag(source) as reader:
+        images = _connection(reader, image_topic, IMAGE_TYPES[1:])
+        events = _connection(reader, events_topic, EVENTS_TYPES[1:])
+        settings = {**values, "bag": str(source.resolve()), "topics": [image_topic, events_topic]}
+        folder = _Folder(_resume(out, {**settings, "weights": weights_hash(str(values["weights"]))}))
+        segmenter = make_segmenter(values, warn)
+        check_reach(values, segmenter.preprocessing)
+        worker = _worker(segmenter, values, folder)
+        resumed = 0
+        frames = list[tuple[int, Any]]()
+        for frame in _frames_with_their_events(reader, images, events, worker, folder, float(values["event_wait_ms"])):
+            folder.index = len(frames)
+            if folder.path(folder.index).is_file():
+                resumed += 1
+            else:
+                worker.handle(Arrival(frame.message, time.monotonic(), packets_before=0))
+            frames.append((frame.bag_ns, frame.message.header))
+            progress(len(frames), images.msgcount)
+    masks = _write(out, folder, frames)
+    shutil.rmtree(folder.root)
+    return Segmented(len(frames), masks, resumed, folder.complaints)
+
+
+def _connection(reader: AnyReader, topic: str, kinds: tuple[str, ...]) -> Connection:
+    found = {connection.topic: connection for connection in reader.connections}
+    if topic not in found:
+        raise ValueError(f"topic {topic} is not in the bag (it has {', '.join(sorted(found))}): name one of these")
+    if found[topic].msgtype not in kinds:
+        raise ValueError(f"topic {topic} is of type {found[topic].msgtype}; expected one of {', '.join(kinds)}")
+    return found[topic]
+
+
+def _resume(out: Path, settings: dict[str, Any]) -> Path:
+    """The folder of masks of this run, or of an interrupted one with the same settings."""
+    if out.exists():
+        raise ValueError(f"bag {out} exists already; expected a new name: remove it or choose another")
+    root = out.parent / f".{out.name}.masks"
+    root.mkdir(parents=True, exist_ok=True)
+    file, text = root / "settings.json", json.dumps(settings, indent=1, sort_keys=True)
+    if file.exists() and file.read_text() != text:
+        raise ValueError(
+            f"{root} is left from a run with other settings ({file}); expected the same: repeat that run, or remove it"
+        )
+    file.write_text(text)
+    return root
+
+
+def _worker(segmenter: Segmenter, values: dict[str, Any], outputs: _Folder) -> Worker:
+    """The node's worker with an event buffer, driven by the bag in place of threads."""
+    max_bytes = int(values["buffer_mib"]) * MIB
+    max_age_ns = int(float(values["buffer_ms"]) * 1e6)
+    intake = EventIntake(max_age_ns=max_age_ns, max_bytes=max_bytes, clock_mode=str(values["event_clock"]))
+    policy = Policy.of({**values, "event_wait_ms": 0.0})
+    return Worker(segmenter, Inbox(max_packet_bytes=max_bytes), intake, outputs, policy)
+
+
+def _frames_with_their_events(
+    reader: AnyReader, images: Connection, events: Connection, worker: Worker, folder: _Folder, wait_ms: float
+) -> Iterator[_Frame]:
+    """Each image as soon as the worker's buffer holds the events up to its stamp, or its wait is over."""
+    waiting: deque[_Frame] = deque()
+    for connection, bag_ns, data in reader.messages([images, events]):
+        while waiting and (
+            (worker.intake.newest_ns or 0) >= stamp_to_ns(waiting[0].message.header.stamp)
+            or bag_ns - waiting[0].bag_ns > wait_ms * 1e6
+        ):
+            yield waiting.popleft()
+        if connection is images:
+            waiting.append(_Frame(connection, bag_ns, reader.deserialize(data, connection.msgtype)))
+            continue
+        try:
+            worker.intake.add(_event_message(reader, connection, data))
+        except Exception as error:  # a broken packet is told and costs its events only, as in the node
+            folder.warn(str(error))
+    yield from waiting
+
+
+def _event_message(reader: AnyReader, connection: Connection, data: bytes) -> Any:
+    if connection.msgtype in RAW_TYPES:
+        return RawArray(connection.msgtype.split("/")[0], bytes(data))
+    return reader.deserialize(data, connection.msgtype)
+
+
+def _write(out: Path, folder: _Folder, frames: list[tuple[int, Any]]) -> int:
+    masks = 0
+    with new_bag(out) as bag:
+        writer = ImageWriter(bag, typestore(), MASK_TOPIC)
+        for index, (bag_ns, header) in enumerate(frames):
+            if folder.path(index).is_file():
+                ids: Image = cv2.imread(str(folder.path(index)), cv2.IMREAD_GRAYSCALE)  # type: ignore[assignment]
+                writer.write(bag_ns, header, ids)
+                masks += 1
+    return masks

@@ -1,0 +1,187 @@
+"""Recorded sequences that `mambaseg bag convert` reads: images and events in one clock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mambaseg_core.data.ddd17 import Ddd17Sequence
+from mambaseg_core.data.dsec import DsecSequence
+from mambaseg_core.events import Events
+from mambaseg_core.events.io import aedat4_frames, open_events
+
+TIMES = "timestamps.txt"  # beside the pictures of a .raw file: one time in microseconds a line
+
+
+class Sequence(Protocol):
+    """What every recorded sequence offers."""
+
+    image_times_ns: npt.NDArray[np.int64]
+
+    def image(self, index: int) -> npt.NDArray[np.uint8]:
+        """RGB uint8 [H, W, 3] or grey uint8 [H, W]."""
+
+    def iter_events(self, chunk_ns: int) -> Iterator[Events]:
+        """The events in chunks of at most `chunk_ns`."""
+
+
+class Recording:
+    """An event file and pictures in its clock.
+
+    Args:
+        events: any file of `open_events`.
+        stamps_ns: time of each picture, nanoseconds.
+        pictures: RGB or grey pictures, or the files that hold them.
+
+    Raises:
+        ValueError: times and pictures are not as many.
+    """
+
+    def __init__(
+        self, events: Path, stamps_ns: list[int], pictures: list[Path] | list[npt.NDArray[np.uint8]]
+    ) -> None:
+        if len(stamps_ns) != len(pictures):
+            raise ValueError(
+                f"recording {events} has {len(pictures)} pictures and {len(stamps_ns)} times; expected as many: "
+                "export it again"
+            )
+        self.image_times_ns = np.array(stamps_ns, np.int64)
+        self._pictures = pictures
+        self._events = events
+
+    def image(self, index: int) -> npt.NDArray[np.uint8]:
+        """RGB uint8 [H, W, 3] or grey uint8 [H, W].
+
+        Raises:
+            ValueError: the file cannot be read.
+        """
+        picture = self._pictures[index]
+        return _read(picture) if isinstance(picture, Path) else picture
+
+    def iter_events(self, chunk_ns: int) -> Iterator[Events]:
+        """The events in chunks of at most `chunk_ns`."""
+        with open_events(self._events) as reader:
+            yield from reader.chunks(duration_ns=chunk_ns)
+
+
+def _read(path: Path) -> npt.NDArray[np.uint8]:
+    """A picture file: RGB uint8 [H, W, 3], or grey uint8 [H, W] where the file is grey."""
+    picture = cv2.imread(str(path), cv2.IMREAD_ANYCOLOR)
+    if picture is None:
+        raise ValueError(f"frame {path} cannot be read as a picture; expected a PNG or JPEG: export it again")
+    return picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+
+
+def open_aedat4_recording(path: Path) -> Recording:
+    """Frames and events of an `.aedat4` file."""
+    frames = list(aedat4_frames(path))
+    return Recording(path, [frame.stamp_ns for frame in frames], [frame.picture for frame in frames])
+
+
+def open_ddd17_recording(path: Path) -> Recording:
+    """A folder of DDD17-seg; rows of its index without a picture are left out."""
+    sequence = Ddd17Sequence(path)
+    rows = [
+        (int(stamp), picture)
+        for stamp, picture in zip(sequence.image_times_ns, sequence.image_paths, strict=True)
+        if picture is not None
+    ]
+    return Recording(path, [stamp for stamp, _ in rows], [picture for _, picture in rows])
+
+
+def open_raw_recording(path: Path, images: Path | None) -> Recording:
+    """A `.raw` file, and a folder of pictures with their times in the camera's clock.
+
+    Args:
+        path: EVT2, EVT2.1 or EVT3.
+        images: folder of PNG or JPEG files, in the order of the lines of its `timestamps.txt` (microseconds).
+
+    Raises:
+        ValueError: no folder was given, or it lacks `timestamps.txt`, or that holds anything but numbers.
+    """
+    if images is None or not (images / TIMES).is_file():
+        raise ValueError(
+            f"{path} holds events only; expected a folder of pictures with {TIMES} (one time in microseconds a line) "
+            "beside it: give it with --images"
+        )
+    words = (images / TIMES).read_text().split()
+    if not all(word.isdigit() for word in words):
+        raise ValueError(f"{images / TIMES} holds more than whole numbers; expected a time in microseconds a line")
+    pictures = sorted(entry for entry in images.iterdir() if entry.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    return Recording(path, [int(word) * 1000 for word in words], pictures)
+
+
+class DavisExport:
+    """A DAVIS recording exported to files: `events_txyp.npy` (t in us), `frames.txt`, PNG frames.
+
+    Args:
+        root: the folder.
+
+    Raises:
+        ValueError: a file is missing or has another layout.
+    """
+
+    def __init__(self, root: Path) -> None:
+        lines = [line for line in (root / "frames.txt").read_text().splitlines() if line and not line.startswith("#")]
+        rows = [re.match(r"(\S+) (\d+)", line) for line in lines]
+        if not rows or None in rows:
+            wrong = lines[rows.index(None)] if rows else "nothing"
+            raise ValueError(f"{root}/frames.txt holds {wrong!r}; expected lines 'file time_us ...': export it again")
+        self._paths = [root / row[1] for row in rows if row]
+        self.image_times_ns = np.array([int(row[2]) * 1000 for row in rows if row], np.int64)
+        self._table = np.load(root / "events_txyp.npy", allow_pickle=False)
+        self._size = self.image(0).shape[:2]
+
+    def image(self, index: int) -> npt.NDArray[np.uint8]:
+        """Grey uint8 [H, W]."""
+        return _read(self._paths[index])
+
+    def iter_events(self, chunk_ns: int) -> Iterator[Events]:
+        """The events in chunks of at most `chunk_ns`."""
+        t_ns, x, y, p = _columns(self._table)
+        events = Events.from_arrays(x, y, t_ns, p, height=self._size[0], width=self._size[1])
+        if len(events):
+            first, last = int(events.t_ns[0]), int(events.t_ns[-1])
+            for start in range(first, last + 1, chunk_ns):
+                yield events.between(start, start + chunk_ns)
+
+
+def _columns(table: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], ...]:
+    if table.dtype.names is not None:
+        t, x, y, p = (table[name].astype(np.int64) for name in ("t", "x", "y", "p"))
+    else:
+        t, x, y, p = table.astype(np.int64).T
+    return t * 1000, x, y, p
+
+
+def open_sequence(path: Path, images: Path | None = None) -> Sequence:
+    """Open a recording, found by its files.
+
+    Args:
+        path: folder of a DSEC sequence, of a DDD17-seg recording or of a DAVIS export; an `.aedat4` or `.raw` file.
+        images: pictures of a `.raw` file.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if path.is_file() and path.suffix == ".aedat4":
+        return open_aedat4_recording(path)
+    if path.is_file() and path.suffix == ".raw":
+        return open_raw_recording(path, images)
+    if (path / "events_txyp.npy").is_file() and (path / "frames.txt").is_file():
+        return DavisExport(path)
+    if (path / "events.dat.t").is_file():
+        return open_ddd17_recording(path)
+    if list(path.glob("events/**/events.h5")) or (path / "events.h5").is_file():
+        return DsecSequence(path)
+    found = sorted(entry.name for entry in path.iterdir())[:5] if path.is_dir() else "no such folder"
+    raise ValueError(
+        f"{path} is no known recording (found: {found}); expected a DSEC sequence (events/left/events.h5), a DDD17-seg "
+        "recording (events.dat.t), a DAVIS export (events_txyp.npy and frames.txt), an .aedat4 or a .raw file"
+    )

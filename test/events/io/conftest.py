@@ -1,0 +1,8 @@
+"""Makes `event_recordings`, which writes one small recording in every format, importable here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

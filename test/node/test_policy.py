@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from mambaseg_ros.parameters import PARAMETERS
+from mambaseg_ros.policy import GOOD, SILENT, STALE, Freshness, Policy, judge_events
+
+MS = 1_000_000
+
+
+def test_the_defaults_are_those_of_the_parameters() -> None:
+    assert Policy.of({parameter.name: parameter.default for parameter in PARAMETERS}) == Policy()
+
+
+@pytest.mark.parametrize(
+    ("newest_ns", "used", "health", "sentence"),
+    [
+        (None, 0, SILENT, "no events have come"),
+        (1000 * MS, 5, GOOD, ""),
+        (1001 * MS, 5, GOOD, ""),
+        (950 * MS, 5, GOOD, ""),
+        (949 * MS, 5, STALE, "events end 51.0 ms before the image's stamp; expected less than events_stale_ms = 50"),
+        (5000 * MS, 0, STALE, "no events in the window that ends at the image's stamp 1000000000 ns"),
+    ],
+)
+def test_events_are_judged_by_the_image(newest_ns: int | None, used: int, health: int, sentence: str) -> None:
+    judged = judge_events(1000 * MS, newest_ns, used, Policy())
+    assert judged[0] == health
+    assert sentence in judged[1]
+    assert bool(judged[1]) == bool(sentence)
+
+
+def test_silence_is_measured_on_a_clock_that_starts_late_stands_still_and_jumps_back() -> None:
+    freshness = Freshness(0)  # simulated time before the first /clock
+    assert freshness.silent_ns(7_000 * MS) == 0
+    assert freshness.silent_ns(7_400 * MS) == 400 * MS
+    freshness.seen(7_500 * MS)
+    assert freshness.silent_ns(7_500 * MS) == 0
+    assert freshness.silent_ns(100 * MS) == 0  # the bag looped
+    assert freshness.silent_ns(700 * MS) == 600 * MS

@@ -1,0 +1,316 @@
+"""Faults over real DDS: after each the node lives, the fault is counted and named, and good input gives good masks."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lifecycle_msgs.msg import Transition
+from mambaseg_ros.msg import EventArray, SegmentationStatus
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
+from sensor_msgs.msg import CompressedImage, Image
+
+pytestmark = pytest.mark.ros
+
+SIZE, OTHER_SIZE = (52, 70), (40, 66)
+START_NS = 1_700_000_000_000_000_000
+FRAME_NS = 50_000_000
+FLOOD = 10_000
+OK, DEGRADED, ERROR = SegmentationStatus.OK, SegmentationStatus.DEGRADED, SegmentationStatus.ERROR
+_times = iter(range(START_NS, START_NS + 10**18, 200_000_000))
+
+
+def send_events(peer: Any, end_ns: int, size: tuple[int, int] = SIZE) -> None:
+    """99 events in the 50 ms before end_ns and one just after it, in three messages."""
+    t_ns = np.append(end_ns - FRAME_NS + np.arange(99) * (FRAME_NS // 99), end_ns + 1000)
+    for part in np.split(np.arange(100), [20, 60]):
+        peer.send_events(part % size[1], part % size[0], t_ns[part], part % 2, height=size[0], width=size[1])
+
+
+def exchange(peer: Any, stamp_ns: int, size: tuple[int, int] = SIZE, **image: Any) -> Any:
+    """Send one image and return the status that answers it."""
+    before = len(peer.statuses)
+    peer.send_image(stamp_ns, image.pop("picture", np.full(size, 100, np.uint8)), **image)
+    peer.spin_until(lambda: len(peer.statuses) > before, "a status")
+    return peer.statuses[-1]
+
+
+def all_is_well(peer: Any, size: tuple[int, int] = SIZE, stamp_ns: int | None = None) -> Any:
+    """Good input gives a good mask."""
+    stamp_ns = next(_times) if stamp_ns is None else stamp_ns
+    send_events(peer, stamp_ns, size)
+    peer.masks.clear()
+    status = exchange(peer, stamp_ns, size)
+    assert (status.state, status.message, status.events_used) == (OK, "", 99)
+    peer.spin_until(lambda: len(peer.masks) == 1, "the mask")
+    assert (peer.masks[0].height, peer.masks[0].width) == size
+    return status
+
+
+def named(peer: Any, text: str) -> None:
+    """The fault stands in /diagnostics, with how often it came, and its level is up."""
+    entry = peer.diagnosed("faults")
+    assert any(text in sentence for sentence in entry.values), (text, entry.values)
+    assert entry.level > 0
+    assert all("times" in count for count in entry.values.values())
+
+
+def test_publishers_that_die_and_come_back_with_another_size(ready: Any) -> None:
+    all_is_well(ready)
+    ready.republish("image", Image, qos_profile_sensor_data)
+    ready.republish("events", EventArray)
+    ready.wait_until_connected()
+    ready.seq = 0
+    stamp_ns = next(_times)
+    send_events(ready, stamp_ns, OTHER_SIZE)  # two are refused, the third is believed
+    exchange(ready, stamp_ns, OTHER_SIZE)
+    assert all_is_well(ready, OTHER_SIZE).packets_refused == 2
+    named(ready, f"{OTHER_SIZE[1]}x{OTHER_SIZE[0]}")
+    for _ in range(3):
+        ready.send_events([0], [0], [next(_times)], [1], height=SIZE[0], width=SIZE[1])
+    all_is_well(ready)
+
+
+def test_garbage(ready: Any) -> None:
+    rng = np.random.default_rng(0)
+    for encoding in ("rgb8", "evil", "bayer_rggb16"):
+        status = exchange(ready, next(_times), encoding=encoding)
+        assert status.state == ERROR
+    assert (status.images_refused, status.images_health) == (3, SegmentationStatus.BAD)
+    for _ in range(20):
+        message = EventArray(height=SIZE[0], width=SIZE[1], seq=int(rng.integers(2**63)))
+        message.header.stamp.sec = int(rng.integers(2**31))
+        for name, kind in (("x", "H"), ("y", "H"), ("t_offset_ns", "I"), ("p", "B")):
+            column = array(kind)
+            column.frombytes(rng.bytes(column.itemsize * int(rng.integers(10))))
+            setattr(message, name, column)
+        ready.events.publish(message)
+    send_events(ready, START_NS)  # whatever time the garbage had, the clock goes back to this
+    status = all_is_well(ready)
+    assert status.packets_refused > 5
+    named(ready, "columns of lengths")
+    named(ready, "'evil'")
+
+
+def test_the_future_the_past_and_clocks_that_drift_apart(ready: Any) -> None:
+    all_is_well(ready)
+    for offset_ns in (10**11, -(10**11)):
+        send_events(ready, next(_times) + offset_ns)
+        exchange(ready, next(_times))
+        all_is_well(ready)
+        exchange(ready, next(_times) + offset_ns)
+        all_is_well(ready)
+    stamp_ns = next(_times)
+    send_events(ready, stamp_ns - 3 * 10**9)
+    status = exchange(ready, stamp_ns)
+    assert (status.state, status.policy, status.events_used) == (DEGRADED, "image_only", 0)
+    named(ready, "before the image's stamp")
+    all_is_well(ready)
+
+
+def test_floods_of_malformed_messages_of_every_type(ready: Any) -> None:
+    foreign = pytest.importorskip("event_camera_msgs.msg", reason="event_camera_msgs is not built: run `make test`")
+    packet = foreign.EventPacket(height=SIZE[0], width=SIZE[1], encoding="evt3", is_bigendian=True)
+    kinds: list[tuple[str, Any, Any, Any]] = [
+        ("events", EventArray, EventArray(height=0, width=1), 1000),
+        ("events", foreign.EventPacket, packet, 1000),
+        ("image", Image, Image(height=1, width=1, encoding="mono8"), qos_profile_sensor_data),
+        ("image", CompressedImage, CompressedImage(format="jpeg"), qos_profile_sensor_data),
+    ]
+    for package in ("dvs_msgs", "prophesee_event_msgs"):
+        arrays = pytest.importorskip(f"{package}.msg", reason=f"{package} is not built: run `make test`")
+        kinds.append(("events", arrays.EventArray, arrays.EventArray(height=0, width=0), 1000))
+    for topic, kind, message, qos in kinds:
+        ready.republish(topic, kind, qos)
+        ready.wait_until_connected()
+        publisher = ready.images if topic == "image" else ready.events
+        for index in range(FLOOD):
+            publisher.publish(message)
+            if index % 100 == 0:
+                ready.executor.spin_once(timeout_sec=0)
+        ready.spin_until(lambda name=f"{topic}s"[:6]: int(refused_of(ready, name)) > 0, f"refusals of {kind}")
+    ready.republish("image", Image, qos_profile_sensor_data)
+    ready.republish("events", EventArray)
+    ready.wait_until_connected()
+    ready.spin_until(lambda: ready.diagnosed("images").values["images_received [1/s]"] == "0.0", "the end of the flood")
+    ready.statuses.clear()
+    all_is_well(ready)
+
+
+def refused_of(peer: Any, entry: str) -> str:
+    values = peer.diagnosed(entry).values
+    return values["images_refused" if entry == "images" else "packets_refused"]
+
+
+def test_subscribers_come_and_go_and_parameters_are_set_to_nonsense(ready: Any) -> None:
+    for _ in range(2):
+        heard = [ready.listen(topic) for topic in ("color_mask", "overlay", "confidence")]
+        ready.spin_until(lambda: bool(all_is_well(ready)) and all(ready.seen.values()), "all outputs")
+        for subscription in heard:
+            ready.node.destroy_subscription(subscription)
+    confidence = np.frombuffer(ready.seen["confidence"][-1].data, np.uint8).reshape(SIZE)
+    ids = np.frombuffer(ready.masks[-1].data, np.uint8).reshape(SIZE)
+    np.testing.assert_array_equal(confidence == 255, ids == 255)
+    assert (confidence[ids < 6] >= 254 // 6).all()
+    colors = np.frombuffer(ready.seen["color_mask"][-1].data, np.uint8).reshape(*SIZE, 3)
+    assert (colors[ids == 255] == 0).all()
+    assert colors[ids < 6].any()
+    for name, value, reason in (
+        ("event_wait_ms", -1.0, "0"),
+        ("event_wait_ms", float("nan"), "nan"),
+        ("event_wait_ms", 5000.0, "buffer_ms"),
+        ("event_wait_ms", "soon", "Wrong parameter type"),
+        ("when_events_missing", "panic", "'image_only', 'hold', 'drop'"),
+        ("model", "mambaseg_dsec", "deactivate and cleanup"),
+        ("autostart", False, ""),
+        ("no_such_parameter", 1, ""),
+    ):
+        answer = ready.set_parameter(name, value)
+        assert answer, name
+        assert reason in answer
+    assert ready.set_parameter("overlay_alpha", 0.25) == ""
+    all_is_well(ready)
+
+
+def test_qos_that_does_not_fit_is_named_on_both_sides(ready: Any) -> None:
+    from rclpy.qos import QoSDurabilityPolicy
+
+    latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    subscription = ready.listen("mask", qos=latched)
+    ready.process.wait_for_line("a subscriber of ~/mask asks for a QoS that it cannot have")
+    ready.node.destroy_subscription(subscription)
+    assert ready.change(Transition.TRANSITION_DEACTIVATE)
+    assert ready.set_parameter("image_reliability", "reliable") == ""
+    ready.republish("image", Image, QoSProfile(depth=5, reliability=QoSReliabilityPolicy.BEST_EFFORT))
+    assert ready.change(Transition.TRANSITION_ACTIVATE)
+    ready.process.wait_for_line("'image_reliability' asks for 'reliable': set it to 'best_effort'")
+    assert int(ready.diagnosed("events").values["qos_incompatible"]) >= 1
+    assert ready.change(Transition.TRANSITION_DEACTIVATE)
+    assert ready.set_parameter("image_reliability", "best_effort") == ""
+    assert ready.change(Transition.TRANSITION_ACTIVATE)
+    ready.wait_until_connected()
+    all_is_well(ready)
+
+
+def test_a_topic_of_a_wrong_type_is_named(ready: Any) -> None:
+    ready.republish("events", Image)
+    assert ready.change(Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE)
+    ready.process.wait_for_line("they publish sensor_msgs/msg/Image, expected mambaseg_ros/msg/EventArray or")
+    ready.republish("events", EventArray)
+    ready.wait_until_connected()
+    all_is_well(ready)
+
+
+BREAKABLE = """
+import sys, time, torch
+from mambaseg_core.inference import Segmenter
+from mambaseg_ros import node
+from mambaseg_ros.outputs import Outputs
+
+infer, destroy = Segmenter._infer, Outputs.destroy
+
+def breakable(self, image, events):
+    brightness = round(255 * float(image.max()))
+    if brightness == 1:
+        raise RuntimeError("the model broke")
+    if brightness == 2:
+        raise torch.OutOfMemoryError("no memory left")
+    if brightness == 4:
+        time.sleep(300)
+    weight = next(self.model.parameters())
+    kept = weight.detach().clone()
+    if brightness == 3:
+        weight.data.fill_(float("nan"))
+    try:
+        return infer(self, image, events)
+    finally:
+        weight.data.copy_(kept)
+
+def once(self):
+    Outputs.destroy = destroy
+    raise RuntimeError("cleanup broke")
+
+Segmenter._infer, Outputs.destroy = breakable, once
+sys.exit(node.main())
+"""
+
+
+@pytest.fixture
+def breakable(peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]) -> Iterator[Any]:
+    """A node whose model breaks on images of certain brightness, and whose first cleanup breaks."""
+    peer.process = start(*node_command("-c", BREAKABLE))
+    peer.wait_until_connected()
+    yield peer
+    assert "Traceback" not in peer.process.output, peer.process.output
+
+
+def test_a_model_that_breaks_a_cleanup_that_breaks_weights_that_are_broken_and_an_end_in_mid_inference(
+    breakable: Any, small_checkpoint: Path, tmp_path: Path
+) -> None:
+    peer = breakable
+    all_is_well(peer)
+    for brightness, sentence in (
+        (1, "RuntimeError: the model broke"),
+        (2, "OutOfMemoryError: no memory left"),
+        (3, "the model's logits are not all finite"),
+    ):
+        stamp_ns = next(_times)
+        send_events(peer, stamp_ns)
+        status = exchange(peer, stamp_ns, picture=np.full(SIZE, brightness, np.uint8))
+        assert (status.state, status.images_failed) == (ERROR, brightness)
+        assert sentence in status.message
+        named(peer, sentence)
+        all_is_well(peer)
+
+    down = (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP)
+    up = (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
+    assert not peer.change(*down)  # cleanup raises once: error processing leads to unconfigured
+    assert peer.change(*up)
+    peer.wait_until_connected()
+    all_is_well(peer)
+
+    weights = tmp_path / "replaced.safetensors"
+    weights.write_bytes(small_checkpoint.read_bytes()[:5000])
+    assert peer.change(*down)
+    assert peer.set_parameter("weights", str(weights)) == ""
+    assert not peer.change(Transition.TRANSITION_CONFIGURE)
+    state = peer.diagnosed("state")
+    assert state.level == 2
+    assert "cannot configure" in state.message
+    assert str(weights) in state.message
+    weights.write_bytes(small_checkpoint.read_bytes())
+    assert peer.change(*up)
+    peer.wait_until_connected()
+    all_is_well(peer)
+    assert peer.diagnosed("state").message == "active"
+
+    peer.send_image(next(_times), np.full(SIZE, 4, np.uint8))  # an inference of 5 minutes
+    time.sleep(1)
+    start = time.monotonic()
+    assert peer.process.stop() == 0
+    assert time.monotonic() - start < 30  # 1 s by design; the machine may be busy
+
+
+def test_two_nodes_in_two_namespaces(
+    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
+) -> None:
+    seen: dict[str, list[Any]] = {"left": [], "right": []}
+    images = {}
+    for name, masks in seen.items():
+        start(*node_command(), "-r", f"__ns:=/{name}")
+        images[name] = peer.node.create_publisher(Image, f"/{name}/image", qos_profile_sensor_data)
+        peer.node.create_subscription(Image, f"/{name}/mambaseg/mask", masks.append, 10)
+    peer.spin_until(lambda: all(p.get_subscription_count() for p in images.values()), "both nodes")
+    for index, (name, publisher) in enumerate(images.items()):
+        height, width = SIZE[0] + index, SIZE[1]
+        message = Image(height=height, width=width, step=width, encoding="mono8")
+        message.data.frombytes(bytes(height * width))
+        message.header.frame_id = name
+        peer.spin_until(lambda p=publisher, m=message, n=name: p.publish(m) or bool(seen[n]), f"a mask of {name}")
+    for index, (name, masks) in enumerate(seen.items()):
+        assert {(mask.header.frame_id, mask.height) for mask in masks} == {(name, SIZE[0] + index)}

@@ -1,0 +1,163 @@
+"""All inputs and outputs besides image, EventArray and mask, over real DDS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from lifecycle_msgs.msg import Transition
+from mambaseg_ros.msg import SegmentationStatus
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+pytestmark = pytest.mark.ros
+
+SIZE = (52, 70)
+START_NS = 1_700_000_000_000_000_000
+MS = 1_000_000
+
+
+def send_events(peer: Any, end_ns: int) -> None:
+    """50 events in the 50 ms before end_ns, and one just after it."""
+    number = np.arange(51)
+    peer.send_events(number, number, end_ns - 50 * MS + number * MS, number % 2, height=SIZE[0], width=SIZE[1])
+
+
+def answered(peer: Any, send: Callable[[], Any]) -> Any:
+    """The status that answers what is sent."""
+    before = len(peer.statuses)
+    send()
+    peer.spin_until(lambda: len(peer.statuses) > before, "a status")
+    return peer.statuses[-1]
+
+
+def test_label_info_comes_to_late_subscribers(ready: Any) -> None:
+    messages = pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not built: run `make test`")
+    latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    ready.listen("label_info", messages.LabelInfo, latched)
+    ready.spin_until(lambda: ready.seen["label_info"], "label_info")
+    names = {entry.class_id: entry.class_name for entry in ready.seen["label_info"][0].class_map}
+    assert names == dict(enumerate(("flat", "background", "object", "vegetation", "human", "vehicle")))
+
+
+def test_diagnostics_name_model_rates_and_buffer(ready: Any, small_checkpoint: Any) -> None:
+    for index in range(4):
+        send_events(ready, START_NS + index * 50 * MS)
+        answered(ready, lambda: ready.send_image(START_NS, np.full(SIZE, 9, np.uint8)))
+    model = ready.diagnosed("model").values
+    assert (model["model"], model["device"], model["weights"]) == ("mambaseg_nano", "cpu", str(small_checkpoint))
+    assert len(model["weights sha256"]) == 64
+    assert model["back end"] in ("cpu", "reference")
+    assert float(model["memory [MiB]"]) > 50
+    assert "own p50 / p95 [ms]" in model
+    events = ready.diagnosed("events")
+    assert (events.level, events.message) == (0, "good")
+    assert events.values["events_received"] == "204"
+    assert (events.values["buffer [events]"], events.values["buffer fill [%]"]) == ("204", "0.0")
+    assert ready.diagnosed("state").message == "active"
+
+
+def test_enable_rests_and_goes_on(ready: Any) -> None:
+    services = pytest.importorskip("std_srvs.srv", reason="std_srvs is not installed")
+
+    def enable(data: bool) -> Any:
+        return ready.call(services.SetBool, "/mambaseg/enable", services.SetBool.Request(data=data))
+
+    assert enable(False).success
+    ready.spin_until(lambda: ready.images.get_subscription_count() == 0, "the node unsubscribes")
+    assert "disabled" in ready.diagnosed("state").message
+    assert enable(True).success
+    ready.wait_until_connected()
+    send_events(ready, START_NS)
+    status = answered(ready, lambda: ready.send_image(START_NS, np.full(SIZE, 9, np.uint8)))
+    assert (status.state, status.images_received) == (SegmentationStatus.OK, 1), status.message
+    assert ready.change(Transition.TRANSITION_DEACTIVATE)
+    answer = enable(False)
+    assert not answer.success
+    assert "the node is inactive; expected it active" in answer.message
+    assert ready.change(Transition.TRANSITION_ACTIVATE)
+
+
+def test_compressed_images(ready: Any) -> None:
+    ready.republish("image", CompressedImage, qos_profile_sensor_data)
+    ready.wait_until_connected()
+    message = CompressedImage(format="jpeg")
+    message.data.frombytes(cv2.imencode(".jpg", np.full((*SIZE, 3), 90, np.uint8))[1].tobytes())
+    message.header.stamp.sec = START_NS // 10**9
+    send_events(ready, START_NS)
+    assert answered(ready, lambda: ready.images.publish(message)).state == SegmentationStatus.OK
+    ready.spin_until(lambda: ready.masks, "the mask")
+    assert (ready.masks[0].height, ready.masks[0].width) == SIZE
+
+
+@pytest.mark.parametrize("package", ["dvs_msgs", "prophesee_event_msgs"])
+def test_nested_event_arrays_are_read_raw(ready: Any, package: str) -> None:
+    messages = pytest.importorskip(f"{package}.msg", reason=f"{package} is not built: run `make test`")
+    ready.republish("events", messages.EventArray)
+    ready.wait_until_connected()
+    array = messages.EventArray(height=SIZE[0], width=SIZE[1])
+    for index in range(21):
+        event = messages.Event(x=index, y=SIZE[0] if index == 3 else index, polarity=bool(index % 2))
+        event.ts.sec, event.ts.nanosec = divmod(START_NS - (20 - index) * MS + 5, 10**9)
+        array.events.append(event)
+    ready.events.publish(serialize_message(array))
+    status = answered(ready, lambda: ready.send_image(START_NS, np.full(SIZE, 9, np.uint8)))
+    assert (status.state, status.events_used, status.events_refused) == (SegmentationStatus.OK, 19, 1), status.message
+
+
+def test_masks_of_events_alone_while_images_are_missing(ready: Any) -> None:
+    for name, value in (("when_images_missing", "events_only"), ("images_stale_ms", 100.0), ("timer_ms", 20.0)):
+        assert ready.set_parameter(name, value) == ""
+    send_events(ready, START_NS)
+    ready.spin_until(lambda: ready.masks and ready.statuses, "a mask of the events alone")
+    mask, status = ready.masks[0], ready.statuses[0]
+    assert (mask.height, mask.width) == SIZE
+    assert mask.header.stamp.sec * 10**9 + mask.header.stamp.nanosec == START_NS
+    assert (status.state, status.policy, status.masks_from_events) == (SegmentationStatus.DEGRADED, "events_only", 1)
+    assert ready.set_parameter("when_images_missing", "hold") == ""
+    ready.spin_until(lambda: len(ready.masks) > 2, "the same mask again")
+    assert ready.masks[-1].header == mask.header
+    assert ready.set_parameter("when_images_missing", "drop") == ""
+    send_events(ready, START_NS + 50 * MS)
+    status = answered(ready, lambda: ready.send_image(START_NS + 50 * MS, np.full(SIZE, 9, np.uint8)))
+    assert (status.state, status.policy) == (SegmentationStatus.OK, ""), status.message
+
+
+def camera_info(size: tuple[int, int], focal: float) -> CameraInfo:
+    height, width = size
+    info = CameraInfo(height=height, width=width, distortion_model="plumb_bob", d=[0.0] * 5)
+    info.k = [focal, 0.0, width / 2, 0.0, focal, height / 2, 0.0, 0.0, 1.0]
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [focal, 0.0, width / 2, 0.0, 0.0, focal, height / 2, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info
+
+
+def test_calibration_from_two_camera_infos(
+    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
+) -> None:
+    image_size = (60, 80)
+    peer.process = start(*node_command(calibration="camera_info"))
+    peer.wait_until_connected()
+    status = answered(peer, lambda: peer.send_image(START_NS, np.full(image_size, 9, np.uint8)))
+    assert status.state == SegmentationStatus.ERROR
+    assert "no calibration yet; expected a CameraInfo on each of /camera_info and /event_camera_info" in status.message
+    topics = {"camera_info": camera_info(image_size, 30.0), "event_camera_info": camera_info(SIZE, 70.0)}
+    publishers = {topic: peer.node.create_publisher(CameraInfo, topic, 5) for topic in topics}
+    peer.spin_until(lambda: all(p.get_subscription_count() for p in publishers.values()), "it listens to camera_info")
+    stamp_ns = START_NS
+    while not peer.masks:
+        for topic, publisher in publishers.items():
+            publisher.publish(topics[topic])
+        stamp_ns += 50 * MS
+        send_events(peer, stamp_ns)
+        status = answered(peer, lambda s=stamp_ns: peer.send_image(s, np.full(image_size, 9, np.uint8)))
+        peer.executor.spin_once(timeout_sec=0.1)
+    assert (status.state, status.message) == (SegmentationStatus.OK, "")
+    mask = np.frombuffer(peer.masks[0].data, np.uint8).reshape(image_size)
+    assert (mask[30, 26:54] < 6).all()  # the event camera sees 35 / 70 to each side, 15 pixels of the image
+    assert (mask[:, :24] == 255).all()
+    assert isinstance(peer.masks[0], Image)
