@@ -27,7 +27,8 @@ def load_released_state_dict(model: nn.Module, state_dict: Mapping[str, Any]) ->
         model: A network of a released layout: `mambaseg_ddd17` or `mambaseg_dsec`, built for the image size
             of the checkpoint, or a Sigma.
         state_dict: The authors' state dict, or their file's dict with `state_dict` (MambaSeg) or `model` (Sigma)
-            in it; names may carry the `module.` of distributed training. Read the file with `torch.load(path, weights_only=True)`.
+            in it; names may carry the `module.` of distributed training. Read the file with
+            `torch.load(path, weights_only=True)`.
 
     Raises:
         ValueError: Tensors are missing, unexpected or of another shape; nothing has been loaded then.

@@ -24,7 +24,7 @@ STATE = 4  # N of the fusion's scans
 
 def to_sequence(linear: nn.Linear, x: Tensor) -> Tensor:
     """A product of [B, H, W, C] that leaves channels first, [B, C', H, W], without copying the map."""
-    return torch.matmul(linear.weight, x.flatten(1, 2).mT).unflatten(2, x.shape[1:3])
+    return torch.unflatten(torch.matmul(linear.weight, x.flatten(1, 2).mT), 2, x.shape[1:3])
 
 
 class CrossStream(nn.Module):
@@ -44,7 +44,8 @@ class CrossStream(nn.Module):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, C, L] -> the step size before its bias [B, C, L], B and C [B, N, L]."""
-        low, b, c = torch.matmul(self.x_proj.weight, x).split([self.dt_proj.in_features, STATE, STATE], dim=1)
+        sizes = [self.dt_proj.in_features, STATE, STATE]
+        low, b, c = torch.split(torch.matmul(self.x_proj.weight, x), sizes, dim=1)
         return torch.matmul(self.dt_proj.weight, low), b, c
 
 
@@ -125,7 +126,7 @@ class ConMB(nn.Module):
         y_i, y_o = (forth + back.flip(-1)).chunk(2, dim=2)
         out_i, out_o = self.out.weight.chunk(2, dim=1)  # the rows of a concatenation that is never made
         y = F.linear(self.norm_image(y_i.mT) * weight_o, out_i) + F.linear(self.norm_other(y_o.mT) * weight_i, out_o)
-        return y.unflatten(1, image.shape[1:3])
+        return torch.unflatten(y, 1, image.shape[1:3])
 
 
 class SigmaFusion(nn.Module):

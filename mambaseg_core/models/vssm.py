@@ -76,7 +76,7 @@ class PatchMerging(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] -> [B, H/2, W/2, 2C], sizes rounded up."""
         x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
-        squares = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))  # [B, H/2, row, W/2, column, C]
+        squares = torch.unflatten(torch.unflatten(x, 2, (-1, 2)), 1, (-1, 2))  # [B, H/2, row, W/2, column, C]
         y: Tensor = self.reduction(self.norm(squares.permute(0, 1, 3, 4, 2, 5).flatten(3)))
         return y
 

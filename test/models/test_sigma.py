@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mambaseg_core import ops
+from mambaseg_core.inference import lowered
 from mambaseg_core.models import create_model, load_released_state_dict
 from mambaseg_core.models.sigma import CroMB
 from mambaseg_core.models.vssm import PatchMerging
@@ -114,13 +115,32 @@ def test_cross_scans_read_the_others_c():
     assert not torch.allclose(after[0], before[0])
 
 
-def test_scans_of_four_states_over_both_maps_of_a_full_frame():
-    """The longest scan of Sigma: 38,400 tokens, here of a few channels, against the plain operator."""
+@pytest.mark.parametrize("state", [4, 16])
+@pytest.mark.parametrize("directions", [1, 2, 4])
+def test_scans_of_a_full_frame(directions, state):
+    """The longest scan of Sigma, 38,400 tokens of both maps, here of one channel a direction, against the plain op."""
     random = torch.Generator().manual_seed(0)
-    u, delta = torch.randn(2, 1, 2, 38_400, generator=random)
-    b, c = torch.randn(2, 1, 2, 4, 38_400, generator=random)
-    rates = -torch.arange(1.0, 5).expand(2, 4).contiguous()
-    arguments = u, delta, rates, b, c, torch.ones(2), torch.full((2,), -4.0), True
+    u, delta = torch.randn(2, 1, directions, 38_400, generator=random)
+    b, c = torch.randn(2, 1, directions, state, 38_400, generator=random)
+    rates = -torch.arange(1.0, state + 1).expand(directions, state).contiguous()
+    arguments = u, delta, rates, b, c, torch.ones(directions), torch.full((directions,), -4.0), True
     torch.testing.assert_close(
         ops.selective_scan(*arguments), reference.selective_scan(*arguments), rtol=1e-4, atol=1e-4
     )
+
+
+def test_half_precision_leaves_every_scan_in_float32(on_meta):
+    dtypes = {name: p.dtype for name, p in lowered(on_meta("sigma_tiny"), torch.bfloat16).named_parameters()}
+    assert dtypes["fusions.0.cross.image.scan.A_log"] == dtypes["fusions.0.concat.scan.A_log"] == torch.float32
+    assert dtypes["fusions.0.cross.image.x_proj.weight"] == torch.bfloat16
+
+
+def test_half_precision_says_nearly_the_same():
+    torch.manual_seed(0)
+    model = create_model("sigma_tiny", image_size=(32, 32)).eval()
+    pair = torch.randn(2, 1, 3, 32, 32)
+    with torch.inference_mode():
+        expected = model(*pair)
+        found = lowered(model, torch.bfloat16)(*pair.bfloat16())
+    assert found.dtype == torch.bfloat16
+    assert (found.float() - expected).abs().max() < 0.1 * expected.std()
