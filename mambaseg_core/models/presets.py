@@ -8,11 +8,12 @@ from typing import Any, TypeAlias
 
 from mambaseg_core.models.mambaseg import MambaSeg
 from mambaseg_core.models.mambaseg_presets import mambaseg_compact, mambaseg_ddd17, mambaseg_dsec, mambaseg_nano
-from mambaseg_core.models.rgbx_presets import sigma_base, sigma_small, sigma_tiny
+from mambaseg_core.models.rgbx_presets import rsgmamba, sigma_base, sigma_small, sigma_tiny
+from mambaseg_core.models.rsgmamba import RSGMamba
 from mambaseg_core.models.sigma import Sigma
 from mambaseg_core.weights import SHIPPED
 
-Network: TypeAlias = MambaSeg | Sigma
+Network: TypeAlias = MambaSeg | Sigma | RSGMamba
 
 PRESETS: dict[str, Callable[..., Network]] = {
     "mambaseg_ddd17": mambaseg_ddd17,
@@ -22,6 +23,14 @@ PRESETS: dict[str, Callable[..., Network]] = {
     "sigma_tiny": sigma_tiny,
     "sigma_small": sigma_small,
     "sigma_base": sigma_base,
+    "rsgmamba": rsgmamba,
+}
+
+
+RELIABLE = {  # the networks that can weigh their modalities, and what their presets are to be told
+    "mambaseg_compact": {"reliability": True},
+    "mambaseg_nano": {"reliability": True},
+    "rsgmamba": {},  # it always does
 }
 
 
@@ -41,6 +50,8 @@ def create_model(
     image_size: tuple[int, int] | None = None,
     in_channels: int | None = None,
     weights: str | Path | None = None,
+    *,
+    reliability: bool = False,
 ) -> Network:
     """Build a network by name.
 
@@ -51,12 +62,14 @@ def create_model(
         in_channels: Channels of the image; by default the preset's.
         weights: One of `shipped_weights(name)`, or a checkpoint: our safetensors or the authors' `.pth`; by
             default the weights are drawn at random.
+        reliability: Whether each modality is weighed by how far it can be trusted; one of `RELIABLE`.
 
     Returns:
         The network, in training mode and on the current default device.
 
     Raises:
-        ValueError: An unknown name, a number that is not positive, or weights that do not fit.
+        ValueError: An unknown name, a number that is not positive, weights that do not fit, or `reliability` of a
+            network that has none.
     """
     if name not in PRESETS:
         raise ValueError(f"unknown model {name!r}; known models: {', '.join(PRESETS)}")
@@ -65,6 +78,8 @@ def create_model(
     _refuse_bad_numbers(numbers)
     if image_size is not None:
         numbers["image_size"] = tuple(image_size)
+    if reliability:
+        numbers |= _reliability(name)
     model = PRESETS[name](**numbers)
     if weights is not None:
         from mambaseg_core.checkpoint import load_weights
@@ -80,6 +95,13 @@ def _weights_file(name: str, weights: str | Path) -> Path:
         known = ", ".join(shipped_weights(name)) or "none"
         raise ValueError(f"unknown weights {str(weights)!r} of {name}; shipped are: {known}; pass one or a file's path")
     return shipped or Path(weights)
+
+
+def _reliability(name: str) -> dict[str, bool]:
+    """What the preset is to be told for `reliability=True`."""
+    if name not in RELIABLE:
+        raise ValueError(f"reliability=True of {name!r}, which has none; expected one of: {', '.join(RELIABLE)}")
+    return RELIABLE[name]
 
 
 def _refuse_bad_numbers(numbers: dict[str, Any]) -> None:

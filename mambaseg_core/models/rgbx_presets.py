@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mambaseg_core.models.channel_aware_decoder import ChannelAwareDecoder
+from mambaseg_core.models.rsgmamba import ReliableFusion, RSGMamba
 from mambaseg_core.models.sigma import Sigma, SigmaFusion
 from mambaseg_core.models.vssm import SiameseEncoder
 
@@ -71,4 +72,19 @@ def sigma_base(
         width=128,
         depths=(2, 2, 27, 2),
         drop_path=0.6,
+    )
+
+
+def rsgmamba(
+    *, num_classes: int = 9, image_size: tuple[int, int] = (480, 640), in_channels: int = 3
+) -> RSGMamba:
+    """RSGMamba on VMamba-T, as we read it: as `sigma_tiny`; 45.22 M parameters, 96.02 G multiply-adds."""
+    widths = (96, 192, 384, 768)
+    return RSGMamba(
+        name="rsgmamba",
+        num_classes=num_classes,
+        image_size=image_size,
+        encoder=SiameseEncoder(in_channels, widths=widths, depths=(2, 2, 9, 2), drop_path=0.2),
+        fusions=[ReliableFusion(channels) for channels in widths],
+        head=ChannelAwareDecoder(widths, num_classes=num_classes, drop_path=0.1),
     )

@@ -16,6 +16,7 @@ PARAMETERS = {
     "sigma_tiny": 48_287_360,
     "sigma_small": 69_811_328,
     "sigma_base": 121_414_820,
+    "rsgmamba": 45_218_840,
 }
 DEFAULTS = {
     "mambaseg_ddd17": (6, (200, 346), 1, 10),
@@ -25,10 +26,11 @@ DEFAULTS = {
     "sigma_tiny": (9, (480, 640), 3, 3),
     "sigma_small": (9, (480, 640), 3, 3),
     "sigma_base": (9, (480, 640), 3, 3),
+    "rsgmamba": (9, (480, 640), 3, 3),
 }
 ONLY_LARGER = {"sigma_small", "sigma_base"}  # other numbers of sigma_tiny: built without memory only
 COMPUTED = [name for name in list_models() if name not in ONLY_LARGER]
-ANY_SIZE = ["mambaseg_compact", "mambaseg_nano", "sigma_tiny"]
+ANY_SIZE = ["mambaseg_compact", "mambaseg_nano", "sigma_tiny", "rsgmamba"]
 SIZES = (40, 56), (240, 320)
 WIDTHS = {
     "mambaseg_ddd17": (96, 192, 384, 768),
@@ -36,6 +38,7 @@ WIDTHS = {
     "mambaseg_compact": (96, 192, 256, 320),
     "mambaseg_nano": (32, 64, 128, 192),
     "sigma_tiny": (96, 192, 384, 768),
+    "rsgmamba": (96, 192, 384, 768),
 }
 
 
