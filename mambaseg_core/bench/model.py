@@ -18,10 +18,10 @@ from mambaseg_core.models import Network, create_model
 CASES = (("float32", "cpu"), ("bfloat16", "cpu"), ("float32", "reference"))  # precision and back end
 
 
-def network(name: str, precision: str) -> Network:
-    """A network with random weights, ready to infer on the CPU."""
+def network(name: str, precision: str, size: tuple[int, int] | None = None) -> Network:
+    """A network with random weights, ready to infer on the CPU; `size` (height, width) None: the preset's."""
     torch.manual_seed(0)
-    model = create_model(name).eval()
+    model = create_model(name, image_size=size).eval()
     return model if precision == "float32" else cast(Network, lowered(model, PRECISIONS[precision]))
 
 
