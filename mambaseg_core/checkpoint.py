@@ -30,6 +30,7 @@ class ModelConfig:
     num_classes: int
     image_size: tuple[int, int]
     in_channels: int
+    reliability: bool = False
 
     @classmethod
     def of(cls, model: nn.Module) -> ModelConfig:
@@ -39,12 +40,17 @@ class ModelConfig:
             num_classes=int(model.num_classes),  # type: ignore[arg-type]
             image_size=tuple(model.image_size),  # type: ignore[arg-type]
             in_channels=int(model.in_channels),  # type: ignore[arg-type]
+            reliability=bool(getattr(model, "reliability_aware", False)),
         )
 
     def create(self) -> nn.Module:
         """A new model with this configuration and fresh weights."""
         return create_model(
-            self.name, num_classes=self.num_classes, image_size=self.image_size, in_channels=self.in_channels
+            self.name,
+            num_classes=self.num_classes,
+            image_size=self.image_size,
+            in_channels=self.in_channels,
+            reliability=self.reliability,
         )
 
 

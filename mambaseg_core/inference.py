@@ -18,7 +18,7 @@ from mambaseg_core.checkpoint import ModelConfig, load_checkpoint
 from mambaseg_core.events import Events
 from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.labels import IGNORE
-from mambaseg_core.models.scans import DirectionalScan
+from mambaseg_core.models.scans import DirectionalScan, SequenceScan
 from mambaseg_core.preprocessing import Image, Preprocessing, Reading, preset_preprocessing
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -80,7 +80,8 @@ def lowered(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 
     Cast weights were 1.03 times as fast as autocast on a CPU with AVX512-BF16, and need half the memory.
     """
-    scans = {id(p) for part in model.modules() if isinstance(part, DirectionalScan) for p in part.parameters()}
+    kept = (DirectionalScan, SequenceScan)
+    scans = {id(p) for part in model.modules() if isinstance(part, kept) for p in part.parameters()}
     memo: dict[int, Any] = {
         id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False) for p in model.parameters() if id(p) not in scans
     }

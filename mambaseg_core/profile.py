@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mambaseg_core import ops
-from mambaseg_core.models.mambaseg import MambaSeg
-from mambaseg_core.models.scans import DirectionalScan, ScanOp
+from mambaseg_core.models.presets import Network
+from mambaseg_core.models.scans import DirectionalScan, SequenceScan
 from mambaseg_core.models.segformer_head import SegFormerHead
 
 
@@ -45,7 +45,7 @@ class Profile:
         return self.product_macs + self.scan_macs
 
 
-def profile_model(model: MambaSeg, image_size: tuple[int, int] | None = None) -> Profile:
+def profile_model(model: Network, image_size: tuple[int, int] | None = None) -> Profile:
     """Count parameters and multiply-adds. Nothing is computed: the network runs without memory on `meta`.
 
     Products are counted as torch's flop counter has them, halved, and those of the scans' projections by
@@ -77,7 +77,7 @@ def profile_model(model: MambaSeg, image_size: tuple[int, int] | None = None) ->
     )
 
 
-def _without_memory(model: MambaSeg) -> MambaSeg:
+def _without_memory(model: Network) -> Network:
     """A copy of the network whose tensors have shapes only; the weights are never copied."""
     memo: dict[int, Any] = {
         id(p): nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False)
@@ -87,8 +87,9 @@ def _without_memory(model: MambaSeg) -> MambaSeg:
     return copy.deepcopy(model, memo)
 
 
-_RESULTS: dict[ScanOp, Callable[[Tensor], Tensor]] = {
+_RESULTS: dict[Callable[..., Tensor], Callable[[Tensor], Tensor]] = {
     ops.ss2d: torch.empty_like,  # [B, H, W, C] -> [B, H, W, C]
+    ops.selective_scan: torch.empty_like,  # [B, C, L] -> [B, C, L]
     ops.bidirectional_scan: lambda x: torch.stack((x, x), dim=1),  # [B, C, L] -> [B, 2, C, L]
 }
 
@@ -96,13 +97,13 @@ _RESULTS: dict[ScanOp, Callable[[Tensor], Tensor]] = {
 class _CountedScan(nn.Module):
     """Stands in for a scan: gives a result of the right shape and adds up what the scan would cost."""
 
-    def __init__(self, scan: DirectionalScan) -> None:
+    def __init__(self, scan: DirectionalScan | SequenceScan) -> None:
         super().__init__()
         self.scan = scan
         self.product_macs = 0
         self.scan_macs = 0
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *_: Tensor) -> Tensor:
         """The shapes of `x` and of the result are those of the scan's op."""
         positions = x.numel() // self.scan.channels
         self.product_macs += self.scan.product_macs(positions)
@@ -112,7 +113,7 @@ class _CountedScan(nn.Module):
 
 def _replace_scans(model: nn.Module) -> list[_CountedScan]:
     """Put a stand-in in the place of every scan, in place, and give them all."""
-    found = {name: part for name, part in model.named_modules() if isinstance(part, DirectionalScan)}
+    found = {name: part for name, part in model.named_modules() if isinstance(part, (DirectionalScan, SequenceScan))}
     stand_ins = {name: _CountedScan(scan) for name, scan in found.items()}
     for name, stand_in in stand_ins.items():
         model.set_submodule(name, stand_in)

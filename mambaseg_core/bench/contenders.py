@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mambaseg_core import ops
 
-__all__ = ["copying_ss2d", "loop", "map_inputs", "parallel_scan", "pscan", "scan_inputs"]
+__all__ = ["copying_ss2d", "loop", "map_inputs", "parallel_scan", "project_and_scan", "pscan", "scan_inputs"]
 
 try:
     from mambapy.pscan import pscan
@@ -71,26 +74,40 @@ def parallel_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: 
     return y
 
 
-def copying_ss2d(x: Tensor, x_proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor) -> Tensor:
-    """SS2D in the published data flow, four directional copies and all, around our own compiled scan."""
+_compiled: Callable[..., Tensor] = partial(ops.selective_scan, delta_softplus=True)
+
+
+def project_and_scan(
+    xs: Tensor, x_proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor, *, scan: Callable[..., Tensor]
+) -> Tensor:
+    """Copies in scan order [B, K, C, L] -> their scans [B, K, C, L], the step sizes of all written out."""
+    batch, directions, channels, length = xs.shape
+    rank, state = weight.shape[2], A.shape[1]
+    low, b, c = torch.split(torch.einsum("bkcl,kmc->bkml", xs, x_proj), [rank, state, state], dim=2)
+    delta = torch.einsum("bkrl,kcr->bkcl", low, weight)
+    u, dt = xs.reshape(batch, -1, length), delta.reshape(batch, -1, length)
+    y = scan(u, dt, A, b.contiguous(), c.contiguous(), D, bias.flatten())
+    return y.reshape(batch, directions, channels, length)
+
+
+def copying_ss2d(
+    x: Tensor,
+    x_proj: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    A: Tensor,
+    D: Tensor,
+    *,
+    scan: Callable[..., Tensor] = _compiled,
+) -> Tensor:
+    """SS2D in the published data flow, four directional copies and all, around a scan, by default our compiled one."""
     batch, height, width, channels = x.shape
-    length, (rank, state) = height * width, (weight.shape[2], A.shape[1])
+    length = height * width
     rows = x.permute(0, 3, 1, 2).reshape(batch, channels, length)
     columns = x.permute(0, 3, 2, 1).reshape(batch, channels, length)
     pair = torch.stack((rows, columns), 1)
     xs = torch.cat((pair, pair.flip(-1)), 1)  # [B, 4, C, L]
-    low, b, c = torch.split(torch.einsum("bkcl,kmc->bkml", xs, x_proj), [rank, state, state], dim=2)
-    delta = torch.einsum("bkrl,kcr->bkcl", low, weight)
-    y = ops.selective_scan(
-        xs.reshape(batch, -1, length),
-        delta.reshape(batch, -1, length),
-        A,
-        b.contiguous(),
-        c.contiguous(),
-        D,
-        bias.flatten(),
-        delta_softplus=True,
-    ).reshape(batch, 4, channels, length)
+    y = project_and_scan(xs, x_proj, weight, bias, A, D, scan=scan)
     pair = y[:, :2] + y[:, 2:].flip(-1)
     down = pair[:, 1].reshape(batch, channels, width, height).transpose(2, 3).reshape(batch, channels, length)
     return (pair[:, 0] + down).mT.reshape(batch, height, width, channels).contiguous()

@@ -13,19 +13,19 @@ from torch import Tensor
 from mambaseg_core import ops
 from mambaseg_core.bench.timing import Task, environment, medians
 from mambaseg_core.inference import PRECISIONS, keep_memory, lowered
-from mambaseg_core.models import MambaSeg, create_model
+from mambaseg_core.models import Network, create_model
 
 CASES = (("float32", "cpu"), ("bfloat16", "cpu"), ("float32", "reference"))  # precision and back end
 
 
-def network(name: str, precision: str) -> MambaSeg:
-    """A network with random weights, ready to infer on the CPU."""
+def network(name: str, precision: str, size: tuple[int, int] | None = None) -> Network:
+    """A network with random weights, ready to infer on the CPU; `size` (height, width) None: the preset's."""
     torch.manual_seed(0)
-    model = create_model(name).eval()
-    return model if precision == "float32" else cast(MambaSeg, lowered(model, PRECISIONS[precision]))
+    model = create_model(name, image_size=size).eval()
+    return model if precision == "float32" else cast(Network, lowered(model, PRECISIONS[precision]))
 
 
-def frame(model: MambaSeg) -> tuple[Tensor, Tensor]:
+def frame(model: Network) -> tuple[Tensor, Tensor]:
     """One image and one voxel grid as the network takes them, in its dtype."""
     dtype = next(model.parameters()).dtype
     image = torch.rand(1, model.in_channels, *model.image_size)

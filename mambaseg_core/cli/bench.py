@@ -48,3 +48,22 @@ def model(
     from mambaseg_core.bench.model import model_table
 
     _print_lines(model_table(name, repeats, threads))
+
+
+@bench.command()
+def sequential(
+    name: Annotated[str, typer.Argument(help="a model's name, as `mambaseg info` lists them")] = "sigma_tiny",
+    height: Annotated[int, typer.Option(help="rows of the frame; 0: the preset's")] = 0,
+    width: Annotated[int, typer.Option(help="columns of the frame; 0: the preset's")] = 0,
+    repeats: Repeats = 7,
+) -> None:
+    """Compare the CPU time of one frame with that of the same weights on a sequential scan, as a Markdown table.
+
+    The sequential scan runs once: at 480x640 it takes minutes and several GB.
+
+    Example: mambaseg bench sequential sigma_tiny --height 240 --width 320
+    """
+    from mambaseg_core.bench.sequential import sequential_table
+    from mambaseg_core.cli.convert import sensor_size
+
+    _print_lines(sequential_table(name, sensor_size(height, width), repeats))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from mambaseg_core.models.mambaseg import MambaSeg
-from mambaseg_core.models.presets import create_model, list_models, shipped_weights
+from mambaseg_core.models.presets import Network, create_model, list_models, shipped_weights
 from mambaseg_core.models.released import load_released_state_dict, load_vmamba_imagenet
+from mambaseg_core.models.rsgmamba import RSGMamba
+from mambaseg_core.models.sigma import Sigma
 
 __all__ = [
     "MambaSeg",
+    "Network",
+    "RSGMamba",
+    "Sigma",
     "create_model",
     "list_models",
     "load_released_state_dict",

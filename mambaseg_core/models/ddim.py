@@ -220,9 +220,14 @@ class DDIM(nn.Module):
         self.merge_image = nn.Linear(2 * channels, channels)
         self.merge_events = nn.Linear(2 * channels, channels)
 
-    def forward(self, image: Tensor, events: Tensor) -> tuple[Tensor, Tensor]:
-        """Two [B, H, W, C] -> two [B, H, W, C]."""
+    def forward(
+        self, image: Tensor, events: Tensor, weights: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Two [B, H, W, C] -> two [B, H, W, C]; `weights`, two [B, H, W, 1], say how far either stream counts."""
         pair = self.norm_image(image), self.norm_events(events)
+        if weights is not None:
+            pair = pair[0] * weights[0], pair[1] * weights[1]
+            image, events = image * weights[0], events * weights[1]
         temporal_image, temporal_events = self.ctim(*pair)
         spatial_image, spatial_events = self.csim(*pair)
         fused_image = image + self.merge_image(torch.cat((temporal_image, spatial_image), dim=-1))

@@ -8,7 +8,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from mambaseg_core.models.inputs import complete
 from mambaseg_core.models.layers import init_linear, resize, to_channels_first
+from mambaseg_core.models.reliability import Pair, Reliability, average, presence
 from mambaseg_core.models.vmamba import Stage, VMambaEncoder
 
 
@@ -27,10 +29,13 @@ class MambaSeg(nn.Module):
         ddims: The fusion after each stage: takes and gives a pair of [B, H_i, W_i, C_i].
         widths: C_i of each stage.
         head: The decoder: [B, H_i, W_i, C_i] of all stages -> [B, H_0, W_0, K].
+        reliabilities: Of each stage what weighs both streams before they are fused (as `rsgmamba` does; ours); none:
+            nothing is weighed, which is the paper's network.
 
     Attributes:
         in_channels: Channels of the image.
         bins: T, bins of the events.
+        reliability_aware: Whether there are `reliabilities`: `reliability` and `with_reliability` work.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class MambaSeg(nn.Module):
         ddims: Sequence[nn.Module],
         widths: Sequence[int],
         head: nn.Module,
+        reliabilities: Sequence[Reliability] = (),
     ) -> None:
         super().__init__()
         self.name = name
@@ -58,6 +64,8 @@ class MambaSeg(nn.Module):
         self.ddims = nn.ModuleList(ddims)
         self.mixes = nn.ModuleList(nn.Linear(2 * width, width) for width in widths)
         self.head = head
+        self.reliabilities = nn.ModuleList(reliabilities)  # empty, it has no tensors
+        self.reliability_aware = bool(reliabilities)
         self.apply(init_linear)
 
     def forward(self, image: Tensor | None, events: Tensor | None) -> Tensor:
@@ -73,9 +81,26 @@ class MambaSeg(nn.Module):
         Raises:
             ValueError: Both are missing, or an input has another shape than the model takes.
         """
-        image, events = self._complete(image, events)
-        logits = self.head(self._fuse(image, events))
-        return to_channels_first(resize(logits, (image.shape[2], image.shape[3])))
+        image, events = complete(self, image, events)
+        return self._segment(self._fuse(image, events)[0], image)
+
+    def with_reliability(self, image: Tensor | None, other: Tensor | None) -> tuple[Tensor, Pair]:
+        """The results of `forward` and of `reliability` in one pass; arguments and errors as of these."""
+        image, features, weights = self._fuse_weighed(image, other)
+        return self._segment(features, image), average(weights, (image.shape[2], image.shape[3]))
+
+    def reliability(self, image: Tensor | None, other: Tensor | None) -> Pair:
+        """How far image and events are trusted at each pixel; arguments and errors as of `forward`.
+
+        Returns:
+            Of the image and of the events a map [B, H, W] each, between 0 and 1: the mean of the weights of all
+            stages, resized. 0 everywhere for a sample that is missing or has one value everywhere.
+
+        Raises:
+            ValueError: Also where the network was built without it.
+        """
+        image, _, weights = self._fuse_weighed(image, other)
+        return average(weights, (image.shape[2], image.shape[3]))
 
     def features(self, image: Tensor | None, events: Tensor | None) -> list[Tensor]:
         """Fused features of all stages, as the head takes them.
@@ -90,55 +115,40 @@ class MambaSeg(nn.Module):
         Raises:
             ValueError: Both are missing, or an input has another shape than the model takes.
         """
-        return self._fuse(*self._complete(image, events))
+        return self._fuse(*complete(self, image, events))[0]
 
-    def _fuse(self, image: Tensor, events: Tensor) -> list[Tensor]:
-        """`features` of complete inputs."""
+    def _fuse_weighed(self, image: Tensor | None, other: Tensor | None) -> tuple[Tensor, list[Tensor], list[Pair]]:
+        """The complete image, and what `_fuse` gives; ValueError where nothing is weighed."""
+        if not self.reliability_aware:
+            raise ValueError(
+                f"this {self.name} has no reliability; expected one that weighs its streams: "
+                f"create_model({self.name!r}, reliability=True), and weights that were trained so"
+            )
+        image, other = complete(self, image, other)
+        return image, *self._fuse(image, other)
+
+    def _fuse(self, image: Tensor, events: Tensor) -> tuple[list[Tensor], list[Pair]]:
+        """`features` of complete inputs, and each stage's weights of both streams, if there are any."""
+        present = (presence(image), presence(events)) if self.reliability_aware else None
         image, events = self.image_encoder.stem(image), self.event_encoder.stem(events)
-        features = []
-        for image_stage, event_stage, ddim, mix in self._stages():
+        features, weights = [], []
+        for image_stage, event_stage, ddim, mix, reliability in self._stages():
             image, events = image_stage(image), event_stage(events)
-            fused_image, fused_events = ddim(image_stage.out_norm(image), event_stage.out_norm(events))
+            pair = image_stage.out_norm(image), event_stage.out_norm(events)
+            if reliability is not None:
+                weights.append(reliability(*pair, present))
+            fused_image, fused_events = ddim(*pair, *weights[-1:])
             features.append(mix(torch.cat((fused_image, fused_events), dim=-1)))
             image = image_stage.downsample(image + fused_image)
             events = event_stage.downsample(events + fused_events)
-        return features
+        return features, weights
 
-    def _stages(self) -> Iterable[tuple[Stage, Stage, nn.Module, nn.Module]]:
-        """What happens at each resolution: image stage, event stage, fusion, mix for the head."""
-        parts = self.image_encoder.stages, self.event_encoder.stages, self.ddims, self.mixes
-        return cast("Iterable[tuple[Stage, Stage, nn.Module, nn.Module]]", zip(*parts, strict=True))
+    def _segment(self, features: list[Tensor], image: Tensor) -> Tensor:
+        """Logits of the image's size."""
+        return to_channels_first(resize(self.head(features), (image.shape[2], image.shape[3])))
 
-    def _complete(self, image: Tensor | None, events: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Both inputs, checked; the one that is missing as zeros, which is what modality dropout trains with."""
-        for what, x, channels in (("image", image, self.in_channels), ("events", events, self.bins)):
-            if x is not None:
-                self._refuse_other_shape(what, x, channels)
-        if image is None and events is None:
-            raise ValueError(f"image and events are both None; {self.name} expects at least one of them: pass one")
-        if image is None:
-            image = torch.zeros_like(cast(Tensor, events)[:, :1]).repeat(1, self.in_channels, 1, 1)
-        if events is None:
-            events = torch.zeros_like(image[:, :1]).repeat(1, self.bins, 1, 1)
-        if image.shape[2:] != events.shape[2:]:
-            raise ValueError(
-                f"image has shape {list(image.shape)} and events {list(events.shape)}; "
-                "expected one height and width for both: crop and resize them alike"
-            )
-        if image.shape[0] != events.shape[0]:
-            raise ValueError(
-                f"image has batch size {image.shape[0]} and events {events.shape[0]}; pass as many of each"
-            )
-        return image, events
-
-    def _refuse_other_shape(self, what: str, x: Tensor, channels: int) -> None:
-        """Raise ValueError unless an input is what the model was built for."""
-        fits = x.dim() == 4 and x.shape[1] == channels and 0 not in x.shape[2:]
-        if fits and (self.any_size or tuple(x.shape[2:]) == self.image_size):
-            return
-        height, width = ("H", "W") if self.any_size else self.image_size
-        raise ValueError(
-            f"{what} has shape {list(x.shape)}; this {self.name} expects "
-            f"[B, {channels}, {height}, {width}]: crop or resize the input, "
-            f"or build the model for it: create_model({self.name!r}, image_size=..., in_channels=...)"
-        )
+    def _stages(self) -> Iterable[tuple[Stage, Stage, nn.Module, nn.Module, nn.Module | None]]:
+        """What happens at each resolution: image stage, event stage, fusion, mix for the head, weights or none."""
+        reliabilities = self.reliabilities if self.reliability_aware else [None] * len(self.ddims)
+        parts = self.image_encoder.stages, self.event_encoder.stages, self.ddims, self.mixes, reliabilities
+        return cast("Iterable[tuple[Stage, Stage, nn.Module, nn.Module, nn.Module | None]]", zip(*parts, strict=True))

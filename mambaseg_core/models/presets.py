@@ -3,161 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from mambaseg_core.models.ddim import CSIM, CTIM, DDIM
-from mambaseg_core.models.fusion import JointCSIM, SharedCTIM
-from mambaseg_core.models.layers import init_linear_by_width
 from mambaseg_core.models.mambaseg import MambaSeg
-from mambaseg_core.models.segformer_head import SegFormerHead
-from mambaseg_core.models.sum_head import SumHead
-from mambaseg_core.models.vmamba import VMambaEncoder
+from mambaseg_core.models.mambaseg_presets import mambaseg_compact, mambaseg_ddd17, mambaseg_dsec, mambaseg_nano
+from mambaseg_core.models.rgbx_presets import rsgmamba, sigma_base, sigma_small, sigma_tiny
+from mambaseg_core.models.rsgmamba import RSGMamba
+from mambaseg_core.models.sigma import Sigma
 from mambaseg_core.weights import SHIPPED
 
-BINS = 10  # T of every preset
+Network: TypeAlias = MambaSeg | Sigma | RSGMamba
 
-
-def stage_sizes(image_size: tuple[int, int], stages: int) -> list[tuple[int, int]]:
-    """(height, width) of the feature maps: a quarter of the image, then halved each time, rounded up."""
-    sizes = [(-(-image_size[0] // 4), -(-image_size[1] // 4))]
-    while len(sizes) < stages:
-        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
-    return sizes
-
-
-def _released_layout(
-    *, name: str, num_classes: int, image_size: tuple[int, int], in_channels: int, bins: int
-) -> MambaSeg:
-    """The network whose checkpoints the authors published: two VMamba-T encoders, a head of width 768."""
-    widths, depths = (96, 192, 384, 768), (2, 2, 8, 2)
-    sizes = stage_sizes(image_size, len(widths))
-    return MambaSeg(
-        name=name,
-        num_classes=num_classes,
-        image_size=image_size,
-        any_size=False,
-        image_encoder=VMambaEncoder(in_channels, widths=widths, depths=depths, drop_path=0.2),
-        event_encoder=VMambaEncoder(bins, widths=widths, depths=depths, drop_path=0.2),
-        ddims=[
-            DDIM(width, ctim=CTIM(width, tokens=height_i * width_i), csim=CSIM(width))
-            for width, (height_i, width_i) in zip(widths, sizes, strict=True)
-        ],
-        widths=widths,
-        head=SegFormerHead(widths, channels=768, num_classes=num_classes, dropout=0.1),
-    )
-
-
-def mambaseg_ddd17(
-    *, num_classes: int = 6, image_size: tuple[int, int] = (200, 346), in_channels: int = 1
-) -> MambaSeg:
-    """MambaSeg as released for DDD17: grey image, 10 bins; 97.55 M parameters, 33.47 G multiply-adds."""
-    return _released_layout(
-        name="mambaseg_ddd17",
-        num_classes=num_classes,
-        image_size=image_size,
-        in_channels=in_channels,
-        bins=BINS,
-    )
-
-
-def mambaseg_dsec(
-    *, num_classes: int = 11, image_size: tuple[int, int] = (440, 640), in_channels: int = 3
-) -> MambaSeg:
-    """MambaSeg as released for DSEC: RGB image, 10 bins; 256.18 M parameters, 158.19 G multiply-adds."""
-    return _released_layout(
-        name="mambaseg_dsec",
-        num_classes=num_classes,
-        image_size=image_size,
-        in_channels=in_channels,
-        bins=BINS,
-    )
-
-
-def _paper_layout(
-    *,
-    name: str,
-    num_classes: int,
-    image_size: tuple[int, int],
-    in_channels: int,
-    widths: tuple[int, ...],
-    depths: tuple[int, ...],
-    drop_path: float,
-    mlp_ratio: int,
-    fusion_inner: int,
-    fusion_state: int,
-    head: SumHead,
-) -> MambaSeg:
-    """Two encoders with the fusion as the paper states it: any image size, drawn for training from scratch."""
-    encoder = partial(VMambaEncoder, widths=widths, depths=depths, drop_path=drop_path, mlp_ratio=mlp_ratio)
-    model = MambaSeg(
-        name=name,
-        num_classes=num_classes,
-        image_size=image_size,
-        any_size=True,
-        image_encoder=encoder(in_channels),
-        event_encoder=encoder(BINS),
-        ddims=[
-            DDIM(
-                width,
-                ctim=SharedCTIM(width, steps=8, regions=(8, 8), state=fusion_state),
-                csim=JointCSIM(width, inner=fusion_inner * width, state=fusion_state),
-            )
-            for width in widths
-        ],
-        widths=widths,
-        head=head,
-    )
-    model.apply(init_linear_by_width)
-    return model
-
-
-def mambaseg_compact(
-    *, num_classes: int = 11, image_size: tuple[int, int] = (440, 640), in_channels: int = 3
-) -> MambaSeg:
-    """MambaSeg of the size that the paper reports: RGB image, 10 bins; 25.26 M parameters, 12.68 G at 200x346."""
-    widths = (96, 192, 256, 320)
-    return _paper_layout(
-        name="mambaseg_compact",
-        num_classes=num_classes,
-        image_size=image_size,
-        in_channels=in_channels,
-        widths=widths,
-        depths=(3, 4, 7, 2),
-        drop_path=0.1,
-        mlp_ratio=4,
-        fusion_inner=2,
-        fusion_state=16,
-        head=SumHead(widths, channels=256, num_classes=num_classes),
-    )
-
-
-def mambaseg_nano(
-    *, num_classes: int = 11, image_size: tuple[int, int] = (240, 320), in_channels: int = 3
-) -> MambaSeg:
-    """A small MambaSeg for CPUs: RGB image, 10 bins; 3.67 M parameters, 1.12 G multiply-adds."""
-    widths = (32, 64, 128, 192)
-    return _paper_layout(
-        name="mambaseg_nano",
-        num_classes=num_classes,
-        image_size=image_size,
-        in_channels=in_channels,
-        widths=widths,
-        depths=(2, 2, 4, 2),
-        drop_path=0.0,
-        mlp_ratio=2,
-        fusion_inner=1,
-        fusion_state=4,
-        head=SumHead(widths, channels=64, num_classes=num_classes),
-    )
-
-
-PRESETS: dict[str, Callable[..., MambaSeg]] = {
+PRESETS: dict[str, Callable[..., Network]] = {
     "mambaseg_ddd17": mambaseg_ddd17,
     "mambaseg_dsec": mambaseg_dsec,
     "mambaseg_compact": mambaseg_compact,
     "mambaseg_nano": mambaseg_nano,
+    "sigma_tiny": sigma_tiny,
+    "sigma_small": sigma_small,
+    "sigma_base": sigma_base,
+    "rsgmamba": rsgmamba,
+}
+
+
+RELIABLE = {  # the networks that can weigh their modalities, and what their presets are to be told
+    "mambaseg_compact": {"reliability": True},
+    "mambaseg_nano": {"reliability": True},
+    "rsgmamba": {},  # it always does
 }
 
 
@@ -177,7 +50,9 @@ def create_model(
     image_size: tuple[int, int] | None = None,
     in_channels: int | None = None,
     weights: str | Path | None = None,
-) -> MambaSeg:
+    *,
+    reliability: bool = False,
+) -> Network:
     """Build a network by name.
 
     Args:
@@ -187,12 +62,14 @@ def create_model(
         in_channels: Channels of the image; by default the preset's.
         weights: One of `shipped_weights(name)`, or a checkpoint: our safetensors or the authors' `.pth`; by
             default the weights are drawn at random.
+        reliability: Whether each modality is weighed by how far it can be trusted; one of `RELIABLE`.
 
     Returns:
         The network, in training mode and on the current default device.
 
     Raises:
-        ValueError: An unknown name, a number that is not positive, or weights that do not fit.
+        ValueError: An unknown name, a number that is not positive, weights that do not fit, or `reliability` of a
+            network that has none.
     """
     if name not in PRESETS:
         raise ValueError(f"unknown model {name!r}; known models: {', '.join(PRESETS)}")
@@ -201,6 +78,8 @@ def create_model(
     _refuse_bad_numbers(numbers)
     if image_size is not None:
         numbers["image_size"] = tuple(image_size)
+    if reliability:
+        numbers |= _reliability(name)
     model = PRESETS[name](**numbers)
     if weights is not None:
         from mambaseg_core.checkpoint import load_weights
@@ -220,6 +99,13 @@ def weights_file(name: str, weights: str | Path) -> Path:
         known = ", ".join(shipped_weights(name)) or "none"
         raise ValueError(f"unknown weights {str(weights)!r} of {name}; shipped are: {known}; pass one or a file's path")
     return shipped or Path(weights)
+
+
+def _reliability(name: str) -> dict[str, bool]:
+    """What the preset is to be told for `reliability=True`."""
+    if name not in RELIABLE:
+        raise ValueError(f"reliability=True of {name!r}, which has none; expected one of: {', '.join(RELIABLE)}")
+    return RELIABLE[name]
 
 
 def _refuse_bad_numbers(numbers: dict[str, Any]) -> None:

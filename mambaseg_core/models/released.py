@@ -1,6 +1,6 @@
-"""Loading other people's checkpoints: the authors' MambaSeg, and VMamba's ImageNet classifiers.
+"""Loading other people's checkpoints: the authors' MambaSeg and Sigma, and VMamba's ImageNet classifiers.
 
-Both are strict: a tensor that is missing, left over or of another shape is an error that names it.
+All are strict: a tensor that is missing, left over or of another shape is an error that names it.
 """
 
 from __future__ import annotations
@@ -13,65 +13,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mambaseg_core.models.released_names import MAMBASEG, SIGMA, Rules
+from mambaseg_core.models.sigma import Sigma
 from mambaseg_core.models.vmamba import VMambaEncoder
-
-# The authors' names to ours, applied in this order, every rule that matches.
-RULES: tuple[tuple[str, str], ...] = (
-    # what surrounds a scan, before the encoders' `outnorm` becomes `out_norm`
-    (r"\.x_proj_weight$", ".scan.x_proj"),
-    (r"\.dt_projs_weight$", ".scan.dt_proj"),
-    (r"\.dt_projs_bias$", ".scan.dt_bias"),
-    (r"\.A_logs$", ".scan.A_log"),
-    (r"\.Ds$", ".scan.D"),
-    (r"\.out_norm\.", ".norm."),
-    (r"\.conv2d\.", ".conv."),
-    # encoders
-    (r"^encoder_img\.", "image_encoder."),
-    (r"^encoder_ev\.", "event_encoder."),
-    (r"\.patch_embed\.0\.", ".stem.conv1."),
-    (r"\.patch_embed\.2\.", ".stem.norm1."),
-    (r"\.patch_embed\.5\.", ".stem.conv2."),
-    (r"\.patch_embed\.7\.", ".stem.norm2."),
-    (r"\.layers\.(\d+)\.downsample\.1\.", r".stages.\1.downsample.conv."),
-    (r"\.layers\.(\d+)\.downsample\.3\.", r".stages.\1.downsample.norm."),
-    (r"\.layers\.(\d+)\.blocks\.(\d+)\.norm\.", r".stages.\1.blocks.\2.norm1."),
-    (r"\.layers\.(\d+)\.", r".stages.\1."),
-    (r"\.outnorm(\d+)\.", r".stages.\1.out_norm."),
-    (r"\.op\.", ".ss2d."),
-    # fusion
-    (r"^ccbs\.", "ddims."),
-    (r"\.norm_i\.", ".norm_image."),
-    (r"\.norm_e\.", ".norm_events."),
-    (r"\.cca\.shared_fc\.1\.", ".ctim.gate.fc1."),
-    (r"\.cca\.shared_fc\.3\.", ".ctim.gate.fc2."),
-    (r"\.ssm_i\.", ".ctim.image.mixer."),
-    (r"\.ssm_e\.", ".ctim.events.mixer."),
-    (r"\.conv_i1\.", ".ctim.image.skip."),
-    (r"\.conv_e1\.", ".ctim.events.skip."),
-    (r"\.ca1\.", ".ctim.image.attention."),
-    (r"\.ca2\.", ".ctim.events.attention."),
-    (r"\.attention\.fc\.0\.", ".attention.fc1."),
-    (r"\.attention\.fc\.2\.", ".attention.fc2."),
-    (r"\.csa\.mlp\.0\.", ".csim.gate.fc1."),
-    (r"\.csa\.mlp\.2\.", ".csim.gate.fc2."),
-    (r"\.ss2d_i\.", ".csim.image.mixer."),
-    (r"\.ss2d_e\.", ".csim.events.mixer."),
-    (r"\.conv_i2\.", ".csim.image.skip."),
-    (r"\.conv_e2\.", ".csim.events.skip."),
-    (r"\.sa1\.conv1\.", ".csim.image.attention.conv."),
-    (r"\.sa2\.conv1\.", ".csim.events.attention.conv."),
-    (r"\.conv_i3\.", ".merge_image."),
-    (r"\.conv_e3\.", ".merge_events."),
-    (r"^out_convs\.", "mixes."),
-    # decoder
-    (r"^decoder\.linear_c1\.proj\.", "head.embed.0."),
-    (r"^decoder\.linear_c2\.proj\.", "head.embed.1."),
-    (r"^decoder\.linear_c3\.proj\.", "head.embed.2."),
-    (r"^decoder\.linear_c4\.proj\.", "head.embed.3."),
-    (r"^decoder\.linear_fuse\.0\.", "head.fuse."),
-    (r"^decoder\.linear_fuse\.1\.", "head.norm."),
-    (r"^decoder\.linear_pred\.", "head.classify."),
-)
 
 _NAMED = 3  # how many tensors an error names
 
@@ -80,17 +24,20 @@ def load_released_state_dict(model: nn.Module, state_dict: Mapping[str, Any]) ->
     """Load a checkpoint of the authors' code, in place.
 
     Args:
-        model: A network of the released layout, `mambaseg_ddd17` or `mambaseg_dsec`, built for the image
-            size of the checkpoint.
-        state_dict: The authors' state dict, or their file's dict with `state_dict` in it; names may carry
-            the `module.` of distributed training. Read the file with `torch.load(path, weights_only=True)`.
+        model: A network of a released layout: `mambaseg_ddd17` or `mambaseg_dsec`, built for the image size
+            of the checkpoint, or a Sigma.
+        state_dict: The authors' state dict, or their file's dict with `state_dict` (MambaSeg) or `model` (Sigma)
+            in it; names may carry the `module.` of distributed training. Read the file with
+            `torch.load(path, weights_only=True)`.
 
     Raises:
         ValueError: Tensors are missing, unexpected or of another shape; nothing has been loaded then.
     """
-    given = {released_name(key): value for key, value in _tensors(state_dict, "state_dict").items()}
+    sigma = isinstance(model, Sigma)
+    wrapper, layout, rules = ("model", "Sigma", SIGMA) if sigma else ("state_dict", "MambaSeg", MAMBASEG)
+    given = {released_name(key, rules): value for key, value in _tensors(state_dict, wrapper).items()}
     own = model.state_dict()
-    _refuse_names(own.keys() - given.keys(), given.keys() - own.keys(), "the released MambaSeg layout")
+    _refuse_names(own.keys() - given.keys(), given.keys() - own.keys(), f"the released {layout} layout")
     fitted = {key: _fit(given[key], own[key]) for key in own}
     wrong = [key for key in own if fitted[key].shape != own[key].shape]
     if wrong:
@@ -98,9 +45,9 @@ def load_released_state_dict(model: nn.Module, state_dict: Mapping[str, Any]) ->
     model.load_state_dict(fitted)
 
 
-def released_name(key: str) -> str:
+def released_name(key: str, rules: Rules = MAMBASEG) -> str:
     """Our name of a tensor that the authors' state dict calls `key`."""
-    for pattern, replacement in RULES:
+    for pattern, replacement in rules:
         key = re.sub(pattern, replacement, key)
     return key
 
@@ -214,8 +161,8 @@ def _shape_message(
         )
     if any(key.startswith("head.classify.") for key in wrong):
         remedies.append(f"num_classes={given['head.classify.weight'].shape[0]}")
-    if "image_encoder.stem.conv1.weight" in wrong:
-        remedies.append(f"in_channels={given['image_encoder.stem.conv1.weight'].shape[1]}")
+    for first in {"image_encoder.stem.conv1.weight", "encoder.patch.weight"}.intersection(wrong):
+        remedies.append(f"in_channels={given[first].shape[1]}")
     remedy = " and ".join(remedies) or "the preset that the checkpoint was trained as"
     return f"{_shapes(wrong, given, own)}; build the model with {remedy}"
 

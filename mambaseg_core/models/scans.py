@@ -1,4 +1,4 @@
-"""The module that owns selective scans: their parameters, their one call into `ops`, their cost.
+"""The modules that own selective scans: their parameters, their one call into `ops`, their cost.
 
 The cost is stated here and not measured, because how a scan is computed differs between back ends and none of
 them may change what `profile_model` counts.
@@ -16,6 +16,25 @@ from mambaseg_core import ops
 
 DT_MIN, DT_MAX = 1e-3, 1e-1  # step sizes at the start of training
 ScanOp = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+def rates(A_log: Tensor) -> Tensor:
+    """The A of a scan, negative and at least float32, from its logarithm."""
+    return -torch.exp(A_log.to(torch.promote_types(A_log.dtype, torch.float32)))
+
+
+@torch.no_grad()
+def draw_step_bias(bias: Tensor) -> None:
+    """Draw step sizes log-uniform between `DT_MIN` and `DT_MAX`, in place: softplus(bias) is the step."""
+    dt = torch.empty_like(bias).uniform_(math.log(DT_MIN), math.log(DT_MAX)).exp()
+    bias.copy_(dt + torch.log(-torch.expm1(-dt)))
+
+
+@torch.no_grad()
+def draw_rates(A_log: Tensor) -> None:
+    """Start the rates of [..., N] with A = -(1..N), in place."""
+    steps = torch.arange(1, A_log.shape[-1] + 1, device=A_log.device, dtype=A_log.dtype)
+    A_log.copy_(steps.log().expand_as(A_log))
 
 
 class DirectionalScan(nn.Module):
@@ -44,19 +63,15 @@ class DirectionalScan(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scan; the shapes of `x` and of the result are those of `op`."""
-        wide = torch.promote_types(self.A_log.dtype, torch.float32)
-        A = -torch.exp(self.A_log.to(wide))  # [K*C, N]
-        return self.op(x, self.x_proj, self.dt_proj, self.dt_bias, A, self.D)
+        return self.op(x, self.x_proj, self.dt_proj, self.dt_bias, rates(self.A_log), self.D)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw starting values: A = -(1..N), step sizes log-uniform between `DT_MIN` and `DT_MAX`."""
         nn.init.uniform_(self.x_proj, -(self.channels**-0.5), self.channels**-0.5)
         nn.init.uniform_(self.dt_proj, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
-        dt = torch.empty_like(self.dt_bias).uniform_(math.log(DT_MIN), math.log(DT_MAX)).exp()
-        self.dt_bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # softplus(dt_bias) == dt
-        steps = torch.arange(1, self.state + 1, device=self.A_log.device, dtype=self.A_log.dtype)
-        self.A_log.copy_(steps.log().expand_as(self.A_log))
+        draw_step_bias(self.dt_bias)
+        draw_rates(self.A_log)
         nn.init.ones_(self.D)
 
     def product_macs(self, positions: int) -> int:
@@ -72,3 +87,36 @@ class DirectionalScan(nn.Module):
         """Text for `print(model)`."""
         sizes = f"channels={self.channels}, state={self.state}, dt_rank={self.dt_rank}"
         return f"directions={self.directions}, {sizes}"
+
+
+class SequenceScan(nn.Module):
+    """One selective scan of a sequence whose step size, B and C come from outside, as where modalities trade them.
+
+    Args:
+        channels: C.
+        state: N, the size of the hidden state of one channel.
+    """
+
+    op = staticmethod(ops.selective_scan)
+
+    def __init__(self, channels: int, *, state: int) -> None:
+        super().__init__()
+        self.channels, self.state = channels, state
+        self.dt_bias = nn.Parameter(torch.empty(channels))
+        self.A_log = nn.Parameter(torch.empty(channels, state))
+        self.D = nn.Parameter(torch.ones(channels))
+        draw_step_bias(self.dt_bias)
+        draw_rates(self.A_log)
+
+    def forward(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor) -> Tensor:
+        """Scan [B, C, L] with steps softplus(delta [B, C, L] + bias), B and C [B, N, L] -> [B, C, L]."""
+        b, c = B.unsqueeze(1), C.unsqueeze(1)
+        return self.op(x, delta, rates(self.A_log), b, c, self.D, self.dt_bias, delta_softplus=True)
+
+    def product_macs(self, positions: int) -> int:
+        """None: the projections are the caller's."""
+        return 0
+
+    def scan_macs(self, positions: int) -> int:
+        """Multiply-adds of the scan: 3N + 2 per channel and position."""
+        return ops.scan_macs(self.channels, positions, self.state)

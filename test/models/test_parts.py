@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mambaseg_core import ops
 from mambaseg_core.models.ddim import reread_merge, swap_odd_channels
 from mambaseg_core.models.layers import DropPath, resize, rising_rates
-from mambaseg_core.models.presets import stage_sizes
+from mambaseg_core.models.mambaseg_presets import stage_sizes
 from mambaseg_core.models.scans import DirectionalScan
 from mambaseg_core.models.segformer_head import SegFormerHead
 

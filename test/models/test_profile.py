@@ -23,6 +23,17 @@ def test_released_networks(name, parameters, products, scans, on_meta):
 
 
 @pytest.mark.parametrize(
+    ("name", "parameters", "paper"), [("sigma_tiny", 48.3e6, 89.5e9), ("sigma_small", 69.8e6, 138.9e9)]
+)
+def test_sigma_against_its_paper(name, parameters, paper, on_meta):
+    """The paper's count has norms and resizes in it, as fvcore weighs them (about 1 G), and no scan."""
+    cost = profile_model(on_meta(name))
+    assert cost.parameters == pytest.approx(parameters, abs=0.05e6)
+    assert 0.98 * paper < cost.product_macs < paper
+    assert 0.10 * paper < cost.scan_macs < 0.13 * paper
+
+
+@pytest.mark.parametrize(
     ("name", "parameters", "macs", "size"),
     [("mambaseg_compact", 25.44e6, 15.59e9, (200, 346)), ("mambaseg_nano", 4e6, 1.5e9, (240, 320))],
 )

@@ -1,0 +1,65 @@
+"""What every network here does with its two inputs before it looks at them: check them, fill in a missing one."""
+
+from __future__ import annotations
+
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor
+
+
+class TwoInputs(Protocol):
+    """What a network says about its inputs: names and sizes as of `MambaSeg`."""
+
+    name: str
+    image_size: tuple[int, int]
+    any_size: bool
+    in_channels: int
+    bins: int
+
+
+def complete(model: TwoInputs, image: Tensor | None, events: Tensor | None, *, least: int = 1) -> tuple[Tensor, Tensor]:
+    """Both inputs, checked; the one that is missing as zeros, which is what modality dropout trains with.
+
+    Args:
+        model: The network that the inputs are for.
+        image: [B, in_channels, H, W] or None.
+        events: [B, bins, H, W] or None.
+        least: Fewest rows and columns that the network takes.
+
+    Raises:
+        ValueError: Both are missing, or an input has another shape than the model takes.
+    """
+    for what, x, channels in (("image", image, model.in_channels), ("events", events, model.bins)):
+        if x is not None:
+            _refuse_other_shape(model, what, x, channels, least)
+    if image is None and events is None:
+        raise ValueError(f"image and events are both None; {model.name} expects at least one of them: pass one")
+    if image is None:
+        image = torch.zeros_like(cast(Tensor, events)[:, :1]).repeat(1, model.in_channels, 1, 1)
+    if events is None:
+        events = torch.zeros_like(image[:, :1]).repeat(1, model.bins, 1, 1)
+    if image.shape[2:] != events.shape[2:]:
+        raise ValueError(
+            f"image has shape {list(image.shape)} and events {list(events.shape)}; "
+            "expected one height and width for both: crop and resize them alike"
+        )
+    if image.shape[0] != events.shape[0]:
+        raise ValueError(
+            f"image has batch size {image.shape[0]} and events {events.shape[0]}; pass as many of each"
+        )
+    return image, events
+
+
+def _refuse_other_shape(model: TwoInputs, what: str, x: Tensor, channels: int, least: int) -> None:
+    """Raise ValueError unless an input is what the model was built for."""
+    fits = x.dim() == 4 and x.shape[1] == channels and min(x.shape[2:]) >= least
+    if fits and (model.any_size or tuple(x.shape[2:]) == model.image_size):
+        return
+    height, width = ("H", "W") if model.any_size else model.image_size
+    floor = f" with H and W of at least {least}" if least > 1 else ""
+    raise ValueError(
+        f"{what} has shape {list(x.shape)}; this {model.name} expects "
+        f"[B, {channels}, {height}, {width}]{floor}: crop or resize the input, "
+        f"or build the model for it: create_model({model.name!r}, image_size=..., in_channels=...)"
+    )

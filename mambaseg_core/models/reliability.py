@@ -1,0 +1,92 @@
+"""How far each of two modalities can be trusted, position by position, and how a network is weighed by it.
+
+Source: the abstract of "RSGMamba: Reliability-Aware Self-Gated State Space Model for Multimodal Semantic Segmentation"
+(2026) asks for it to be modelled explicitly and to regulate what the modalities exchange; how is not public, and ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mambaseg_core.models.layers import convolve, resize, to_channels_first, to_channels_last
+
+Pair: TypeAlias = tuple[Tensor, Tensor]  # of the image, of the other modality
+TRUST = 2.0  # before the sigmoid: training starts with either modality trusted to 0.88
+
+
+def presence(x: Tensor) -> Tensor:
+    """Which samples of an input say anything: a missing, covered or dead sensor has one value in all of a channel.
+
+    Args:
+        x: [B, C, H, W].
+
+    Returns:
+        [B, 1, 1, 1], 1 where any channel varies over the image, else 0.
+    """
+    varies = (x.amax((2, 3)) > x.amin((2, 3))).any(1)
+    return varies.to(x.dtype).reshape(-1, 1, 1, 1)
+
+
+def average(weights: Sequence[Pair], size: tuple[int, int]) -> Pair:
+    """The weights of all stages as one map per modality.
+
+    Args:
+        weights: Of each stage two [B, H_i, W_i, 1], between 0 and 1.
+        size: (height, width) of the maps.
+
+    Returns:
+        Two [B, *size], between 0 and 1: the mean over the stages, each resized.
+    """
+    image, other = zip(*weights, strict=True)
+    return _average(image, size), _average(other, size)
+
+
+def _average(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """[B, H_i, W_i, 1] of each stage -> [B, *size]."""
+    return torch.cat([resize(x, size) for x in maps], dim=-1).mean(-1)
+
+
+class Judge(nn.Module):
+    """One modality's reliability from what it shows, how that differs from its surroundings, and the other's support.
+
+    Args:
+        channels: C.
+        width: Channels that the evidence is reduced to.
+    """
+
+    def __init__(self, channels: int, *, width: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(channels, width, bias=False)  # nothing seen stays zero
+        self.conv = nn.Conv2d(3 * width, width, 3, padding=1)
+        self.decide = nn.Linear(width, 1)
+
+    def forward(self, own: Tensor, other: Tensor) -> Tensor:
+        """Both modalities' evidence, `embed` of their features, [B, H, W, width] each -> [B, H, W, 1] in 0..1."""
+        around = F.avg_pool2d(to_channels_first(own), 3, stride=1, padding=1, count_include_pad=False)
+        evidence = torch.cat((own, (own - to_channels_last(around)).abs(), own * other), dim=-1)
+        return torch.sigmoid(TRUST + self.decide(F.gelu(convolve(self.conv, evidence))))
+
+
+class Reliability(nn.Module):
+    """A weight between 0 and 1 for either modality at each position; exactly 0 where a modality is not present.
+
+    Args:
+        channels: C.
+        width: Channels that the evidence is reduced to.
+    """
+
+    def __init__(self, channels: int, *, width: int = 16) -> None:
+        super().__init__()
+        self.image = Judge(channels, width=width)
+        self.other = Judge(channels, width=width)
+
+    def forward(self, image: Tensor, other: Tensor, present: Pair) -> Pair:
+        """Two [B, H, W, C] and the `presence` of their modalities -> two [B, H, W, 1]."""
+        image = self.image.embed(image) * present[0]
+        other = self.other.embed(other) * present[1]
+        return self.image(image, other) * present[0], self.other(other, image) * present[1]

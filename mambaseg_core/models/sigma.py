@@ -1,0 +1,218 @@
+"""Sigma: a Siamese VMamba encoder, two fusions a stage, a channel-aware Mamba decoder, for RGB and another modality.
+
+Source: Wan et al., "Sigma: Siamese Mamba Network for Multi-Modal Semantic Segmentation", WACV 2025. The fusion works
+on sequences [B, C, L], which is how the scans read them. Every pair is in the order image, other modality.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mambaseg_core import ops
+from mambaseg_core.models.inputs import complete
+from mambaseg_core.models.layers import resize, to_channels_first
+from mambaseg_core.models.scans import DirectionalScan, SequenceScan
+from mambaseg_core.models.vssm import SiameseEncoder
+
+STATE = 4  # N of the fusion's scans
+
+
+def to_sequence(linear: nn.Linear, x: Tensor) -> Tensor:
+    """A product of [B, H, W, C] that leaves channels first, [B, C', H, W], without copying the map."""
+    return torch.unflatten(torch.matmul(linear.weight, x.flatten(1, 2).mT), 2, x.shape[1:3])
+
+
+class CrossStream(nn.Module):
+    """One modality's half of CroMB: its projections, its scan and its norm.
+
+    Args:
+        channels: C of the scan.
+        dt_rank: R, the rank of the step size's projection.
+    """
+
+    def __init__(self, channels: int, *, dt_rank: int) -> None:
+        super().__init__()
+        self.x_proj = nn.Linear(channels, dt_rank + 2 * STATE, bias=False)
+        self.dt_proj = nn.Linear(dt_rank, channels, bias=False)
+        self.scan = SequenceScan(channels, state=STATE)
+        self.norm = nn.LayerNorm(channels)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, C, L] -> the step size before its bias [B, C, L], B and C [B, N, L]."""
+        sizes = [self.dt_proj.in_features, STATE, STATE]
+        low, b, c = torch.split(torch.matmul(self.x_proj.weight, x), sizes, dim=1)
+        return torch.matmul(self.dt_proj.weight, low), b, c
+
+
+class CroMB(nn.Module):
+    """Cross Mamba: each modality is scanned along its rows and read out with the other's C.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner, dt_rank = 2 * channels, math.ceil(channels / 16)
+        self.in_image = nn.Linear(channels, inner, bias=False)
+        self.in_other = nn.Linear(channels, inner, bias=False)
+        self.conv = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)  # of both modalities
+        self.image = CrossStream(inner, dt_rank=dt_rank)
+        self.other = CrossStream(inner, dt_rank=dt_rank)
+        self.out_image = nn.Linear(inner, channels, bias=False)
+        self.out_other = nn.Linear(inner, channels, bias=False)
+
+    def forward(self, image: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        """Two [B, H, W, C] -> two [B, H, W, C], what each is to gain."""
+        size = image.shape[1:3]
+        x_i = F.silu(self.conv(to_sequence(self.in_image, image))).flatten(2)
+        x_o = F.silu(self.conv(to_sequence(self.in_other, other))).flatten(2)
+        delta_i, b_i, c_i = self.image.project(x_i)
+        delta_o, b_o, c_o = self.other.project(x_o)
+        y_i = self.image.norm(self.image.scan(x_i, delta_i, b_i, c_o).mT)
+        y_o = self.other.norm(self.other.scan(x_o, delta_o, b_o, c_i).mT)
+        return self.out_image(y_i).unflatten(1, size), self.out_other(y_o).unflatten(1, size)
+
+
+class Squeeze(nn.Module):
+    """One weight per channel from the mean over the map, squeeze and excite (Hu et al. 2018)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels, channels // 16, bias=False)
+        self.fc2 = nn.Linear(channels // 16, channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, 1, C], between 0 and 1."""
+        return torch.sigmoid(self.fc2(F.silu(self.fc1(x.mean((2, 3)))))).unsqueeze(1)
+
+
+class ConMB(nn.Module):
+    """Concat Mamba: one scan, to and fro, over both modalities one after the other.
+
+    Each modality's part is scaled by channel with what the other's squeeze says.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = 2 * channels
+        self.in_image = nn.Linear(channels, inner, bias=False)
+        self.in_other = nn.Linear(channels, inner, bias=False)
+        self.conv_image = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
+        self.conv_other = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
+        self.scan = DirectionalScan(
+            ops.bidirectional_scan, directions=2, channels=inner, state=STATE, dt_rank=math.ceil(channels / 16)
+        )
+        self.norm_image = nn.LayerNorm(inner)
+        self.norm_other = nn.LayerNorm(inner)
+        self.squeeze_image = Squeeze(inner)
+        self.squeeze_other = Squeeze(inner)
+        self.out = nn.Linear(2 * inner, channels, bias=False)
+
+    def forward(self, image: Tensor, other: Tensor) -> Tensor:
+        """Two [B, H, W, C] -> [B, H, W, C], what their sum is to gain."""
+        x_i, x_o = to_sequence(self.in_image, image), to_sequence(self.in_other, other)
+        weight_i, weight_o = self.squeeze_image(x_i), self.squeeze_other(x_o)
+        pair = torch.cat((self.conv_image(x_i).flatten(2), self.conv_other(x_o).flatten(2)), dim=2)
+        forth, back = self.scan(F.silu(pair)).unbind(1)
+        y_i, y_o = (forth + back.flip(-1)).chunk(2, dim=2)
+        out_i, out_o = self.out.weight.chunk(2, dim=1)  # the rows of a concatenation that is never made
+        y = F.linear(self.norm_image(y_i.mT) * weight_o, out_i) + F.linear(self.norm_other(y_o.mT) * weight_i, out_o)
+        return torch.unflatten(y, 1, image.shape[1:3])
+
+
+class SigmaFusion(nn.Module):
+    """CroMB added to each modality, then both and ConMB added up.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.cross = CroMB(channels)
+        self.concat = ConMB(channels)
+
+    def forward(self, image: Tensor, other: Tensor) -> Tensor:
+        """Two [B, H, W, C] -> [B, H, W, C]."""
+        image_gain, other_gain = self.cross(image, other)
+        image, other = image + image_gain, other + other_gain
+        y: Tensor = image + other + self.concat(image, other)
+        return y
+
+
+class Sigma(nn.Module):
+    """Semantic segmentation of an image and another modality's image of the same view.
+
+    Args:
+        name: Name of the preset.
+        num_classes: K, classes of the head.
+        image_size: (height, width) in pixels for which it was made; any other of at least 4x4 is taken as well.
+        encoder: The encoder of both modalities.
+        fusions: The fusion of each stage: two [B, H_i, W_i, C_i] -> one.
+        head: The decoder: [B, H_i, W_i, C_i] of all stages -> [B, H', W', K].
+
+    Attributes:
+        in_channels: Channels of either modality; repeat a single channel.
+        bins: The same number: channels of the second input.
+        any_size: True.
+    """
+
+    any_size = True
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        num_classes: int,
+        image_size: tuple[int, int],
+        encoder: SiameseEncoder,
+        fusions: Sequence[nn.Module],
+        head: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.num_classes = num_classes
+        self.image_size = image_size
+        self.in_channels = self.bins = encoder.in_channels
+        self.encoder = encoder
+        self.fusions = nn.ModuleList(fusions)
+        self.head = head
+
+    def forward(self, image: Tensor | None, events: Tensor | None) -> Tensor:
+        """Segment. A modality that is missing is None, which is the same as zeros.
+
+        Args:
+            image: [B, in_channels, H, W] or None; the authors' weights want ImageNet's mean and deviation taken out.
+            events: [B, in_channels, H, W], the other modality alike, or None.
+
+        Returns:
+            Logits [B, num_classes, H, W].
+
+        Raises:
+            ValueError: Both are missing, or an input has another shape than the model takes.
+        """
+        image, events = complete(self, image, events, least=4)
+        logits = self.head(self._fuse(image, events))
+        return to_channels_first(resize(logits, (image.shape[2], image.shape[3])))
+
+    def features(self, image: Tensor | None, events: Tensor | None) -> list[Tensor]:
+        """Fused features of all stages, as the head takes them; arguments and errors as of `forward`.
+
+        Returns:
+            [B, H_i, W_i, C_i] of stage i, finest first; H_0 = H // 4, then halved and rounded up.
+        """
+        return self._fuse(*complete(self, image, events, least=4))
+
+    def _fuse(self, image: Tensor, other: Tensor) -> list[Tensor]:
+        """`features` of complete inputs."""
+        pairs = self.encoder(image, other)
+        return [fusion(*pair) for fusion, pair in zip(self.fusions, pairs, strict=True)]
