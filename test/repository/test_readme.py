@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
 from mambaseg_core.data.benchmark import write_benchmark
 
 ROOT = Path(__file__).parents[2]
