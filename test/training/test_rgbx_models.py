@@ -1,0 +1,59 @@
+"""The networks of two images learn in the same module as the others."""
+
+from __future__ import annotations
+
+import lightning
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from mambaseg_core.data.sample import Batch
+from mambaseg_core.models import create_model
+from mambaseg_core.training.config import parse_config
+from mambaseg_core.training.module import SegmentationModule
+
+VALUES = {
+    "model": {"name": "sigma_tiny"},  # not looked at: the module is given its network
+    "data": {"root": "nowhere"},
+    "optimizer": {"lr": 3.0e-4, "schedule": "constant"},
+    "loop": {"steps": 2},
+}
+
+
+def two_halves(model, size=(32, 32)):
+    """A left half of class 0 and a brighter right half of class 1 in both modalities, the first rows not labelled."""
+    random = torch.Generator().manual_seed(0)
+    label = torch.zeros(2, *size, dtype=torch.int64)
+    label[:, :, size[1] // 2 :] = 1
+    image, other = (
+        label[:, None] + 0.1 * torch.randn(2, channels, *size, generator=random)
+        for channels in (model.in_channels, model.bins)
+    )
+    other[1] = 0  # as modality dropout leaves it
+    label[:, :4] = 255
+    return Batch(image, other, label, (0, 1), ("a", "a"), (0, 1), ("day", "day"))
+
+
+@pytest.mark.parametrize("name", ["sigma_tiny", "rsgmamba"])
+def test_two_steps_lower_the_loss(name):
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=2, image_size=(32, 32))
+    module = SegmentationModule(model, parse_config(VALUES, {}), steps=2)
+    batch = two_halves(model)
+    before = {key: x.detach().clone() for key, x in model.named_parameters()}
+    with torch.no_grad():
+        first = module.eval()._loss(batch)[0]
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_steps=2,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module.train(), DataLoader([batch, batch], batch_size=None))
+    with torch.no_grad():
+        last = module.eval()._loss(batch)[0]
+    assert trainer.global_step == 2
+    assert last < first
+    assert not [key for key, x in model.named_parameters() if torch.equal(x, before[key])]
