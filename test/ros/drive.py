@@ -39,8 +39,10 @@ def all_is_well(peer: Any, size: tuple[int, int] = SIZE, stamp_ns: int | None = 
 
 
 def named(peer: Any, text: str) -> None:
-    """The fault stands in /diagnostics, with how often it came, and its level is up."""
+    """The fault stands in /diagnostics, with how often it came, and the level is up while that was lately."""
     entry = peer.diagnosed("faults")
-    assert any(text in sentence for sentence in entry.values), (text, entry.values)
-    assert entry.level > 0
-    assert all("times" in count for count in entry.values.values())
+    sentence = next((sentence for sentence in entry.values if text in sentence), "")
+    assert sentence, (text, entry.values)
+    count, last = entry.values[sentence].split(" times, last ")
+    assert int(count) > 0
+    assert entry.level > 0 or int(last.removesuffix(" s ago")) >= 4
