@@ -1,6 +1,7 @@
 """Starts segmentation_node. `ros2 launch mambaseg_ros mambaseg.launch.py --show-args` is its manual."""
 
 import os
+from importlib.metadata import version
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -41,14 +42,15 @@ PARAMETERS = {
     "autostart": (bool, "configure and activate at once; false leaves it to a lifecycle manager"),
 }
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # of Fast DDS 3 and 2
+RCLPY_OF_FAST_DDS_3 = 8
 
 
 def large_image_profile():
     """Fast DDS's default profile loses large images; a profile that the user has set stays."""
     if any(name in os.environ for name in PROFILE_VARIABLES):
         return []
-    profile = PathJoinSubstitution([CONFIG, "fastdds.xml"])
-    return [SetEnvironmentVariable(variable, profile) for variable in PROFILE_VARIABLES]
+    older = int(version("rclpy").split(".")[0]) < RCLPY_OF_FAST_DDS_3
+    return [SetEnvironmentVariable(PROFILE_VARIABLES[older], PathJoinSubstitution([CONFIG, "fastdds.xml"]))]
 
 
 def segmentation_node(context):

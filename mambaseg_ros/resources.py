@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
-# Read by Fast DDS 3 (Kilted and later) and 2 (Humble, Jazzy). Both are set: installs from wheels have no ROS_DISTRO.
+# Of Fast DDS 3 (Kilted and later) and 2 (Humble, Jazzy); 3 reads both, and complains of a profile met twice.
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+RCLPY_OF_FAST_DDS_3 = 8  # first such major version; installs from wheels have no ROS_DISTRO to tell
 
 
 def share_folder() -> Path:
@@ -31,4 +33,5 @@ def use_large_image_profile() -> None:
     To be called before `rclpy.init`. A profile that the user has set stays.
     """
     if not any(name in os.environ for name in PROFILE_VARIABLES):
-        os.environ |= dict.fromkeys(PROFILE_VARIABLES, str(share_folder() / "config" / "fastdds.xml"))
+        older = int(version("rclpy").split(".")[0]) < RCLPY_OF_FAST_DDS_3
+        os.environ[PROFILE_VARIABLES[older]] = str(share_folder() / "config" / "fastdds.xml")

@@ -21,7 +21,7 @@ from mambaseg_ros.resources import share_folder
 
 SECONDS = 2.0
 MODEL, WEIGHTS = "mambaseg_nano", "synthetic"  # trained on other drives of `mambaseg synth`: docs/training.md
-RATE = 0.25  # the bag is played so slowly that a CPU keeps up
+RATE = 0.15  # the bag is played so slowly that a CPU keeps up
 CALIBRATION = "calibration/cam_to_cam.yaml"
 
 

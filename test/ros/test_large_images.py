@@ -61,3 +61,4 @@ def test_1440x1080_rgb_at_20_hz_for_10_s_loses_none(domain: int, start: Callable
     executor.shutdown()
     rclpy.shutdown(context=context)
     assert seen == list(range(COUNT)), f"{len(seen)} of {COUNT} arrived; {camera.output}"
+    assert "XMLPARSER" not in camera.output  # the profile is read once, without complaints
