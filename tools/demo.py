@@ -36,15 +36,14 @@ def command(*words: object) -> list[str]:
 
 
 @contextmanager
-def process(words: list[str], *, stop: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+def process(child: subprocess.Popen[bytes], *, stop: bool = True) -> Iterator[None]:
     """A process that is stopped by SIGINT when the block ends; one that ends by itself (not `stop`) is waited for."""
-    child = subprocess.Popen(words)
     try:
-        yield child
+        yield
         if not stop:
             child.wait(timeout=120)
     except subprocess.TimeoutExpired:
-        sys.exit(f"demo: no message came to `{' '.join(words[:4])}`; see what the node said above")
+        sys.exit(f"demo: no message came to `{' '.join(child.args[:4])}`; see what the node said above")
     finally:
         if child.poll() is None:
             child.send_signal(signal.SIGINT)
@@ -90,7 +89,8 @@ def main() -> None:
     subprocess.run(command("bag", "convert", sequence, bag), check=True)
     say(f"starting segmentation_node ({MODEL}, weights '{WEIGHTS}', trained on synthetic drives only) and a recorder")
     recorder = command("bag", "record", masks, "/mambaseg/mask", "/mambaseg/status", "--idle", 15)
-    with process(node_command(sequence)), process(recorder, stop=False):
+    recording = subprocess.Popen(recorder)  # before the node, so that it is there for the first mask
+    with process(subprocess.Popen(node_command(sequence))), process(recording, stop=False):
         say(f"playing the bag over DDS at {RATE:g} of its rate")
         subprocess.run(command("bag", "play", bag, "--rate", RATE, "--wait", 120), check=True)
         say("waiting until no more masks come")

@@ -112,7 +112,7 @@ def _wait_for_subscribers(publishers: dict[str, Any], timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if all(publisher.get_subscription_count() for publisher in publishers.values()):
-            time.sleep(0.3)  # both sides know each other only after the acknowledgement
+            time.sleep(1.0)  # until both sides know each other, and a recorder those who answer
             return
         time.sleep(0.05)
     silent = [topic for topic, publisher in publishers.items() if not publisher.get_subscription_count()]

@@ -29,8 +29,8 @@ def test_a_real_davis_recording_gets_a_mask_for_every_frame(
     export, bag, masks = shared / "davis" / "davis346_street_export", tmp_path / "street", tmp_path / "masks"
     converted = start(*MAMBASEG, "bag", "convert", export, bag)
     assert converted.child.wait(timeout=300) == 0, converted.output
-    node = start(*node_command())
     recorder = start(*MAMBASEG, "bag", "record", masks, "/mambaseg/mask", "/mambaseg/status", "--idle", 8)
+    node = start(*node_command())
     player = start(*MAMBASEG, "bag", "play", bag, "--rate", "0.05", "--wait", "90")
     assert player.child.wait(timeout=500) == 0, player.output
     assert recorder.child.wait(timeout=300) == 0, recorder.output + node.output

@@ -59,8 +59,8 @@ def test_a_replayed_drive_gives_the_masks_of_the_offline_model_bit_for_bit(
     bag, masks = tmp_path / "drive", tmp_path / "masks"
     converted = start(*MAMBASEG, "bag", "convert", sequence.root, bag)
     assert converted.child.wait(timeout=300) == 0, converted.output
-    node = start(*node_command(**MODEL, weights=None, calibration=sequence.root / CALIBRATION))
     recorder = start(*MAMBASEG, "bag", "record", masks, "/mambaseg/mask", "--idle", 8)
+    node = start(*node_command(**MODEL, weights=None, calibration=sequence.root / CALIBRATION))
     player = start(*MAMBASEG, "bag", "play", bag, "--rate", "0.05", "--wait", "90")
     assert player.child.wait(timeout=500) == 0, player.output
     assert recorder.child.wait(timeout=300) == 0, recorder.output + node.output
