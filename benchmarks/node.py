@@ -113,6 +113,9 @@ def own(seconds: float) -> list[Figure]:
         Figure("events a mask, median", f"{used:.0f}"),
         Figure("all besides model and waiting for events [ms], p50 / p95 / most", spread(times), "<= 5 / <= 10",
                bool(p50 <= 5 and p95 <= 10)),
+        Figure("window, voxel grid, resizing [ms]", spread([status.prepare_ms for status in run.good])),
+        Figure("mapping back, publishing [ms]", spread([status.publish_ms for status in run.good])),
+        Figure("waiting for events [ms]", spread([status.wait_ms for status in run.good])),
         *described(run, load),
     ]  # fmt: skip
 
