@@ -35,12 +35,15 @@ class Mask:
         confidence: float32 [h, w] softmax probability of the class in `ids`.
         prepare_ms: time spent on warp, rectification, voxel grid and resizing, milliseconds.
         inference_ms: time spent in the model, milliseconds.
+        reliability: mean over the mask of how far the model trusted the image and the other modality, 0 to 1; None of a
+            model that does not say (`reliability_aware`).
     """
 
     ids: Image
     confidence: npt.NDArray[np.float32]
     prepare_ms: float
     inference_ms: float
+    reliability: tuple[float, float] | None = None
 
 
 def choose_device(device: str) -> torch.device:
@@ -165,10 +168,13 @@ class Segmenter:
         grid = self._take_grid(events)
         image_tensor, voxel_tensor = self._prepare(image, events, edges_ns, grid)
         prepared = time.perf_counter()
-        ids, confidence = self._infer(image_tensor, voxel_tensor)
+        ids, confidence, reliability = self._infer(image_tensor, voxel_tensor)
         done = time.perf_counter()
         self._spare_grid = grid
-        return Mask(ids, confidence, prepare_ms=1e3 * (prepared - start), inference_ms=1e3 * (done - prepared))
+        return Mask(
+            ids, confidence, prepare_ms=1e3 * (prepared - start), inference_ms=1e3 * (done - prepared),
+            reliability=reliability,
+        )  # fmt: skip
 
     def prepare(
         self, image: Image | None, events: Events | Reading | None, edges_ns: npt.NDArray[np.int64] | None = None
@@ -216,12 +222,17 @@ class Segmenter:
     @torch.inference_mode()
     def _infer(
         self, image: torch.Tensor | None, events: torch.Tensor | None
-    ) -> tuple[Image, npt.NDArray[np.float32]]:
+    ) -> tuple[Image, npt.NDArray[np.float32], tuple[float, float] | None]:
         inputs = (None if x is None else x[None].to(self.device, self.dtype) for x in (image, events))
-        logits = self.model(*inputs)
+        reliability = None
+        if getattr(self.model, "reliability_aware", False):
+            logits, (of_image, of_other) = self.model.with_reliability(*inputs)  # type: ignore[operator]
+            reliability = float(of_image.mean()), float(of_other.mean())
+        else:
+            logits = self.model(*inputs)
         if not bool(torch.isfinite(logits).all()):
             raise ValueError(
                 "the model's logits are not all finite; expected finite numbers: check the weights and the input"
             )
         confidence, ids = logits.float().softmax(1).max(1)
-        return ids[0].to(torch.uint8).cpu().numpy(), confidence[0].cpu().numpy()
+        return ids[0].to(torch.uint8).cpu().numpy(), confidence[0].cpu().numpy(), reliability

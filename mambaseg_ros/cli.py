@@ -73,14 +73,16 @@ def record(
 
 @bag.command()
 def segment(
-    source: Annotated[Path, typer.Argument(help="bag with an image and an event topic")],
+    source: Annotated[Path, typer.Argument(help="bag with an image and an event topic, or one of a second camera")],
     out: Annotated[Path, typer.Argument(help="folder of the new bag with /mambaseg/mask")],
     weights: Annotated[str, typer.Option(help="checkpoint; without any the weights are random")] = "",
     model: Annotated[str, typer.Option(help="name of the model, where the weights do not tell it")] = "",
     calibration: Annotated[str, typer.Option(help="cam_to_cam.yaml, where the cameras have different views")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     image_topic: Annotated[str, typer.Option(help="images")] = "/image",
-    events_topic: Annotated[str, typer.Option(help="events")] = "/events",
+    events_topic: Annotated[
+        str, typer.Option("--events-topic", "--other-topic", help="events, or thermal or depth pictures")
+    ] = "/events",
     set_: Annotated[list[str], typer.Option("--set", help="a parameter of the node, as event_clock=sensor")] = [],  # noqa: B006
 ) -> None:
     """Make the mask of every image of a bag, offline; an interrupted run is taken up again.

@@ -1,26 +1,26 @@
-"""The thread that decodes event messages as they come, so that they are ready when their image is."""
+"""The thread that decodes what goes beside the images as it comes, so that it is ready when its image is."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from mambaseg_ros.diagnostics import sentence_of
-from mambaseg_ros.intake import EventIntake
 from mambaseg_ros.pairing import Inbox
 
 
 class Feeder:
-    """Moves event messages from the inbox through the intake into the event buffer.
+    """Moves messages from the inbox into the event buffer, or to the pictures of a second camera.
 
     Args:
         inbox: where they come from; closing it ends the thread.
-        intake: decodes and counts them.
+        add: decodes, counts and keeps one.
         warn: told, in one sentence, what is wrong with a message.
     """
 
-    def __init__(self, inbox: Inbox, intake: EventIntake, warn: Callable[[str], None]) -> None:
-        self._inbox, self._intake, self._warn = inbox, intake, warn
+    def __init__(self, inbox: Inbox, add: Callable[[Any], None], warn: Callable[[str], None]) -> None:
+        self._inbox, self._add, self._warn = inbox, add, warn
         self._thread = threading.Thread(target=self._run, name="mambaseg feeder", daemon=True)
 
     def start(self) -> None:
@@ -34,7 +34,7 @@ class Feeder:
     def _run(self) -> None:
         while (message := self._inbox.take_packet()) is not None:
             try:
-                self._intake.add(message)
+                self._add(message)
             except Exception as error:  # hostile bytes must not end the thread
                 self._warn(sentence_of(error))
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,9 +75,10 @@ class Health:
         counts = pipeline.counts()
         rates = self._rates.per_second(counts | {"bytes_received": pipeline.inbox.bytes_received})
         entries = []
-        for what, words, source, health in (
-            ("images", ("images", "masks"), inputs.image, pipeline.worker.images_health),
-            ("events", ("events", "packets", "resets", "qos"), inputs.events, pipeline.worker.events_health),
+        worker, other = pipeline.worker, pipeline.worker.segmenter.preprocessing.other
+        for what, words, source, health, reliability in (
+            ("images", ("images", "masks"), inputs.image, worker.images_health, worker.reliability[0]),
+            (other, ("events", "packets", "resets", "qos"), inputs.second, worker.events_health, worker.reliability[1]),
         ):
             entries.append(
                 topic_entry(
@@ -85,10 +87,13 @@ class Health:
                     rates={n: rates[n] for n in rates if n.startswith(words) and n.endswith(("received", "published"))},
                 )
             )  # fmt: skip
+            if not math.isnan(reliability):
+                entries[-1].values["reliability"] = f"{reliability:.3f}"
         entries[1].values["bytes_received [MiB/s]"] = f"{rates['bytes_received'] / MIB:.2f}"
-        events, fill = pipeline.buffer_fill
-        entries[1].values |= {"buffer [events]": str(events), "buffer fill [%]": f"{fill:.1f}"}
-        clock = pipeline.intake.clock
+        held, fill = pipeline.source.fill
+        unit = "events" if other == "events" else "pictures"
+        entries[1].values |= {f"buffer [{unit}]": str(held), "buffer fill [%]": f"{fill:.1f}"}
+        clock = pipeline.source.clock
         if clock is not None and clock.offset_ns is not None:
             entries[1].values |= {
                 "clock": clock.mode,

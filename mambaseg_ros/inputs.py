@@ -25,8 +25,8 @@ from mambaseg_ros.watch import Publisher, Topic, choose_kind, why_no_time, why_s
 
 # Deep enough that images wait for the callback and not in a DDS queue that replaces them without telling anybody.
 INFO_TOPICS = ("camera_info", "event_camera_info")
-DEPTHS = {"image": 20, "events": 1000}
-KINDS = {"image": IMAGE_TYPES[1:], "events": EVENTS_TYPES[1:]}
+DEPTHS = {"image": 20, "events": 1000, "other": 20}
+KINDS = {"image": IMAGE_TYPES[1:], "events": EVENTS_TYPES[1:], "other": IMAGE_TYPES[1:]}
 RAW_KINDS = EVENTS_TYPES[3:]  # arrays of nested messages: rclpy would take 3 us an event to make objects of them
 SILENT_S = 5.0
 
@@ -36,7 +36,7 @@ class Input:
 
     Args:
         node: owner of the subscription.
-        argument: "image" or "events", as in remappings and parameters.
+        argument: "image", "events" or "other", as in remappings and parameters.
         values: parameter values by name.
         take: called with the type's name and each message.
         lost: called with the number of messages that the middleware lost.
@@ -145,8 +145,10 @@ class Inputs:
         self.image = Input(
             node, "image", values, take=self._take_image, lost=self._lost_images, qos_met=qos_met, warn=warn
         )
-        self.events = Input(
-            node, "events", values, take=self._take_events, lost=self._lost_packets, qos_met=qos_met, warn=warn
+        pictures = pipeline.worker.segmenter.preprocessing.other != "events"
+        argument, take = ("other", self._take_picture) if pictures else ("events", self._take_events)
+        self.second = Input(
+            node, argument, values, take=take, lost=self._lost_packets, qos_met=qos_met, warn=warn
         )
         self._infos: dict[str, Any] = {}
         self._info_subscriptions: list[Any] = []
@@ -156,12 +158,12 @@ class Inputs:
     def poll(self) -> None:
         """Look at the graph; several times a second."""
         self.image.poll()
-        self.events.poll()
+        self.second.poll()
 
     def complain(self) -> None:
         """Say what the node waits for; every 5 s."""
         self.image.complain()
-        self.events.complain()
+        self.second.complain()
         if self._node.get_parameter("use_sim_time").value and self._node.get_clock().now().nanoseconds == 0:
             self._warn(why_no_time(self._node.count_publishers("/clock")))
 
@@ -171,7 +173,7 @@ class Inputs:
             self._node.destroy_subscription(subscription)
         self._info_subscriptions.clear()
         self.image.destroy()
-        self.events.destroy()
+        self.second.destroy()
 
     def count_qos(self) -> None:
         """A QoS that does not fit was met."""
@@ -210,6 +212,9 @@ class Inputs:
 
     def _take_image(self, kind: str, message: Any) -> None:
         self._pipeline.inbox.put_image(message)
+
+    def _take_picture(self, kind: str, message: Any) -> None:
+        self._pipeline.inbox.put_packet(message, 64 + len(message.data))
 
     def _take_events(self, kind: str, message: Any) -> None:
         if kind in RAW_KINDS:

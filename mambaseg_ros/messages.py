@@ -77,6 +77,16 @@ def image_from_message(message: Any) -> Image:
             "set it in the camera driver or convert the topic"
         )
     pixel_bytes, conversion = _ENCODINGS[message.encoding]
+    pixels = pixel_rows(message, pixel_bytes)
+    return _converted(pixels, message, (int(message.height), int(message.width), pixel_bytes), conversion)
+
+
+def pixel_rows(message: Any, pixel_bytes: int) -> Image:
+    """The bytes of a sensor_msgs/Image without what pads its rows, uint8 [H, W * pixel_bytes].
+
+    Raises:
+        ValueError: a size of 0, or data that do not fill the rows.
+    """
     height, width, step = int(message.height), int(message.width), int(message.step)
     if height == 0 or width == 0 or step < width * pixel_bytes:
         raise ValueError(
@@ -87,17 +97,20 @@ def image_from_message(message: Any) -> Image:
         raise ValueError(
             f"image holds {len(message.data)} bytes; expected height x step = {height * step}: check the camera driver"
         )
-    rows = np.frombuffer(message.data, np.uint8, count=height * step).reshape(height, step)
-    pixels = rows[:, : width * pixel_bytes]
-    return _converted(pixels, message, (height, width, pixel_bytes), conversion)
+    return np.frombuffer(message.data, np.uint8, count=height * step).reshape(height, step)[:, : width * pixel_bytes]
+
+
+def wide_pixels(message: Any) -> npt.NDArray[np.uint16]:
+    """Those of 16 bits, uint16 [H, W], whatever the order of their bytes; errors as of `pixel_rows`."""
+    order = ">u2" if message.is_bigendian else "<u2"
+    return np.ascontiguousarray(pixel_rows(message, 2)).view(order).astype(np.uint16)
 
 
 def _converted(pixels: Image, message: Any, shape: tuple[int, int, int], conversion: int | None) -> Image:
     """Bytes of rows [H, W * bytes] as grey [H, W] or RGB [H, W, 3]."""
     height, width, pixel_bytes = shape
     if message.encoding.endswith("16"):
-        order = ">u2" if message.is_bigendian else "<u2"
-        wide = np.ascontiguousarray(pixels).view(order).astype(np.uint32)
+        wide = wide_pixels(message).astype(np.uint32)
         pixels, pixel_bytes = ((wide + 128) // 257).astype(np.uint8), 1
     picture = pixels if pixel_bytes == 1 else pixels.reshape(height, width, pixel_bytes)
     if conversion is None:

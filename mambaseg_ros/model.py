@@ -47,6 +47,12 @@ def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmen
     segmenter = Segmenter(
         model, values["device"], precision=values["precision"], preprocessing=setup, calibration=calibration
     )
+    setup = segmenter.preprocessing
+    if setup.other != "events" and values["calibration"]:
+        raise ValueError(
+            f"parameter 'calibration' is {values['calibration']!r}, but {setup.other} pictures are taken as registered "
+            "to the image; expected it empty: register them, and clear it"
+        )
     if weights is None:
         warn(f"the weights of {values['model']} are random: masks mean nothing until parameter 'weights' names a file")
     segmenter.warm_up()
@@ -59,6 +65,14 @@ def check_reach(values: dict[str, Any], setup: Preprocessing) -> None:
     Raises:
         ValueError: `buffer_mib` or `buffer_ms` is too small for the window; one sentence.
     """
+    if setup.other != "events":
+        needed_ms = float(values["events_stale_ms"]) + float(values["event_wait_ms"])
+        if float(values["buffer_ms"]) < needed_ms:
+            raise ValueError(
+                f"parameter 'buffer_ms' is {values['buffer_ms']:g}; expected at least {needed_ms:g}, events_stale_ms "
+                "and event_wait_ms: raise it"
+            )
+        return
     events = setup.window.limit(setup.bins) or 0
     if int(values["buffer_mib"]) * MIB < 2 * events * BYTES_PER_EVENT:
         raise ValueError(
@@ -80,6 +94,7 @@ def describe(segmenter: Segmenter, values: dict[str, Any]) -> dict[str, str]:
     return {
         "model": config.name,
         "input [rows x columns]": f"{segmenter.preprocessing.size[0]} x {segmenter.preprocessing.size[1]}",
+        "second input": segmenter.preprocessing.other,
         "weights": str(values["weights"]) or "random",
         "weights sha256": weights_hash(values),
         "device": str(segmenter.device),

@@ -1,4 +1,4 @@
-"""What runs while the node is active: inbox, feeder, intake and worker, and the counts of all of them."""
+"""What runs while the node is active: inbox, feeder, source and worker, and the counts of all of them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mambaseg_core.inference import Segmenter
+from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.feeder import Feeder
-from mambaseg_ros.intake import EventIntake
 from mambaseg_ros.model import MIB
 from mambaseg_ros.pairing import Inbox
 from mambaseg_ros.policy import Policy
 from mambaseg_ros.results import Outputs
+from mambaseg_ros.second import EventSource, PictureSource
 from mambaseg_ros.worker import Worker
 
 
@@ -38,11 +39,9 @@ class Pipeline:
         max_bytes, max_age_ms = int(values["buffer_mib"]) * MIB, float(values["buffer_ms"])
         self.reported = Reported()
         self.inbox = Inbox(max_packet_bytes=max_bytes, max_packet_age_s=max_age_ms / 1e3)
-        self.intake = EventIntake(
-            max_age_ns=int(max_age_ms * 1e6), max_bytes=max_bytes, clock_mode=str(values["event_clock"])
-        )
-        self.worker = Worker(segmenter, self.inbox, self.intake, outputs, Policy.of(values))
-        self._feeder = Feeder(self.inbox, self.intake, outputs.warn)
+        self.source = make_source(segmenter.preprocessing, values)
+        self.worker = Worker(segmenter, self.inbox, self.source, outputs, Policy.of(values))
+        self._feeder = Feeder(self.inbox, self.source.add, outputs.warn)
 
     def start(self) -> None:
         """Start both threads."""
@@ -59,7 +58,7 @@ class Pipeline:
 
     def counts(self) -> dict[str, int]:
         """The counts of SegmentationStatus by name."""
-        inbox, worker, taken, held = self.inbox, self.worker, self.intake.counts, self.intake.buffered
+        inbox, worker, taken, held = self.inbox, self.worker, self.source.counts, self.source.buffered
         return {
             "images_received": inbox.images_received,
             "images_replaced": inbox.images_replaced,
@@ -80,8 +79,10 @@ class Pipeline:
             **self.reported.__dict__,
         }
 
-    @property
-    def buffer_fill(self) -> tuple[int, float]:
-        """Events held, and the memory in use, per cent of its bound."""
-        buffer = self.intake.buffer
-        return (0, 0.0) if buffer is None else (len(buffer), 100.0 * buffer.nbytes / buffer.max_bytes)
+
+def make_source(setup: Preprocessing, values: dict[str, Any]) -> EventSource | PictureSource:
+    """What a model takes beside images, by its preprocessing: windows of events, or pictures of a second camera."""
+    max_age_ns, max_bytes = int(float(values["buffer_ms"]) * 1e6), int(values["buffer_mib"]) * MIB
+    if setup.other != "events":
+        return PictureSource(setup, max_age_ns=max_age_ns, max_bytes=max_bytes)
+    return EventSource(setup, max_age_ns=max_age_ns, max_bytes=max_bytes, clock_mode=str(values["event_clock"]))

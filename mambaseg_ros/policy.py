@@ -14,8 +14,8 @@ class Policy:
     """The parameters that may change while the node is active.
 
     Attributes:
-        event_wait_s: longest wait for events up to an image's stamp, seconds.
-        events_stale_ns: events that end longer before an image's stamp are missing.
+        event_wait_s: longest wait for events up to an image's stamp, or for the picture nearest to it, seconds.
+        events_stale_ns: events that end longer before an image's stamp are missing, and pictures farther from it.
         when_events_missing: "image_only", "hold" or "drop".
         images_stale_ns: images are missing when none came for this long.
         when_images_missing: "drop", "events_only" or "hold".
@@ -66,6 +66,29 @@ def judge_events(stamp_ns: int, newest_ns: int | None, used: int, policy: Policy
         return STALE, (
             f"no events in the window that ends at the image's stamp {stamp_ns} ns, the newest is of {newest_ns} ns: "
             "check the events topic and that both stamps are of one clock"
+        )
+    return GOOD, ""
+
+
+def judge_picture(what: str, stamp_ns: int, picture_ns: int | None, policy: Policy) -> tuple[int, str]:
+    """The health of a second camera at an image, and a sentence where its picture must not be used.
+
+    Args:
+        what: "thermal" or "depth".
+        stamp_ns: the image's stamp.
+        picture_ns: stamp of the picture nearest to it, None where none is held.
+        policy: the limit.
+
+    Returns:
+        GOOD and an empty string, or SILENT or STALE and one sentence.
+    """
+    if picture_ns is None:
+        return SILENT, f"no {what} pictures have come; expected some: check the topic 'other' and its publisher"
+    if abs(stamp_ns - picture_ns) > policy.events_stale_ns:
+        return STALE, (
+            f"the nearest {what} picture is {(picture_ns - stamp_ns) / 1e6:+.1f} ms from the image's stamp; expected "
+            f"less than events_stale_ms = {policy.events_stale_ns / 1e6:g}: check its driver, and that both stamps are "
+            "of one clock"
         )
     return GOOD, ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -10,6 +11,7 @@ from mambaseg_ros.messages import Image
 from mambaseg_ros.policy import GOOD
 
 OK, DEGRADED, ERROR = 0, 1, 2  # SegmentationStatus
+NO_RELIABILITY = (math.nan, math.nan)  # of a model that does not say how far it trusts its inputs
 
 
 @dataclass
@@ -28,6 +30,8 @@ class Report:
     publish_ms: float = 0.0
     total_ms: float = 0.0
     age_ms: float = 0.0
+    image_reliability: float = math.nan
+    other_reliability: float = math.nan
     events_used: int = 0
     window_start_ns: int = 0
     window_end_ns: int = 0

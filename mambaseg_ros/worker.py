@@ -1,4 +1,4 @@
-"""The worker thread: takes the newest image, waits for its events, segments, hands the result over.
+"""The worker thread: takes the newest image, waits for what belongs to it, segments, hands the result over.
 
 It knows no rclpy: what it makes goes through the `Outputs` that the node gives it.
 """
@@ -13,17 +13,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mambaseg_core.events import Events
 from mambaseg_core.events.buffer import JUMP_NS
 from mambaseg_core.inference import Segmenter
 from mambaseg_ros.diagnostics import sentence_of
-from mambaseg_ros.intake import EventIntake
 from mambaseg_ros.messages import Image, image_from_message, stamp_to_ns
 from mambaseg_ros.pairing import Arrival, Inbox
-from mambaseg_ros.policy import BAD, GOOD, SILENT, STALE, Freshness, Policy, judge_events
-from mambaseg_ros.results import DEGRADED, ERROR, Outputs, Report, Result
+from mambaseg_ros.policy import BAD, GOOD, SILENT, STALE, Freshness, Policy
+from mambaseg_ros.results import DEGRADED, ERROR, NO_RELIABILITY, Outputs, Report, Result
+from mambaseg_ros.second import Second, Source
 
 IDLE_S = 0.2  # how often the worker looks whether images are missing
 DRAIN_S = 0.1  # longest wait for the decoding of packets that came before an image
@@ -38,7 +36,7 @@ class Worker:
 
     segmenter: Segmenter
     inbox: Inbox
-    intake: EventIntake
+    source: Source
     outputs: Outputs
     policy: Policy
     images_refused: int = 0
@@ -51,6 +49,7 @@ class Worker:
     waiting_for: str = ""
     images_health: int = SILENT
     events_health: int = SILENT
+    reliability: tuple[float, float] = NO_RELIABILITY
     _last_stamp_ns: int = field(default=0, init=False)
     _last_events_ns: int = field(default=0, init=False)
     _last: Result | None = field(default=None, init=False)
@@ -107,20 +106,21 @@ class Worker:
         if self.waiting_for:
             raise ValueError(self.waiting_for)
         report.window_end_ns = stamp_ns = stamp_to_ns(header.stamp)
-        self._wait_for_events(arrival, stamp_ns)
+        self._wait_for_second(arrival, stamp_ns)
         report.wait_ms = 1e3 * (time.monotonic() - arrival.arrived)
 
-        events = self._window(stamp_ns)
-        report.events_used = 0 if events is None else len(events)
-        health, sentence = judge_events(stamp_ns, self.intake.newest_ns, report.events_used, self.policy)
-        self.events_health = report.events_health = BAD if health != GOOD and self.intake.last_refused else health
+        start = time.monotonic()
+        second = self.source.beside(stamp_ns)
+        report.prepare_ms = 1e3 * (time.monotonic() - start)
+        health, sentence = self.source.judge(stamp_ns, second, self.policy)
+        self.events_health = report.events_health = BAD if health != GOOD and self.source.last_refused else health
         if health != GOOD:
             report.state, report.message, report.policy = DEGRADED, sentence, self.policy.when_events_missing
-            report.events_used, events = 0, None
+            second = None
             if report.policy != "image_only":
                 self.images_dropped += 1
                 return self._hold(report) if report.policy == "hold" else self._drop(report)
-        self._publish(header, image, events, report)
+        self._publish(header, image, second, report)
         return True
 
     def _read_image(self, message: Any) -> Image:
@@ -133,15 +133,15 @@ class Worker:
         self.images_health = GOOD
         return image
 
-    # -- events ------------------------------------------------------------------------------------------------
+    # -- events, or a second camera ----------------------------------------------------------------------------
 
-    def _wait_for_events(self, arrival: Arrival, stamp_ns: int) -> None:
-        """Until those that came before the image are decoded, and events reach its stamp: at most `event_wait_s`."""
+    def _wait_for_second(self, arrival: Arrival, stamp_ns: int) -> None:
+        """Until what came before the image is decoded, and nothing better is to come: at most `event_wait_s`."""
         deadline = time.monotonic() + self.policy.event_wait_s
-        inbox, intake = self.inbox, self.intake
+        inbox = self.inbox
         inbox.wait_until(lambda: inbox.packets_done >= arrival.packets_before, DRAIN_S)
         self._forget_another_time(stamp_ns)
-        inbox.wait_until(lambda: (intake.newest_ns or 0) >= stamp_ns, deadline - time.monotonic())
+        inbox.wait_until(lambda: self.source.reaches(stamp_ns), deadline - time.monotonic())
 
     def _forget_another_time(self, stamp_ns: int) -> None:
         """A looped bag: image time jumped back while the newest events are still of the old pass: drop those.
@@ -149,33 +149,23 @@ class Worker:
         Events that are nearer to the new time than to the old one came first and stay: the buffer has noticed the jump
         by itself. Images that merely come out of order change nothing.
         """
-        buffer = self.intake.buffer
         if stamp_ns < self._last_stamp_ns - JUMP_NS:
             self._last = None
-            middle_ns = (stamp_ns + self._last_stamp_ns) // 2
-            if buffer is not None and buffer.newest_ns is not None and buffer.newest_ns > middle_ns:
-                buffer.clear()
-                self.resets += 1
+            self.resets += self.source.forget_after((stamp_ns + self._last_stamp_ns) // 2)
         self._last_stamp_ns = stamp_ns
-
-    def _window(self, end_ns: int) -> Events | None:
-        setup, buffer = self.segmenter.preprocessing, self.intake.buffer
-        return None if buffer is None else buffer.window(end_ns, setup.window, bins=setup.bins)
 
     # -- masks -------------------------------------------------------------------------------------------------
 
-    def _publish(self, header: Any, image: Image | None, events: Events | None, report: Report) -> None:
+    def _publish(self, header: Any, image: Image | None, second: Second | None, report: Report) -> None:
         """Segment what there is and hand the mask over."""
-        start = time.monotonic()
-        edges_ns: npt.NDArray[np.int64] | None = None
-        if events is not None and len(events):
-            setup = self.segmenter.preprocessing
-            report.window_start_ns = int(events.t_ns[0])
-            edges_ns = setup.window.edges_ns(events, report.window_end_ns, bins=setup.bins, mode=setup.voxel_mode)
-        size = self._event_view(events) if image is None else (image.shape[0], image.shape[1])
-        window_ms = 1e3 * (time.monotonic() - start)
-        mask = self.segmenter.segment(image, events, edges_ns)
-        report.prepare_ms, report.inference_ms = window_ms + mask.prepare_ms, mask.inference_ms
+        if second is None:
+            mask = self.segmenter.segment(image, None)
+        else:
+            report.events_used, report.window_start_ns = second.events, second.start_ns
+            mask = self.segmenter.segment(image, second.data, second.edges_ns)
+        size = self._event_view(second) if image is None else (image.shape[0], image.shape[1])
+        report.prepare_ms, report.inference_ms = report.prepare_ms + mask.prepare_ms, mask.inference_ms
+        report.image_reliability, report.other_reliability = self.reliability = mask.reliability or NO_RELIABILITY
 
         start = time.monotonic()
         back = self._to_event_view if image is None else self.segmenter.to_camera
@@ -187,12 +177,12 @@ class Worker:
         self.masks_published += 1
         report.publish_ms = 1e3 * (time.monotonic() - start)
 
-    def _event_view(self, events: Events | None) -> tuple[int, int]:
+    def _event_view(self, second: Second | None) -> tuple[int, int]:
         calibration = self.segmenter.calibration
         if calibration is not None:
             return calibration.event_size
-        assert events is not None  # without an image there are events
-        return events.height, events.width
+        assert second is not None  # what is segmented without an image
+        return second.size
 
     def _to_event_view(self, ids: Image, size: tuple[int, int]) -> Image:
         return self.segmenter.preprocessing.mask_in_view(ids, size)
@@ -211,20 +201,20 @@ class Worker:
             self._answer(report, time.monotonic(), self._hold)
 
     def _answer_events_alone(self) -> None:
-        newest_ns = self.intake.newest_ns
+        newest_ns = self.source.newest_ns
         if newest_ns is None or newest_ns == self._last_events_ns:
             return
         self._last_events_ns = newest_ns
-        header = self.outputs.header(newest_ns, self.intake.frame_id)
+        header = self.outputs.header(newest_ns, self.source.frame_id)
         report = Report(header, DEGRADED, "events_only", self._images_missing(), window_end_ns=newest_ns + 1)
         self._answer(report, time.monotonic(), self._segment_events)
 
     def _segment_events(self, report: Report) -> bool:
-        events = self._window(report.window_end_ns)
-        if events is None or not len(events):
+        second = self.source.beside(report.window_end_ns)
+        if second is None:
             return False
-        report.events_used, self.events_health = len(events), GOOD
-        self._publish(report.header, None, events, report)
+        self.events_health = GOOD
+        self._publish(report.header, None, second, report)
         self.masks_from_events += 1
         return True
 

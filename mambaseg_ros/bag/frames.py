@@ -1,4 +1,4 @@
-"""The images of a bag, each with the events that a node would hold when it takes it."""
+"""The images of a bag, each when a node would have the events or the picture that belongs to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 
-from mambaseg_ros.intake import EventIntake, RawArray
+from mambaseg_ros.intake import RawArray
 from mambaseg_ros.messages import stamp_to_ns
 from mambaseg_ros.parameters import EVENTS_TYPES, IMAGE_TYPES
 
@@ -20,7 +20,7 @@ class Topics(NamedTuple):
     """The two topics of a bag that are read."""
 
     images: Connection
-    events: Connection
+    second: Connection
 
 
 class Frame(NamedTuple):
@@ -30,13 +30,14 @@ class Frame(NamedTuple):
     message: Any
 
 
-def find_topics(reader: AnyReader, image_topic: str, events_topic: str) -> Topics:
-    """The topics of these names.
+def find_topics(reader: AnyReader, image_topic: str, second_topic: str, *, other: str = "events") -> Topics:
+    """The topics of these names; the second has events, or where `other` is not "events" pictures.
 
     Raises:
         ValueError: the bag lacks one, or its type is not one that the node reads.
     """
-    return Topics(_find(reader, image_topic, IMAGE_TYPES[1:]), _find(reader, events_topic, EVENTS_TYPES[1:]))
+    kinds = EVENTS_TYPES[1:] if other == "events" else IMAGE_TYPES[1:]
+    return Topics(_find(reader, image_topic, IMAGE_TYPES[1:]), _find(reader, second_topic, kinds))
 
 
 def _find(reader: AnyReader, topic: str, kinds: tuple[str, ...]) -> Connection:
@@ -49,33 +50,40 @@ def _find(reader: AnyReader, topic: str, kinds: tuple[str, ...]) -> Connection:
 
 
 def read_frames(
-    reader: AnyReader, topics: Topics, intake: EventIntake, *, wait_ns: int, warn: Callable[[str], None]
+    reader: AnyReader,
+    topics: Topics,
+    *,
+    add: Callable[[Any], None],
+    reaches: Callable[[int], bool],
+    wait_ns: int,
+    warn: Callable[[str], None],
 ) -> Iterator[Frame]:
-    """Each image as soon as `intake` holds the events up to its stamp, or its wait is over.
+    """Each image as soon as what belongs to it is there, or its wait is over.
 
     Args:
         reader: an open bag.
         topics: of `find_topics`.
-        intake: gets the events.
-        wait_ns: longest wait for events, nanoseconds of the bag's time.
-        warn: told of a broken packet, which costs its events only, as in the node.
+        add: gets the messages of the second topic.
+        reaches: whether nothing better is to come for an image of that stamp.
+        wait_ns: longest wait for it, nanoseconds of the bag's time.
+        warn: told of a broken message, which costs itself only, as in the node.
     """
     waiting: deque[tuple[int, Frame]] = deque()
     for connection, bag_ns, data in reader.messages(list(topics)):
-        while waiting and ((intake.newest_ns or 0) >= waiting[0][0] or bag_ns - waiting[0][1].bag_ns > wait_ns):
+        while waiting and (reaches(waiting[0][0]) or bag_ns - waiting[0][1].bag_ns > wait_ns):
             yield waiting.popleft()[1]
         if connection is topics.images:
             message: Any = reader.deserialize(data, connection.msgtype)
             waiting.append((stamp_to_ns(message.header.stamp), Frame(bag_ns, message)))
             continue
         try:
-            intake.add(_event_message(reader, connection, data))
+            add(_second_message(reader, connection, data))
         except Exception as error:
             warn(str(error))
     yield from (frame for _, frame in waiting)
 
 
-def _event_message(reader: AnyReader, connection: Connection, data: bytes) -> Any:
+def _second_message(reader: AnyReader, connection: Connection, data: bytes) -> Any:
     if connection.msgtype in RAW_TYPES:
         return RawArray(connection.msgtype.split("/")[0], bytes(data))
     return reader.deserialize(data, connection.msgtype)

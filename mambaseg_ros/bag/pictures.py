@@ -72,7 +72,11 @@ def draw_pictures(
     intake = EventIntake(max_age_ns=KEPT_NS, max_bytes=MOST_BYTES)
     with open_bag(bag) as reader, Film(out / "overlay.mp4", fps) as film:
         topics = find_topics(reader, image_topic, events_topic)
-        for frame in read_frames(reader, topics, intake, wait_ns=EVENTS_SHOWN_NS, warn=lambda sentence: None):
+        frames = read_frames(
+            reader, topics, add=intake.add, reaches=lambda stamp_ns: (intake.newest_ns or 0) >= stamp_ns,
+            wait_ns=EVENTS_SHOWN_NS, warn=lambda sentence: None,
+        )  # fmt: skip
+        for frame in frames:
             images += 1
             stamp_ns = stamp_to_ns(frame.message.header.stamp)
             if stamp_ns not in masks:

@@ -16,10 +16,10 @@ import cv2
 from mambaseg_core.inference import Segmenter
 from mambaseg_ros.bag.frames import find_topics, read_frames
 from mambaseg_ros.bag.types import ImageWriter, new_bag, open_bag, typestore
-from mambaseg_ros.intake import EventIntake
 from mambaseg_ros.messages import Image
 from mambaseg_ros.model import MIB, check_reach, make_segmenter, weights_hash
 from mambaseg_ros.pairing import Arrival, Inbox
+from mambaseg_ros.pipeline import make_source
 from mambaseg_ros.policy import Policy
 from mambaseg_ros.results import OK, Report, Result
 from mambaseg_ros.worker import Worker
@@ -95,7 +95,7 @@ def segment(
         out: folder of the new bag with `/mambaseg/mask`.
         values: the node's parameters by name; an interrupted run goes on only with the same.
         image_topic: topic of the images.
-        events_topic: topic of the events.
+        events_topic: topic of the events, or of the pictures of a second camera where the model takes such.
         warn: told, in one sentence, that the weights are random.
         progress: called with images done and images in all.
 
@@ -106,16 +106,17 @@ def segment(
     if values["when_events_missing"] == "hold":
         raise ValueError("when_events_missing is 'hold'; expected 'image_only' or 'drop', which need no earlier mask")
     with open_bag(source) as reader:
-        topics = find_topics(reader, image_topic, events_topic)
         settings = {**values, "bag": str(source.resolve()), "topics": [image_topic, events_topic]}
         folder = _Folder(_resume(out, {**settings, "weights": weights_hash(values)}))
         segmenter = make_segmenter(values, warn)
+        topics = find_topics(reader, image_topic, events_topic, other=segmenter.preprocessing.other)
         check_reach(values, segmenter.preprocessing)
         worker = _worker(segmenter, values, folder)
         resumed = 0
         frames = list[tuple[int, Any]]()
         wait_ns = round(float(values["event_wait_ms"]) * 1e6)
-        for frame in read_frames(reader, topics, worker.intake, wait_ns=wait_ns, warn=folder.warn):
+        add, reaches = worker.source.add, worker.source.reaches
+        for frame in read_frames(reader, topics, add=add, reaches=reaches, wait_ns=wait_ns, warn=folder.warn):
             folder.index = len(frames)
             if folder.path(folder.index).is_file():
                 resumed += 1
@@ -144,12 +145,10 @@ def _resume(out: Path, settings: dict[str, Any]) -> Path:
 
 
 def _worker(segmenter: Segmenter, values: dict[str, Any], outputs: _Folder) -> Worker:
-    """The node's worker with an event buffer, driven by the bag in place of threads."""
-    max_bytes = int(values["buffer_mib"]) * MIB
-    max_age_ns = int(float(values["buffer_ms"]) * 1e6)
-    intake = EventIntake(max_age_ns=max_age_ns, max_bytes=max_bytes, clock_mode=str(values["event_clock"]))
+    """The node's worker, driven by the bag in place of threads."""
+    inbox = Inbox(max_packet_bytes=int(values["buffer_mib"]) * MIB)
     policy = Policy.of({**values, "event_wait_ms": 0.0})
-    return Worker(segmenter, Inbox(max_packet_bytes=max_bytes), intake, outputs, policy)
+    return Worker(segmenter, inbox, make_source(segmenter.preprocessing, values), outputs, policy)
 
 
 def _write(out: Path, folder: _Folder, frames: list[tuple[int, Any]]) -> int:

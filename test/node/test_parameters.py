@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_defaults_pass_their_own_check() -> None:
-    assert len(TABLE) == len(PARAMETERS) == 22
+    assert len(TABLE) == len(PARAMETERS) == 24
     for parameter in PARAMETERS:
         parameter.check(parameter.default)
 

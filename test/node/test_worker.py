@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.preprocessing import preset_preprocessing
+from mambaseg_core.preprocessing import picture_preprocessing, preset_preprocessing
 from mambaseg_ros.messages import stamp_to_ns
 from mambaseg_ros.parameters import PARAMETERS
 from mambaseg_ros.pipeline import Pipeline
@@ -254,6 +254,73 @@ def test_an_unreadable_event_message_is_said_and_counted(
     del packet.x
     worker.inbox.put_packet(packet, 10)
     assert answer(worker, image_message(halves(), "mono8")).state == DEGRADED
-    assert worker.intake.counts.packets_refused == 1
+    assert worker.source.counts.packets_refused == 1
     assert worker.outputs.reports[-1].events_health == BAD
     assert "x" in worker.outputs.warnings[0]
+
+
+class Warmth(nn.Module):
+    """Class 1 where the image, class 2 where the thermal picture is brighter than a half; trusts what varies."""
+
+    name, num_classes, image_size, in_channels, bins = "sigma_tiny", 9, (20, 34), 3, 3
+    reliability_aware = True
+
+    def with_reliability(self, image: torch.Tensor | None, other: torch.Tensor | None) -> Any:
+        image = torch.zeros(1, 3, *self.image_size) if image is None else image
+        other = torch.zeros(1, 3, *self.image_size) if other is None else other
+        logits = torch.zeros(1, self.num_classes, *self.image_size)
+        logits[:, 0] = 0.1
+        logits[:, 1] = (image[:, 0] > 0.5).float()
+        logits[:, 2] = 2.0 * (other[:, 0] > 0.5)
+        return logits, tuple(torch.full((1, *self.image_size), float(x.std() > 0)) for x in (image, other))
+
+
+@pytest.fixture
+def warm_worker() -> Any:
+    setup = picture_preprocessing(Warmth.image_size)
+    values = {parameter.name: parameter.default for parameter in PARAMETERS}
+    pipeline = Pipeline(Segmenter(Warmth(), "cpu", preprocessing=setup), values, Kept())
+    pipeline.worker.policy = replace(pipeline.worker.policy, event_wait_s=0.0)
+    pipeline.start()
+    yield pipeline.worker
+    assert pipeline.stop(timeout=60)
+
+
+def test_pictures_of_a_second_camera_take_the_place_of_events(warm_worker: Worker, image_message: Any) -> None:
+    thermal = np.full((40, 68), 20, np.uint8)  # twice the image's resolution
+    thermal[:20] = 200
+    for time_ms, picture in ((-100, thermal[::-1]), (-10, thermal), (200, thermal[::-1])):
+        message = image_message(np.ascontiguousarray(picture), "mono8", stamp_ns=START_NS + time_ms * MS)
+        warm_worker.inbox.put_packet(message, picture.nbytes)
+    picture = np.full((20, 34), 10, np.uint8)
+    picture[:, 17:] = 250
+    report = answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS))
+    assert (report.state, report.message, report.events_used) == (OK, "", 0)
+    assert (report.window_start_ns, report.window_end_ns) == (START_NS - 10 * MS, START_NS)
+    assert (report.image_reliability, report.other_reliability) == (1, 1)
+    expected = np.zeros((20, 34), np.uint8)
+    expected[:, 17:], expected[:10] = 1, 2
+    np.testing.assert_array_equal(warm_worker.outputs.masks[-1], expected)
+
+    report = answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS + 90 * MS))
+    assert (report.state, report.policy, report.events_health) == (DEGRADED, "image_only", STALE)
+    assert "the nearest thermal picture is -100.0 ms from the image's stamp" in report.message
+    assert (report.image_reliability, report.other_reliability, report.window_start_ns) == (1, 0, 0)
+    assert set(np.unique(warm_worker.outputs.masks[-1])) == {0, 1}
+
+
+def test_pictures_alone_give_masks_while_images_are_missing(warm_worker: Worker, image_message: Any) -> None:
+    warm_worker.policy = replace(warm_worker.policy, when_images_missing="events_only", timer_s=0.01)
+    warm_worker.inbox.put_packet(image_message(np.full((40, 68), 200, np.uint8), "mono8", stamp_ns=START_NS), 100)
+    kept = warm_worker.outputs
+    kept.now += 501 * MS
+    until(lambda: len(kept.reports) == 1)
+    assert (kept.reports[0].state, kept.reports[0].policy) == (DEGRADED, "events_only")
+    assert stamp_to_ns(kept.reports[0].header.stamp) == START_NS
+    assert kept.masks[0].shape == (40, 68)
+    assert (kept.masks[0] == 2).all()
+
+
+def test_a_model_that_does_not_say_how_far_it_trusts_gives_nan(worker: Worker, image_message: Any) -> None:
+    report = answer(worker, image_message(halves(), "mono8"))
+    assert np.isnan([report.image_reliability, report.other_reliability]).all()
