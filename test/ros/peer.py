@@ -26,7 +26,8 @@ from sensor_msgs.msg import Image
 
 HANG_S = 300.0  # guards against hangs only
 DRIVERS: dict[str, tuple[str, Any, Any]] = {
-    "image": ("images", Image, qos_profile_sensor_data), "events": ("events", EventArray, 1000)
+    "image": ("images", Image, qos_profile_sensor_data), "events": ("events", EventArray, 1000),
+    "other": ("others", Image, qos_profile_sensor_data),
 }  # fmt: skip
 
 
@@ -75,16 +76,17 @@ class Process:
 
 
 class Peer:
-    """The other side: publishes images and events, keeps masks and status."""
+    """The other side: publishes images and events, or a second camera's pictures; keeps masks and status."""
 
-    def __init__(self, domain: int) -> None:
+    def __init__(self, domain: int, *, second: str = "events") -> None:
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node("peer", context=self.context)
         self._drivers: dict[str, Any] = {}
         self._started = itertools.count()
+        self._second = second
         self.republish("image")
-        self.republish("events")
+        self.republish(second)
         self.masks: list[Any] = []
         self.statuses: list[Any] = []
         self.diagnostics: list[Any] = []
@@ -161,29 +163,31 @@ class Peer:
             assert self.process is None or self.process.child.poll() is None, f"{what}: the node ended\n{said}"
             self.executor.spin_once(timeout_sec=0.05)
 
-    def wait_until_connected(self) -> None:
-        """Until the node has subscribed to both topics, and this process knows."""
+    def wait_until_connected(self, entry: str = "events") -> None:
+        """Until the node has subscribed to both topics, and this process knows; `entry` is the second's name."""
+        publishers = [getattr(self, DRIVERS[topic][0]) for topic in ("image", self._second)]
         self.spin_until(
-            lambda: self.images.get_subscription_count() > 0
-            and self.events.get_subscription_count() > 0
+            lambda: all(publisher.get_subscription_count() > 0 for publisher in publishers)
             and self.node.count_publishers("/mambaseg/status") > 0,
             "the node subscribes",
         )
-        for entry, topic in (("images", "image"), ("events", "events")):  # and has seen those who publish now
+        for name, topic in (("images", "image"), (entry, self._second)):  # and has seen those who publish now
             driver = f"/{self._drivers[topic].get_name()}"
-            self.spin_until(lambda e=entry, d=driver: self.diagnosed(e).values["publishers"] == d, f"{driver} is known")
+            self.spin_until(lambda e=name, d=driver: self.diagnosed(e).values["publishers"] == d, f"{driver} is known")
 
-    def send_image(self, stamp_ns: int, picture: np.ndarray, encoding: str = "mono8", pad: int = 0) -> None:
+    def send_image(
+        self, stamp_ns: int, picture: np.ndarray, encoding: str = "mono8", pad: int = 0, topic: str = "image"
+    ) -> None:
         message = Image()
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
         message.header.frame_id = "camera"
         message.height, message.width = picture.shape[:2]
-        rows = picture.reshape(picture.shape[0], -1)
+        rows = np.ascontiguousarray(picture).view(np.uint8).reshape(picture.shape[0], -1)
         rows = np.pad(rows, ((0, 0), (0, pad)))
         message.step = rows.shape[1]
         message.encoding = encoding
         message.data.frombytes(np.ascontiguousarray(rows).tobytes())
-        self.images.publish(message)
+        getattr(self, DRIVERS[topic][0]).publish(message)
 
     def send_events(self, x: Any, y: Any, t_ns: Any, p: Any, *, height: int, width: int) -> None:
         t_ns = np.asarray(t_ns, np.int64)
