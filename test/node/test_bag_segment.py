@@ -9,14 +9,18 @@ import cv2
 import numpy as np
 import pytest
 
+from mambaseg_core.checkpoint import save_checkpoint
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.data.synthetic import write_sequence
+from mambaseg_core.inference import Segmenter
+from mambaseg_core.models import create_model
+from mambaseg_core.preprocessing import picture_preprocessing
 from mambaseg_ros.bag.convert import convert
 from mambaseg_ros.bag.pictures import draw_pictures
 from mambaseg_ros.bag.segment import MASK_TOPIC, segment
-from mambaseg_ros.bag.types import open_bag
+from mambaseg_ros.bag.types import ImageWriter, make_header, new_bag, open_bag, typestore
 from mambaseg_ros.messages import image_from_message, stamp_to_ns
-from mambaseg_ros.model import make_segmenter
+from mambaseg_ros.model import check_reach, make_segmenter
 from mambaseg_ros.parameters import read_values
 
 SMALL = ["model=mambaseg_nano", "image_height=32", "image_width=48", "device=cpu"]
@@ -130,3 +134,41 @@ def test_bags_without_the_topic_or_without_masks_are_refused(drive: Any, tmp_pat
     with pytest.raises(ValueError, match=r"holds 0 masks, none with the stamp of one of the 4 images"):
         draw_pictures(bag, bag, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*overlay.mp4"))
+
+
+def thermal_bag(folder: Path) -> Path:
+    """Five images, 50 ms apart, and thermal pictures of another camera of 9 Hz, half as large."""
+    store, rng = typestore(), np.random.default_rng(0)
+    sent = [(50 * n, "/image", (40, 60, 3)) for n in range(5)] + [(111 * n + 3, "/thermal", (20, 30)) for n in range(3)]
+    with new_bag(folder / "thermal") as bag:
+        writers = {topic: ImageWriter(bag, store, topic) for topic in ("/image", "/thermal")}
+        for time_ms, topic, size in sorted(sent):
+            stamp_ns = 10**18 + time_ms * 1_000_000
+            picture = rng.integers(0, 256, size, dtype=np.uint8)
+            writers[topic].write(stamp_ns, make_header(store, stamp_ns, "camera"), picture)
+    return folder / "thermal"
+
+
+def test_a_bag_of_a_second_camera(tmp_path: Path) -> None:
+    bag = thermal_bag(tmp_path)
+    model = create_model("mambaseg_nano", image_size=(32, 48), weights=None)
+    save_checkpoint(tmp_path / "model.safetensors", model, picture_preprocessing((32, 48), repeat=10))
+    values = read_values([f"weights={tmp_path / 'model.safetensors'}", "events_stale_ms=60"])
+    result = segment(bag, tmp_path / "out", values=values, events_topic="/thermal", warn=print)
+    assert (result.images, result.masks, dict(result.complaints)) == (5, 5, {})
+    with open_bag(bag) as reader:
+        read = [(c.topic, reader.deserialize(data, c.msgtype)) for c, _, data in reader.messages()]
+    images, pictures = ([m for topic, m in read if topic == wanted] for wanted in ("/image", "/thermal"))
+    segmenter = Segmenter(tmp_path / "model.safetensors", "cpu")
+    for (stamp_ns, mask), image, nearest in zip(
+        masks(tmp_path / "out").items(), images, (0, 0, 1, 1, 2), strict=True
+    ):
+        assert stamp_ns == stamp_to_ns(image.header.stamp)
+        found = segmenter.segment(image_from_message(image), image_from_message(pictures[nearest]))
+        np.testing.assert_array_equal(mask, segmenter.to_camera(found.ids, (40, 60)))
+    with pytest.raises(ValueError, match=r"topic /events is not in the bag \(it has /image, /thermal\)"):
+        segment(bag, tmp_path / "other", values=values, warn=print)
+    with pytest.raises(ValueError, match="parameter 'calibration' is 'camera_info', but thermal pictures"):
+        segment(bag, tmp_path / "third", values={**values, "calibration": "camera_info"}, warn=print)
+    with pytest.raises(ValueError, match="parameter 'buffer_ms' is 100; expected at least 110"):
+        check_reach({**values, "buffer_ms": 100.0}, segmenter.preprocessing)
