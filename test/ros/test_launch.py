@@ -58,7 +58,7 @@ def description() -> Any:
 
 def test_every_argument_is_described(description: Any) -> None:
     declared = description.generate_launch_description().get_launch_arguments()
-    assert len(declared) == len(description.ARGUMENTS) + len(description.PARAMETERS) == 24
+    assert len(declared) == len(description.ARGUMENTS) + len(description.PARAMETERS) == 25
     assert all(len(argument.description) > 10 for argument in declared)
 
 
