@@ -1,0 +1,78 @@
+"""What is lost on the way is told by the middleware, and what is published in another type is not taken."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from drive import OK, SIZE, all_is_well, send_events, times
+from lifecycle_msgs.msg import Transition
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CompressedImage
+
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(900)]
+SENT = 4000
+
+
+def test_messages_that_the_middleware_drops_are_counted_to_the_last(ready: Any) -> None:
+    """The node stands still while more is sent than DDS can hold for it, as if the machine were overloaded."""
+    all_is_well(ready)
+    number = np.arange(500)
+    ready.process.child.send_signal(signal.SIGSTOP)
+    for _ in range(SENT):
+        x, t_ns = number % SIZE[1], next(times) + number
+        ready.send_events(x, x % SIZE[0], t_ns, x % 2, height=SIZE[0], width=SIZE[1])
+    ready.process.child.send_signal(signal.SIGCONT)
+    time.sleep(1.0)
+    all_is_well(ready)
+    status = all_is_well(ready)
+    assert status.packets_received + status.packets_lost == ready.seq
+    assert status.packets_lost_reported > 0
+
+
+def test_images_that_the_middleware_drops_are_counted_to_the_last(ready: Any) -> None:
+    """As above; images have no number of their own, so the middleware's word is all there is."""
+    all_is_well(ready)
+    picture = np.zeros((480, 640), np.uint8)
+    ready.process.child.send_signal(signal.SIGSTOP)
+    for _ in range(SENT // 4):
+        ready.send_image(next(times), picture)
+    ready.process.child.send_signal(signal.SIGCONT)
+    time.sleep(1.0)
+    status = all_is_well(ready)
+    assert status.images_received + status.images_lost == SENT // 4 + 2
+    assert status.images_lost > 0
+
+
+def test_only_the_type_that_a_parameter_names_is_taken(ready: Any) -> None:
+    assert ready.change(Transition.TRANSITION_DEACTIVATE)
+    assert ready.set_parameter("image_type", "sensor_msgs/msg/CompressedImage") == ""
+    assert ready.set_parameter("events_type", "mambaseg_ros/msg/EventArray") == ""
+    assert ready.change(Transition.TRANSITION_ACTIVATE)
+    ready.process.wait_for_line(
+        "they publish sensor_msgs/msg/Image, expected sensor_msgs/msg/CompressedImage: convert it, or remap 'image'"
+    )
+    ready.republish("image", CompressedImage, qos_profile_sensor_data)
+    ready.wait_until_connected()
+    assert ready.diagnosed("images").values["type"] == "sensor_msgs/msg/CompressedImage"
+    assert ready.diagnosed("events").values["type"] == "mambaseg_ros/msg/EventArray"
+    stamp_ns = next(times)
+    send_events(ready, stamp_ns)
+    message = CompressedImage(format="png")
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+    message.data.frombytes(cv2.imencode(".png", np.full(SIZE, 100, np.uint8))[1].tobytes())
+    ready.images.publish(message)
+    ready.spin_until(lambda: bool(ready.masks and ready.statuses), "the mask and its status")
+    assert (ready.statuses[-1].state, ready.statuses[-1].events_used) == (OK, 99)
+
+    ready.republish("image")
+    assert ready.change(Transition.TRANSITION_DEACTIVATE)
+    for name in ("image_type", "events_type"):
+        assert ready.set_parameter(name, "auto") == ""
+    assert ready.change(Transition.TRANSITION_ACTIVATE)
+    ready.wait_until_connected()
+    all_is_well(ready)
