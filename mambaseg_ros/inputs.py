@@ -16,7 +16,7 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 from mambaseg_core.events.calibration import Calibration
-from mambaseg_ros.intake import RawArray
+from mambaseg_ros.intake import Numbers, RawArray
 from mambaseg_ros.messages import message_class
 from mambaseg_ros.model import CAMERA_INFO
 from mambaseg_ros.parameters import EVENTS_TYPES, IMAGE_TYPES
@@ -27,8 +27,10 @@ from mambaseg_ros.watch import Publisher, Topic, choose_kind, why_no_time, why_s
 INFO_TOPICS = ("camera_info", "event_camera_info")
 DEPTHS = {"image": 20, "events": 1000, "other": 20}
 KINDS = {"image": IMAGE_TYPES[1:], "events": EVENTS_TYPES[1:], "other": IMAGE_TYPES[1:]}
+NUMBERED_KINDS = EVENTS_TYPES[1:3]  # have a seq of their own, which the intake looks at
 RAW_KINDS = EVENTS_TYPES[3:]  # arrays of nested messages: rclpy would take 3 us an event to make objects of them
 SILENT_S = 5.0
+MOST_PUBLISHERS = 100  # whose numbers are remembered
 
 
 class Input:
@@ -39,7 +41,9 @@ class Input:
         argument: "image", "events" or "other", as in remappings and parameters.
         values: parameter values by name.
         take: called with the type's name and each message.
-        lost: called with the number of messages that the middleware lost.
+        lost: called with the number of messages that are missing in those that the middleware counts; of types that
+            have no seq.
+        reported: called with the number of messages that the middleware says it lost.
         qos_met: called where a publisher's QoS does not fit.
         warn: told what is wrong.
     """
@@ -52,10 +56,14 @@ class Input:
         *,
         take: Callable[[str, Any], None],
         lost: Callable[[int], None],
+        reported: Callable[[int], None],
         qos_met: Callable[[], None],
         warn: Callable[[str], None],
     ) -> None:
-        self._node, self._take, self._lost, self._qos_met, self._warn = node, take, lost, qos_met, warn
+        self._node, self._take, self._qos_met, self._warn = node, take, qos_met, warn
+        self._lost, self._reported = lost, reported
+        self._numbers: dict[bytes, Numbers] = {}  # by publisher
+        self._alone = True
         fixed = str(values[f"{argument}_type"])
         kinds = KINDS[argument] if fixed == "auto" else (fixed,)
         self.topic = Topic(
@@ -69,7 +77,9 @@ class Input:
 
     def poll(self) -> None:
         """Subscribe once the type is known."""
-        kind = choose_kind(self.topic, self.publishers(), self.kind)
+        publishers = self.publishers()
+        self._alone = len(publishers) <= 1
+        kind = choose_kind(self.topic, publishers, self.kind)
         if kind != self.kind:
             try:
                 self._subscribe(kind)
@@ -113,16 +123,29 @@ class Input:
             self._receive,
             QoSProfile(depth=DEPTHS[self.topic.argument], reliability=reliability),
             event_callbacks=SubscriptionEventCallbacks(
-                message_lost=lambda info: self._lost(info.total_count_change), incompatible_qos=self._incompatible
+                message_lost=lambda info: self._reported(info.total_count_change), incompatible_qos=self._incompatible
             ),
             raw=kind in RAW_KINDS,
         )
         self.kind = kind
         self._node.get_logger().info(f"{self.topic.argument}: {self.topic.name} as {kind}")
 
-    def _receive(self, message: Any) -> None:
+    def _receive(self, message: Any, info: Any) -> None:
         self._heard_at = time.monotonic()
+        if self.kind not in NUMBERED_KINDS:
+            self._count_missing(info)
         self._take(self.kind, message)
+
+    def _count_missing(self, info: Any) -> None:
+        """DDS tells what never came, and nothing of what its queue replaced before it was taken; its numbers do."""
+        number, publisher = info.get("publication_sequence_number"), info.get("publisher_gid")  # Jazzy: number alone
+        if number is None or (publisher is None and not self._alone):
+            return
+        if len(self._numbers) > MOST_PUBLISHERS:
+            self._numbers.clear()
+        numbers = self._numbers.setdefault(b"" if publisher is None else publisher["data"], Numbers())
+        if missing := numbers.missing(number):
+            self._lost(missing)
 
     def _incompatible(self, info: Any) -> None:
         self._qos_met()
@@ -143,13 +166,15 @@ class Inputs:
         self._node, self._pipeline, self._warn = node, pipeline, warn
         qos_met = self.count_qos
         self.image = Input(
-            node, "image", values, take=self._take_image, lost=self._lost_images, qos_met=qos_met, warn=warn
-        )
+            node, "image", values, take=self._take_image, lost=partial(self._count, "images_lost"),
+            reported=partial(self._count, "images_lost_reported"), qos_met=qos_met, warn=warn,
+        )  # fmt: skip
         pictures = pipeline.worker.segmenter.preprocessing.other != "events"
         argument, take = ("other", self._take_picture) if pictures else ("events", self._take_events)
         self.second = Input(
-            node, argument, values, take=take, lost=self._lost_packets, qos_met=qos_met, warn=warn
-        )
+            node, argument, values, take=take, lost=partial(self._count, "packets_lost"),
+            reported=partial(self._count, "packets_lost_reported"), qos_met=qos_met, warn=warn,
+        )  # fmt: skip
         self._infos: dict[str, Any] = {}
         self._info_subscriptions: list[Any] = []
         if values["calibration"] == CAMERA_INFO and pipeline.worker.segmenter.calibration is None:
@@ -177,13 +202,11 @@ class Inputs:
 
     def count_qos(self) -> None:
         """A QoS that does not fit was met."""
-        self._pipeline.reported.qos_incompatible += 1
+        self._count("qos_incompatible", 1)
 
-    def _lost_images(self, number: int) -> None:
-        self._pipeline.reported.images_lost += number
-
-    def _lost_packets(self, number: int) -> None:
-        self._pipeline.reported.packets_lost_reported += number
+    def _count(self, what: str, number: int) -> None:
+        reported = self._pipeline.reported
+        setattr(reported, what, getattr(reported, what) + number)
 
     def _wait_for_calibration(self) -> None:
         for topic in INFO_TOPICS:

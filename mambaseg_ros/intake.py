@@ -11,8 +11,21 @@ from mambaseg_core.events.cdr import read_event_array
 from mambaseg_core.events.clock import EventClock, default_mode
 from mambaseg_ros.messages import events_from_message, stamp_to_ns
 
-MOST_LOST = 1_000_000  # packets; a larger step in seq is another publisher, or garbage
+MOST_LOST = 1_000_000  # messages; a larger step is another publisher, or garbage
 OTHERS_IN_A_ROW = 3  # messages of one other sensor, until it is believed that the camera was exchanged
+
+
+class Numbers:
+    """Rising numbers of messages, of which some are missing."""
+
+    def __init__(self) -> None:
+        self._next: int | None = None
+
+    def missing(self, number: int) -> int:
+        """How many were left out before this one; 0 of the first, and of one that cannot follow those before."""
+        gap = 0 if self._next is None else number - self._next
+        self._next = number + 1
+        return gap if 0 < gap < MOST_LOST else 0
 
 
 class RawArray(NamedTuple):
@@ -61,7 +74,7 @@ class EventIntake:
         self._decoder: Decoder | None = None
         self.clock: EventClock | None = None  # of EventPackets
         self._sensor = ("", 0, 0)
-        self._next_seq: int | None = None
+        self._numbers = Numbers()
         self._other_size, self._others_in_a_row = (0, 0), 0
         self._retired = BufferCounters()  # of buffers of sensors before this one
         self.counts = IntakeCounts()
@@ -106,7 +119,7 @@ class EventIntake:
         if isinstance(message, RawArray):
             read = read_event_array(message.kind, message.data)
             return _Part(read.events, read.outside, read.frame_id)
-        self._count_gap(int(message.seq))
+        self.counts.packets_lost += self._numbers.missing(int(message.seq))
         frame_id = str(message.header.frame_id)
         if hasattr(message, "encoding"):
             return _Part(*self._decode_packet(message), frame_id)
@@ -129,11 +142,6 @@ class EventIntake:
         after = self._decoder.counters
         events = self.clock.to_ros(events, stamp_to_ns(packet.header.stamp))
         return events, after.outside + after.unplaced - before.outside - before.unplaced
-
-    def _count_gap(self, seq: int) -> None:
-        if self._next_seq is not None and 0 < seq - self._next_seq < MOST_LOST:
-            self.counts.packets_lost += seq - self._next_seq
-        self._next_seq = seq + 1
 
     def _buffer_of(self, events: Events) -> EventBuffer:
         size = (events.height, events.width)

@@ -19,9 +19,11 @@ from mambaseg_ros.worker import Worker
 
 @dataclass
 class Reported:
-    """What the middleware tells of itself."""
+    """What the middleware tells of itself; `packets_lost` of messages that have no seq."""
 
     images_lost: int = 0
+    images_lost_reported: int = 0
+    packets_lost: int = 0
     packets_lost_reported: int = 0
     qos_incompatible: int = 0
 
@@ -74,9 +76,9 @@ class Pipeline:
             "packets_received": inbox.packets_received,
             "packets_refused": taken.packets_refused,
             "packets_overwritten": inbox.packets_overwritten,
-            "packets_lost": taken.packets_lost,
             "resets": worker.resets + held.resets + taken.sensor_changes,
             **self.reported.__dict__,
+            "packets_lost": taken.packets_lost + self.reported.packets_lost,
         }
 
 
