@@ -121,7 +121,7 @@ def own(seconds: float) -> list[Figure]:
 
 
 def intake(seconds: float, *, arrays: bool, mev: float) -> list[Figure]:
-    """Events in while masks are published; a packet counts as told where `seq` or the middleware's number tells its loss."""
+    """Events in while masks are published; a packet counts as told where its number tells its loss."""
     load = Load(image_hz=20.0, events=int(mev * 1e6 * PACKET_NS / 1e9), arrays=arrays, seconds=seconds)
     run = measured(load)
     sent, last = run.packets * load.events, run.last

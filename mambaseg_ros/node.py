@@ -11,6 +11,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+# Before torch comes with its OpenMP: its threads wait for each other by spinning, and where other processes want the
+# same cores, as on every robot, a frame took five times as long and more (docs/benchmarks.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import ParameterException
