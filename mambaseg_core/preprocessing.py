@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from mambaseg_core.events import Events, Window
 from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.labels import DDD17_6, DSEC_11, IGNORE, LABEL_SETS, MFNET_9, LabelSet
+from mambaseg_core.ops.area_resize import area_resize
 from mambaseg_core.ops.voxel_grid import voxel_grid
 
 Image = npt.NDArray[np.uint8]
@@ -187,7 +188,7 @@ class Preprocessing:
         if tuple(grid.shape[1:]) == self.size:
             return grid
         if grid.shape[1] >= self.size[0] and grid.shape[2] >= self.size[1]:
-            return F.interpolate(grid[None], self.size, mode="area")[0]
+            return area_resize(grid, self.size)
         return F.interpolate(grid[None], self.size, mode="bilinear", align_corners=False)[0]
 
     def label_tensor(self, ids: Image, view_height: int) -> torch.Tensor:
@@ -235,7 +236,7 @@ def _with_channels(image: Image, channels: int) -> Image:
     if channels == 1 and image.ndim == 3:
         return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
     if channels == 3 and image.ndim == 2:
-        return np.repeat(image[..., None], 3, axis=2)
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
     return image
 
 

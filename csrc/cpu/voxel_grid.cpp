@@ -9,6 +9,7 @@ namespace mambaseg {
 namespace {
 
 constexpr const char* kOp = "voxel_grid_";
+constexpr int64_t kEventsAThread = 250'000;  // added in 1 to 2 ms
 constexpr int64_t kAhead = 16;  // events between the touch of a cell's cache line and its use
 
 struct EventColumns {
@@ -121,9 +122,10 @@ void voxel_grid_(Tensor grid, Tensor x, Tensor y, Tensor t_ns, Tensor p, Tensor 
   MAMBASEG_CHECK(!is_bilinear || (edges[0] <= edges[1] && span <= (uint64_t{1} << 62) / bins), kOp, ": edges_ns is [",
                  edges[0], ", ", edges[1], "], expected a first and a last time, not more than 2**62 ns / T apart");
   const Steps time(edges[0], is_bilinear ? edges[1] : edges[0], bins);
-  parallel(bins, [&](int64_t begin, int64_t end) {
+  const auto add = [&](int64_t begin, int64_t end) {
     is_bilinear ? bilinear(events, time, cells, begin, end) : binned(events, edges, cells, begin, end);
-  });
+  };
+  parallel(bins, add, std::max<int64_t>(1, bins * kEventsAThread / std::max<int64_t>(1, count)));
 }
 
 }  // namespace mambaseg

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -34,3 +35,14 @@ def voxel_grid_(grid: Tensor, x: Tensor, y: Tensor, t_ns: Tensor, p: Tensor, edg
     cells.index_add_(0, place * (height * width) + pixel, sign - to_next)
     # on the last bin the tap to the next adds nothing, so any plane will do
     cells.index_add_(0, (place + 1).clamp_max(bins - 1) * (height * width) + pixel, to_next)
+
+
+def area_resize(grid: Tensor, height: int, width: int) -> Tensor:
+    """Each cell the mean over its window of the grid, as `area_resize` describes it.
+
+    Args:
+        grid: float32 [T, H, W].
+        height: rows of the result.
+        width: columns of the result.
+    """
+    return F.interpolate(grid[None], (height, width), mode="area")[0]
