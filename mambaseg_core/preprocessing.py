@@ -19,7 +19,7 @@ from mambaseg_core.events import Events, Window
 from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.labels import DDD17_6, DSEC_11, IGNORE, LABEL_SETS, MFNET_9, LabelSet
 from mambaseg_core.ops.area_resize import area_resize
-from mambaseg_core.ops.voxel_grid import voxel_grid
+from mambaseg_core.ops.voxel_grid import voxel_grid, voxel_grid_resized
 
 Image = npt.NDArray[np.uint8]
 Reading = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
@@ -159,8 +159,10 @@ class Preprocessing:
         Returns:
             float32 [C, h, w] in 0..1, with `channels` and `size`.
         """
-        image = self._resized(_with_channels(image, self.channels)[: self.kept_rows(image.shape[0])])
-        tensor = torch.from_numpy(np.ascontiguousarray(image)).float().div_(255.0)
+        fewest = 1 if image.ndim == 2 else self.channels  # grey is resized as one channel
+        resized = self._resized(_with_channels(image, fewest)[: self.kept_rows(image.shape[0])])
+        picture = np.ascontiguousarray(_with_channels(resized, self.channels))
+        tensor = torch.from_numpy(picture).float().div_(255.0)
         return tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)
 
     def _resized(self, picture: Any) -> Any:
@@ -179,16 +181,20 @@ class Preprocessing:
             events: the events in the model's view (rectified where there is a calibration).
             edges_ns: the window's edges on the raw events (`Window.edges_ns`), nanoseconds.
             out: memory for the grid before crop and resize, as of `voxel_grid`; what is returned may be a part of it.
+                Not needed, and not used, for a smaller grid on the CPU.
 
         Returns:
             float32 [T, h, w] with `bins` and `size`; equal to the data set's grid where no resizing is needed.
         """
-        grid = voxel_grid(events, bins=self.bins, mode=self.voxel_mode, edges_ns=edges_ns, out=out)
-        grid = grid[:, : self.kept_rows(events.height)]
-        if tuple(grid.shape[1:]) == self.size:
-            return grid
-        if grid.shape[1] >= self.size[0] and grid.shape[2] >= self.size[1]:
+        view = self.kept_rows(events.height), events.width
+        shrinks = view != self.size and view[0] >= self.size[0] and view[1] >= self.size[1]
+        if shrinks and (out is None or out.device.type == "cpu"):
+            return voxel_grid_resized(events, self.bins, self.voxel_mode, edges_ns, rows=view[0], size=self.size)
+        grid = voxel_grid(events, bins=self.bins, mode=self.voxel_mode, edges_ns=edges_ns, out=out)[:, : view[0]]
+        if shrinks:
             return area_resize(grid, self.size)
+        if view == self.size:
+            return grid
         return F.interpolate(grid[None], self.size, mode="bilinear", align_corners=False)[0]
 
     def label_tensor(self, ids: Image, view_height: int) -> torch.Tensor:

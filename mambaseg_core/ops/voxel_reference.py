@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -46,3 +48,16 @@ def area_resize(grid: Tensor, height: int, width: int) -> Tensor:
         width: columns of the result.
     """
     return F.interpolate(grid[None], (height, width), mode="area")[0]
+
+
+def voxel_grid_resized_(grid: Tensor, *events: Any) -> None:
+    """Overwrite a grid [T, h, w] with one of [T, rows, columns], resized.
+
+    Args:
+        grid: float32 [T, h, w], contiguous.
+        events: x, y, t_ns, p, edges_ns and bilinear as of `voxel_grid_`, then rows and columns.
+    """
+    *events_and_mode, rows, columns = events
+    whole = grid.new_empty((grid.shape[0], rows, columns))
+    voxel_grid_(whole, *events_and_mode)
+    grid.copy_(area_resize(whole, *grid.shape[1:]))

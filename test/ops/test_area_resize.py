@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from mambaseg_core.events import Events
 from mambaseg_core.ops import backends
 from mambaseg_core.ops.area_resize import area_resize
+from mambaseg_core.ops.voxel_grid import _columns, voxel_grid, voxel_grid_resized
 
 TOLERANCE = 1e-6  # of the largest mean without its signs: another order of float32 sums
 
@@ -95,3 +98,62 @@ def test_the_kernel_refuses(grid: Any, size: tuple[int, int], told: str) -> None
         pytest.skip("the extension is not built")
     with pytest.raises(RuntimeError, match=told):
         area_resize(grid, size)
+
+
+# ---- the grid that is resized while it is made ----
+
+
+def random_events(n: int) -> Events:
+    rng = np.random.default_rng(0)
+    x, y, p = rng.integers(0, 64, n), rng.integers(0, 48, n), rng.integers(0, 2, n)
+    return Events.from_arrays(x, y, np.sort(rng.integers(0, 10**8, n)), p, height=48, width=64)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "binned"])
+@pytest.mark.parametrize("bins", [1, 2, 3, 10])
+def test_in_one_go_the_bits_are_the_same(mode: str, bins: int) -> None:
+    events = random_events(5000)
+    edges = np.linspace(10**7, 9 * 10**7, 2 if mode == "bilinear" else bins + 1).astype(np.int64)
+    for rows, size, own in ((48, (24, 32), None), (40, (13, 17), edges), (40, (40, 64), edges), (1, (1, 1), None)):
+        wanted = area_resize(voxel_grid(events, bins, mode, own)[:, :rows], size)
+        assert torch.equal(voxel_grid_resized(events, bins, mode, own, rows=rows, size=size), wanted)
+    assert wanted.abs().sum() > 0
+    empty = voxel_grid_resized(Events.empty(48, 64), bins, mode, None, rows=40, size=(20, 32))
+    assert empty.shape == (bins, 20, 32)
+    assert not empty.any()
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "binned"])
+def test_in_one_go_threads_change_no_bit(mode: str) -> None:
+    if "cpu" not in backends():
+        pytest.skip("the extension is not built")
+    events, threads = random_events(1_000_000), torch.get_num_threads()  # enough for four threads
+    grids = []
+    try:
+        for number in (1, 2, 3, 8):
+            torch.set_num_threads(number)
+            grids.append(voxel_grid_resized(events, 10, mode, None, rows=40, size=(19, 33)))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(grids[0], other) for other in grids[1:])
+
+
+def test_in_one_go_the_arguments_are_checked() -> None:
+    events = random_events(10)
+    with pytest.raises(ValueError, match="mode is 'nearest'"):
+        voxel_grid_resized(events, 10, "nearest", None, rows=40, size=(20, 32))
+    with pytest.raises(ValueError, match=r"shape \[3\], expected \[2\]"):
+        voxel_grid_resized(events, 10, "bilinear", [0, 1, 2], rows=40, size=(20, 32))
+    if "cpu" not in backends():
+        pytest.skip("the extension is not built")
+    with pytest.raises(RuntimeError, match=r"voxel_grid_resized_: a view of \[0, 64\] .* \[10, 20, 32\]"):
+        voxel_grid_resized(events, 10, "bilinear", None, rows=0, size=(20, 32))
+    with pytest.raises(RuntimeError, match=r"a view of \[40, 64\] for a grid of shape \[10, 0, 32\]"):
+        voxel_grid_resized(events, 10, "bilinear", None, rows=40, size=(0, 32))
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "binned"])
+def test_in_one_go_opcheck(mode: str) -> None:
+    edges = np.linspace(0, 10**8, 2 if mode == "bilinear" else 4).astype(np.int64)
+    arguments = (torch.empty(3, 20, 30), *_columns(random_events(50), edges), mode == "bilinear", 40, 64)
+    torch.library.opcheck(torch.ops.mambaseg.voxel_grid_resized_.default, arguments)
