@@ -21,10 +21,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from mambaseg_core import EventBuffer, Events, Window, voxel_grid
 from mambaseg_core.ops import backends
+from mambaseg_core.ops.area_resize import area_resize
+from mambaseg_core.ops.voxel_grid import voxel_grid_resized
 
 BINS, HEIGHT, WIDTH = 10, 480, 640
 SPAN_NS = 50_000_000
@@ -173,16 +176,40 @@ def verdict(ratio: float, target: float | None) -> str:
     return "" if target is None else f">= {target:g}, {'met' if ratio >= target else 'MISSED'}"
 
 
-def window_table(*, threads: int, repeats: int) -> None:
-    """A window of 100,000 events into a reused buffer."""
+def window_table(repeats: int) -> None:
+    """A window of 100,000 events, which one thread makes however many there are."""
     events, out = random_events(100_000), torch.empty(BINS, HEIGHT, WIDTH)
-    reused = [Task(f"{n} threads", lambda: voxel_grid(events, BINS, out=out), n) for n in (1, threads)]
     kept: list[torch.Tensor] = []
-    fresh = Task("1 thread, a new grid that is kept", lambda: kept.append(voxel_grid(events, BINS)))
-    print("### A DSEC window of 100,000 random events\n\n| into a reused buffer | ms | target |\n|---|---|---|")
-    for name, ms in medians([*reused, fresh], repeats).items():
+    reused = Task("into a reused buffer", lambda: voxel_grid(events, BINS, out=out))
+    fresh = Task("into a new grid that is kept", lambda: kept.append(voxel_grid(events, BINS)))
+    print("### A DSEC window of 100,000 random events\n\n| | ms | target |\n|---|---|---|")
+    for name, ms in medians([reused, fresh], repeats).items():
         goal = "" if name == fresh.name else f"<= 1.2, {'met' if ms <= 1.2 else 'MISSED'}"
         print(f"| {name} | {ms:.2f} | {goal} |")
+    print()
+
+
+def resize_table(repeats: int) -> None:
+    """A window of 100,000 events as a model of 240x320 sees it: cropped to 440 rows, then resized."""
+    events, out, size = random_events(100_000), torch.empty(BINS, HEIGHT, WIDTH), (240, 320)
+    edges, rows = events.t_ns[[0, -1]], 440
+
+    def cropped() -> torch.Tensor:
+        return voxel_grid(events, BINS, edges_ns=edges, out=out)[:, :rows]
+
+    def torchs() -> torch.Tensor:
+        return F.interpolate(cropped()[None], size, mode="area")[0]
+
+    def in_one_go() -> torch.Tensor:
+        return voxel_grid_resized(events, BINS, "bilinear", edges, rows=rows, size=size)
+
+    torch.testing.assert_close(in_one_go(), torchs(), rtol=0, atol=1e-6)
+    tasks = [Task("the grid alone", cropped), Task("grid, then torch's area pooling", torchs)]
+    tasks += [Task("grid, then area_resize", lambda: area_resize(cropped(), size)), Task("in one go", in_one_go)]
+    print(f"### The same, cropped and resized to {size[0]}x{size[1]}, 1 thread\n\n| | ms | ratio |\n|---|---|---|")
+    ms = medians(tasks, repeats)
+    for name, value in ms.items():
+        print(f"| {name} | {value:.2f} | {ms[tasks[1].name] / value:.1f} |")
     print()
 
 
@@ -257,7 +284,8 @@ def main() -> None:
     if options.recording:
         events = read_recording(options.recording)
         grid_table(events, f"{len(events):,} events of {options.recording.stem}", targets=False, **same)
-    window_table(**same)
+    window_table(options.repeats)
+    resize_table(options.repeats)
     buffer_table(options.repeats)
     print(f"load after {os.getloadavg()[0]:.1f}")
 

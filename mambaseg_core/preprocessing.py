@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from mambaseg_core.events import Events, Window
 from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.labels import DDD17_6, DSEC_11, IGNORE, LABEL_SETS, MFNET_9, LabelSet
-from mambaseg_core.ops.voxel_grid import voxel_grid
+from mambaseg_core.ops.area_resize import area_resize
+from mambaseg_core.ops.voxel_grid import voxel_grid, voxel_grid_resized
 
 Image = npt.NDArray[np.uint8]
 Reading = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
@@ -69,30 +70,16 @@ class Preprocessing:
         """Rows of a view of `height` rows that the model sees."""
         return height - round(self.crop_bottom * height / self.view_size[0])
 
-    def tensors(
-        self,
-        image: Image,
-        events: Events,
-        edges_ns: npt.NDArray[np.int64] | None = None,
-        calibration: Calibration | None = None,
-        grid: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A model's inputs from sensor data: what training, `Segmenter` and the ROS node call.
+    def image_input(self, image: Image, calibration: Calibration | None) -> torch.Tensor:
+        """The model's image from a camera's.
 
         Args:
             image: uint8 [H, W] or RGB [H, W, 3] in the camera's view, any resolution.
-            events: the raw events of the image's window; may be empty.
-            edges_ns: the window's edges on the raw events (`Window.edges_ns`); default: made from `events`.
             calibration: where image and events have different views (DSEC); None where both are registered.
-            grid: memory for the voxel grid, as `out` of `voxel_tensor`.
 
         Returns:
-            image float32 [C, h, w] in 0..1 and voxel grid float32 [T, h, w], on the CPU.
+            float32 [C, h, w] in 0..1, on the CPU.
         """
-        return self.image_input(image, calibration), self.voxel_input(events, edges_ns, calibration, grid)
-
-    def image_input(self, image: Image, calibration: Calibration | None) -> torch.Tensor:
-        """The image's part of `tensors`."""
         return self.image_tensor(image if calibration is None else calibration.warp_image(image))
 
     def voxel_input(
@@ -102,7 +89,17 @@ class Preprocessing:
         calibration: Calibration | None,
         grid: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The events' part of `tensors`."""
+        """The model's voxel grid from raw events.
+
+        Args:
+            events: of the image's window; may be empty.
+            edges_ns: the window's edges on the raw events (`Window.edges_ns`); None: made from `events`.
+            calibration: as in `image_input`.
+            grid: memory for the voxel grid, as `out` of `voxel_tensor`.
+
+        Returns:
+            float32 [T, h, w], on the CPU.
+        """
         if edges_ns is None and self.voxel_mode == "bilinear" and len(events):
             edges_ns = events.t_ns[[0, -1]]
         if calibration is not None:
@@ -119,10 +116,10 @@ class Preprocessing:
         """The model's second input from events or a picture, whichever it takes.
 
         Args:
-            second: events as in `tensors`, or a picture as in `other_tensor`.
-            edges_ns: as in `tensors`.
-            calibration: as in `tensors`; a picture is in the image's view.
-            grid: as in `tensors`.
+            second: events as in `voxel_input`, or a picture as in `other_tensor`, in the image's view.
+            edges_ns: as in `voxel_input`.
+            calibration: as in `voxel_input`.
+            grid: as in `voxel_input`.
 
         Raises:
             ValueError: it is not what the model takes.
@@ -158,8 +155,11 @@ class Preprocessing:
         Returns:
             float32 [C, h, w] in 0..1, with `channels` and `size`.
         """
-        image = self._resized(_with_channels(image, self.channels)[: self.kept_rows(image.shape[0])])
-        tensor = torch.from_numpy(np.ascontiguousarray(image)).float().div_(255.0)
+        fewest = 1 if image.ndim == 2 else self.channels  # grey is resized as one channel
+        resized = self._resized(_with_channels(image, fewest)[: self.kept_rows(image.shape[0])])
+        scaled = _with_channels(resized, self.channels).astype(np.float32, order="C")
+        scaled /= np.float32(255.0)  # in torch three parallel loops, which wait 8 ms each where another core is busy
+        tensor = torch.from_numpy(scaled)
         return tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)
 
     def _resized(self, picture: Any) -> Any:
@@ -178,16 +178,20 @@ class Preprocessing:
             events: the events in the model's view (rectified where there is a calibration).
             edges_ns: the window's edges on the raw events (`Window.edges_ns`), nanoseconds.
             out: memory for the grid before crop and resize, as of `voxel_grid`; what is returned may be a part of it.
+                Not needed, and not used, for a smaller grid on the CPU.
 
         Returns:
             float32 [T, h, w] with `bins` and `size`; equal to the data set's grid where no resizing is needed.
         """
-        grid = voxel_grid(events, bins=self.bins, mode=self.voxel_mode, edges_ns=edges_ns, out=out)
-        grid = grid[:, : self.kept_rows(events.height)]
-        if tuple(grid.shape[1:]) == self.size:
+        view = self.kept_rows(events.height), events.width
+        shrinks = view != self.size and view[0] >= self.size[0] and view[1] >= self.size[1]
+        if shrinks and (out is None or out.device.type == "cpu"):
+            return voxel_grid_resized(events, self.bins, self.voxel_mode, edges_ns, rows=view[0], size=self.size)
+        grid = voxel_grid(events, bins=self.bins, mode=self.voxel_mode, edges_ns=edges_ns, out=out)[:, : view[0]]
+        if shrinks:
+            return area_resize(grid, self.size)
+        if view == self.size:
             return grid
-        if grid.shape[1] >= self.size[0] and grid.shape[2] >= self.size[1]:
-            return F.interpolate(grid[None], self.size, mode="area")[0]
         return F.interpolate(grid[None], self.size, mode="bilinear", align_corners=False)[0]
 
     def label_tensor(self, ids: Image, view_height: int) -> torch.Tensor:
@@ -235,7 +239,7 @@ def _with_channels(image: Image, channels: int) -> Image:
     if channels == 1 and image.ndim == 3:
         return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
     if channels == 3 and image.ndim == 2:
-        return np.repeat(image[..., None], 3, axis=2)
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
     return image
 
 

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mambaseg_core.events import Events
 from mambaseg_core.ops.voxel_grid import voxel_grid
@@ -57,6 +59,29 @@ def test_grey_and_colour_are_converted() -> None:
     colour = replace(DDD17, channels=3).image_tensor(grey)
     assert colour.shape == (3, 200, 346)
     assert float(colour.min()) == float(colour.max()) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("size", [(240, 320), (200, 346), (110, 160), (147, 213), (440, 640), (600, 900)])
+def test_grey_gives_the_bits_of_the_same_picture_in_colour(size: tuple[int, int]) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (480, 640), np.uint8)
+    setup = replace(DSEC, size=size)
+    tensor = setup.image_tensor(grey)
+    assert torch.equal(tensor, setup.image_tensor(np.repeat(grey[..., None], 3, 2)))
+    assert tensor.stride() == setup.image_tensor(np.zeros((480, 640, 3), np.uint8)).stride()
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "binned"])
+@pytest.mark.parametrize("size", [(240, 320), (200, 346), (439, 640), (440, 640), (500, 700)])
+def test_a_grid_is_resized_as_torch_does(mode: str, size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    t_ns = np.sort(rng.integers(0, 10**8, 50_000))
+    x, y, p = rng.integers(0, 640, 50_000), rng.integers(0, 480, 50_000), rng.integers(0, 2, 50_000)
+    events, setup = Events.from_arrays(x, y, t_ns, p, height=480, width=640), replace(DSEC, size=size, voxel_mode=mode)
+    whole = voxel_grid(events, 10, mode)[None, :, :440]
+    how: dict[str, Any] = {"mode": "area"} if size[0] <= 440 else {"mode": "bilinear", "align_corners": False}
+    grid = setup.voxel_tensor(events, None)
+    torch.testing.assert_close(grid, F.interpolate(whole, size, **how)[0], rtol=0, atol=1e-6)
+    assert torch.equal(grid, setup.voxel_tensor(events, None, torch.empty(10, 480, 640)))
 
 
 @pytest.mark.parametrize("image", [np.zeros((4, 4), np.float32), np.zeros((4, 4, 4), np.uint8)])

@@ -1,14 +1,17 @@
-// Events to a voxel grid on the CPU. A thread owns whole planes of the grid and adds to each of their cells in the
-// order of the events, so the number of threads changes no bit.
+// Events to a voxel grid on the CPU, also a resized one, of which two planes at a time are held, which stay in the cache.
+// A thread owns whole planes of the grid and adds to each of their cells in the order of the events, so the number of
+// threads changes no bit.
 
 #include <algorithm>
+#include <memory>
 
 #include "../checks.h"
+#include "area_resize.h"
 
 namespace mambaseg {
 namespace {
 
-constexpr const char* kOp = "voxel_grid_";
+constexpr int64_t kEventsAThread = 250'000;  // added in 1 to 2 ms
 constexpr int64_t kAhead = 16;  // events between the touch of a cell's cache line and its use
 
 struct EventColumns {
@@ -22,10 +25,10 @@ struct EventColumns {
 };
 
 struct Grid {
-  float* cells;  // [T, H, W]
-  int64_t bins, height, width;
+  float* cells;  // [held, H, W], in turn the planes of all bins
+  int64_t held, height, width;
 
-  float* plane(int64_t bin) const { return cells + bin * height * width; }
+  float* plane(int64_t bin) const { return cells + bin % held * height * width; }
   void clear(int64_t bin) const { std::fill_n(plane(bin), height * width, 0.0f); }
 };
 
@@ -60,7 +63,7 @@ template <bool kThis, bool kNext>
 void add_bilinear(const EventColumns& e, const Interval& interval, const Steps& time, const Grid& grid, int64_t bin) {
   const double scale = 1.0 / static_cast<double>(time.span);
   float* here = grid.plane(bin);
-  float* next = here + (kNext ? grid.height * grid.width : 0);
+  float* next = grid.plane(bin + kNext);
   for (int64_t i = interval.begin; i < interval.end; ++i) {
     const int64_t ahead = std::min(i + kAhead, interval.end - 1);
     const int64_t touched = std::min<int64_t>(e.y[ahead], grid.height - 1) * grid.width + e.x[ahead];
@@ -75,57 +78,110 @@ void add_bilinear(const EventColumns& e, const Interval& interval, const Steps& 
   }
 }
 
-// Planes begin to end (exclusive).
-void bilinear(const EventColumns& events, const Steps& time, const Grid& grid, int64_t begin, int64_t end) {
+// Planes begin to end (exclusive), each handed to `done` once it is complete.
+template <class Done>
+void bilinear(const EventColumns& events, const Steps& time, const Grid& grid, int64_t begin, int64_t end,
+              const Done& done) {
   grid.clear(begin);
   if (begin > 0) add_bilinear<false, true>(events, time.interval(events, begin - 1), time, grid, begin - 1);
   for (int64_t bin = begin; bin + 1 < end; ++bin) {
     grid.clear(bin + 1);
     add_bilinear<true, true>(events, time.interval(events, bin), time, grid, bin);
+    done(bin);
   }
   add_bilinear<true, false>(events, time.interval(events, end - 1), time, grid, end - 1);
+  done(end - 1);
 }
 
-void binned(const EventColumns& e, const int64_t* edges, const Grid& grid, int64_t begin, int64_t end) {
+template <class Done>
+void binned(const EventColumns& e, const int64_t* edges, const Grid& grid, int64_t begin, int64_t end,
+            const Done& done) {
   for (int64_t bin = begin; bin < end; ++bin) {
     grid.clear(bin);
     float* plane = grid.plane(bin);
     const int64_t stop = e.first_not_before(edges[bin + 1]);
     for (int64_t i = e.first_not_before(edges[bin]); i < stop; ++i)
       if (e.x[i] < grid.width && e.y[i] < grid.height) plane[e.y[i] * grid.width + e.x[i]] += e.p[i];
+    done(bin);
   }
 }
 
-void check_column(const char* name, const Tensor& t, ScalarType type, const char* expected, int64_t count) {
-  MAMBASEG_CHECK(t.is_cpu() && t.scalar_type() == type && t.dim() == 1 && t.size(0) == count && t.is_contiguous(), kOp,
+void check_column(const char* op, const char* name, const Tensor& t, ScalarType type, const char* expected,
+                  int64_t count) {
+  MAMBASEG_CHECK(t.is_cpu() && t.scalar_type() == type && t.dim() == 1 && t.size(0) == count && t.is_contiguous(), op,
                  ": ", name, " has shape ", show(sizes_of(t)), ", expected contiguous ", expected, " [", count,
                  "] on the CPU");
 }
 
+// An operator's arguments, checked.
+struct Job {
+  EventColumns events;
+  const int64_t* edges;
+  int64_t bins;
+  bool is_bilinear;
+  Steps time;
+
+  Job(const char* op, const Tensor& grid, const Tensor& x, const Tensor& y, const Tensor& t_ns, const Tensor& p,
+      const Tensor& edges_ns, bool is_bilinear_)
+      : is_bilinear(is_bilinear_), time(0, 0, 1) {
+    check_dims(op, "grid", grid, 3);
+    MAMBASEG_CHECK(grid.is_cpu() && grid.scalar_type() == ScalarType::Float && grid.is_contiguous() && grid.size(0) > 0,
+                   op, ": grid has shape ", show(sizes_of(grid)), ", expected contiguous float32 [T, H, W] on the CPU");
+    const int64_t count = t_ns.dim() == 1 ? t_ns.size(0) : -1;
+    bins = grid.size(0);
+    check_column(op, "t_ns", t_ns, ScalarType::Long, "int64", count);
+    check_column(op, "x", x, ScalarType::UInt16, "uint16", count);
+    check_column(op, "y", y, ScalarType::UInt16, "uint16", count);
+    check_column(op, "p", p, ScalarType::Char, "int8", count);
+    check_column(op, "edges_ns", edges_ns, ScalarType::Long, "int64", is_bilinear ? 2 : bins + 1);
+    events = {input<uint16_t>(x), input<uint16_t>(y), input<int64_t>(t_ns), input<int8_t>(p), count};
+    edges = input<int64_t>(edges_ns);
+    const uint64_t span = static_cast<uint64_t>(edges[1]) - static_cast<uint64_t>(edges[0]);
+    MAMBASEG_CHECK(!is_bilinear || (edges[0] <= edges[1] && span <= (uint64_t{1} << 62) / bins), op, ": edges_ns is [",
+                   edges[0], ", ", edges[1], "], expected a first and a last time, not more than 2**62 ns / T apart");
+    if (is_bilinear) time = Steps(edges[0], edges[1], bins);
+  }
+
+  template <class Done>
+  void add(const Grid& grid, int64_t begin, int64_t end, const Done& done) const {
+    is_bilinear ? bilinear(events, time, grid, begin, end, done) : binned(events, edges, grid, begin, end, done);
+  }
+
+  // f(begin, end) of all bins, on as many threads as have enough to do.
+  template <class F>
+  void over_bins(const F& f) const {
+    parallel(bins, f, std::max<int64_t>(1, bins * kEventsAThread / std::max<int64_t>(1, events.count)));
+  }
+};
+
 }  // namespace
 
 void voxel_grid_(Tensor grid, Tensor x, Tensor y, Tensor t_ns, Tensor p, Tensor edges_ns, bool is_bilinear) {
-  check_dims(kOp, "grid", grid, 3);
-  MAMBASEG_CHECK(grid.is_cpu() && grid.scalar_type() == ScalarType::Float && grid.is_contiguous() && grid.size(0) > 0,
-                 kOp, ": grid has shape ", show(sizes_of(grid)), ", expected contiguous float32 [T, H, W] on the CPU");
-  const int64_t bins = grid.size(0), count = t_ns.dim() == 1 ? t_ns.size(0) : -1;
-  check_column("t_ns", t_ns, ScalarType::Long, "int64", count);
-  check_column("x", x, ScalarType::UInt16, "uint16", count);
-  check_column("y", y, ScalarType::UInt16, "uint16", count);
-  check_column("p", p, ScalarType::Char, "int8", count);
-  check_column("edges_ns", edges_ns, ScalarType::Long, "int64", is_bilinear ? 2 : bins + 1);
-  const int64_t* edges = input<int64_t>(edges_ns);
-  const EventColumns events{input<uint16_t>(x), input<uint16_t>(y), input<int64_t>(t_ns), input<int8_t>(p), count};
-  const Grid cells{output<float>(grid), bins, grid.size(1), grid.size(2)};
-  const uint64_t span = static_cast<uint64_t>(edges[1]) - static_cast<uint64_t>(edges[0]);
-  MAMBASEG_CHECK(!is_bilinear || (edges[0] <= edges[1] && span <= (uint64_t{1} << 62) / bins), kOp, ": edges_ns is [",
-                 edges[0], ", ", edges[1], "], expected a first and a last time, not more than 2**62 ns / T apart");
-  const Steps time(edges[0], is_bilinear ? edges[1] : edges[0], bins);
-  parallel(bins, [&](int64_t begin, int64_t end) {
-    is_bilinear ? bilinear(events, time, cells, begin, end) : binned(events, edges, cells, begin, end);
+  const Job job("voxel_grid_", grid, x, y, t_ns, p, edges_ns, is_bilinear);
+  const Grid cells{output<float>(grid), job.bins, grid.size(1), grid.size(2)};
+  job.over_bins([&](int64_t begin, int64_t end) { job.add(cells, begin, end, [](int64_t) {}); });
+}
+
+void voxel_grid_resized_(Tensor grid, Tensor x, Tensor y, Tensor t_ns, Tensor p, Tensor edges_ns, bool is_bilinear,
+                         int64_t rows, int64_t columns) {
+  const Job job("voxel_grid_resized_", grid, x, y, t_ns, p, edges_ns, is_bilinear);
+  MAMBASEG_CHECK(rows > 0 && columns > 0 && grid.numel() > 0, "voxel_grid_resized_: a view of [", rows, ", ", columns,
+                 "] for a grid of shape ", show(sizes_of(grid)), ", expected at least one row and column of each");
+  const int64_t height = grid.size(1), width = grid.size(2);
+  const AreaResize resize(rows, columns, height, width);
+  float* to = output<float>(grid);
+  job.over_bins([&](int64_t begin, int64_t end) {
+    const std::unique_ptr<float[]> cells(new float[2 * rows * columns]);
+    const Grid two{cells.get(), 2, rows, columns};
+    job.add(two, begin, end, [&](int64_t bin) {
+      resize(two.plane(bin), columns, 0, height, to + bin * height * width);
+    });
   });
 }
 
 }  // namespace mambaseg
 
-MAMBASEG_LIBRARY_IMPL(mambaseg, CPU, m) { m.impl("voxel_grid_", MAMBASEG_FUNCTION(&mambaseg::voxel_grid_)); }
+MAMBASEG_LIBRARY_IMPL(mambaseg, CPU, m) {
+  m.impl("voxel_grid_", MAMBASEG_FUNCTION(&mambaseg::voxel_grid_));
+  m.impl("voxel_grid_resized_", MAMBASEG_FUNCTION(&mambaseg::voxel_grid_resized_));
+}

@@ -131,7 +131,7 @@ def load_sample(
         name = f"{recording.label_paths[index]} {stamp_ns}"
         view = cache.get(name, lambda: load_view(recording, index, setup))
     check_label(view.label, recording.label_paths[index], setup.label_set)
-    image, voxel = setup.tensors(view.image, view.events, view.edges_ns)
+    image, voxel = setup.image_tensor(view.image), setup.voxel_tensor(view.events, view.edges_ns)
     label = setup.label_tensor(view.label, view.events.height)
     return Sample(image, voxel, label, stamp_ns, recording.name, index, recording.condition)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import cv2
-
 from mambaseg_core.data.dsec import DsecSequence
+from mambaseg_core.png import write_png
 
 FOLDER: Final = "images/left/ev_inf"
 
@@ -36,7 +34,8 @@ def write_ev_inf(
         progress: called with images done and images in all.
 
     Raises:
-        ValueError: the sequence has no calibration, an image is damaged, or a picture cannot be written.
+        ValueError: the sequence has no calibration, or an image is damaged.
+        OSError: a picture cannot be written.
     """
     calibration = sequence.calibration
     if calibration is None:
@@ -50,17 +49,7 @@ def write_ev_inf(
     for index, source in enumerate(sequence.image_paths):
         target = folder / source.name
         if not target.exists():
-            _write(target, calibration.warp_image(sequence.image(index)))
+            write_png(target, calibration.warp_image(sequence.image(index)))
             written += 1
         progress(index + 1, len(sequence))
     return EvInfSummary(written, len(sequence) - written, folder)
-
-
-def _write(path: Path, picture: cv2.typing.MatLike) -> None:
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
-        if not cv2.imwrite(str(partial), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
-            raise ValueError(f"picture {path} cannot be written, expected space in its folder; check the disk")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

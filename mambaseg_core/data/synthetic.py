@@ -21,7 +21,6 @@ from typing import Any, Final
 import cv2
 import h5py
 import numpy as np
-import numpy.typing as npt
 import yaml
 
 from mambaseg_core.data.camera import FrameCamera
@@ -35,6 +34,7 @@ from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.events.calibration_file import Camera, write_cam_to_cam
 from mambaseg_core.events.io.dsec import blosc_zstd
 from mambaseg_core.events.io.dsec_writer import DsecEventWriter
+from mambaseg_core.png import write_png
 
 Size = tuple[int, int]
 Progress = Callable[[int, int], None]
@@ -240,7 +240,7 @@ class _Drive:
         camera = FrameCamera(radiance, self._image_rng)
         for index, t_us in enumerate(self._image_times_us):
             picture = camera.take(t_us * 1e-6)
-            write_png(self._folder / f"images/left/rectified/{index:06d}.png", picture[..., ::-1])
+            write_png(self._folder / f"images/left/rectified/{index:06d}.png", picture)
             self._advance()
 
     def _write_labels(self) -> None:
@@ -285,13 +285,3 @@ def check_settings(name: str, seconds: float, fps: float, image_size: Size, even
     for what, size in (("image_size", image_size), ("event_size", event_size)):
         if not all(_SIZES[0] <= length <= _SIZES[1] for length in size):
             raise ValueError(f"{what} is {size}, expected (height, width) of {_SIZES[0]} to {_SIZES[1]} pixels each")
-
-
-def write_png(path: Path, picture: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> None:
-    """Write a picture; of three channels blue comes first.
-
-    Raises:
-        ValueError: it cannot be written.
-    """
-    if not cv2.imwrite(str(path), np.ascontiguousarray(picture), [cv2.IMWRITE_PNG_COMPRESSION, 3]):
-        raise ValueError(f"{path} cannot be written; check that the disk has room")

@@ -33,10 +33,10 @@ from mambaseg_core.data.synthetic import (
     check_settings,
     image_view,
     make_calibration,
-    write_png,
 )
 from mambaseg_core.data.textures import Plane
 from mambaseg_core.data.thermal import ThermalCamera
+from mambaseg_core.png import write_png
 
 CAMERAS: Final[dict[str, type[ThermalCamera] | type[DepthCamera]]] = {"thermal": ThermalCamera, "depth": DepthCamera}
 
@@ -161,7 +161,7 @@ def write_drive(drive: PairDrive) -> None:
     labels = Renderer(scene.quads, scene.ground, image_view(calibration), gray=True)
     for name, seconds in zip(drive.pictures(), settings.times_s, strict=True):
         frame = labels.render(conditions.motion.pose(seconds), seconds)
-        pictures = camera.take(seconds)[..., ::-1], other.take(seconds), frame.labels
+        pictures = camera.take(seconds), other.take(seconds), frame.labels
         for folder, picture in zip(_FOLDERS, pictures, strict=True):
             write_png(drive.root / folder / f"{name}.png", picture)
     _replace(_description(drive), yaml.safe_dump(settings.description(), sort_keys=False))

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from mambaseg_core.data.sample import Sample
 from mambaseg_core.labels import IGNORE
+from mambaseg_core.ops.area_resize import area_resize
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def resize_inputs(
     shrinks = size[0] < image.shape[2]
     image = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=shrinks)
     if shrinks:
-        return image, F.interpolate(voxel, size, mode="area")
+        return image, area_resize(voxel.flatten(0, 1), size).view(*voxel.shape[:2], *size)
     return image, F.interpolate(voxel, size, mode="bilinear", align_corners=False)
 
 

@@ -42,6 +42,12 @@ torch.library.define(
     "mambaseg::voxel_grid_",
     "(Tensor(a!) grid, Tensor x, Tensor y, Tensor t_ns, Tensor p, Tensor edges_ns, bool bilinear) -> ()",
 )
+torch.library.define(
+    "mambaseg::voxel_grid_resized_",
+    "(Tensor(a!) grid, Tensor x, Tensor y, Tensor t_ns, Tensor p, Tensor edges_ns, bool bilinear,"
+    " int rows, int columns) -> ()",
+)
+torch.library.define("mambaseg::area_resize", "(Tensor grid, int height, int width) -> Tensor")
 
 torch.library.define("mambaseg::vector_lanes", "() -> int")  # float32 lanes of the CPU kernels in use
 
@@ -77,6 +83,16 @@ def _voxel_grid(
     grid: Tensor, x: Tensor, y: Tensor, t_ns: Tensor, p: Tensor, edges_ns: Tensor, bilinear: bool
 ) -> None:
     voxel_reference.voxel_grid_(grid, x, y, t_ns, p, edges_ns, bilinear)
+
+
+@torch.library.impl("mambaseg::voxel_grid_resized_", "default")
+def _voxel_grid_resized(grid: Tensor, *arguments: Any) -> None:
+    voxel_reference.voxel_grid_resized_(grid, *arguments)
+
+
+@torch.library.impl("mambaseg::area_resize", "default")
+def _area_resize(grid: Tensor, height: int, width: int) -> Tensor:
+    return voxel_reference.area_resize(grid, height, width)
 
 
 # ---- fakes: shapes without data ----
@@ -116,9 +132,15 @@ def _bidirectional_scan_fake(x: Tensor, *_: Any) -> Tensor:
     return x.new_empty((x.shape[0], 2, *x.shape[1:]))
 
 
+@torch.library.register_fake("mambaseg::voxel_grid_resized_")  # type: ignore[untyped-decorator]
 @torch.library.register_fake("mambaseg::voxel_grid_")  # type: ignore[untyped-decorator]
 def _voxel_grid_fake(*_: Any) -> None:
     return None
+
+
+@torch.library.register_fake("mambaseg::area_resize")  # type: ignore[untyped-decorator]
+def _area_resize_fake(grid: Tensor, height: int, width: int) -> Tensor:
+    return grid.new_empty((grid.shape[0], height, width))
 
 
 # ---- flops: two a multiply-add of the step-size product inside; the scans count apart (scan_macs) ----

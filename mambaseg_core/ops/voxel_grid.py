@@ -18,6 +18,8 @@ from mambaseg_core.ops import (
 )
 from mambaseg_core.ops.voxel_packed import to_device_grid_
 
+Edges = Sequence[int] | NDArray[np.int64]
+
 _MAX_SPAN_NS: Final = 2**62  # of all bins together; products of time and bins must fit in int64
 
 
@@ -25,7 +27,7 @@ def voxel_grid(
     events: Events,
     bins: int = 10,
     mode: str = "bilinear",
-    edges_ns: Sequence[int] | NDArray[np.int64] | None = None,
+    edges_ns: Edges | None = None,
     *,
     out: torch.Tensor | None = None,
 ) -> torch.Tensor:
@@ -60,21 +62,51 @@ def voxel_grid(
         TypeError: the edges are not integers.
         ValueError: no bins, another mode, edges of another number or out of order, or another `out`.
     """
-    if operator.index(bins) < 1:
-        raise ValueError(f"bins is {bins}, expected 1 or more; the models take 10")
-    if mode not in ("bilinear", "binned"):
-        raise ValueError(f"mode is {mode!r}, expected 'bilinear' or 'binned'; choose one")
-    size = (bins, events.height, events.width)
-    edges = _own_edges(events, bins, mode) if edges_ns is None else _checked_edges(edges_ns, bins, mode)
+    edges, size = _edges(events, bins, mode, edges_ns), (bins, events.height, events.width)
     grid = torch.empty(size) if out is None else _checked_out(out, size)
     if not len(events):
         return grid.zero_()
     if grid.device.type != "cpu":
         to_device_grid_(grid, events, edges, mode)
     else:
-        columns = (_as_tensor(column) for column in (events.x, events.y, events.t_ns, events.p, edges))
-        torch.ops.mambaseg.voxel_grid_(grid, *columns, mode == "bilinear")
+        torch.ops.mambaseg.voxel_grid_(grid, *_columns(events, edges), mode == "bilinear")
     return grid
+
+
+def voxel_grid_resized(
+    events: Events, bins: int, mode: str, edges_ns: Edges | None, *, rows: int, size: tuple[int, int]
+) -> torch.Tensor:
+    """The upper rows of a `voxel_grid`, resized by `area_resize`: the same bits, in half the time on the CPU.
+
+    Args:
+        events: as in `voxel_grid`.
+        bins: T.
+        mode: as in `voxel_grid`.
+        edges_ns: as in `voxel_grid`.
+        rows: of the grid, from its top, that are resized; the events below are left out.
+        size: (height, width) of the result.
+
+    Returns:
+        float32 [T, height, width] on the CPU.
+
+    Raises:
+        TypeError: as in `voxel_grid`.
+        ValueError: as in `voxel_grid`.
+    """
+    edges, grid = _edges(events, bins, mode, edges_ns), torch.empty(bins, *size)
+    if not len(events):
+        return grid.zero_()
+    torch.ops.mambaseg.voxel_grid_resized_(grid, *_columns(events, edges), mode == "bilinear", rows, events.width)
+    return grid
+
+
+def _edges(events: Events, bins: int, mode: str, edges_ns: Edges | None) -> NDArray[np.int64]:
+    """The edges to use, once bins and mode are checked."""
+    if operator.index(bins) < 1:
+        raise ValueError(f"bins is {bins}, expected 1 or more; the models take 10")
+    if mode not in ("bilinear", "binned"):
+        raise ValueError(f"mode is {mode!r}, expected 'bilinear' or 'binned'; choose one")
+    return _own_edges(events, bins, mode) if edges_ns is None else _checked_edges(edges_ns, bins, mode)
 
 
 def _own_edges(events: Events, bins: int, mode: str) -> NDArray[np.int64]:
@@ -83,7 +115,7 @@ def _own_edges(events: Events, bins: int, mode: str) -> NDArray[np.int64]:
     return _within_span(own, bins)
 
 
-def _checked_edges(edges_ns: Sequence[int] | NDArray[np.int64], bins: int, mode: str) -> NDArray[np.int64]:
+def _checked_edges(edges_ns: Edges, bins: int, mode: str) -> NDArray[np.int64]:
     edges, number = np.asarray(edges_ns), 2 if mode == "bilinear" else bins + 1
     if edges.dtype.kind not in "iu":
         raise TypeError(f"edges_ns is {edges.dtype}, expected integers; give whole nanoseconds")
@@ -122,6 +154,10 @@ class _Writable:
     def __init__(self, array: NDArray[Any]) -> None:
         self.array = array  # keeps the memory alive
         self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
+
+
+def _columns(events: Events, edges_ns: NDArray[np.int64]) -> list[torch.Tensor]:
+    return [_as_tensor(column) for column in (events.x, events.y, events.t_ns, events.p, edges_ns)]
 
 
 def _as_tensor(column: NDArray[Any]) -> torch.Tensor:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -34,3 +37,27 @@ def voxel_grid_(grid: Tensor, x: Tensor, y: Tensor, t_ns: Tensor, p: Tensor, edg
     cells.index_add_(0, place * (height * width) + pixel, sign - to_next)
     # on the last bin the tap to the next adds nothing, so any plane will do
     cells.index_add_(0, (place + 1).clamp_max(bins - 1) * (height * width) + pixel, to_next)
+
+
+def area_resize(grid: Tensor, height: int, width: int) -> Tensor:
+    """Each cell the mean over its window of the grid, as `area_resize` describes it.
+
+    Args:
+        grid: float32 [T, H, W].
+        height: rows of the result.
+        width: columns of the result.
+    """
+    return F.interpolate(grid[None], (height, width), mode="area")[0]
+
+
+def voxel_grid_resized_(grid: Tensor, *events: Any) -> None:
+    """Overwrite a grid [T, h, w] with one of [T, rows, columns], resized.
+
+    Args:
+        grid: float32 [T, h, w], contiguous.
+        events: x, y, t_ns, p, edges_ns and bilinear as of `voxel_grid_`, then rows and columns.
+    """
+    *events_and_mode, rows, columns = events
+    whole = grid.new_empty((grid.shape[0], rows, columns))
+    voxel_grid_(whole, *events_and_mode)
+    grid.copy_(area_resize(whole, *grid.shape[1:]))

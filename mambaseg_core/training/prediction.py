@@ -18,9 +18,8 @@ from mambaseg_core.data.rgbx import PairFolder
 from mambaseg_core.events import Events
 from mambaseg_core.film import Film
 from mambaseg_core.inference import Segmenter
+from mambaseg_core.png import write_png
 from mambaseg_core.preprocessing import Preprocessing, Reading
-
-Picture = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -146,12 +145,5 @@ def _segment(
     seen = image if recording.calibration is None else recording.calibration.warp_image(image)
     picture = (255 * setup.image_tensor(seen)).round().byte().permute(1, 2, 0).numpy()
     rgb = np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
-    _write_png(mask_path, ids)
-    _write_png(overlay_path, setup.label_set.overlay(rgb, ids)[..., ::-1])
-
-
-def _write_png(path: Path, picture: Picture) -> None:
-    temporary = path.with_suffix(".part.png")
-    if not cv2.imwrite(str(temporary), picture):
-        raise OSError(f"{path} cannot be written; expected room on the disk and a folder that may be written")
-    temporary.replace(path)
+    write_png(mask_path, ids)
+    write_png(overlay_path, setup.label_set.overlay(rgb, ids))

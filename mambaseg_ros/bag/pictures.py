@@ -14,6 +14,7 @@ from mambaseg_core.events import Window
 from mambaseg_core.events.video import event_picture
 from mambaseg_core.film import Film
 from mambaseg_core.labels import LABEL_SETS
+from mambaseg_core.png import write_png
 from mambaseg_ros.bag.frames import find_topics, read_frames
 from mambaseg_ros.bag.types import open_bag
 from mambaseg_ros.intake import EventIntake
@@ -84,7 +85,7 @@ def draw_pictures(
             picture = image_from_message(frame.message)
             image = picture if picture.ndim == 3 else picture[..., None].repeat(3, axis=2)
             overlay = label_set.overlay(image, masks[stamp_ns])
-            _write(out / f"overlay_{stamp_ns}.png", overlay)
+            write_png(out / f"overlay_{stamp_ns}.png", overlay)
             film.write(overlay)
             drawn += 1
             if stamp_ns in shown:
@@ -96,7 +97,7 @@ def draw_pictures(
             "give the bag that the masks were made from"
         )
     sheet = out / "contact_sheet.png"
-    _write(sheet, np.vstack(rows))
+    write_png(sheet, np.vstack(rows))
     return PicturesSummary(images=images, masks=drawn, contact_sheet=sheet)
 
 
@@ -122,8 +123,3 @@ def _event_picture(intake: EventIntake, stamp_ns: int, image: Picture) -> Pictur
 def _small(picture: Picture) -> Picture:
     height = round(SHEET_WIDTH * 3 / 4)
     return cv2.resize(picture, (SHEET_WIDTH, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
-
-
-def _write(path: Path, picture: Picture) -> None:
-    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
-        raise ValueError(f"picture {path} could not be written: check the folder and the free space")

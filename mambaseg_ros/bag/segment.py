@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 
 from mambaseg_core.inference import Segmenter
+from mambaseg_core.png import write_png
 from mambaseg_ros.bag.frames import find_topics, read_frames
 from mambaseg_ros.bag.types import ImageWriter, new_bag, open_bag, typestore
 from mambaseg_ros.messages import Image
@@ -56,10 +57,7 @@ class _Folder:
         return self.root / f"{index:08d}.png"
 
     def mask(self, result: Result) -> None:
-        part = self.root / "part.png"
-        if not cv2.imwrite(str(part), result.ids):
-            raise OSError(f"mask {part} cannot be written: is the disk full?")
-        part.rename(self.path(self.index))
+        write_png(self.path(self.index), result.ids)
 
     def report(self, report: Report) -> None:
         if report.state != OK:

@@ -195,7 +195,7 @@ def test_kernel_is_the_reference(mode: str, bins: int) -> None:
 def test_threads_change_no_bit(mode: str, bins: int) -> None:
     if "cpu" not in backends():
         pytest.skip("the extension is not built")
-    events, threads = random_events(50_000), torch.get_num_threads()
+    events, threads = random_events(1_000_000), torch.get_num_threads()  # enough for four threads
     grids = []
     try:
         for number in (1, 2, 3, 8):
