@@ -124,12 +124,14 @@ def build_model(config: TrainConfig, setup: Preprocessing) -> nn.Module:
     """The network of a configuration with its first weights, which the seed draws or a checkpoint gives.
 
     Raises:
-        ValueError: the network is unknown or cannot take the crops, or the weights do not fit it.
+        ValueError: the network is unknown, cannot take the crops or has no reliability that was asked for, or the weights
+            do not fit it.
     """
     torch.manual_seed(config.loop.seed)
     model = create_model(
-        config.model.name, num_classes=len(setup.label_set.classes), image_size=setup.size, in_channels=setup.channels
-    )
+        config.model.name, num_classes=len(setup.label_set.classes), image_size=setup.size, in_channels=setup.channels,
+        reliability=config.model.reliability,
+    )  # fmt: skip
     if model.bins != setup.bins:
         key = "data.other_channels" if setup.other != "events" else "the preset's bins"
         raise ValueError(
