@@ -124,7 +124,7 @@ def build_model(config: TrainConfig, setup: Preprocessing) -> nn.Module:
     """The network of a configuration with its first weights, which the seed draws or a checkpoint gives.
 
     Raises:
-        ValueError: the network is unknown, cannot take the crops or has no reliability that was asked for, or the weights
+        ValueError: the network is unknown, cannot take the crops or has no reliability as asked for, or the weights
             do not fit it.
     """
     torch.manual_seed(config.loop.seed)
