@@ -88,8 +88,8 @@ def run(words: argparse.Namespace, name: str, seed: int) -> None:
 def finished(words: argparse.Namespace) -> list[str]:
     """The table of all finished runs."""
     columns: dict[str, dict[str, list[float]]] = {}
-    for path in sorted(words.out.glob("*/corrupted.json")):
-        found = json.loads(path.read_text())
+    runs = [json.loads(path.read_text()) for path in words.out.glob("*/corrupted.json")]
+    for found in sorted(runs, key=lambda run: (run["model"], run["seed"])):
         for corruption, miou in found["miou"].items():
             columns.setdefault(found["model"], {}).setdefault(corruption, []).append(miou)
     return table(columns) if columns else ["no run is finished"]
