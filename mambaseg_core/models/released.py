@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mambaseg_core.models.released_names import MAMBASEG, SIGMA, Rules
 from mambaseg_core.models.sigma import Sigma
+from mambaseg_core.models.unit_inputs import MEAN
 from mambaseg_core.models.vmamba import VMambaEncoder
 
 _NAMED = 3  # how many tensors an error names
@@ -22,6 +23,9 @@ _NAMED = 3  # how many tensors an error names
 
 def load_released_state_dict(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
     """Load a checkpoint of the authors' code, in place.
+
+    A Sigma then answers as the authors' does, to their inputs: ImageNet's mean and deviation taken out, blue first.
+    `Segmenter`, `save_checkpoint` and `load_weights` make it one that takes RGB of 0 to 1 (`unit_inputs`).
 
     Args:
         model: A network of a released layout: `mambaseg_ddd17` or `mambaseg_dsec`, built for the image size
@@ -43,6 +47,8 @@ def load_released_state_dict(model: nn.Module, state_dict: Mapping[str, Any]) ->
     if wrong:
         raise ValueError(_shape_message(model, wrong, fitted, own))
     model.load_state_dict(fitted)
+    if isinstance(model, Sigma) and model.in_channels == len(MEAN):
+        model.authors_inputs = True
 
 
 def released_name(key: str, rules: Rules = MAMBASEG) -> str:

@@ -149,8 +149,11 @@ class SigmaFusion(nn.Module):
 class Sigma(SiameseNetwork):
     """Sigma: every fusion takes both modalities as they are.
 
-    The authors' weights want ImageNet's mean and deviation taken out of both inputs.
+    Attributes:
+        authors_inputs: Whether the weights are the authors', which want both inputs as theirs are; see `unit_inputs`.
     """
+
+    authors_inputs = False
 
     def _fuse(self, image: Tensor, other: Tensor) -> list[Tensor]:
         pairs = self.encoder(image, other)
