@@ -24,7 +24,7 @@ from mambaseg_core.checkpoint import load_weights, read_pth
 from mambaseg_core.data.dataset import SampleDataset
 from mambaseg_core.data.sample import Sample, collate
 from mambaseg_core.models import create_model
-from mambaseg_core.models.released import load_vmamba_imagenet
+from mambaseg_core.models.imagenet import load_vmamba_imagenet
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_core.training.callbacks import (
     BEST,
