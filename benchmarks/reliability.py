@@ -1,7 +1,8 @@
 """Who loses less when a sensor fails: networks trained with equal steps on RGB-thermal, judged with corrupted inputs.
 
     mambaseg synth data/thermal --modality thermal --benchmark
-    python benchmarks/reliability.py data/thermal --models sigma_tiny rsgmamba [--steps 1200] [--seeds 0 1]
+    python benchmarks/reliability.py data/thermal --models sigma_nano rsgmamba_nano [--steps 1200] [--seeds 0 1]
+    python benchmarks/reliability.py data/thermal --models mambaseg_nano mambaseg_nano+reliability
 
 Runs one after the other, each resumed where it was interrupted, and a finished one is not repeated; the Markdown table
 at the end is made of all that is finished (`--table` makes it alone). Every run is judged by the weights of its last
@@ -31,7 +32,7 @@ CONFIG = Path(__file__).parents[1] / "config" / "train" / "synthetic_thermal.yam
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of the data set")
-    parser.add_argument("--models", nargs="+", default=["sigma_tiny", "rsgmamba"])
+    parser.add_argument("--models", nargs="+", default=["sigma_nano", "rsgmamba_nano"], metavar="NAME[+reliability]")
     parser.add_argument("--out", type=Path, default=Path("runs/reliability"))
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--steps", type=int, default=1200)
@@ -45,17 +46,20 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def configuration(words: argparse.Namespace, name: str, seed: int) -> TrainConfig:
+def configuration(words: argparse.Namespace, model: str, seed: int) -> TrainConfig:
     """The configuration of one run; the runs differ in model and seed only."""
     from mambaseg_core.cli.train import parse_changes
 
+    name, plus, option = model.partition("+")
+    if plus and option != "reliability":
+        raise ValueError(f"--models has {model!r}; expected a model's name, with +reliability behind it or nothing")
     with torch.device("meta"):
         channels = int(create_model(name).bins)
     changes = {
         "data.root": str(words.data), "loop.steps": words.steps, "loop.batch": words.batch,
         "optimizer.warmup": words.steps // 20, "loop.validate_every": 0, "loop.validate_samples": 20,
         "data.modality_dropout": 0.0, **parse_changes(words.set),
-        "model.name": name, "data.other_channels": channels, "loop.seed": seed,
+        "model.name": name, "model.reliability": bool(plus), "data.other_channels": channels, "loop.seed": seed,
     }  # fmt: skip
     return read_config(words.config, changes)
 
@@ -84,8 +88,8 @@ def run(words: argparse.Namespace, name: str, seed: int) -> None:
 def finished(words: argparse.Namespace) -> list[str]:
     """The table of all finished runs."""
     columns: dict[str, dict[str, list[float]]] = {}
-    for path in sorted(words.out.glob("*/corrupted.json")):
-        found = json.loads(path.read_text())
+    runs = [json.loads(path.read_text()) for path in words.out.glob("*/corrupted.json")]
+    for found in sorted(runs, key=lambda run: (run["model"], run["seed"])):
         for corruption, miou in found["miou"].items():
             columns.setdefault(found["model"], {}).setdefault(corruption, []).append(miou)
     return table(columns) if columns else ["no run is finished"]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mambaseg_core.models.presets import create_model
 from mambaseg_core.models.released import load_released_state_dict
+from mambaseg_core.models.unit_inputs import take_unit_inputs, with_unit_inputs
 from mambaseg_core.preprocessing import Preprocessing
 
 HEADER = "mambaseg"
@@ -55,8 +56,11 @@ class ModelConfig:
 
 
 def save_checkpoint(path: str | Path, model: nn.Module, preprocessing: Preprocessing) -> None:
-    """Write weights, configuration and preprocessing to `path` (a temporary name first, then renamed)."""
-    path = Path(path)
+    """Write weights, configuration and preprocessing to `path` (a temporary name first, then renamed).
+
+    What is in a checkpoint takes inputs of 0 to 1: a Sigma with the authors' weights is written as one that does.
+    """
+    path, model = Path(path), with_unit_inputs(model)
     header = {"model": ModelConfig.of(model).__dict__, "preprocessing": preprocessing.to_dict()}
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     temporary = path.with_name(path.name + ".part")
@@ -86,7 +90,7 @@ def load_checkpoint(path: str | Path) -> tuple[nn.Module, Preprocessing]:
 
 
 def load_weights(model: nn.Module, path: str | Path) -> Preprocessing | None:
-    """Load weights into `model` from our safetensors or the authors' `.pth`.
+    """Load weights into `model` from our safetensors or the authors' `.pth`, for inputs of 0 to 1.
 
     Returns:
         the checkpoint's preprocessing; None for a `.pth`, which carries none.
@@ -97,6 +101,7 @@ def load_weights(model: nn.Module, path: str | Path) -> Preprocessing | None:
     path = Path(path)
     if path.suffix in (".pth", ".pt"):
         load_released_state_dict(model, read_pth(path))
+        take_unit_inputs(model)
         return None
     header, tensors = _read_safetensors(path)
     _check_config(header.get("model", {}), model, path)

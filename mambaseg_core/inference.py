@@ -19,6 +19,7 @@ from mambaseg_core.events import Events
 from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.labels import IGNORE
 from mambaseg_core.models.scans import DirectionalScan, SequenceScan
+from mambaseg_core.models.unit_inputs import with_unit_inputs
 from mambaseg_core.preprocessing import Image, Preprocessing, Reading, preset_preprocessing
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -108,7 +109,8 @@ class Segmenter:
     """Runs a model on sensor data.
 
     Args:
-        model_or_checkpoint: a model of `create_model`, or the path of a checkpoint of ours.
+        model_or_checkpoint: a model of `create_model`, or the path of a checkpoint of ours. A Sigma into which
+            `load_released_state_dict` has put the authors' weights is copied, for inputs of 0 to 1.
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: "float32"; "bfloat16", which a CPU with AVX512-BF16 or AMX and every recent GPU runs faster; or
             "float16", on a GPU. Scans are computed in float32 always; a given model is not changed.
@@ -131,6 +133,7 @@ class Segmenter:
             model = model_or_checkpoint
             config = ModelConfig.of(model)
             stored = preset_preprocessing(config.name, size=config.image_size, channels=config.in_channels)
+            model = with_unit_inputs(model)
         else:
             model, stored = load_checkpoint(model_or_checkpoint)
         if self.dtype != torch.float32:

@@ -280,7 +280,9 @@ _PRESETS = {
     "sigma_tiny": _rgb_thermal,
     "sigma_small": _rgb_thermal,
     "sigma_base": _rgb_thermal,
+    "sigma_nano": _rgb_thermal,
     "rsgmamba": _rgb_thermal,
+    "rsgmamba_nano": _rgb_thermal,
 }
 
 

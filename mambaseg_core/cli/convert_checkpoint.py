@@ -15,10 +15,10 @@ from mambaseg_core.cli.convert import convert
 def checkpoint(
     source: Annotated[Path, typer.Argument(help="the authors' best_model.pth, or a checkpoint of ours")],
     out: Annotated[Path, typer.Argument(help="the checkpoint to write, .safetensors")],
-    model: Annotated[str, typer.Option(help="model of a .pth: mambaseg_dsec or mambaseg_ddd17")] = "mambaseg_dsec",
+    model: Annotated[str, typer.Option(help="model of a .pth, such as mambaseg_ddd17 or sigma_tiny")] = "mambaseg_dsec",
     half: Annotated[bool, typer.Option("--half", help="store float16, half the size")] = False,
 ) -> None:
-    """Convert a checkpoint of the released MambaSeg code to safetensors, with configuration and preprocessing inside.
+    """Convert a released checkpoint of MambaSeg or Sigma to safetensors, with configuration and preprocessing inside.
 
     Example: mambaseg convert checkpoint best_model.pth mambaseg_ddd17.safetensors --model mambaseg_ddd17
     """

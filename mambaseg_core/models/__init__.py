@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from mambaseg_core.models.imagenet import load_vmamba_imagenet
 from mambaseg_core.models.mambaseg import MambaSeg
 from mambaseg_core.models.presets import Network, create_model, list_models, shipped_weights
-from mambaseg_core.models.released import load_released_state_dict, load_vmamba_imagenet
+from mambaseg_core.models.released import load_released_state_dict
 from mambaseg_core.models.rsgmamba import RSGMamba
 from mambaseg_core.models.sigma import Sigma
 

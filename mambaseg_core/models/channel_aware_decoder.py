@@ -12,7 +12,6 @@ from mambaseg_core.models.layers import DropPath, convolve, resize, rising_rates
 from mambaseg_core.models.vssm import GatedSS2D
 
 STATE = 4  # N of the decoder's scans
-DEPTH = 4  # blocks of each level
 
 
 def doubled(x: Tensor) -> Tensor:
@@ -124,11 +123,12 @@ class ChannelAwareDecoder(nn.Module):
         widths: C_i of each scale, finest first, each twice the one before.
         num_classes: Classes.
         drop_path: Rate of the deepest block; the others rise to it linearly from 0.
+        depth: Blocks of each level.
     """
 
-    def __init__(self, widths: Sequence[int], *, num_classes: int, drop_path: float) -> None:
+    def __init__(self, widths: Sequence[int], *, num_classes: int, drop_path: float, depth: int = 4) -> None:
         super().__init__()
-        rates = rising_rates((DEPTH,) * len(widths), drop_path)  # the coarsest scale's share is not used
+        rates = rising_rates((depth,) * len(widths), drop_path)  # the coarsest scale's share is not used
         self.expand = Expand(widths[-1])
         self.levels = nn.ModuleList(
             Level(width, drop_paths=rate, last=width == widths[0])

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from mambaseg_core.models.mambaseg import MambaSeg
 from mambaseg_core.models.mambaseg_presets import mambaseg_compact, mambaseg_ddd17, mambaseg_dsec, mambaseg_nano
-from mambaseg_core.models.rgbx_presets import rsgmamba, sigma_base, sigma_small, sigma_tiny
+from mambaseg_core.models.rgbx_presets import rsgmamba, rsgmamba_nano, sigma_base, sigma_nano, sigma_small, sigma_tiny
 from mambaseg_core.models.rsgmamba import RSGMamba
 from mambaseg_core.models.sigma import Sigma
 from mambaseg_core.weights import SHIPPED
@@ -23,14 +23,17 @@ PRESETS: dict[str, Callable[..., Network]] = {
     "sigma_tiny": sigma_tiny,
     "sigma_small": sigma_small,
     "sigma_base": sigma_base,
+    "sigma_nano": sigma_nano,
     "rsgmamba": rsgmamba,
+    "rsgmamba_nano": rsgmamba_nano,
 }
 
 
 RELIABLE = {  # the networks that can weigh their modalities, and what their presets are to be told
     "mambaseg_compact": {"reliability": True},
     "mambaseg_nano": {"reliability": True},
-    "rsgmamba": {},  # it always does
+    "rsgmamba": {},  # these always do
+    "rsgmamba_nano": {},
 }
 
 

@@ -112,3 +112,12 @@ SIGMA: Rules = (
     (r"^decode_head\.up\.norm\.", "head.up_norm."),
     (r"^decode_head\.output\.", "head.classify."),
 )
+
+# The first version of VMamba, from whose ImageNet checkpoints Sigma starts: its older names, then Sigma's.
+VMAMBA_FIRST: Rules = (
+    (r"\.patch_embed\.proj\.", ".patch_embed.0."),
+    (r"\.patch_embed\.norm\.", ".patch_embed.2."),
+    (r"(\.blocks\.\d+)\.ln_1\.", r"\1.norm."),
+    (r"(\.blocks\.\d+)\.self_attention\.", r"\1.op."),
+    *SIGMA,
+)

@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from mambaseg_core import ops
 from mambaseg_core.models.inputs import complete
-from mambaseg_core.models.layers import Mlp, convolve, resize, to_channels_first
+from mambaseg_core.models.layers import Mlp, convolve
 from mambaseg_core.models.reliability import Pair, Reliability, average, presence
 from mambaseg_core.models.scans import DirectionalScan
-from mambaseg_core.models.vssm import SiameseEncoder
+from mambaseg_core.models.siamese import SiameseNetwork
 
 STATE = 4  # N of the fusion's scans
 
@@ -111,67 +111,21 @@ class ReliableFusion(nn.Module):
         return y
 
 
-class RSGMamba(nn.Module):
-    """Semantic segmentation of an image and another modality's image of the same view, each weighed by its reliability.
-
-    Args:
-        name: Name of the preset.
-        num_classes: K, classes of the head.
-        image_size: (height, width) in pixels for which it was made; any other of at least 4x4 is taken as well.
-        encoder: The encoder of both modalities.
-        fusions: The fusion of each stage.
-        head: The decoder: [B, H_i, W_i, C_i] of all stages -> [B, H', W', K].
+class RSGMamba(SiameseNetwork):
+    """RSGMamba: each modality is weighed by its reliability; `fusions` are `ReliableFusion`s.
 
     Attributes:
-        in_channels: Channels of either modality; repeat a single channel.
-        bins: The same number: channels of the second input.
-        any_size: True.
         reliability_aware: True: `reliability` and `with_reliability` work.
     """
 
-    any_size = True
     reliability_aware = True
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        num_classes: int,
-        image_size: tuple[int, int],
-        encoder: SiameseEncoder,
-        fusions: Sequence[ReliableFusion],
-        head: nn.Module,
-    ) -> None:
-        super().__init__()
-        self.name = name
-        self.num_classes = num_classes
-        self.image_size = image_size
-        self.in_channels = self.bins = encoder.in_channels
-        self.encoder = encoder
-        self.fusions = nn.ModuleList(fusions)
-        self.head = head
-
-    def forward(self, image: Tensor | None, events: Tensor | None) -> Tensor:
-        """Segment. A modality that is missing is None, which is the same as zeros.
-
-        Args:
-            image: [B, in_channels, H, W] or None.
-            events: [B, in_channels, H, W], the other modality alike, or None.
-
-        Returns:
-            Logits [B, num_classes, H, W].
-
-        Raises:
-            ValueError: Both are missing, or an input has another shape than the model takes.
-        """
-        image, events = complete(self, image, events, least=4)
-        return self._segment(self._fuse(*self._weigh(image, events)), image)
 
     def with_reliability(self, image: Tensor | None, other: Tensor | None) -> tuple[Tensor, Pair]:
         """The results of `forward` and of `reliability` in one pass; arguments and errors as of these."""
         image, other = complete(self, image, other, least=4)
         pairs, weights = self._weigh(image, other)
-        return self._segment(self._fuse(pairs, weights), image), average(weights, (image.shape[2], image.shape[3]))
+        logits = self._segment(self._fuse_weighed(pairs, weights), image)
+        return logits, average(weights, (image.shape[2], image.shape[3]))
 
     def reliability(self, image: Tensor | None, other: Tensor | None) -> Pair:
         """How far image and other modality are trusted at each pixel; arguments and errors as of `forward`.
@@ -183,13 +137,8 @@ class RSGMamba(nn.Module):
         image, other = complete(self, image, other, least=4)
         return average(self._weigh(image, other)[1], (image.shape[2], image.shape[3]))
 
-    def features(self, image: Tensor | None, events: Tensor | None) -> list[Tensor]:
-        """Fused features of all stages, as the head takes them; arguments and errors as of `forward`.
-
-        Returns:
-            [B, H_i, W_i, C_i] of stage i, finest first; H_0 = H // 4, then halved and rounded up.
-        """
-        return self._fuse(*self._weigh(*complete(self, image, events, least=4)))
+    def _fuse(self, image: Tensor, other: Tensor) -> list[Tensor]:
+        return self._fuse_weighed(*self._weigh(image, other))
 
     def _weigh(self, image: Tensor, other: Tensor) -> tuple[list[Pair], list[Pair]]:
         """Of each stage the features of both modalities and their weights."""
@@ -199,11 +148,7 @@ class RSGMamba(nn.Module):
         weights = [fusion.reliability(*pair, present) for fusion, pair in zip(fusions, pairs, strict=True)]
         return pairs, weights
 
-    def _fuse(self, pairs: list[Pair], weights: list[Pair]) -> list[Tensor]:
+    def _fuse_weighed(self, pairs: list[Pair], weights: list[Pair]) -> list[Tensor]:
         """The fused features of each stage."""
         parts = zip(self.fusions, pairs, weights, strict=True)
         return [fusion(*pair, weight) for fusion, pair, weight in parts]
-
-    def _segment(self, features: list[Tensor], image: Tensor) -> Tensor:
-        """Logits of the image's size."""
-        return to_channels_first(resize(self.head(features), (image.shape[2], image.shape[3])))

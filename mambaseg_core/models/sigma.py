@@ -7,17 +7,14 @@ on sequences [B, C, L], which is how the scans read them. Every pair is in the o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mambaseg_core import ops
-from mambaseg_core.models.inputs import complete
-from mambaseg_core.models.layers import resize, to_channels_first
 from mambaseg_core.models.scans import DirectionalScan, SequenceScan
-from mambaseg_core.models.vssm import SiameseEncoder
+from mambaseg_core.models.siamese import SiameseNetwork
 
 STATE = 4  # N of the fusion's scans
 
@@ -149,70 +146,15 @@ class SigmaFusion(nn.Module):
         return y
 
 
-class Sigma(nn.Module):
-    """Semantic segmentation of an image and another modality's image of the same view.
-
-    Args:
-        name: Name of the preset.
-        num_classes: K, classes of the head.
-        image_size: (height, width) in pixels for which it was made; any other of at least 4x4 is taken as well.
-        encoder: The encoder of both modalities.
-        fusions: The fusion of each stage: two [B, H_i, W_i, C_i] -> one.
-        head: The decoder: [B, H_i, W_i, C_i] of all stages -> [B, H', W', K].
+class Sigma(SiameseNetwork):
+    """Sigma: every fusion takes both modalities as they are.
 
     Attributes:
-        in_channels: Channels of either modality; repeat a single channel.
-        bins: The same number: channels of the second input.
-        any_size: True.
+        authors_inputs: Whether the weights are the authors', which want both inputs as theirs are; see `unit_inputs`.
     """
 
-    any_size = True
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        num_classes: int,
-        image_size: tuple[int, int],
-        encoder: SiameseEncoder,
-        fusions: Sequence[nn.Module],
-        head: nn.Module,
-    ) -> None:
-        super().__init__()
-        self.name = name
-        self.num_classes = num_classes
-        self.image_size = image_size
-        self.in_channels = self.bins = encoder.in_channels
-        self.encoder = encoder
-        self.fusions = nn.ModuleList(fusions)
-        self.head = head
-
-    def forward(self, image: Tensor | None, events: Tensor | None) -> Tensor:
-        """Segment. A modality that is missing is None, which is the same as zeros.
-
-        Args:
-            image: [B, in_channels, H, W] or None; the authors' weights want ImageNet's mean and deviation taken out.
-            events: [B, in_channels, H, W], the other modality alike, or None.
-
-        Returns:
-            Logits [B, num_classes, H, W].
-
-        Raises:
-            ValueError: Both are missing, or an input has another shape than the model takes.
-        """
-        image, events = complete(self, image, events, least=4)
-        logits = self.head(self._fuse(image, events))
-        return to_channels_first(resize(logits, (image.shape[2], image.shape[3])))
-
-    def features(self, image: Tensor | None, events: Tensor | None) -> list[Tensor]:
-        """Fused features of all stages, as the head takes them; arguments and errors as of `forward`.
-
-        Returns:
-            [B, H_i, W_i, C_i] of stage i, finest first; H_0 = H // 4, then halved and rounded up.
-        """
-        return self._fuse(*complete(self, image, events, least=4))
+    authors_inputs = False
 
     def _fuse(self, image: Tensor, other: Tensor) -> list[Tensor]:
-        """`features` of complete inputs."""
         pairs = self.encoder(image, other)
         return [fusion(*pair) for fusion, pair in zip(self.fusions, pairs, strict=True)]

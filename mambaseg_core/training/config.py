@@ -96,11 +96,14 @@ class ModelConfig:
         name: one of `mambaseg_core.list_models()`.
         weights: checkpoint of the same model to start from (fine-tuning).
         imagenet: VMamba's ImageNet checkpoint for the encoders.
+        reliability: whether each modality is weighed by how far it can be trusted, where that is an option of the
+            network (`create_model` refuses it where it is none).
     """
 
     name: str
     weights: str | None = None
     imagenet: str | None = None
+    reliability: bool = False
 
     def __post_init__(self) -> None:
         if self.weights and self.imagenet:

@@ -24,7 +24,7 @@ from mambaseg_core.checkpoint import load_weights, read_pth
 from mambaseg_core.data.dataset import SampleDataset
 from mambaseg_core.data.sample import Sample, collate
 from mambaseg_core.models import create_model
-from mambaseg_core.models.released import load_vmamba_imagenet
+from mambaseg_core.models.imagenet import load_vmamba_imagenet
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_core.training.callbacks import (
     BEST,
@@ -124,12 +124,14 @@ def build_model(config: TrainConfig, setup: Preprocessing) -> nn.Module:
     """The network of a configuration with its first weights, which the seed draws or a checkpoint gives.
 
     Raises:
-        ValueError: the network is unknown or cannot take the crops, or the weights do not fit it.
+        ValueError: the network is unknown, cannot take the crops or has no reliability as asked for, or the weights
+            do not fit it.
     """
     torch.manual_seed(config.loop.seed)
     model = create_model(
-        config.model.name, num_classes=len(setup.label_set.classes), image_size=setup.size, in_channels=setup.channels
-    )
+        config.model.name, num_classes=len(setup.label_set.classes), image_size=setup.size, in_channels=setup.channels,
+        reliability=config.model.reliability,
+    )  # fmt: skip
     if model.bins != setup.bins:
         key = "data.other_channels" if setup.other != "events" else "the preset's bins"
         raise ValueError(

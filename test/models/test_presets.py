@@ -16,7 +16,9 @@ PARAMETERS = {
     "sigma_tiny": 48_287_360,
     "sigma_small": 69_811_328,
     "sigma_base": 121_414_820,
+    "sigma_nano": 4_226_514,
     "rsgmamba": 45_218_840,
+    "rsgmamba_nano": 3_937_034,
 }
 DEFAULTS = {
     "mambaseg_ddd17": (6, (200, 346), 1, 10),
@@ -26,11 +28,13 @@ DEFAULTS = {
     "sigma_tiny": (9, (480, 640), 3, 3),
     "sigma_small": (9, (480, 640), 3, 3),
     "sigma_base": (9, (480, 640), 3, 3),
+    "sigma_nano": (9, (240, 320), 3, 3),
     "rsgmamba": (9, (480, 640), 3, 3),
+    "rsgmamba_nano": (9, (240, 320), 3, 3),
 }
 ONLY_LARGER = {"sigma_small", "sigma_base"}  # other numbers of sigma_tiny: built without memory only
 COMPUTED = [name for name in list_models() if name not in ONLY_LARGER]
-ANY_SIZE = ["mambaseg_compact", "mambaseg_nano", "sigma_tiny", "rsgmamba"]
+ANY_SIZE = ["mambaseg_compact", "mambaseg_nano", "sigma_tiny", "sigma_nano", "rsgmamba", "rsgmamba_nano"]
 SIZES = (40, 56), (240, 320)
 WIDTHS = {
     "mambaseg_ddd17": (96, 192, 384, 768),
@@ -38,7 +42,9 @@ WIDTHS = {
     "mambaseg_compact": (96, 192, 256, 320),
     "mambaseg_nano": (32, 64, 128, 192),
     "sigma_tiny": (96, 192, 384, 768),
+    "sigma_nano": (32, 64, 128, 256),
     "rsgmamba": (96, 192, 384, 768),
+    "rsgmamba_nano": (32, 64, 128, 256),
 }
 
 

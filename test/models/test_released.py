@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from mambaseg_core.models import create_model, load_released_state_dict, load_vmamba_imagenet
-from mambaseg_core.models.vmamba import VMambaEncoder
+from mambaseg_core.models import create_model, load_released_state_dict
 
 HERE = Path(__file__).parent / "golden"
 SIZE = (64, 96)
@@ -103,50 +101,3 @@ def test_a_checkpoint_that_does_not_fit_is_named_and_changes_nothing(model, rele
 def test_a_model_of_other_numbers_says_which(on_meta, released, numbers, match):
     with pytest.raises(ValueError, match=match):
         load_released_state_dict(on_meta("mambaseg_ddd17", **{"image_size": SIZE, **numbers}), released)
-
-
-@pytest.fixture(scope="module")
-def imagenet(released):
-    """A VMamba classifier's checkpoint: an encoder without output norms, 3 channels, a classifier."""
-    prefix = "encoder_ev."
-    tensors = {key.removeprefix(prefix): x for key, x in released.items() if key.startswith(prefix)}
-    tensors = {key: x for key, x in tensors.items() if not key.startswith("outnorm")}
-    tensors["patch_embed.0.weight"] = torch.ones(48, 3, 3, 3)
-    return {"model": {**tensors, "classifier.head.weight": torch.zeros(1000, 768)}}
-
-
-NORMS = {f"stages.{i}.out_norm.{kind}" for i in range(4) for kind in ("weight", "bias")}
-STEM = {"stem.conv1.weight", "stem.conv1.bias"}
-
-
-def test_imagenet_weights_go_into_every_encoder(imagenet):
-    torch.manual_seed(0)
-    model = create_model("mambaseg_dsec", image_size=(32, 32))
-    stem = model.event_encoder.stem.conv1.weight.detach().clone()
-    left = load_vmamba_imagenet(model, imagenet)
-    assert {name: set(keys) for name, keys in left.items()} == {
-        "image_encoder": NORMS,
-        "event_encoder": NORMS | STEM,
-    }
-    assert (model.image_encoder.stem.conv1.weight == 1).all()
-    assert torch.equal(model.event_encoder.stem.conv1.weight, stem)
-    for encoder in (model.image_encoder, model.event_encoder):
-        loaded = encoder.state_dict()["stages.2.blocks.7.mlp.fc2.weight"]
-        assert torch.equal(loaded, imagenet["model"]["layers.2.blocks.7.mlp.fc2.weight"])
-
-
-def test_imagenet_weights_go_into_one_encoder(imagenet):
-    encoder = VMambaEncoder(1, widths=(96, 192, 384, 768), depths=(2, 2, 8, 2), drop_path=0.0)
-    assert set(load_vmamba_imagenet(encoder, imagenet["model"])[""]) == NORMS | STEM
-
-
-def test_imagenet_refusals(imagenet):
-    with torch.device("meta"):
-        small = VMambaEncoder(3, widths=(96, 192, 384, 768), depths=(2, 2, 5, 2), drop_path=0.0)
-        narrow = VMambaEncoder(3, widths=(64, 128, 256, 512), depths=(2, 2, 8, 2), drop_path=0.0)
-    with pytest.raises(ValueError, match=r"unexpected \(stages.2.blocks.5.*VMamba|VMamba.*stages.2.blocks.5"):
-        load_vmamba_imagenet(small, imagenet)
-    with pytest.raises(ValueError, match=r"got \[48, 3, 3, 3\], expected \[32, 3, 3, 3\].*VMamba-T"):
-        load_vmamba_imagenet(narrow, imagenet)
-    with pytest.raises(ValueError, match="Linear has no VMambaEncoder"):
-        load_vmamba_imagenet(nn.Linear(1, 1), imagenet)

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from mambaseg_core import ops
 from mambaseg_core.inference import lowered
 from mambaseg_core.models import create_model, load_released_state_dict
 from mambaseg_core.models.sigma import CroMB
 from mambaseg_core.models.vssm import PatchMerging
-from mambaseg_core.ops import reference
 
 HERE = Path(__file__).parent / "golden"
 SHARED = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[3] / "shared")) / "golden"
@@ -113,20 +111,6 @@ def test_cross_scans_read_the_others_c():
         after = block(image, other)
     torch.testing.assert_close(after[1], before[1])
     assert not torch.allclose(after[0], before[0])
-
-
-@pytest.mark.parametrize("state", [4, 16])
-@pytest.mark.parametrize("directions", [1, 2, 4])
-def test_scans_of_a_full_frame(directions, state):
-    """The longest scan of Sigma, 38,400 tokens of both maps, here of one channel a direction, against the plain op."""
-    random = torch.Generator().manual_seed(0)
-    u, delta = torch.randn(2, 1, directions, 38_400, generator=random)
-    b, c = torch.randn(2, 1, directions, state, 38_400, generator=random)
-    rates = -torch.arange(1.0, state + 1).expand(directions, state).contiguous()
-    arguments = u, delta, rates, b, c, torch.ones(directions), torch.full((directions,), -4.0), True
-    torch.testing.assert_close(
-        ops.selective_scan(*arguments), reference.selective_scan(*arguments), rtol=1e-4, atol=1e-4
-    )
 
 
 def test_half_precision_leaves_every_scan_in_float32(on_meta):

@@ -72,6 +72,7 @@ def test_plain_values_and_back(values: dict[str, Any]) -> None:
         ({"data.other_range": [9, 3]}, r"data\.other_range is \[9\.0, 3\.0\]"),
         ({"data.other_channel": 3}, r"data\.other_channel is unknown; did you mean other_channels\?"),
         ({"loop.precision": "fp16"}, r"loop\.precision is 'fp16'"),
+        ({"model.reliability": 1}, r"model\.reliability is 1; expected bool"),
         ({"model.weights": "a", "model.imagenet": "b"}, r"model\.weights is 'a' and model\.imagenet is 'b'"),
     ],
 )

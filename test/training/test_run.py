@@ -79,6 +79,32 @@ def test_the_loss_falls(configure: Configure, tmp_path: Path) -> None:
     assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
 
 
+def test_a_network_that_weighs_its_modalities_learns_and_its_checkpoint_says_so(
+    configure: Configure, tmp_path: Path
+) -> None:
+    result = run(configure({"loop.steps": 12, "model.reliability": True}), tmp_path / "run")
+    losses = [line["loss"] for line in lines(tmp_path / "run") if "loss" in line]
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
+    model, _ = load_checkpoint(result.last)
+    torch.manual_seed(0)
+    fresh = create_model("mambaseg_nano", image_size=(64, 96), reliability=True)
+    judge = "reliabilities.0.image.decide.weight"
+    assert not torch.equal(model.state_dict()[judge], fresh.state_dict()[judge])  # it was trained as well
+    image = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        of_image, of_events = model.eval().reliability(image, torch.zeros(1, 10, 64, 96))
+    assert (of_image.shape, bool((of_image > 0).all()), bool(of_events.any())) == ((1, 64, 96), True, False)
+    with pytest.raises(ValueError, match=r"model\.reliability is False, but the run in .* has True"):
+        run(configure({"loop.steps": 12}), tmp_path / "run", resume=True)
+
+
+def test_reliability_is_refused_where_the_model_has_none(configure: Configure, tmp_path: Path) -> None:
+    changes = {"model.name": "mambaseg_dsec", "data.crop": None, "model.reliability": True}
+    with pytest.raises(ValueError, match=r"reliability=True of 'mambaseg_dsec', which has none; expected one of"):
+        run(configure(changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 KILLED = """
 import os, signal, sys, torch, yaml
 from pathlib import Path
