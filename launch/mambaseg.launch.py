@@ -36,6 +36,7 @@ PARAMETERS = {
     "events_type": (str, "type of the events topic; auto takes that of its publisher"),
     "event_clock": (str, "auto, header, sensor or filtered: how event times become those of the header stamps"),
     "event_wait_ms": (float, "longest wait for events up to an image's stamp, milliseconds"),
+    "events_stale_ms": (float, "events or pictures farther from an image are missing, milliseconds"),
     "when_events_missing": (str, "image_only, hold or drop"),
     "when_images_missing": (str, "drop, events_only or hold"),
     "precision": (str, "float32, bfloat16 or float16"),

@@ -144,6 +144,9 @@ class Preprocessing:
         low, high = self.other_range
         kept = np.asarray(grey, np.float32)[: self.kept_rows(grey.shape[0])]
         scaled = np.clip((np.where(np.isfinite(kept), kept, low) - low) / (high - low), 0, 1).astype(np.float32)
+        low, high = scaled.min(), scaled.max()
+        if low == high:  # nothing is seen, and stays so: OpenCV's mean of floats differs in the last bit
+            return torch.full((self.bins, *self.size), float(low))
         return torch.from_numpy(self._resized(scaled)).repeat(self.bins, 1, 1)
 
     def image_tensor(self, image: Image) -> torch.Tensor:

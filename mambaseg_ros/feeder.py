@@ -28,8 +28,9 @@ class Feeder:
         self._thread.start()
 
     def join(self, timeout: float | None) -> None:
-        """Wait until it has ended, which it does once the inbox is closed."""
-        self._thread.join(timeout)
+        """Wait until it has ended, which it does once the inbox is closed; if it was started at all."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
 
     def _run(self) -> None:
         while (message := self._inbox.take_packet()) is not None:

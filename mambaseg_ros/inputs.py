@@ -16,6 +16,7 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 from mambaseg_core.events.calibration import Calibration
+from mambaseg_ros.diagnostics import sentence_of
 from mambaseg_ros.intake import Numbers, RawArray
 from mambaseg_ros.messages import message_class
 from mambaseg_ros.model import CAMERA_INFO
@@ -27,8 +28,9 @@ from mambaseg_ros.watch import Publisher, Topic, choose_kind, why_no_time, why_s
 INFO_TOPICS = ("camera_info", "event_camera_info")
 DEPTHS = {"image": 20, "events": 1000, "other": 20}
 KINDS = {"image": IMAGE_TYPES[1:], "events": EVENTS_TYPES[1:], "other": IMAGE_TYPES[1:]}
-NUMBERED_KINDS = EVENTS_TYPES[1:3]  # have a seq of their own, which the intake looks at
+NUMBERED_KINDS = EVENTS_TYPES[1:3]  # have a seq of their own, which also tells what the driver or a recorder lost
 RAW_KINDS = EVENTS_TYPES[3:]  # arrays of nested messages: rclpy would take 3 us an event to make objects of them
+BYTES_AN_EVENT = 9  # of EventArray's columns
 SILENT_S = 5.0
 MOST_PUBLISHERS = 100  # whose numbers are remembered
 
@@ -41,8 +43,8 @@ class Input:
         argument: "image", "events" or "other", as in remappings and parameters.
         values: parameter values by name.
         take: called with the type's name and each message.
-        lost: called with the number of messages that are missing in those that the middleware counts; of types that
-            have no seq.
+        lost: called with the number of messages that are missing, by their seq, or where the type has none by the
+            number that the middleware gives them.
         reported: called with the number of messages that the middleware says it lost.
         qos_met: called where a publisher's QoS does not fit.
         warn: told what is wrong.
@@ -83,8 +85,8 @@ class Input:
         if kind != self.kind:
             try:
                 self._subscribe(kind)
-            except ValueError as error:
-                self._warn(str(error))
+            except Exception as error:  # a workspace that is half there raises what it likes
+                self._warn(sentence_of(error))
 
     def publishers(self) -> list[Publisher]:
         """Who publishes the topic now."""
@@ -132,19 +134,20 @@ class Input:
 
     def _receive(self, message: Any, info: Any) -> None:
         self._heard_at = time.monotonic()
-        if self.kind not in NUMBERED_KINDS:
-            self._count_missing(info)
+        self._count_missing(message, info)
         self._take(self.kind, message)
 
-    def _count_missing(self, info: Any) -> None:
+    def _count_missing(self, message: Any, info: Any) -> None:
         """DDS tells what never came, and nothing of what its queue replaced before it was taken; its numbers do."""
-        number, publisher = info.get("publication_sequence_number"), info.get("publisher_gid")  # Jazzy: number alone
-        if number is None or (publisher is None and not self._alone):
-            return
-        if len(self._numbers) > MOST_PUBLISHERS:
+        number = message.seq if self.kind in NUMBERED_KINDS else info.get("publication_sequence_number")
+        publisher = info.get("publisher_gid")  # since Kilted; before, two publishers' numbers cannot be told apart
+        mixed = publisher is None and not self._alone
+        if mixed or len(self._numbers) > MOST_PUBLISHERS:
             self._numbers.clear()
+        if mixed or number is None:
+            return
         numbers = self._numbers.setdefault(b"" if publisher is None else publisher["data"], Numbers())
-        if missing := numbers.missing(number):
+        if missing := numbers.missing(int(number)):
             self._lost(missing)
 
     def _incompatible(self, info: Any) -> None:
@@ -171,10 +174,15 @@ class Inputs:
         )  # fmt: skip
         pictures = pipeline.worker.segmenter.preprocessing.other != "events"
         argument, take = ("other", self._take_picture) if pictures else ("events", self._take_events)
-        self.second = Input(
-            node, argument, values, take=take, lost=partial(self._count, "packets_lost"),
-            reported=partial(self._count, "packets_lost_reported"), qos_met=qos_met, warn=warn,
-        )  # fmt: skip
+        try:
+            self.second = Input(
+                node, argument, values, take=take, lost=partial(self._count, "packets_lost"),
+                reported=partial(self._count, "packets_lost_reported"), qos_met=qos_met, warn=warn,
+            )  # fmt: skip
+        except Exception:  # a type that is fixed and not installed
+            self.image.destroy()
+            raise
+        pipeline.name_topics(self.image.topic.name, self.second.topic.name)
         self._infos: dict[str, Any] = {}
         self._info_subscriptions: list[Any] = []
         if values["calibration"] == CAMERA_INFO and pipeline.worker.segmenter.calibration is None:
@@ -243,5 +251,5 @@ class Inputs:
         if kind in RAW_KINDS:
             self._pipeline.inbox.put_packet(RawArray(kind.split("/")[0], message), len(message))
             return
-        columns = message.events if hasattr(message, "events") else message.t_offset_ns
-        self._pipeline.inbox.put_packet(message, 64 + 3 * len(columns) * columns.itemsize)
+        size = len(message.events) if hasattr(message, "events") else BYTES_AN_EVENT * len(message.t_offset_ns)
+        self._pipeline.inbox.put_packet(message, 64 + size)

@@ -18,7 +18,7 @@ from mambaseg_core.events import Events
 Image = npt.NDArray[np.uint8]
 
 # encoding: (bytes of a pixel, OpenCV's conversion to RGB or None). OpenCV names Bayer patterns by their second row.
-_ENCODINGS: dict[str, tuple[int, int | None]] = {
+ENCODINGS: dict[str, tuple[int, int | None]] = {
     "rgb8": (3, None),
     "bgr8": (3, cv2.COLOR_BGR2RGB),
     "rgba8": (4, cv2.COLOR_RGBA2RGB),
@@ -71,12 +71,12 @@ def image_from_message(message: Any) -> Image:
     """
     if hasattr(message, "format"):
         return _decompressed(message)
-    if message.encoding not in _ENCODINGS:
+    if message.encoding not in ENCODINGS:
         raise ValueError(
-            f"image has encoding {message.encoding!r}; expected one of {', '.join(_ENCODINGS)}: "
+            f"image has encoding {message.encoding!r}; expected one of {', '.join(ENCODINGS)}: "
             "set it in the camera driver or convert the topic"
         )
-    pixel_bytes, conversion = _ENCODINGS[message.encoding]
+    pixel_bytes, conversion = ENCODINGS[message.encoding]
     pixels = pixel_rows(message, pixel_bytes)
     return _converted(pixels, message, (int(message.height), int(message.width), pixel_bytes), conversion)
 

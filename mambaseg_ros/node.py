@@ -77,6 +77,7 @@ class SegmentationNode(LifecycleNode):
         def work() -> None:
             super(SegmentationNode, self).on_activate(state)
             self._start(self._values())
+            self._condition.enabled = True
 
         def undo() -> None:
             self.stop()
@@ -161,21 +162,20 @@ class SegmentationNode(LifecycleNode):
     def stop(self, timeout: float | None = None) -> bool:
         """Unsubscribe and end the pipeline; whether its threads have ended within `timeout` seconds."""
         pipeline, inputs = self._pipeline, self._inputs
+        self._pipeline = self._inputs = None
         for timer in self._timers_while_active:
             self.destroy_timer(timer)
         self._timers_while_active.clear()
         if inputs is not None:
             inputs.destroy()
-        ended = pipeline is None or pipeline.stop(timeout)
-        self._pipeline = self._inputs = None
-        return ended
+        return pipeline is None or pipeline.stop(timeout)
 
     def _enable(self, request: Any, response: Any) -> Any:
         """The service ~/enable: rest without unloading the model, and go on."""
         if self._state != "active":
             response.message = f"the node is {self._state}; expected it active: configure and activate it first"
             return response
-        if request.data != self._condition.enabled:
+        if request.data != (self._pipeline is not None):
             self.stop()
             try:
                 if request.data:

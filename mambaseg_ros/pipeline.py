@@ -19,7 +19,7 @@ from mambaseg_ros.worker import Worker
 
 @dataclass
 class Reported:
-    """What the middleware tells of itself; `packets_lost` of messages that have no seq."""
+    """Losses on the way: by gaps in the messages' numbers, and as the middleware reports them."""
 
     images_lost: int = 0
     images_lost_reported: int = 0
@@ -43,7 +43,12 @@ class Pipeline:
         self.inbox = Inbox(max_packet_bytes=max_bytes, max_packet_age_s=max_age_ms / 1e3)
         self.source = make_source(segmenter.preprocessing, values)
         self.worker = Worker(segmenter, self.inbox, self.source, outputs, Policy.of(values))
-        self._feeder = Feeder(self.inbox, self.source.add, outputs.warn)
+        self._feeder = Feeder(self.inbox, self.source.add, lambda sentence: outputs.warn(self._second_topic + sentence))
+        self._second_topic = ""
+
+    def name_topics(self, image: str, second: str) -> None:
+        """Say what messages that cannot be read came on."""
+        self.worker.image_topic, self._second_topic = f"{image}: ", f"{second}: "
 
     def start(self) -> None:
         """Start both threads."""
@@ -60,7 +65,8 @@ class Pipeline:
 
     def counts(self) -> dict[str, int]:
         """The counts of SegmentationStatus by name."""
-        inbox, worker, taken, held = self.inbox, self.worker, self.source.counts, self.source.buffered
+        reported, inbox, worker = self.reported, self.inbox, self.worker
+        taken, held = self.source.counts, self.source.buffered
         return {
             "images_received": inbox.images_received,
             "images_replaced": inbox.images_replaced,
@@ -77,8 +83,10 @@ class Pipeline:
             "packets_refused": taken.packets_refused,
             "packets_overwritten": inbox.packets_overwritten,
             "resets": worker.resets + held.resets + taken.sensor_changes,
-            **self.reported.__dict__,
-            "packets_lost": taken.packets_lost + self.reported.packets_lost,
+            **reported.__dict__,
+            # those reported are among the gaps, but Humble has no numbers, and after the last one no gap shows yet
+            "images_lost": max(reported.images_lost, reported.images_lost_reported),
+            "packets_lost": max(reported.packets_lost, reported.packets_lost_reported),
         }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.preprocessing import Preprocessing, Reading
-from mambaseg_ros.messages import image_from_message, pixel_rows, wide_pixels
+from mambaseg_ros.messages import ENCODINGS, image_from_message, pixel_rows, wide_pixels
 
 MOST_OF_8_BITS = 255
 WIDE = ("16UC1", "mono16")
@@ -37,11 +37,12 @@ def reading_from_message(message: Any, setup: Preprocessing) -> Reading:
         ValueError: an encoding that carries no such readings, or data that do not fill the rows.
     """
     picture = _decompressed(message) if hasattr(message, "format") else _raw(message, setup)
-    form = getattr(message, "encoding", "") or message.format
-    if not (_fits_depth(picture) if setup.other == "depth" else _fits_thermal(picture, setup)):
+    if picture is None or not (_fits_depth(picture) if setup.other == "depth" else _fits_thermal(picture, setup)):
+        form = getattr(message, "encoding", "") or message.format
+        got = "" if picture is None else f", {picture.dtype} {list(picture.shape)}"
         expected = "16UC1 in millimetres or 32FC1 in metres" if setup.other == "depth" else _expected_thermal(setup)
         raise ValueError(
-            f"{setup.other} picture has encoding {form!r}, {picture.dtype} {list(picture.shape)}; expected {expected}: "
+            f"{setup.other} picture has encoding {form!r}{got}; expected {expected}: "
             "set it in the camera driver, or take a model that was trained with such readings"
         )
     if setup.other == "depth" and picture.dtype == np.float32:
@@ -65,7 +66,8 @@ def _expected_thermal(setup: Preprocessing) -> str:
     return f"{form}, because the model's readings go from {low:g} to {high:g}"
 
 
-def _raw(message: Any, setup: Preprocessing) -> Reading:
+def _raw(message: Any, setup: Preprocessing) -> Reading | None:
+    """None of an encoding that says nothing to any camera here."""
     if message.encoding == "32FC1":
         order = ">f4" if message.is_bigendian else "<f4"
         numbers: npt.NDArray[np.float32] = np.ascontiguousarray(pixel_rows(message, 4)).view(order).astype(np.float32)
@@ -75,7 +77,7 @@ def _raw(message: Any, setup: Preprocessing) -> Reading:
         return wide_pixels(message)
     if message.encoding == "8UC1":
         return pixel_rows(message, 1)
-    return image_from_message(message)
+    return image_from_message(message) if message.encoding in ENCODINGS else None
 
 
 def _decompressed(message: Any) -> Reading:

@@ -108,7 +108,10 @@ class EventSource(EventIntake):
 
     def judge(self, stamp_ns: int, second: Second | None, policy: Policy) -> tuple[int, str]:
         """As `judge_events`."""
-        return judge_events(stamp_ns, self.newest_ns, 0 if second is None else second.events, policy)
+        if second is None:
+            return judge_events(stamp_ns, self.newest_ns, 0, policy)
+        assert isinstance(second.data, Events)
+        return judge_events(stamp_ns, int(second.data.t_ns[-1]), second.events, policy)
 
     def forget_after(self, stamp_ns: int) -> bool:
         """Drop all events where the newest is of later."""

@@ -5,6 +5,7 @@ It knows no rclpy: what it makes goes through the `Outputs` that the node gives 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -50,14 +51,19 @@ class Worker:
     images_health: int = SILENT
     events_health: int = SILENT
     reliability: tuple[float, float] = NO_RELIABILITY
+    image_topic: str = ""
     _last_stamp_ns: int = field(default=0, init=False)
     _last_events_ns: int = field(default=0, init=False)
     _last: Result | None = field(default=None, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
+    _images_fresh: Freshness = field(default_factory=lambda: Freshness(0), init=False)
+    _second_fresh: Freshness = field(default_factory=lambda: Freshness(0), init=False)
+    _second_newest_ns: int | None = field(default=None, init=False)
 
     def start(self) -> None:
         """Start the thread."""
-        self._freshness = Freshness(self.outputs.now_ns())
+        now_ns = self.outputs.now_ns()
+        self._images_fresh, self._second_fresh = Freshness(now_ns), Freshness(now_ns)
         self._thread = threading.Thread(target=self._run, name="mambaseg worker", daemon=True)
         self._thread.start()
 
@@ -69,39 +75,46 @@ class Worker:
 
     def _run(self) -> None:
         while not self.inbox.closed:
-            alone = self.images_health in (SILENT, STALE) and self.policy.when_images_missing != "drop"
+            alone = self.images_health != GOOD and self.policy.when_images_missing != "drop"
             arrival = self.inbox.take_image(timeout=self.policy.timer_s if alone else IDLE_S)
             if arrival is not None:
-                self._freshness.seen(self.outputs.now_ns())
                 self.handle(arrival)
-            elif not self.inbox.closed:
+            if not self.inbox.closed and (arrival is None or self.images_health == BAD):
                 self._do_without_images()
 
     def handle(self, arrival: Arrival) -> None:
         """Segment one image and tell what became of it; never raises."""
-        self._answer(Report(arrival.message.header), arrival.arrived, partial(self._segment, arrival))
+        refused = self.images_refused
+        fine = self._answer(Report(arrival.message.header), arrival.arrived, partial(self._segment, arrival))
+        self.images_failed += not fine and self.images_refused == refused
 
-    def _answer(self, report: Report, since: float, work: Callable[[Report], bool]) -> None:
-        """Do the work for one image, or one turn of the timer; whatever fails is reported and the node lives on."""
-        refused, silent = self.images_refused, False
+    def _answer(self, report: Report, since: float, work: Callable[[Report], bool]) -> bool:
+        """Do the work for one image, or one turn of the timer; whatever fails is reported and the node lives on.
+
+        Returns:
+            Whether nothing was raised.
+        """
+        fine, silent = True, False
         try:
             silent = not work(report)
         except Exception as error:  # the one place: a model may raise anything, and the vehicle drives on
-            report.state = ERROR
-            report.message = sentence_of(error)
-            self.images_failed += self.images_refused == refused
+            fine, report.state, report.message = False, ERROR, sentence_of(error)
         if silent:
-            return
-        report.images_health = self.images_health
+            return fine
+        if math.isnan(report.image_reliability):
+            self.reliability = NO_RELIABILITY  # of the last mask, as long as there is a new one
+        report.images_health, report.events_health = self.images_health, self.events_health
         report.total_ms = 1e3 * (time.monotonic() - since)
         try:
             report.age_ms = (self.outputs.now_ns() - stamp_to_ns(report.header.stamp)) / 1e6
             self.outputs.report(report)
         except Exception as error:  # nothing that DDS refuses may end the thread
             self.outputs.warn(sentence_of(error))
+        return fine
 
     def _segment(self, arrival: Arrival, report: Report) -> bool:
         header = arrival.message.header
+        self._look_at_second()
         image = self._read_image(arrival.message)
         if self.waiting_for:
             raise ValueError(self.waiting_for)
@@ -113,24 +126,28 @@ class Worker:
         second = self.source.beside(stamp_ns)
         report.prepare_ms = 1e3 * (time.monotonic() - start)
         health, sentence = self.source.judge(stamp_ns, second, self.policy)
-        self.events_health = report.events_health = BAD if health != GOOD and self.source.last_refused else health
+        self.events_health = health
         if health != GOOD:
+            if self.source.last_refused:
+                self.events_health, sentence = BAD, f"{sentence}; the last message could not be read: see the log"
             report.state, report.message, report.policy = DEGRADED, sentence, self.policy.when_events_missing
             second = None
             if report.policy != "image_only":
+                told = self._hold(report) if report.policy == "hold" else self._drop(report)
                 self.images_dropped += 1
-                return self._hold(report) if report.policy == "hold" else self._drop(report)
+                return told
         self._publish(header, image, second, report)
         return True
 
     def _read_image(self, message: Any) -> Image:
         try:
             image = image_from_message(message)
-        except ValueError:
+        except ValueError as error:
             self.images_refused += 1
             self.images_health = BAD
-            raise
+            raise ValueError(f"{self.image_topic}{error}") from error
         self.images_health = GOOD
+        self._images_fresh.seen(self.outputs.now_ns())
         return image
 
     # -- events, or a second camera ----------------------------------------------------------------------------
@@ -142,6 +159,20 @@ class Worker:
         inbox.wait_until(lambda: inbox.packets_done >= arrival.packets_before, DRAIN_S)
         self._forget_another_time(stamp_ns)
         inbox.wait_until(lambda: self.source.reaches(stamp_ns), deadline - time.monotonic())
+
+    def _look_at_second(self) -> None:
+        """Its health while no image says what is in time."""
+        newest_ns, now_ns = self.source.newest_ns, self.outputs.now_ns()
+        if newest_ns != self._second_newest_ns:
+            self._second_fresh.seen(now_ns)
+            self._second_newest_ns = newest_ns
+        if self.source.last_refused:
+            self.events_health = BAD
+        elif newest_ns is None:
+            self.events_health = SILENT
+        else:
+            stale = self._second_fresh.silent_ns(now_ns) > self.policy.images_stale_ns
+            self.events_health = STALE if stale else GOOD
 
     def _forget_another_time(self, stamp_ns: int) -> None:
         """A looped bag: image time jumped back while the newest events are still of the old pass: drop those.
@@ -190,10 +221,13 @@ class Worker:
     # -- without images ----------------------------------------------------------------------------------------
 
     def _do_without_images(self) -> None:
-        """One turn of the timer: what `when_images_missing` says, once images are missing."""
-        if self._freshness.silent_ns(self.outputs.now_ns()) < self.policy.images_stale_ns:
+        """One turn of the timer: what `when_images_missing` says, once images are missing or cannot be read."""
+        if self._images_fresh.silent_ns(self.outputs.now_ns()) < self.policy.images_stale_ns:
             return
-        self.images_health = STALE if self.inbox.images_received else SILENT
+        self._look_at_second()
+        self.reliability = NO_RELIABILITY
+        if self.images_health != BAD:
+            self.images_health = STALE if self.inbox.images_received else SILENT
         if self.policy.when_images_missing == "events_only":
             self._answer_events_alone()
         elif self.policy.when_images_missing == "hold" and self._last is not None:
@@ -210,10 +244,11 @@ class Worker:
         self._answer(report, time.monotonic(), self._segment_events)
 
     def _segment_events(self, report: Report) -> bool:
+        if self.waiting_for:
+            raise ValueError(self.waiting_for)
         second = self.source.beside(report.window_end_ns)
         if second is None:
             return False
-        self.events_health = GOOD
         self._publish(report.header, None, second, report)
         self.masks_from_events += 1
         return True

@@ -121,3 +121,13 @@ def test_the_second_input_is_events_or_a_picture_and_travels_with_the_checkpoint
         DSEC.second_input(metres, None, None)
     with pytest.raises(ValueError, match="second input is events; this model expects depth"):
         setup.second_input(Events.from_arrays([], [], [], [], height=2, width=3), None, None)
+
+
+@pytest.mark.parametrize("value", [0, 7, 14, 20, 255])
+@pytest.mark.parametrize(("size", "other"), [((512, 640), "thermal"), ((600, 800), "depth")])
+def test_a_picture_of_one_value_stays_one_value_at_another_size(size: tuple[int, int], other: str, value: int) -> None:
+    """OpenCV's mean of floats differs in the last bit, and a covered camera would count as seeing."""
+    setup = picture_preprocessing((480, 640), other=other)
+    tensor = setup.other_tensor(np.full(size, value, np.uint8 if other == "thermal" else np.uint16))
+    assert tensor.shape == (3, 480, 640)
+    assert tensor.unique().tolist() == [pytest.approx(value / 255)]

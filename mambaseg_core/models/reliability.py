@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mambaseg_core.models.layers import convolve, resize, to_channels_first, to_channels_last
 
 Pair: TypeAlias = tuple[Tensor, Tensor]  # of the image, of the other modality
+FLAT = 1e-5  # of inputs of 0 to 1, below a step of 16 bits: what a resize leaves of one value everywhere
 TRUST = 2.0  # before the sigmoid: training starts with either modality trusted to 0.88
 
 
@@ -28,7 +29,7 @@ def presence(x: Tensor) -> Tensor:
     Returns:
         [B, 1, 1, 1], 1 where any channel varies over the image, else 0.
     """
-    varies = (x.amax((2, 3)) > x.amin((2, 3))).any(1)
+    varies = (x.amax((2, 3)) - x.amin((2, 3)) > FLAT).any(1)
     return varies.to(x.dtype).reshape(-1, 1, 1, 1)
 
 

@@ -106,3 +106,10 @@ def test_malformed_images_are_read_or_refused() -> None:
         except ValueError:
             seen["refused"] += 1
     assert min(seen.values()) > MALFORMED / 20, seen
+
+
+def test_times_that_no_ros_stamp_has_are_refused(intake: EventIntake, event_message: Any) -> None:
+    """A stamp made of them would end the thread, or be another time."""
+    with pytest.raises(ValueError, match=r"times from 4700000000000000000 to .* expected those of a ROS stamp"):
+        intake.add(event_message([1], [1], [0], [1], stamp_ns=4_700_000_000 * 10**9))
+    assert (intake.counts.packets_refused, intake.newest_ns) == (1, None)

@@ -64,7 +64,7 @@ def test_mono16_of_an_8_bit_model_is_scaled_and_colour_keeps_its_channels(image_
         (THERMAL, "16UC1", WIDE, "thermal picture has encoding '16UC1', uint16 [2, 3]; expected mono8, because"),
         (COUNTS, "mono8", GREY, "expected 16UC1, because the model's readings go from 20000 to 40000"),
         (DEPTH, "mono8", GREY, "expected 16UC1 in millimetres or 32FC1 in metres"),
-        (DEPTH, "64FC1", GREY, "image has encoding '64FC1'"),
+        (DEPTH, "64FC1", GREY, "depth picture has encoding '64FC1'; expected 16UC1 in millimetres or 32FC1 in metres"),
     ],
 )
 def test_other_encodings_are_refused(

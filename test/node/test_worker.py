@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch import nn
 
+from mambaseg_core.events import Window
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.preprocessing import picture_preprocessing, preset_preprocessing
 from mambaseg_ros.messages import stamp_to_ns
 from mambaseg_ros.parameters import PARAMETERS
 from mambaseg_ros.pipeline import Pipeline
-from mambaseg_ros.policy import BAD, SILENT, STALE
+from mambaseg_ros.policy import BAD, GOOD, SILENT, STALE
 from mambaseg_ros.results import DEGRADED, ERROR, OK, Report, Result
 from mambaseg_ros.worker import Worker
 
@@ -324,3 +325,125 @@ def test_pictures_alone_give_masks_while_images_are_missing(warm_worker: Worker,
 def test_a_model_that_does_not_say_how_far_it_trusts_gives_nan(worker: Worker, image_message: Any) -> None:
     report = answer(worker, image_message(halves(), "mono8"))
     assert np.isnan([report.image_reliability, report.other_reliability]).all()
+
+
+def accounted(worker: Worker) -> int:
+    """What SegmentationStatus says about images that were received."""
+    counts = worker.images_refused + worker.images_failed + worker.images_dropped + worker.inbox.images_replaced
+    return counts + worker.masks_published - worker.masks_from_events
+
+
+def test_failures_without_images_and_while_holding_keep_the_accounts(
+    worker: Worker, image_message: Any, event_message: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    kept = worker.outputs
+    with monkeypatch.context() as broken:
+        broken.setattr(worker.segmenter, "_infer", fail)
+        kept.now += 501 * MS
+        for turn in range(3):
+            worker.inbox.put_packet(packet_before(event_message, START_NS + turn * 10 * MS), 100)
+            until(lambda n=turn: len(kept.reports) > n)
+        assert [report.message for report in kept.reports] == ["RuntimeError: broken"] * 3
+        assert worker.images_failed == accounted(worker) == 0
+
+    worker.policy = replace(worker.policy, when_images_missing="drop", when_events_missing="hold")
+    packet = packet_before(event_message, START_NS + 30 * MS)
+    worker.inbox.put_packet(packet, 100)
+    assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 30 * MS)).state == OK
+    with monkeypatch.context() as broken:
+        broken.setattr(kept, "mask", fail)
+        report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 500 * MS))
+    assert (report.state, report.policy, report.message) == (ERROR, "hold", "RuntimeError: broken")
+    assert (worker.images_failed, worker.images_dropped) == (1, 0)
+    assert accounted(worker) == worker.inbox.images_received == 2
+
+
+def test_events_that_end_long_before_an_image_are_stale_whatever_came_after_it(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    """The window goes by number: it reaches back over the gap of a camera that stalled."""
+    setup = replace(worker.segmenter.preprocessing, window=Window(count=100, max_age_ns=10**9))
+    worker.source._setup = setup
+    packet = event_message([3, 4], [2, 2], [0, 710 * MS], [1, 1], stamp_ns=START_NS, height=SIZE[0], width=SIZE[1])
+    worker.inbox.put_packet(packet, 100)
+    report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 700 * MS))
+    assert (report.state, report.events_health, report.events_used) == (DEGRADED, STALE, 0)
+    assert "events end 700.0 ms before the image's stamp" in report.message
+
+
+def test_the_health_of_events_is_said_where_no_mask_was_made(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    assert answer(worker, image_message(halves(), "rgb9")).events_health == SILENT
+    worker.inbox.put_packet(packet_before(event_message, START_NS), 100)
+    until(lambda: worker.source.newest_ns is not None)
+    assert answer(worker, image_message(halves(), "rgb9")).events_health == GOOD
+    worker.outputs.now += 501 * MS
+    assert answer(worker, image_message(halves(), "rgb9")).events_health == STALE
+    packet = event_message([1], [1], [0], [1])
+    del packet.x
+    worker.inbox.put_packet(packet, 10)
+    until(lambda: worker.source.last_refused)
+    assert answer(worker, image_message(halves(), "rgb9")).events_health == BAD
+
+
+def test_a_camera_whose_pictures_cannot_be_read_is_missing(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
+    kept = worker.outputs
+    for turn in range(6):
+        worker.inbox.put_packet(packet_before(event_message, START_NS + turn * 300 * MS), 100)
+        kept.now += 300 * MS
+        answer(worker, image_message(halves(), "rgb9", stamp_ns=START_NS + turn * 300 * MS))
+    until(lambda: worker.masks_from_events > 0)
+    assert worker.images_health == BAD
+
+
+def test_events_alone_wait_for_the_calibration(worker: Worker, event_message: Any) -> None:
+    worker.waiting_for = "no calibration yet"
+    worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
+    worker.inbox.put_packet(packet_before(event_message, START_NS), 100)
+    worker.outputs.now += 501 * MS
+    until(lambda: bool(worker.outputs.reports))
+    report = worker.outputs.reports[0]
+    assert (report.state, report.message, worker.outputs.masks) == (ERROR, "no calibration yet", [])
+
+
+def test_the_reliability_of_the_last_mask_is_not_kept_without_another(warm_worker: Worker, image_message: Any) -> None:
+    warm_worker.policy = replace(warm_worker.policy, when_events_missing="drop")
+    picture = np.arange(20 * 34, dtype=np.uint8).reshape(20, 34)
+    warm_worker.inbox.put_packet(image_message(picture, "mono8", stamp_ns=START_NS), 100)
+    assert answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS)).other_reliability == 1
+    assert warm_worker.reliability == (1, 1)
+    report = answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS + 90 * MS))
+    assert (report.state, np.isnan(report.other_reliability)) == (ERROR, True)
+    assert np.isnan(warm_worker.reliability).all()
+
+
+def test_packets_that_the_node_drops_itself_are_not_lost_on_the_way(event_message: Any) -> None:
+    setup = preset_preprocessing("mambaseg_ddd17", size=Brightness.image_size, channels=1)
+    values = {parameter.name: parameter.default for parameter in PARAMETERS}
+    pipeline = Pipeline(Segmenter(Brightness(), "cpu", preprocessing=setup), {**values, "buffer_mib": 1}, Kept())
+
+    def packet(seq: int) -> Any:
+        return event_message([3], [2], [0], [1], stamp_ns=START_NS, seq=seq, height=SIZE[0], width=SIZE[1])
+
+    pipeline.source.add(packet(0))
+    for seq in range(1, 12):  # nobody takes them yet
+        pipeline.inbox.put_packet(packet(seq), 1 << 18)
+    pipeline.start()
+    until(lambda: pipeline.inbox.packets_done == 11)
+    assert pipeline.stop(timeout=60)
+    counts = pipeline.counts()
+    assert (counts["packets_received"], counts["packets_overwritten"], counts["packets_lost"]) == (11, 7, 0)
+
+
+def test_a_pipeline_that_was_never_started_ends(worker: Worker) -> None:
+    values = {parameter.name: parameter.default for parameter in PARAMETERS}
+    assert Pipeline(worker.segmenter, values, Kept()).stop(timeout=60)

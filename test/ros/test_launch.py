@@ -21,7 +21,7 @@ def tables(file: Path) -> dict[str, ast.Dict]:
 
 
 @pytest.mark.parametrize(
-    ("file", "arguments"), [(FILE, 25), (FILE.with_name("replay.launch.py"), 5)], ids=lambda value: str(value)[-20:]
+    ("file", "arguments"), [(FILE, 26), (FILE.with_name("replay.launch.py"), 5)], ids=lambda value: str(value)[-20:]
 )
 def test_every_argument_is_described_in_its_table(file: Path, arguments: int) -> None:
     rows = [row for table in tables(file).values() for row in table.values if isinstance(row, ast.Tuple)]
@@ -33,7 +33,7 @@ def test_every_argument_is_described_in_its_table(file: Path, arguments: int) ->
 def test_its_parameter_arguments_are_parameters_of_the_node() -> None:
     rows = tables(FILE)["PARAMETERS"]
     kinds = {key.value: row.elts[0].id for key, row in zip(rows.keys, rows.values, strict=True)}
-    assert len(kinds) == 15
+    assert len(kinds) == 16
     assert kinds.pop("use_sim_time") == "bool"  # every node's own
     for name, kind in kinds.items():
         assert type(TABLE[name].default).__name__ == kind, name
@@ -58,7 +58,7 @@ def description() -> Any:
 
 def test_every_argument_is_described(description: Any) -> None:
     declared = description.generate_launch_description().get_launch_arguments()
-    assert len(declared) == len(description.ARGUMENTS) + len(description.PARAMETERS) == 25
+    assert len(declared) == len(description.ARGUMENTS) + len(description.PARAMETERS) == 26
     assert all(len(argument.description) > 10 for argument in declared)
 
 

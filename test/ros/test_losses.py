@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -22,6 +25,16 @@ from mambaseg_ros.parameters import PARAMETERS
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(900)]
 SENT = 4000
+QUIET_S = 4.0  # longer than an image waits for events
+
+
+def settle(peer: Peer) -> None:
+    """Until the node has answered what came before."""
+    count, since = len(peer.statuses), time.monotonic()
+    while time.monotonic() - since < QUIET_S:
+        peer.executor.spin_once(timeout_sec=0.1)
+        if len(peer.statuses) != count:
+            count, since = len(peer.statuses), time.monotonic()
 
 
 def test_messages_that_the_middleware_drops_are_counted_to_the_last(ready: Any) -> None:
@@ -33,7 +46,7 @@ def test_messages_that_the_middleware_drops_are_counted_to_the_last(ready: Any) 
         x, t_ns = number % SIZE[1], next(times) + number
         ready.send_events(x, x % SIZE[0], t_ns, x % 2, height=SIZE[0], width=SIZE[1])
     ready.process.child.send_signal(signal.SIGCONT)
-    time.sleep(1.0)
+    settle(ready)
     all_is_well(ready)
     status = all_is_well(ready)
     assert status.packets_received + status.packets_lost == ready.seq
@@ -41,14 +54,14 @@ def test_messages_that_the_middleware_drops_are_counted_to_the_last(ready: Any) 
 
 
 def test_images_that_the_middleware_drops_are_counted_to_the_last(ready: Any) -> None:
-    """As above; images have no number of their own, so the middleware's word is all there is."""
+    """As above; images have no number of their own, but the middleware numbers them."""
     all_is_well(ready)
     picture = np.zeros((480, 640), np.uint8)
     ready.process.child.send_signal(signal.SIGSTOP)
     for _ in range(SENT // 4):
         ready.send_image(next(times), picture)
     ready.process.child.send_signal(signal.SIGCONT)
-    time.sleep(1.0)
+    settle(ready)
     status = all_is_well(ready)
     assert status.images_received + status.images_lost == SENT // 4 + 2
     assert status.images_lost >= status.images_lost_reported > 0
@@ -126,3 +139,48 @@ def test_only_the_type_that_a_parameter_names_is_taken(ready: Any) -> None:
     assert ready.change(Transition.TRANSITION_ACTIVATE)
     ready.wait_until_connected()
     all_is_well(ready)
+
+
+def test_a_type_whose_package_is_missing_is_said_and_undone(
+    peer: Peer, tmp_path: Path, start: Callable[..., Any], node_command: Callable[..., list[str]]
+) -> None:
+    package = tmp_path / "dvs_msgs" / "__init__.py"
+    package.parent.mkdir()
+    package.write_text("raise ImportError('half a workspace')")
+    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
+    fixed = {"image_type": "sensor_msgs/msg/Image", "events_type": "dvs_msgs/msg/EventArray"}
+    peer.process = start(*node_command(**fixed), env={**os.environ, "PYTHONPATH": path})
+    peer.process.wait_for_line("cannot activate: type dvs_msgs/msg/EventArray cannot be imported (half a workspace)")
+    state = peer.diagnosed("state")
+    assert (state.level, state.values["state"]) == (2, "inactive")
+    assert peer.images.get_subscription_count() == 0
+    assert peer.set_parameter("events_type", "auto") == ""
+    assert peer.change(Transition.TRANSITION_ACTIVATE)
+    peer.wait_until_connected()
+    all_is_well(peer)
+    assert peer.process.stop() == 0
+    assert "Traceback" not in peer.process.output, peer.process.output
+
+
+def test_without_publishers_ids_the_numbers_of_two_are_not_mixed(domain: int) -> None:
+    """rclpy of Jazzy gives a message's number, but not whose it is."""
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    node = rclpy.create_node("counting", context=context)
+    lost: list[int] = []
+    values = {parameter.name: parameter.default for parameter in PARAMETERS}
+    source = Input(
+        node, "image", values, take=lambda kind, message: None, lost=lost.append,
+        reported=lambda number: None, qos_met=lambda: None, warn=print,
+    )  # fmt: skip
+
+    def receive(number: int, publishers: int) -> None:
+        source._alone = publishers <= 1
+        source._receive(None, {"publication_sequence_number": number})
+
+    for number, publishers in ((100, 1), (102, 1), (103, 2), (5000, 2), (5001, 1), (5003, 1)):
+        receive(number, publishers)
+    assert lost == [1, 1]
+    source.destroy()
+    node.destroy_node()
+    rclpy.shutdown(context=context)

@@ -45,6 +45,7 @@ def test_label_info_comes_to_late_subscribers(ready: Any) -> None:
 
 
 def test_diagnostics_name_model_rates_and_buffer(ready: Any, small_checkpoint: Any) -> None:
+    assert ready.set_parameter("images_stale_ms", 60_000.0) == ""  # or all is stale before the next /diagnostics
     for index in range(4):
         send_events(ready, START_NS + index * 50 * MS)
         answered(ready, lambda: ready.send_image(START_NS, np.full(SIZE, 9, np.uint8)))
@@ -59,6 +60,8 @@ def test_diagnostics_name_model_rates_and_buffer(ready: Any, small_checkpoint: A
     assert events.values["events_received"] == "204"
     assert (events.values["buffer [events]"], events.values["buffer fill [%]"]) == ("204", "0.0")
     assert ready.diagnosed("state").message == "active"
+    assert ready.set_parameter("images_stale_ms", 500.0) == ""
+    ready.spin_until(lambda: ready.diagnosed("events").message == "stale", "stale events")
 
 
 def test_enable_rests_and_goes_on(ready: Any) -> None:
@@ -80,6 +83,14 @@ def test_enable_rests_and_goes_on(ready: Any) -> None:
     assert not answer.success
     assert "the node is inactive; expected it active" in answer.message
     assert ready.change(Transition.TRANSITION_ACTIVATE)
+    ready.wait_until_connected()
+    assert enable(False).success
+    assert ready.change(Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE)  # enables it again
+    ready.wait_until_connected()
+    assert ready.diagnosed("state").message == "active"
+    assert enable(False).success
+    ready.spin_until(lambda: ready.images.get_subscription_count() == 0, "the node unsubscribes")
+    assert enable(True).success
 
 
 def test_compressed_images(ready: Any) -> None:

@@ -62,6 +62,7 @@ def scene(number: int, size: tuple[int, int]) -> np.ndarray:
 def test_masks_are_those_of_the_image_and_the_thermal_picture_nearest_to_it(drive: Any, tmp_path: Path) -> None:
     weights = checkpoint(tmp_path, "thermal")
     peer, segmenter = drive(weights, "other", "thermal"), Segmenter(weights, "cpu")
+    assert peer.set_parameter("images_stale_ms", 60_000.0) == ""  # or /diagnostics shows no mask's reliability any more
     for number in range(6):
         stamp_ns = START_NS + number * PERIOD_NS
         for turn, offset_ns in enumerate((-7 * MS, 25 * MS)):  # the second one is nearer to no image
