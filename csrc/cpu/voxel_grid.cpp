@@ -1,6 +1,7 @@
-// Events to a voxel grid on the CPU, also a resized one, of which two planes at a time are held, which stay in the cache.
+// Events to a voxel grid on the CPU, also a resized one, of which one plane at a time is held, which stays in the cache.
 // A thread owns whole planes of the grid and adds to each of their cells in the order of the events, so the number of
-// threads changes no bit.
+// threads changes no bit. Events are read once for either of the two planes that they add to: that is as fast as once
+// for both, which needs both in the cache.
 
 #include <algorithm>
 #include <memory>
@@ -24,12 +25,11 @@ struct EventColumns {
   int64_t first_after(int64_t time) const { return std::upper_bound(t, t + count, time) - t; }
 };
 
-struct Grid {
-  float* cells;  // [held, H, W], in turn the planes of all bins
-  int64_t held, height, width;
+struct Plane {
+  float* cells;  // [H, W]
+  int64_t height, width;
 
-  float* plane(int64_t bin) const { return cells + bin % held * height * width; }
-  void clear(int64_t bin) const { std::fill_n(plane(bin), height * width, 0.0f); }
+  void clear() const { std::fill_n(cells, height * width, 0.0f); }
 };
 
 // Events begin to end (exclusive) have tn = bin + ((t - origin) * steps - rest) / span.
@@ -58,52 +58,31 @@ struct Steps {
   }
 };
 
-// Adds the tap to the bin itself (kThis) and the one to the next (kNext) of the events of one bin's interval.
-template <bool kThis, bool kNext>
-void add_bilinear(const EventColumns& e, const Interval& interval, const Steps& time, const Grid& grid, int64_t bin) {
+// Adds the events of one bin's interval to the plane of that bin or of the next: the share that either has of them.
+template <bool kNext>
+void add_bilinear(const EventColumns& e, const Interval& interval, const Steps& time, const Plane& plane) {
   const double scale = 1.0 / static_cast<double>(time.span);
-  float* here = grid.plane(bin);
-  float* next = grid.plane(bin + kNext);
   for (int64_t i = interval.begin; i < interval.end; ++i) {
     const int64_t ahead = std::min(i + kAhead, interval.end - 1);
-    const int64_t touched = std::min<int64_t>(e.y[ahead], grid.height - 1) * grid.width + e.x[ahead];
-    if (kThis) __builtin_prefetch(here + touched, 1);
-    if (kNext) __builtin_prefetch(next + touched, 1);
-    if (e.x[i] >= grid.width || e.y[i] >= grid.height) continue;
-    const int64_t cell = e.y[i] * grid.width + e.x[i];
+    __builtin_prefetch(plane.cells + std::min<int64_t>(e.y[ahead], plane.height - 1) * plane.width + e.x[ahead], 1);
+    if (e.x[i] >= plane.width || e.y[i] >= plane.height) continue;
     const int64_t part = (e.t[i] - interval.origin) * time.steps - interval.rest;
     const float sign = e.p[i], to_next = static_cast<float>(static_cast<double>(part) * scale) * sign;
-    if (kThis) here[cell] += sign - to_next;
-    if (kNext) next[cell] += to_next;
+    plane.cells[e.y[i] * plane.width + e.x[i]] += kNext ? to_next : sign - to_next;
   }
 }
 
-// Planes begin to end (exclusive), each handed to `done` once it is complete.
-template <class Done>
-void bilinear(const EventColumns& events, const Steps& time, const Grid& grid, int64_t begin, int64_t end,
-              const Done& done) {
-  grid.clear(begin);
-  if (begin > 0) add_bilinear<false, true>(events, time.interval(events, begin - 1), time, grid, begin - 1);
-  for (int64_t bin = begin; bin + 1 < end; ++bin) {
-    grid.clear(bin + 1);
-    add_bilinear<true, true>(events, time.interval(events, bin), time, grid, bin);
-    done(bin);
-  }
-  add_bilinear<true, false>(events, time.interval(events, end - 1), time, grid, end - 1);
-  done(end - 1);
+void bilinear(const EventColumns& events, const Steps& time, int64_t bin, const Plane& plane) {
+  plane.clear();
+  if (bin > 0) add_bilinear<true>(events, time.interval(events, bin - 1), time, plane);
+  add_bilinear<false>(events, time.interval(events, bin), time, plane);
 }
 
-template <class Done>
-void binned(const EventColumns& e, const int64_t* edges, const Grid& grid, int64_t begin, int64_t end,
-            const Done& done) {
-  for (int64_t bin = begin; bin < end; ++bin) {
-    grid.clear(bin);
-    float* plane = grid.plane(bin);
-    const int64_t stop = e.first_not_before(edges[bin + 1]);
-    for (int64_t i = e.first_not_before(edges[bin]); i < stop; ++i)
-      if (e.x[i] < grid.width && e.y[i] < grid.height) plane[e.y[i] * grid.width + e.x[i]] += e.p[i];
-    done(bin);
-  }
+void binned(const EventColumns& e, const int64_t* edges, int64_t bin, const Plane& plane) {
+  plane.clear();
+  const int64_t stop = e.first_not_before(edges[bin + 1]);
+  for (int64_t i = e.first_not_before(edges[bin]); i < stop; ++i)
+    if (e.x[i] < plane.width && e.y[i] < plane.height) plane.cells[e.y[i] * plane.width + e.x[i]] += e.p[i];
 }
 
 void check_column(const char* op, const char* name, const Tensor& t, ScalarType type, const char* expected,
@@ -142,9 +121,8 @@ struct Job {
     if (is_bilinear) time = Steps(edges[0], edges[1], bins);
   }
 
-  template <class Done>
-  void add(const Grid& grid, int64_t begin, int64_t end, const Done& done) const {
-    is_bilinear ? bilinear(events, time, grid, begin, end, done) : binned(events, edges, grid, begin, end, done);
+  void fill(int64_t bin, const Plane& plane) const {
+    is_bilinear ? bilinear(events, time, bin, plane) : binned(events, edges, bin, plane);
   }
 
   // f(begin, end) of all bins, on as many threads as have enough to do.
@@ -158,8 +136,11 @@ struct Job {
 
 void voxel_grid_(Tensor grid, Tensor x, Tensor y, Tensor t_ns, Tensor p, Tensor edges_ns, bool is_bilinear) {
   const Job job("voxel_grid_", grid, x, y, t_ns, p, edges_ns, is_bilinear);
-  const Grid cells{output<float>(grid), job.bins, grid.size(1), grid.size(2)};
-  job.over_bins([&](int64_t begin, int64_t end) { job.add(cells, begin, end, [](int64_t) {}); });
+  const int64_t height = grid.size(1), width = grid.size(2);
+  float* cells = output<float>(grid);
+  job.over_bins([&](int64_t begin, int64_t end) {
+    for (int64_t bin = begin; bin < end; ++bin) job.fill(bin, {cells + bin * height * width, height, width});
+  });
 }
 
 void voxel_grid_resized_(Tensor grid, Tensor x, Tensor y, Tensor t_ns, Tensor p, Tensor edges_ns, bool is_bilinear,
@@ -171,11 +152,11 @@ void voxel_grid_resized_(Tensor grid, Tensor x, Tensor y, Tensor t_ns, Tensor p,
   const AreaResize resize(rows, columns, height, width);
   float* to = output<float>(grid);
   job.over_bins([&](int64_t begin, int64_t end) {
-    const std::unique_ptr<float[]> cells(new float[2 * rows * columns]);
-    const Grid two{cells.get(), 2, rows, columns};
-    job.add(two, begin, end, [&](int64_t bin) {
-      resize(two.plane(bin), columns, 0, height, to + bin * height * width);
-    });
+    const std::unique_ptr<float[]> plane(new float[rows * columns]);
+    for (int64_t bin = begin; bin < end; ++bin) {
+      job.fill(bin, {plane.get(), rows, columns});
+      resize(plane.get(), columns, 0, height, to + bin * height * width);
+    }
   });
 }
 

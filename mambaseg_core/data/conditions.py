@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from mambaseg_core.data.light import Light
-from mambaseg_core.data.render import Pose, rotation
+from mambaseg_core.data.pinhole import Pose, rotation
 
 LANE_CENTRE_M: Final = 1.6
 

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.data.conditions import Conditions
-from mambaseg_core.data.render import Renderer, View
+from mambaseg_core.data.pinhole import View
+from mambaseg_core.data.render import Renderer
 from mambaseg_core.data.scene import Scene
 from mambaseg_core.data.textures import Plane, noise
 

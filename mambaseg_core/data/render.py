@@ -15,11 +15,9 @@ import numpy.typing as npt
 
 from mambaseg_core.data.ground import Ground
 from mambaseg_core.data.light import DAYLIGHT, Light
+from mambaseg_core.data.pinhole import NEAR_M, Matrix, Pose, View, bounding_boxes
 from mambaseg_core.data.textures import LUMA, Plane, Texture
 
-Matrix = npt.NDArray[np.float64]
-
-NEAR_M = 0.2
 FAR_M = 140.0
 _SPECK_PX = 6  # a quad whose bounding box has no more pixels is left out
 _HAZE_M = 170.0
@@ -66,51 +64,6 @@ class Quad:
         points[:, column_axis] = [self.columns[index] for index in (0, 1, 1, 0)]
         points[:, row_axis] = [self.rows[index] for index in (0, 0, 1, 1)]
         return points
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """A pinhole view.
-
-    Attributes:
-        matrix: K, float64 [3, 3].
-        rotation: float64 [3, 3], from the vehicle's axes to the camera's.
-        size: (height, width), pixels.
-    """
-
-    matrix: Matrix
-    rotation: Matrix
-    size: tuple[int, int]
-
-    def rays(self) -> Plane:
-        """Directions in the vehicle's axes with unit depth, float32 [3, H * W]."""
-        height, width = self.size
-        x, y = np.meshgrid(np.arange(width), np.arange(height))
-        pixels = np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
-        return (self.rotation.T @ np.linalg.inv(self.matrix) @ pixels).astype(np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class Pose:
-    """Where the vehicle's camera is.
-
-    Attributes:
-        position: in the world, float64 [3], metres.
-        rotation: float64 [3, 3], from the world's axes to the vehicle's.
-    """
-
-    position: Matrix
-    rotation: Matrix
-
-
-def rotation(pitch: float, yaw: float, roll: float) -> Matrix:
-    """Rotation [3, 3] by angles in radians about x (right), then y (down), then z (ahead)."""
-    (cp, cy, cr), (sp, sy, sr) = np.cos((pitch, yaw, roll)), np.sin((pitch, yaw, roll))
-    about_x = np.asarray([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-    about_y = np.asarray([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_z = np.asarray([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    turned: Matrix = about_z @ about_y @ about_x
-    return turned
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +183,7 @@ class Renderer:
         from_quads = pose.position - shift - self._corners[:, 0]
         faces = (self._facing * from_quads).sum(axis=1) >= 0
         candidates = np.flatnonzero((farthest > NEAR_M) & (nearest < FAR_M) & faces)
-        boxes = _boxes(points[candidates], self._view)
+        boxes = bounding_boxes(points[candidates], self._view)
         extent = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
         seen = extent[:, 0] * extent[:, 1] > _SPECK_PX
         candidates, boxes = candidates[seen], boxes[seen].astype(int)
@@ -293,36 +246,6 @@ class Renderer:
             stretch = max(1.0, depth / max(abs(quad.offset - float(origin[quad.axis])), 0.3))
         per_metre = depth / float(self._view.matrix[0, 0])
         return per_metre * float(np.sqrt(column_scale * row_scale * stretch))
-
-
-def _boxes(points: Matrix, view: View) -> Matrix:
-    """Left, top, right, bottom [quads, 4], pixels, of quads with corners [quads, 4, 3] in camera axes."""
-    boxes = np.empty((len(points), 4))
-    in_front = points[..., 2].min(axis=1) >= NEAR_M
-    boxes[in_front] = _box(points[in_front], view)
-    for index in np.flatnonzero(~in_front):
-        boxes[index] = _box(_clip_near(points[index]), view)
-    return boxes
-
-
-def _box(points: Matrix, view: View) -> Matrix:
-    """Bounding boxes [..., 4], cut to the view, of points [..., n, 3] in front of the camera."""
-    pixels = points @ view.matrix.T
-    pixels = pixels[..., :2] / pixels[..., 2:]
-    low = np.maximum(np.floor(pixels.min(axis=-2)), 0)
-    high = np.minimum(np.ceil(pixels.max(axis=-2)) + 1, view.size[::-1])
-    return np.concatenate([low, high], axis=-1)
-
-
-def _clip_near(points: Matrix) -> Matrix:
-    """Cut a polygon [n, 3] at depth NEAR_M."""
-    kept = []
-    for first, second in zip(points, np.roll(points, -1, axis=0), strict=True):
-        if first[2] >= NEAR_M:
-            kept.append(first)
-        if (first[2] >= NEAR_M) != (second[2] >= NEAR_M):
-            kept.append(first + (NEAR_M - first[2]) / (second[2] - first[2]) * (second - first))
-    return np.asarray(kept)
 
 
 def _sample(levels: Sequence[Plane], columns: Plane, rows: Plane, level: float) -> Plane:

@@ -26,7 +26,8 @@ import yaml
 from mambaseg_core.data.camera import FrameCamera
 from mambaseg_core.data.conditions import Conditions, draw_conditions
 from mambaseg_core.data.dsec import DESCRIPTION
-from mambaseg_core.data.render import Renderer, View, rotation
+from mambaseg_core.data.pinhole import View, rotation
+from mambaseg_core.data.render import Renderer
 from mambaseg_core.data.scene import Scene, build_scene
 from mambaseg_core.data.simulator import SENSOR, EventSimulator
 from mambaseg_core.data.textures import Plane

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from mambaseg_core.data.conditions import Conditions
 from mambaseg_core.data.figures import RUBBER, SKIN
 from mambaseg_core.data.ground import ROAD, SIDEWALK
-from mambaseg_core.data.render import Frame, Pose, Quad, Renderer, View, reflectance
+from mambaseg_core.data.pinhole import Pose, View
+from mambaseg_core.data.render import Frame, Quad, Renderer, reflectance
 from mambaseg_core.data.scene import BUILDING, CAR, FENCE, PERSON, POLE, SIGN, VEGETATION, WALL, Scene, from_z
 from mambaseg_core.data.textures import GLASS, Color, Plane, Texture, as_plane
 

@@ -15,8 +15,8 @@ from mambaseg_core.events.array import Events
 MODES: Final = ("header", "sensor", "filtered")
 """How an `EventClock` may work."""
 
-RISE_PPM: Final = 500
-"""How fast the filtered offset may rise: above the drift of two quartzes (100 ppm) and of a clock that NTP slews."""
+RISE_PPM: Final = 700
+"""How fast the filtered offset may rise: above the drift of two quartzes (100 ppm) while NTP slews one (500 ppm)."""
 
 JUMP_NS: Final = 100_000_000
 """A step of the clocks against each other by more than this is a jump, not jitter: 100 ms."""

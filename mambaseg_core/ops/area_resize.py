@@ -14,8 +14,8 @@ def area_resize(grid: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Resize each plane; a cell of the result is the mean over its window of the grid.
 
     Window i of n over a length is floor(i * length / n) to ceil((i + 1) * length / n), as in
-    `torch.nn.functional.interpolate(mode="area")`, which this equals but for the order of its sums (on the CPU it took
-    two to thirteen times as long). It has no gradient.
+    `torch.nn.functional.interpolate(mode="area")`, which this equals but for the order of its sums (on the CPU
+    that took four to twelve times as long). It has no gradient.
 
     Args:
         grid: float32 [T, H, W]; rows may be cut off without a copy.

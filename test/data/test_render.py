@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mambaseg_core.data.ground import ROAD, SIDEWALK, Ground
-from mambaseg_core.data.render import Frame, Pose, Quad, Renderer, View, rotation
+from mambaseg_core.data.pinhole import Pose, View, rotation
+from mambaseg_core.data.render import Frame, Quad, Renderer
 from mambaseg_core.data.textures import LUMA, Texture, make_texture
 
 SIZE = (80, 100)

@@ -13,7 +13,8 @@ from mambaseg_core.data import synthetic
 from mambaseg_core.data.conditions import Conditions, Motion
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.data.light import DAYLIGHT
-from mambaseg_core.data.render import Frame, Renderer, View
+from mambaseg_core.data.pinhole import View
+from mambaseg_core.data.render import Frame, Renderer
 from mambaseg_core.data.scene import Scene, build_scene
 from mambaseg_core.data.simulator import EventSimulator, log_intensity
 from mambaseg_core.data.synthetic import (

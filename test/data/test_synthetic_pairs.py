@@ -10,7 +10,8 @@ import pytest
 from mambaseg_core.data import RgbxDataset
 from mambaseg_core.data.conditions import Conditions, draw_conditions
 from mambaseg_core.data.depth import DepthCamera, hidden
-from mambaseg_core.data.render import Renderer, View
+from mambaseg_core.data.pinhole import View
+from mambaseg_core.data.render import Renderer
 from mambaseg_core.data.scene import CAR, PERSON, Scene, build_scene
 from mambaseg_core.data.synthetic import JITTER_PX, image_view, make_calibration
 from mambaseg_core.data.synthetic_pairs import PairDrive, PairSettings, write_drive, write_pairs

@@ -40,8 +40,8 @@ def test_by_hand() -> None:
     assert clock.update(2000, 7000) == 4000  # 1 us late
     assert clock.late_ns == 1000
     assert clock.update(3000, 6900) == 3900  # the earliest so far
-    assert clock.update(3000 + 10 * MS, 20 * MS) == 3900 + 10 * MS * RISE_PPM // 10**6 == 8900
-    assert (clock.offset_ns, clock.jumps) == (8900, 0)
+    assert clock.update(3000 + 10 * MS, 20 * MS) == 3900 + 10 * MS * RISE_PPM // 10**6 == 10900
+    assert (clock.offset_ns, clock.jumps) == (10900, 0)
 
 
 def test_header_and_sensor() -> None:
@@ -77,6 +77,23 @@ def test_bound_under_jitter_and_drift(drift_ppm: float, seed: int) -> None:
     assert error.max() <= MS
     header = errors(EventClock("header"), sensor, true, stamp)
     assert header.max() > 3 * MS  # what the filter takes away
+
+
+@pytest.mark.parametrize("drift_ppm", [-600, -500, -50, 50, 500, 600])
+def test_ten_minutes_of_drift(drift_ppm: float) -> None:
+    """`sensor` is off by all of the drift, `header` by a packet's latency, `filtered` by little more than the least."""
+    sensor, true, stamp = simulate(seconds=600, drift_ppm=drift_ppm)
+    error = {}
+    for mode in MODES:
+        clock = EventClock(mode)
+        error[mode] = errors(clock, sensor, true, stamp)
+        assert clock.jumps == 0
+    assert error["sensor"][-1] + BOOT == pytest.approx(600 * S * drift_ppm / 1e6, rel=1e-3)  # 50 ppm: 30 ms
+    for mode, least, most in (("header", 200_000, 4_200_000), ("filtered", 200_000, 1_200_000)):
+        settled = error[mode][1000:]
+        assert settled.min() >= least - 2000, mode
+        assert settled.max() <= most, mode
+    assert error["header"].max() > 4_100_000  # what the filter takes away, also after all this time
 
 
 def test_a_drift_beyond_the_rise_is_not_followed() -> None:
