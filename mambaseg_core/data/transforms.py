@@ -18,7 +18,7 @@ from mambaseg_core.ops.area_resize import area_resize
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Resize, crop, flip, photometric noise and modality dropout, in that order; can be pickled.
+    """Resize, crop, flip, photometric noise, modality dropout and covered lenses, in that order; can be pickled.
 
     The released training code's: scale (1.02, 1.2), crop to the input's size, flip 0.5, nothing else.
 
@@ -28,6 +28,8 @@ class Augmentation:
         flip: probability of a horizontal flip.
         photometric: strength of the image's photometric noise, 0 (none) to 1.
         modality_dropout: probability that the image or the events, each half the time, are blanked.
+        cover: probability that the image shows a covered lens.
+        two_lenses: whether the second input is a picture too, which then is the covered one half the time.
     """
 
     crop: tuple[int, int]
@@ -35,6 +37,8 @@ class Augmentation:
     flip: float = 0.5
     photometric: float = 0.0
     modality_dropout: float = 0.0
+    cover: float = 0.0
+    two_lenses: bool = False
 
     def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
         """A changed copy."""
@@ -42,7 +46,8 @@ class Augmentation:
         sample = random_crop(sample, generator, size=self.crop)
         sample = random_flip(sample, generator, probability=self.flip)
         sample = photometric_noise(sample, generator, strength=self.photometric)
-        return modality_dropout(sample, generator, probability=self.modality_dropout)
+        sample = modality_dropout(sample, generator, probability=self.modality_dropout)
+        return cover(sample, generator, probability=self.cover, two_lenses=self.two_lenses)
 
 
 def random_resize(sample: Sample, generator: torch.Generator, *, scale: tuple[float, float]) -> Sample:
@@ -127,6 +132,25 @@ def modality_dropout(sample: Sample, generator: torch.Generator, *, probability:
     if draw < probability / 2:
         return replace(sample, image=torch.zeros_like(sample.image))
     return replace(sample, voxel=torch.zeros_like(sample.voxel))
+
+
+def cover(sample: Sample, generator: torch.Generator, *, probability: float, two_lenses: bool) -> Sample:
+    """Show the image, or of two pictures either half the time, as from behind a lens cap: one dark level, and noise.
+
+    Level and standard deviation of the noise are even up to 0.2 and 0.03; channels that repeat one picture share it.
+    """
+    draw = _uniform(generator)
+    if draw >= probability:
+        return sample
+    level, deviation = 0.2 * _uniform(generator), 0.03 * _uniform(generator)
+
+    def dark(x: torch.Tensor, channels: int) -> torch.Tensor:
+        noise = torch.randn((channels, *x.shape[1:]), generator=generator)
+        return (level + deviation * noise).clamp_(0, 1).expand_as(x)
+
+    if two_lenses and draw < probability / 2:
+        return replace(sample, voxel=dark(sample.voxel, 1))
+    return replace(sample, image=dark(sample.image, len(sample.image)))
 
 
 def _uniform(generator: torch.Generator) -> float:

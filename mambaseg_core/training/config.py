@@ -33,6 +33,7 @@ class DataConfig:
         flip: whether half of the samples are mirrored.
         photometric: strength of brightness and contrast noise on the image, 0 for none.
         modality_dropout: probability that one of a sample's modalities is blanked.
+        cover: probability that the image, or of two pictures either, shows a covered lens: darkness and noise.
         modalities: "both", or the one that is not blanked in training and validation (an ablation); "events" stands
             for the second input, whatever it is.
         labels: label set, such as "dsec_19"; null: the layout's own (dsec_11, ddd17_6, mfnet_9).
@@ -53,6 +54,7 @@ class DataConfig:
     flip: bool = True
     photometric: float = 0.0
     modality_dropout: float = 0.0
+    cover: float = 0.0
     modalities: str = "both"
     labels: str | None = None
     other: str = "events"
@@ -72,6 +74,7 @@ class DataConfig:
             if value is not None and min(value) < 1:
                 raise ValueError(f"data.{name} is {list(value)}; expected [height, width], at least 1 each")
         _within("data.modality_dropout", self.modality_dropout, 0, 1)
+        _within("data.cover", self.cover, 0, 1)
         _within("data.photometric", self.photometric, 0, 1)
         _within("data.window_ms", self.window_ms, 0, 1000)
         _within("data.other_channels", self.other_channels, 1, 1024)

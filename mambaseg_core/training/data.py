@@ -53,6 +53,8 @@ def make_transform(data: DataConfig) -> Transform:
         flip=0.5 if data.flip else 0.0,
         photometric=data.photometric,
         modality_dropout=data.modality_dropout,
+        cover=data.cover,
+        two_lenses=data.other != "events",
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from mambaseg_core.data.sample import Sample
 from mambaseg_core.data.transforms import (
     Augmentation,
+    cover,
     modality_dropout,
     photometric_noise,
     random_crop,
@@ -112,8 +113,25 @@ def test_modality_dropout_blanks_one_of_two() -> None:
     assert abs(blank.count((False, True)) - 100) < 45
 
 
+@pytest.mark.parametrize("two_lenses", [False, True])
+def test_a_covered_lens_shows_darkness_and_noise(two_lenses: bool) -> None:
+    before = sample()
+    seen = [cover(before, seeded(seed), probability=0.5, two_lenses=two_lenses) for seed in range(400)]
+    images = [one.image for one in seen if one.image is not before.image]
+    others = [one.voxel for one in seen if one.voxel is not before.voxel]
+    assert all(one.image is before.image or one.voxel is before.voxel for one in seen)
+    assert abs(len(images) - (100 if two_lenses else 200)) < 45
+    assert abs(len(others) - (100 if two_lenses else 0)) < 45
+    for pictures, before_shape in ((images, before.image.shape), (others, before.voxel.shape)):
+        assert all(picture.shape == before_shape and 0 <= picture.min() <= picture.max() <= 1 for picture in pictures)
+        assert all(float(picture.mean()) < 0.25 and float(picture.std()) < 0.035 for picture in pictures)
+    assert max(float(picture.std()) for picture in images) > 0.02
+    assert all(torch.equal(picture, picture[:1].expand_as(picture)) for picture in others)
+    assert not any(torch.equal(picture[0], picture[1]) for picture in images if float(picture.std()) > 1e-3)
+
+
 def test_an_augmentation_is_a_function_of_its_seed() -> None:
-    change = Augmentation(crop=(16, 16), scale=(0.8, 1.5), photometric=0.5, modality_dropout=0.3)
+    change = Augmentation(crop=(16, 16), scale=(0.8, 1.5), photometric=0.5, modality_dropout=0.3, cover=0.3)
     again = pickle.loads(pickle.dumps(change))
     before = sample()
     copy = before.image.clone(), before.voxel.clone(), before.label.clone()
