@@ -1,9 +1,10 @@
 """What is left of a model of two cameras when one of them fails, at test time only.
 
     mambaseg synth data/thermal --modality thermal --benchmark
-    python benchmarks/corruption.py data/thermal --checkpoints runs/a/last.safetensors runs/b/last.safetensors
+    python benchmarks/corruption.py data/thermal --checkpoints runs/a/last.safetensors runs/b/last.safetensors [--trust]
 
-Prints mIoU in %, clean and corrupted, of each checkpoint as a Markdown table. A corruption is a function of the
+Prints mIoU in %, clean and corrupted, of each checkpoint as a Markdown table; with --trust, of checkpoints that say so,
+how far image and other modality can be trusted, the mean over samples and pixels. A corruption is a function of the
 sample's number, so every checkpoint meets the same one.
 """
 
@@ -21,7 +22,7 @@ from mambaseg_core.checkpoint import load_checkpoint
 from mambaseg_core.data.dataset import Transform
 from mambaseg_core.data.sample import Sample
 from mambaseg_core.inference import choose_device
-from mambaseg_core.training.data import layout_of, open_dataset
+from mambaseg_core.training.data import evenly, layout_of, open_dataset
 from mambaseg_core.training.evaluation import evaluate
 
 NOISE = 0.25  # standard deviation; the inputs are 0 to 1
@@ -75,6 +76,33 @@ def judge(checkpoint: Path, data: Path, *, split: str, samples: int, device: str
     return found
 
 
+@torch.inference_mode()
+def trust(checkpoint: Path, data: Path, *, split: str, samples: int, device: str) -> dict[str, tuple[float, float]]:
+    """Mean reliability of image and other modality, 0 to 1, under each corruption."""
+    model, setup = load_checkpoint(checkpoint)
+    model = model.eval().to(choose_device(device))
+    found = {}
+    for name, change in CORRUPTIONS.items():
+        dataset = open_dataset(layout_of(setup), str(data), split, setup, change)
+        means = []
+        for number in evenly(len(dataset), samples):
+            sample = dataset[number]
+            inputs = (x[None].to(choose_device(device)) for x in (sample.image, sample.voxel))
+            means.append([float(x.mean()) for x in model.reliability(*inputs)])
+        image, other = torch.tensor(means).mean(0).tolist()
+        found[name] = image, other
+    return found
+
+
+def trust_table(columns: dict[str, dict[str, tuple[float, float]]]) -> list[str]:
+    """Markdown: a row a corruption, a column a model; image / other."""
+    lines = [f"| reliability, image / other | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
+    for name in CORRUPTIONS:
+        cells = (f"{image:.2f} / {other:.2f}" for image, other in (values[name] for values in columns.values()))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
 def table(columns: dict[str, dict[str, list[float]]]) -> list[str]:
     """Markdown: a row a corruption, a column a model; mIoU in %, with its deviation where there are several."""
     lines = [f"| corruption at test time | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
@@ -105,11 +133,16 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=0, help="how many, evenly spread; 0: all")
     parser.add_argument("--threads", type=int, default=1, help="of torch; more than free cores make it slower")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--trust", action="store_true", help="mean reliabilities in place of mIoU")
     words = parser.parse_args()
     torch.set_num_threads(words.threads)
+    how = {"split": words.split, "samples": words.samples, "device": words.device}
+    if words.trust:
+        print("\n".join(trust_table({str(path): trust(path, words.data, **how) for path in words.checkpoints})))
+        return
     columns = {}
     for path in words.checkpoints:
-        found = judge(path, words.data, split=words.split, samples=words.samples, device=words.device)
+        found = judge(path, words.data, **how)
         columns[str(path)] = {name: [miou] for name, miou in found.items()}
     print("\n".join(table(columns)))
 

@@ -76,6 +76,18 @@ def test_the_same_checkpoints_are_judged_alike_alone(scripts, runs, pairs):
     assert found == expected
 
 
+def test_how_far_each_modality_is_trusted(scripts, runs, pairs):
+    out, _, _ = runs
+    path = out / "mambaseg_nano+reliability-0/last.safetensors"
+    result = call(scripts / "corruption.py", pairs, "--checkpoints", path, "--device", "cpu", "--trust")
+    assert result.returncode == 0, result.stderr
+    table = {name: [float(x) for x in cells[0].split(" / ")] for name, cells in list(rows(result.stdout).items())[1:]}
+    assert len(table) == 6
+    assert all(0 < x < 1 for x in table["clean"])
+    assert table["image missing"][0] == table["other missing"][1] == 0
+    assert table["image missing"][1] > 0 < table["other missing"][0]
+
+
 def test_another_option_than_reliability_is_named(scripts, pairs, tmp_path):
     result = call(scripts / "reliability.py", pairs, "--models", "mambaseg_nano+trust", "--out", tmp_path)
     assert result.returncode != 0
