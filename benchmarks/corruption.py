@@ -27,6 +27,7 @@ from mambaseg_core.training.evaluation import evaluate
 
 NOISE = 0.25  # standard deviation; the inputs are 0 to 1
 SHIFT_PX = 8  # of the model's input
+LEVEL, CAP_NOISE = 10 / 255, 2 / 255  # what a sensor behind a lens cap shows
 
 
 def noisy(x: Tensor, generator: torch.Generator, *, shared: bool) -> Tensor:
@@ -41,6 +42,12 @@ def shifted(x: Tensor, generator: torch.Generator) -> Tensor:
     moved = x.roll(SHIFT_PX if sign else -SHIFT_PX, dims=1 + axis)
     moved.narrow(1 + axis, 0 if sign else x.shape[1 + axis] - SHIFT_PX, SHIFT_PX).zero_()
     return moved
+
+
+def covered(x: Tensor, generator: torch.Generator, *, shared: bool) -> Tensor:
+    """[C, H, W] behind a lens cap: the sensor's black level and its noise."""
+    shape = (1, *x.shape[1:]) if shared else x.shape
+    return (LEVEL + CAP_NOISE * torch.randn(shape, generator=generator)).clamp(0, 1).expand_as(x)
 
 
 def on_image(change: Callable[[Tensor, torch.Generator], Tensor]) -> Transform:
@@ -65,6 +72,12 @@ CORRUPTIONS: dict[str, Transform] = {
 }
 
 
+CAPS: dict[str, Transform] = {
+    "image covered": on_image(lambda x, generator: covered(x, generator, shared=False)),
+    "other covered": on_other(lambda x, generator: covered(x, generator, shared=True)),
+}
+
+
 def judge(checkpoint: Path, data: Path, *, split: str, samples: int, device: str) -> dict[str, float]:
     """mIoU, 0 to 1, of a checkpoint under each corruption."""
     model, setup = load_checkpoint(checkpoint)
@@ -78,11 +91,11 @@ def judge(checkpoint: Path, data: Path, *, split: str, samples: int, device: str
 
 @torch.inference_mode()
 def trust(checkpoint: Path, data: Path, *, split: str, samples: int, device: str) -> dict[str, tuple[float, float]]:
-    """Mean reliability of image and other modality, 0 to 1, under each corruption."""
+    """Mean reliability of image and other modality, 0 to 1, under each corruption and behind a lens cap."""
     model, setup = load_checkpoint(checkpoint)
     model = model.eval().to(choose_device(device))
     found = {}
-    for name, change in CORRUPTIONS.items():
+    for name, change in (CORRUPTIONS | CAPS).items():
         dataset = open_dataset(layout_of(setup), str(data), split, setup, change)
         means = []
         for number in evenly(len(dataset), samples):
@@ -97,7 +110,7 @@ def trust(checkpoint: Path, data: Path, *, split: str, samples: int, device: str
 def trust_table(columns: dict[str, dict[str, tuple[float, float]]]) -> list[str]:
     """Markdown: a row a corruption, a column a model; image / other."""
     lines = [f"| reliability, image / other | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
-    for name in CORRUPTIONS:
+    for name in CORRUPTIONS | CAPS:
         cells = (f"{image:.2f} / {other:.2f}" for image, other in (values[name] for values in columns.values()))
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines

@@ -121,3 +121,14 @@ def test_the_table_by_hand(corruption):
     assert lines[2] == "| clean | 50.0 | 50.0 ± 0.0 |"
     assert lines[7] == "| other missing | 50.0 | 20.0 ± 0.0 |"
     assert lines[8] == "| mean loss by corruption | 0.0 | 14.0 ± 0.0 |"
+
+
+def test_a_lens_cap_by_value(corruption, sample):
+    for name, of in (("image covered", "image"), ("other covered", "voxel")):
+        found = corruption.CAPS[name](sample, torch.Generator().manual_seed(0))
+        picture, kept = getattr(found, of), "voxel" if of == "image" else "image"
+        assert picture.shape == getattr(sample, of).shape
+        assert getattr(found, kept) is getattr(sample, kept)
+        assert float(picture.mean()) == pytest.approx(10 / 255, abs=1e-3)
+        assert float(picture[0].std()) == pytest.approx(2 / 255, rel=0.1)
+        assert torch.equal(picture[0], picture[1]) == (of == "voxel")

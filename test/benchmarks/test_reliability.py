@@ -82,7 +82,7 @@ def test_how_far_each_modality_is_trusted(scripts, runs, pairs):
     result = call(scripts / "corruption.py", pairs, "--checkpoints", path, "--device", "cpu", "--trust")
     assert result.returncode == 0, result.stderr
     table = {name: [float(x) for x in cells[0].split(" / ")] for name, cells in list(rows(result.stdout).items())[1:]}
-    assert len(table) == 6
+    assert len(table) == 8
     assert all(0 < x < 1 for x in table["clean"])
     assert table["image missing"][0] == table["other missing"][1] == 0
     assert table["image missing"][1] > 0 < table["other missing"][0]
