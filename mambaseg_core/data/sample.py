@@ -23,6 +23,7 @@ class Sample:
         sequence: name of the recording.
         index: number of the image in its recording.
         condition: of the recording, such as "day" or "night".
+        covered: whether augmentation has put the image, and the second input, out.
     """
 
     image: torch.Tensor
@@ -32,6 +33,7 @@ class Sample:
     sequence: str
     index: int
     condition: str = UNKNOWN
+    covered: tuple[bool, bool] = (False, False)
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Batch:
         sequence: of each sample.
         index: of each sample, in its recording.
         condition: of each sample.
+        covered: of each sample, as of `Sample`.
     """
 
     image: torch.Tensor
@@ -55,6 +58,7 @@ class Batch:
     sequence: tuple[str, ...]
     index: tuple[int, ...]
     condition: tuple[str, ...]
+    covered: tuple[tuple[bool, bool], ...]
 
     def __len__(self) -> int:
         return len(self.stamp_ns)
@@ -92,4 +96,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
         tuple(sample.sequence for sample in samples),
         tuple(sample.index for sample in samples),
         tuple(sample.condition for sample in samples),
+        tuple(sample.covered for sample in samples),
     )

@@ -130,8 +130,8 @@ def modality_dropout(sample: Sample, generator: torch.Generator, *, probability:
     if draw >= probability:
         return sample
     if draw < probability / 2:
-        return replace(sample, image=torch.zeros_like(sample.image))
-    return replace(sample, voxel=torch.zeros_like(sample.voxel))
+        return replace(sample, image=torch.zeros_like(sample.image), covered=(True, sample.covered[1]))
+    return replace(sample, voxel=torch.zeros_like(sample.voxel), covered=(sample.covered[0], True))
 
 
 def cover(sample: Sample, generator: torch.Generator, *, probability: float, two_lenses: bool) -> Sample:
@@ -149,8 +149,8 @@ def cover(sample: Sample, generator: torch.Generator, *, probability: float, two
         return (level + deviation * noise).clamp_(0, 1).expand_as(x)
 
     if two_lenses and draw < probability / 2:
-        return replace(sample, voxel=dark(sample.voxel, 1))
-    return replace(sample, image=dark(sample.image, len(sample.image)))
+        return replace(sample, voxel=dark(sample.voxel, 1), covered=(sample.covered[0], True))
+    return replace(sample, image=dark(sample.image, len(sample.image)), covered=(True, sample.covered[1]))
 
 
 def _uniform(generator: torch.Generator) -> float:

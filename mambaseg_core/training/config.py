@@ -150,6 +150,7 @@ class LoopConfig:
         batch: samples of one process and one forward pass.
         accumulate: forward passes of a step.
         precision: "32-true", "bf16-mixed" or "16-mixed".
+        trust: weight of a loss that asks a model with reliability to distrust what augmentation has covered.
         seed: of weights, order and augmentation.
         validate_every: steps between validations; 0: only at the end.
         validate_samples: how many of the validation samples are used, evenly spread; 0: all.
@@ -162,6 +163,7 @@ class LoopConfig:
     batch: int = 4
     accumulate: int = 1
     precision: str = "32-true"
+    trust: float = 0.0
     seed: int = 0
     validate_every: int = 0
     validate_samples: int = 0
@@ -176,7 +178,7 @@ class LoopConfig:
             )
         for name in ("batch", "accumulate", "checkpoint_every", "log_every"):
             _within(f"loop.{name}", getattr(self, name), 1, float("inf"))
-        for name in ("epochs", "steps", "seed", "validate_every", "validate_samples"):
+        for name in ("epochs", "steps", "trust", "seed", "validate_every", "validate_samples"):
             _within(f"loop.{name}", getattr(self, name), 0, float("inf"))
 
 

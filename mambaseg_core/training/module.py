@@ -125,10 +125,29 @@ class SegmentationModule(lightning.LightningModule):
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         batch = blanked(batch, self.config.data.modalities)
-        logits = self.model(batch.image, batch.voxel)
+        weight = self.config.loop.trust if self.training else 0.0
+        trust: Tensor | float = 0.0
+        if weight:
+            logits, maps = self.model.with_reliability(batch.image, batch.voxel)  # type: ignore[operator]
+            trust = trust_loss(maps, batch.covered)
+        else:
+            logits = self.model(batch.image, batch.voxel)
         # the mean over no pixel is NaN; over one at least it is the mean over those that are not ignored
         total = F.cross_entropy(logits.float(), batch.label, ignore_index=IGNORE, reduction="sum")
-        return total / (batch.label != IGNORE).sum().clamp(min=1), logits
+        return total / (batch.label != IGNORE).sum().clamp(min=1) + weight * trust, logits
+
+
+def trust_loss(maps: tuple[Tensor, Tensor], covered: tuple[tuple[bool, bool], ...]) -> Tensor:
+    """Binary cross-entropy of each modality's mean reliability: 0 is right where it was covered, else 1.
+
+    Args:
+        maps: of the image and of the second input, [B, H, W] between 0 and 1.
+        covered: of each sample.
+    """
+    means = torch.stack([one.float().mean((1, 2)) for one in maps], dim=1)
+    sound = 1.0 - torch.tensor(covered, dtype=means.dtype, device=means.device)
+    with torch.autocast(means.device.type, enabled=False):
+        return F.binary_cross_entropy(means.clamp(1e-4, 1 - 1e-4), sound)
 
 
 def parameters_of(module: SegmentationModule) -> dict[str, Any]:

@@ -138,6 +138,11 @@ def build_model(config: TrainConfig, setup: Preprocessing) -> nn.Module:
             f"{config.model.name} takes {model.bins} channels of {setup.other}, but {key} is {setup.bins}; expected as "
             f"many: set it to {model.bins}, or choose another model"
         )
+    if config.loop.trust and not getattr(model, "reliability_aware", False):
+        raise ValueError(
+            f"loop.trust is {config.loop.trust:g}, but {config.model.name} says nothing of reliability; expected "
+            "rsgmamba, or a MambaSeg with model.reliability: choose such a one, or leave loop.trust out"
+        )
     crop = config.data.crop
     if crop not in (None, setup.size) and not model.any_size:
         raise ValueError(
