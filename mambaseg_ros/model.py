@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import os
 import resource
 from collections.abc import Callable
 from dataclasses import replace
@@ -99,6 +100,7 @@ def describe(segmenter: Segmenter, values: dict[str, Any]) -> dict[str, str]:
         "weights sha256": weights_hash(values),
         "device": str(segmenter.device),
         "precision": str(segmenter.dtype).removeprefix("torch."),
+        "threads": str(torch.get_num_threads()),
         "back end": next((name for name in backends() if name in kinds), "reference"),
     }
 
@@ -110,6 +112,15 @@ def memory() -> dict[str, str]:
     if torch.cuda.is_available():
         used["GPU memory [MiB]"] = f"{torch.cuda.memory_allocated() / MIB:.0f}"
     return used
+
+
+def leave_a_core() -> None:
+    """Have torch leave one core to decoding and DDS, unless OMP_NUM_THREADS says how many threads it may use.
+
+    A frame waits for the slowest of torch's threads, so one that shares its core holds up all of them.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) - 1))
 
 
 def free_memory() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 # Before torch comes with its OpenMP: its threads wait for each other by spinning, and where other processes want the
-# same cores, as on every robot, a frame took five times as long and more (docs/benchmarks.md).
+# same cores, as on every robot, a frame took four times as long and more (docs/benchmarks.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import rclpy
@@ -25,7 +25,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from mambaseg_ros.diagnostics import FaultLog, sentence_of
 from mambaseg_ros.health import Condition, Health
 from mambaseg_ros.inputs import Inputs
-from mambaseg_ros.model import check_reach, describe, free_memory, make_segmenter
+from mambaseg_ros.model import check_reach, describe, free_memory, leave_a_core, make_segmenter
 from mambaseg_ros.outputs import Outputs, steady_timer
 from mambaseg_ros.parameters import PARAMETERS, TABLE, Parameter
 from mambaseg_ros.pipeline import Pipeline
@@ -236,6 +236,7 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM."""
     use_large_image_profile()
+    leave_a_core()
     begun = False
     try:
         rclpy.init(args=args)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -275,3 +278,19 @@ def test_a_parameter_out_of_bounds_is_refused_with_its_reason(
 
 def state_of(peer: Any) -> int:
     return peer.call(GetState, "/mambaseg/get_state", GetState.Request()).current_state.id
+
+
+@pytest.mark.parametrize(("given", "threads"), [({}, None), ({"OMP_NUM_THREADS": "2"}, 2)])
+def test_the_node_leaves_a_core_to_others_and_does_not_spin(given: dict[str, str], threads: int | None) -> None:
+    """In a process of its own: what counts is the environment in which torch is imported."""
+    code = (
+        "import sys, mambaseg_ros; assert 'torch' not in sys.modules\n"
+        "import mambaseg_ros.node as node, os, torch\n"
+        "node.leave_a_core(); print(torch.get_num_threads(), os.environ['OMP_WAIT_POLICY'])"
+    )
+    clean = {name: value for name, value in os.environ.items() if name[:4] not in ("OMP_", "MKL_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**clean, **given}, capture_output=True, text=True, check=True
+    )
+    expected = threads or max(1, len(os.sched_getaffinity(0)) - 1)
+    assert done.stdout.split() == [str(expected), "PASSIVE"]
