@@ -84,23 +84,19 @@ class Worker:
 
     def handle(self, arrival: Arrival) -> None:
         """Segment one image and tell what became of it; never raises."""
-        refused = self.images_refused
-        fine = self._answer(Report(arrival.message.header), arrival.arrived, partial(self._segment, arrival))
-        self.images_failed += not fine and self.images_refused == refused
+        work = partial(self._segment, arrival)
+        self._answer(Report(arrival.message.header), arrival.arrived, work, of_image=True)
 
-    def _answer(self, report: Report, since: float, work: Callable[[Report], bool]) -> bool:
-        """Do the work for one image, or one turn of the timer; whatever fails is reported and the node lives on.
-
-        Returns:
-            Whether nothing was raised.
-        """
-        fine, silent = True, False
+    def _answer(self, report: Report, since: float, work: Callable[[Report], bool], *, of_image: bool = False) -> None:
+        """Do the work for one image, or one turn of the timer; whatever fails is reported and the node lives on."""
+        refused, silent = self.images_refused, False
         try:
             silent = not work(report)
         except Exception as error:  # the one place: a model may raise anything, and the vehicle drives on
-            fine, report.state, report.message = False, ERROR, sentence_of(error)
+            report.state, report.message = ERROR, sentence_of(error)
+            self.images_failed += of_image and self.images_refused == refused
         if silent:
-            return fine
+            return
         if math.isnan(report.image_reliability):
             self.reliability = NO_RELIABILITY  # of the last mask, as long as there is a new one
         report.images_health, report.events_health = self.images_health, self.events_health
@@ -110,7 +106,6 @@ class Worker:
             self.outputs.report(report)
         except Exception as error:  # nothing that DDS refuses may end the thread
             self.outputs.warn(sentence_of(error))
-        return fine
 
     def _segment(self, arrival: Arrival, report: Report) -> bool:
         header = arrival.message.header

@@ -197,10 +197,16 @@ def test_hold_repeats_the_last_mask_while_images_are_missing(worker: Worker, ima
 
 
 def test_a_model_that_raises_or_gives_nan_is_reported_and_the_next_image_is_served(
-    worker: Worker, image_message: Any
+    worker: Worker, image_message: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    failed_when_reported: list[int] = []
+    report_to = worker.outputs.report
+    monkeypatch.setattr(
+        worker.outputs, "report", lambda report: (failed_when_reported.append(worker.images_failed), report_to(report))
+    )
     report = answer(worker, image_message(np.full(SIZE, 255, np.uint8), "mono8"))
     assert (report.state, report.message) == (ERROR, "MemoryError: a white image")
+    assert failed_when_reported == [1]  # the status of an image counts it
     report = answer(worker, image_message(np.full(SIZE, 51, np.uint8), "mono8"))
     assert report.state == ERROR
     assert "not all finite" in report.message
