@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -34,6 +35,8 @@ from mambaseg_core.events.io.resume import resume_words
 STORAGE_SUFFIXES: Final = (".mcap", ".db3")
 
 _BLOCK_BYTES: Final = 1 << 20  # as messages or as events, whichever is more
+_MCAP_MAGIC_BYTES: Final = 8
+_MCAP_RECORD: Final = struct.Struct("<BQ")  # operation and length of what follows
 _EXPECTED: Final = "a ROS 2 bag (mcap or sqlite3)"
 _REMEDY: Final = "repair it with `ros2 bag reindex` or `mcap recover`, or record it again"
 
@@ -228,8 +231,25 @@ class _Bag:
         self._stack.close()
 
 
+def _refuse_broken_lengths(path: Path) -> None:
+    """Of an mcap file whose records do not follow each other to its end; rosbags would take memory for any length."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        at = _MCAP_MAGIC_BYTES
+        while at < size - _MCAP_MAGIC_BYTES:
+            file.seek(at)
+            head = file.read(_MCAP_RECORD.size)
+            length = _MCAP_RECORD.unpack(head)[1] if len(head) == _MCAP_RECORD.size else size
+            at += _MCAP_RECORD.size + length
+            if at > size:
+                raise ReaderError(f"{path.name} has a record of {length} bytes that ends behind the file's end")
+
+
 def _readers(path: Path, stack: ExitStack) -> list[Reader]:
     """The bag as its metadata.yaml says; where that is of no use, its storage files in their order."""
+    for file in [path] if path.is_file() else sorted(path.iterdir()):
+        if file.suffix == ".mcap":
+            _refuse_broken_lengths(file)
     if path.is_file():
         return [stack.enter_context(Reader(path))]
     try:

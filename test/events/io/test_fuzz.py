@@ -111,3 +111,15 @@ def test_damaged_frames(tmp_path: Path) -> None:
             check_sentence(str(error), path)
 
     fuzz()
+
+
+def test_a_record_of_an_mcap_file_that_would_take_gigabytes(tmp_path: Path) -> None:
+    """The first record behind the header says that it has 7 GB."""
+    original = recordings.FORMATS["bag_columns"](tmp_path, recordings.some_events(1500))
+    (file,) = original.glob("*.mcap")
+    content = bytearray(file.read_bytes())
+    second = 8 + 9 + struct.unpack_from("<Q", content, 9)[0]
+    struct.pack_into("<Q", content, second + 1, 7 << 30)
+    check(file, bytes(content))
+    with pytest.raises(EventFileError, match="ends behind the file's end"):
+        open_events(original)
