@@ -107,6 +107,10 @@ class EventIntake:
         """Time of the newest event held, None where there is none."""
         return None if self.buffer is None else self.buffer.newest_ns
 
+    def reaches(self, stamp_ns: int) -> bool:
+        """Whether events up to the stamp have come."""
+        return (self.newest_ns or 0) >= stamp_ns
+
     @property
     def buffered(self) -> BufferCounters:
         """The counters of the buffer, and of those of sensors before."""

@@ -91,10 +91,6 @@ class EventSource(EventIntake):
         super().__init__(max_age_ns=max_age_ns, max_bytes=max_bytes, clock_mode=clock_mode)
         self._setup = setup
 
-    def reaches(self, stamp_ns: int) -> bool:
-        """Whether events up to the stamp have come."""
-        return (self.newest_ns or 0) >= stamp_ns
-
     def beside(self, stamp_ns: int) -> Second | None:
         """The window that ends at the stamp."""
         if self.buffer is None:

@@ -74,9 +74,13 @@ def draw_pictures(
     with open_bag(bag) as reader, Film(out / "overlay.mp4", fps) as film:
         topics = find_topics(reader, image_topic, events_topic)
         frames = read_frames(
-            reader, topics, add=intake.add, reaches=lambda stamp_ns: (intake.newest_ns or 0) >= stamp_ns,
-            wait_ns=EVENTS_SHOWN_NS, warn=lambda sentence: None,
-        )  # fmt: skip
+            reader,
+            topics,
+            add=intake.add,
+            reaches=intake.reaches,
+            wait_ns=EVENTS_SHOWN_NS,
+            warn=lambda sentence: None,
+        )
         for frame in frames:
             images += 1
             stamp_ns = stamp_to_ns(frame.message.header.stamp)

@@ -104,11 +104,11 @@ def segment(
     if values["when_events_missing"] == "hold":
         raise ValueError("when_events_missing is 'hold'; expected 'image_only' or 'drop', which need no earlier mask")
     with open_bag(source) as reader:
-        settings = {**values, "bag": str(source.resolve()), "topics": [image_topic, events_topic]}
-        folder = _Folder(_resume(out, {**settings, "weights": weights_hash(values)}))
         segmenter = make_segmenter(values, warn)
         topics = find_topics(reader, image_topic, events_topic, other=segmenter.preprocessing.other)
         check_reach(values, segmenter.preprocessing)
+        settings = {**values, "bag": str(source.resolve()), "topics": [image_topic, events_topic]}
+        folder = _Folder(_resume(out, {**settings, "weights": weights_hash(values)}))
         worker = _worker(segmenter, values, folder)
         resumed = 0
         frames = list[tuple[int, Any]]()

@@ -90,6 +90,7 @@ def test_wrong_topics_are_refused(drive: Any, tmp_path: Path, change: dict[str, 
     _, bag, values = drive
     with pytest.raises(ValueError, match=message):
         segment(bag, tmp_path / "out", values=values, warn=print, **change)
+    assert not list(tmp_path.iterdir())  # nothing is left that would refuse the next run
 
 
 def test_masks_that_hang_on_earlier_ones_are_refused(drive: Any, tmp_path: Path) -> None:
