@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
+from torch import nn
+
 from mambaseg_core.models.channel_aware_decoder import ChannelAwareDecoder
 from mambaseg_core.models.layers import init_linear_by_width
 from mambaseg_core.models.rsgmamba import ReliableFusion, RSGMamba
+from mambaseg_core.models.siamese import SiameseNetwork
 from mambaseg_core.models.sigma import Sigma, SigmaFusion
 from mambaseg_core.models.vssm import SiameseEncoder
+
+Network = TypeVar("Network", bound=SiameseNetwork)
 
 
 def _sigma(
@@ -98,37 +106,42 @@ def sigma_nano(
     *, num_classes: int = 9, image_size: tuple[int, int] = (240, 320), in_channels: int = 3
 ) -> Sigma:
     """A small Sigma for CPUs, ours and not the paper's; 4.23 M parameters, 2.41 G multiply-adds."""
-    model = Sigma(
-        name="sigma_nano",
-        num_classes=num_classes,
-        image_size=image_size,
-        encoder=_nano_encoder(in_channels),
-        fusions=[SigmaFusion(channels) for channels in NANO_WIDTHS],
-        head=_nano_decoder(num_classes),
+    return _nano(
+        Sigma, SigmaFusion, name="sigma_nano", num_classes=num_classes, image_size=image_size, in_channels=in_channels
     )
-    model.apply(init_linear_by_width)
-    return model
 
 
 def rsgmamba_nano(
     *, num_classes: int = 9, image_size: tuple[int, int] = (240, 320), in_channels: int = 3
 ) -> RSGMamba:
     """A small RSGMamba for CPUs, ours and not the paper's: as `sigma_nano`; 3.94 M parameters, 2.40 G multiply-adds."""
-    model = RSGMamba(
+    return _nano(
+        RSGMamba,
+        ReliableFusion,
         name="rsgmamba_nano",
         num_classes=num_classes,
         image_size=image_size,
-        encoder=_nano_encoder(in_channels),
-        fusions=[ReliableFusion(channels) for channels in NANO_WIDTHS],
-        head=_nano_decoder(num_classes),
+        in_channels=in_channels,
+    )
+
+
+def _nano(
+    network: type[Network],
+    fusion: Callable[[int], nn.Module],
+    *,
+    name: str,
+    num_classes: int,
+    image_size: tuple[int, int],
+    in_channels: int,
+) -> Network:
+    """Either network at our small widths; `fusion` makes that of a stage from its channels."""
+    model = network(
+        name=name,
+        num_classes=num_classes,
+        image_size=image_size,
+        encoder=SiameseEncoder(in_channels, widths=NANO_WIDTHS, depths=(2, 2, 2, 2), drop_path=0.0),
+        fusions=[fusion(channels) for channels in NANO_WIDTHS],
+        head=ChannelAwareDecoder(NANO_WIDTHS, num_classes=num_classes, drop_path=0.0, depth=2),
     )
     model.apply(init_linear_by_width)
     return model
-
-
-def _nano_encoder(in_channels: int) -> SiameseEncoder:
-    return SiameseEncoder(in_channels, widths=NANO_WIDTHS, depths=(2, 2, 2, 2), drop_path=0.0)
-
-
-def _nano_decoder(num_classes: int) -> ChannelAwareDecoder:
-    return ChannelAwareDecoder(NANO_WIDTHS, num_classes=num_classes, drop_path=0.0, depth=2)
