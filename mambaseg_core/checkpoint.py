@@ -16,8 +16,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mambaseg_core.models.presets import create_model
-from mambaseg_core.models.released import load_released_state_dict
-from mambaseg_core.models.unit_inputs import take_unit_inputs, with_unit_inputs
+from mambaseg_core.models.released.load import load_released_state_dict
+from mambaseg_core.models.released.unit_inputs import take_unit_inputs, with_unit_inputs
 from mambaseg_core.preprocessing import Preprocessing
 
 HEADER = "mambaseg"

@@ -14,12 +14,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.checkpoint import ModelConfig, load_checkpoint
 from mambaseg_core.events import Events
-from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.labels import IGNORE
+from mambaseg_core.models.released.unit_inputs import with_unit_inputs
 from mambaseg_core.models.scans import DirectionalScan, SequenceScan
-from mambaseg_core.models.unit_inputs import with_unit_inputs
 from mambaseg_core.preprocessing import Image, Preprocessing, Reading, preset_preprocessing
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

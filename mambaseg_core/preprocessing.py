@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.events import Events, Window
-from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.labels import DDD17_6, DSEC_11, IGNORE, LABEL_SETS, MFNET_9, LabelSet
 from mambaseg_core.ops.area_resize import area_resize
 from mambaseg_core.ops.voxel_grid import voxel_grid, voxel_grid_resized

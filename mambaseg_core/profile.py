@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mambaseg_core import ops
+from mambaseg_core.models.mambaseg.segformer_head import SegFormerHead
 from mambaseg_core.models.presets import Network
 from mambaseg_core.models.scans import DirectionalScan, SequenceScan
-from mambaseg_core.models.segformer_head import SegFormerHead
 
 
 @dataclass(frozen=True)

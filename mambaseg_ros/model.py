@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.checkpoint import ModelConfig, load_checkpoint
 from mambaseg_core.events.array import BYTES_PER_EVENT
-from mambaseg_core.events.calibration import Calibration
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models import create_model
 from mambaseg_core.models.presets import weights_file

@@ -21,7 +21,7 @@ def mambaseg(*words: object) -> subprocess.CompletedProcess[str]:
     "words",
     [
         *(("train",), ("eval",), ("predict",), ("convert", "checkpoint")),
-        *(("synth",), ("info",), ("bench", "kernels"), ("bench", "model"), ("bench", "sequential")),
+        *(("synth",), ("info",), ("bench", "model")),
         *(("convert", "ev-inf"), ("convert", "events-to-video")),
         *(("bag", "convert"), ("bag", "segment"), ("bag", "play"), ("bag", "record"), ("bag", "pictures")),
     ],

@@ -1,5 +1,5 @@
 // The events of dvs_msgs/EventArray and prophesee_event_msgs/EventArray as they lie in CDR; the message around them is
-// read in mambaseg_core/events/cdr.py.
+// read in mambaseg_core/events/decode/cdr.py.
 
 #include "event_codec.h"
 

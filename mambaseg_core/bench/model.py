@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -58,6 +62,35 @@ def times_ms(name: str, cases: list[tuple[str, str]], repeats: int) -> list[floa
     return medians(tasks, repeats)
 
 
+def peak_mib(name: str, precision: str, threads: int) -> float:
+    """Return the highest resident memory of a first forward pass above what was resident before it (weights), MiB.
+
+    It runs in a process of its own: `python -m mambaseg_core.bench.model MODEL PRECISION THREADS`.
+    """
+    command = [sys.executable, "-m", "mambaseg_core.bench.model", name, precision, str(threads)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _resident_mib(field: str) -> float:
+    """A field of /proc/self/status (Linux), MiB: VmRSS is the memory now, VmHWM its highest so far."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (kib,) = (line.split()[1] for line in lines if line.startswith(field))
+    return int(kib) / 1024
+
+
+@torch.inference_mode()
+def _print_peak(name: str, precision: str, threads: str) -> None:
+    torch.set_num_threads(int(threads))
+    keep_memory()
+    model = network(name, precision)
+    inputs = frame(model)
+    ctypes.CDLL(None).malloc_trim(0)  # what the casts of the weights freed must not serve the pass unseen
+    Path("/proc/self/clear_refs").write_text("5")  # the highest so far becomes the memory now
+    before = _resident_mib("VmRSS")
+    model(*inputs)
+    print(_resident_mib("VmHWM") - before)
+
+
 def model_table(name: str, repeats: int, threads: int) -> Iterator[str]:
     """Measure, line by line in Markdown.
 
@@ -69,8 +102,6 @@ def model_table(name: str, repeats: int, threads: int) -> Iterator[str]:
     Raises:
         ValueError: an unknown name.
     """
-    from mambaseg_core.bench.memory import peak_mib
-
     torch.set_num_threads(threads)
     keep_memory()
     cases = [(precision, backend) for precision, backend in CASES if backend in ops.backends()]
@@ -82,3 +113,7 @@ def model_table(name: str, repeats: int, threads: int) -> Iterator[str]:
     for (precision, backend), ms in zip(cases, times, strict=True):
         peak = on_backend(backend, partial(peak_mib, name, precision, threads))()
         yield f"| {precision}, back end {backend} | {ms:.0f} | {times[-1] / ms:.1f} | {peak:.0f} |"
+
+
+if __name__ == "__main__":
+    _print_peak(*sys.argv[1:])

@@ -9,7 +9,7 @@ import typer
 
 from mambaseg_core.cli.app import app, console
 
-bench = typer.Typer(help="Measure this machine: the scans, a whole network.", no_args_is_help=True)
+bench = typer.Typer(help="Measure this machine with a whole network.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 Repeats = Annotated[int, typer.Option(help="runs of each task; the median counts", min=1)]
 Threads = Annotated[int, typer.Option(help="threads of torch", min=1)]
@@ -18,21 +18,6 @@ Threads = Annotated[int, typer.Option(help="threads of torch", min=1)]
 def _print_lines(lines: Iterator[str]) -> None:
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-@bench.command()
-def kernels(
-    repeats: Repeats = 9,
-    threads: Threads = 2,
-    slow: Annotated[bool, typer.Option(help="time the sequential loop too, half a minute")] = True,
-) -> None:
-    """Time the compiled scans against other ways to compute them, as a Markdown table.
-
-    Example: mambaseg bench kernels --repeats 7 --no-slow
-    """
-    from mambaseg_core.bench.kernels import kernel_table
-
-    _print_lines(kernel_table(repeats, threads, slow=slow))
 
 
 @bench.command()
@@ -48,22 +33,3 @@ def model(
     from mambaseg_core.bench.model import model_table
 
     _print_lines(model_table(name, repeats, threads))
-
-
-@bench.command()
-def sequential(
-    name: Annotated[str, typer.Argument(help="a model's name, as `mambaseg info` lists them")] = "sigma_tiny",
-    height: Annotated[int, typer.Option(help="rows of the frame; 0: the preset's")] = 0,
-    width: Annotated[int, typer.Option(help="columns of the frame; 0: the preset's")] = 0,
-    repeats: Repeats = 7,
-) -> None:
-    """Compare the CPU time of one frame with that of the same weights on a sequential scan, as a Markdown table.
-
-    The sequential scan runs once: at 480x640 it takes minutes and several GB.
-
-    Example: mambaseg bench sequential sigma_tiny --height 240 --width 320
-    """
-    from mambaseg_core.bench.sequential import sequential_table
-    from mambaseg_core.cli.convert import sensor_size
-
-    _print_lines(sequential_table(name, sensor_size(height, width), repeats))

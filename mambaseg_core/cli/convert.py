@@ -50,8 +50,8 @@ def events_to_video(
 
     Example: mambaseg convert events-to-video recording.raw film.mp4 --window 10 --slowdown 10
     """
-    from mambaseg_core.events.io import open_events
-    from mambaseg_core.events.video import VideoTiming, write_video
+    from mambaseg_core.recordings import open_events
+    from mambaseg_core.recordings.video import VideoTiming, write_video
 
     length_ns = round(seconds * 1e9) if seconds else None
     timing = VideoTiming(fps, round(window * 1e6), slowdown, round(start * 1e9), length_ns)

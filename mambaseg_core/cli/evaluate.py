@@ -33,11 +33,11 @@ def evaluate(
     Example: mambaseg eval runs/nano/best.safetensors data/benchmark --out out/eval
     """
     from mambaseg_core.checkpoint import load_checkpoint
+    from mambaseg_core.data.loading import layout_of, open_dataset
+    from mambaseg_core.evaluation.evaluate import evaluate as judge
+    from mambaseg_core.evaluation.report import absent_sentence, class_rows, summary_rows, write_html, write_json
     from mambaseg_core.inference import choose_device
     from mambaseg_core.training.config import MODALITIES
-    from mambaseg_core.training.data import layout_of, open_dataset
-    from mambaseg_core.training.evaluation import evaluate as judge
-    from mambaseg_core.training.report import absent_sentence, class_rows, summary_rows, write_html, write_json
 
     if more_scales and not scales:
         raise ValueError(f"got {more_scales} after the data set; expected nothing there, or --scales before: add it")

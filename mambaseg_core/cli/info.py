@@ -37,8 +37,8 @@ def info(
 
 
 def _print_file(path: Path, size: tuple[int, int] | None, topic: str | None) -> None:
-    from mambaseg_core.events.io import open_events
-    from mambaseg_core.events.summary import summarise
+    from mambaseg_core.recordings import open_events
+    from mambaseg_core.recordings.summary import summarise
 
     with open_events(path, size=size, topic=topic) as reader, progress_bar("reading") as progress:
         summary = summarise(reader, progress)

@@ -23,8 +23,8 @@ def predict(
 
     Example: mambaseg predict runs/nano/best.safetensors data/benchmark/test/night_00 out/night_00
     """
+    from mambaseg_core.evaluation.predict import open_recording, predict_sequence
     from mambaseg_core.inference import Segmenter
-    from mambaseg_core.training.prediction import open_recording, predict_sequence
 
     segmenter = Segmenter(checkpoint, device, precision=precision)
     recording, numbers = open_recording(sequence, segmenter.preprocessing.other)

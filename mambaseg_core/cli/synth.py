@@ -34,10 +34,10 @@ def synth(
 
     Example: mambaseg synth data --seconds 2 --condition night --seed 1
     """
-    from mambaseg_core.data.benchmark import SEQUENCES, SIZE, write_benchmark
-    from mambaseg_core.data.conditions import CONDITIONS
-    from mambaseg_core.data.synthetic import write_sequence
-    from mambaseg_core.data.synthetic_pairs import FPS, SECONDS, write_pairs
+    from mambaseg_core.synth.benchmark_set import SEQUENCES, SIZE, write_benchmark
+    from mambaseg_core.synth.conditions import CONDITIONS
+    from mambaseg_core.synth.dsec_drive import write_sequence
+    from mambaseg_core.synth.rgbx_pairs import FPS, SECONDS, write_pairs
 
     if modality != "events":
         with progress_bar("rendering drives") as progress:

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.data.sample import UNKNOWN
 from mambaseg_core.events import Events, Window
-from mambaseg_core.events.calibration import Calibration
-from mambaseg_core.events.io.dsec import SENSOR_SIZE, open_dsec, read_rectify_map
+from mambaseg_core.recordings.dsec import SENSOR_SIZE, open_dsec, read_rectify_map
 
 Picture = npt.NDArray[np.uint8]
 Times = npt.NDArray[np.int64]

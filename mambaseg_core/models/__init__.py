@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from mambaseg_core.models.imagenet import load_vmamba_imagenet
-from mambaseg_core.models.mambaseg import MambaSeg
+from mambaseg_core.models.mambaseg.network import MambaSeg
 from mambaseg_core.models.presets import Network, create_model, list_models, shipped_weights
-from mambaseg_core.models.released import load_released_state_dict
-from mambaseg_core.models.rsgmamba import RSGMamba
-from mambaseg_core.models.sigma import Sigma
+from mambaseg_core.models.released.imagenet import load_vmamba_imagenet
+from mambaseg_core.models.released.load import load_released_state_dict
+from mambaseg_core.models.rgbx.rsgmamba import RSGMamba
+from mambaseg_core.models.rgbx.sigma import Sigma
 
 __all__ = [
     "MambaSeg",

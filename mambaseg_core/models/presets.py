@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from mambaseg_core.models.mambaseg import MambaSeg
-from mambaseg_core.models.mambaseg_presets import mambaseg_compact, mambaseg_ddd17, mambaseg_dsec, mambaseg_nano
-from mambaseg_core.models.rgbx_presets import rsgmamba, rsgmamba_nano, sigma_base, sigma_nano, sigma_small, sigma_tiny
-from mambaseg_core.models.rsgmamba import RSGMamba
-from mambaseg_core.models.sigma import Sigma
+from mambaseg_core.models.mambaseg.network import MambaSeg
+from mambaseg_core.models.mambaseg.presets import mambaseg_compact, mambaseg_ddd17, mambaseg_dsec, mambaseg_nano
+from mambaseg_core.models.rgbx.presets import rsgmamba, rsgmamba_nano, sigma_base, sigma_nano, sigma_small, sigma_tiny
+from mambaseg_core.models.rgbx.rsgmamba import RSGMamba
+from mambaseg_core.models.rgbx.sigma import Sigma
 from mambaseg_core.weights import SHIPPED
 
 Network: TypeAlias = MambaSeg | Sigma | RSGMamba

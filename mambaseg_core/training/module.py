@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mambaseg_core.data.loading import blanked
 from mambaseg_core.data.sample import Batch
+from mambaseg_core.evaluation.metrics import Scores, confusion_matrix
 from mambaseg_core.labels import IGNORE
 from mambaseg_core.training.config import OptimizerConfig, TrainConfig
-from mambaseg_core.training.data import blanked
-from mambaseg_core.training.metrics import Scores, confusion_matrix
 from mambaseg_core.training.sampler import mixed_seed
 
 

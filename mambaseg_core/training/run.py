@@ -22,9 +22,10 @@ from torch.utils.data import DataLoader
 
 from mambaseg_core.checkpoint import load_weights, read_pth
 from mambaseg_core.data.dataset import SampleDataset
+from mambaseg_core.data.loading import evenly, open_dataset, plain_loader
 from mambaseg_core.data.sample import Sample, collate
 from mambaseg_core.models import create_model
-from mambaseg_core.models.imagenet import load_vmamba_imagenet
+from mambaseg_core.models.released.imagenet import load_vmamba_imagenet
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_core.training.callbacks import (
     BEST,
@@ -40,7 +41,7 @@ from mambaseg_core.training.callbacks import (
     validation_distance,
 )
 from mambaseg_core.training.config import TrainConfig, parse_config
-from mambaseg_core.training.data import evenly, make_preprocessing, make_transform, open_dataset, plain_loader
+from mambaseg_core.training.data import make_preprocessing, make_transform
 from mambaseg_core.training.module import SegmentationModule
 from mambaseg_core.training.sampler import StepSampler
 from mambaseg_core.training.state import RunState, read_state

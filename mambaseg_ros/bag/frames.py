@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 
-from mambaseg_ros.intake import RawArray
-from mambaseg_ros.messages import stamp_to_ns
+from mambaseg_ros.messages.images import stamp_to_ns
 from mambaseg_ros.parameters import EVENTS_TYPES, IMAGE_TYPES
+from mambaseg_ros.sources.events import RawArray
 
 RAW_TYPES = EVENTS_TYPES[3:]
 

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.events import Window
-from mambaseg_core.events.video import event_picture
 from mambaseg_core.film import Film
 from mambaseg_core.labels import LABEL_SETS
 from mambaseg_core.png import write_png
+from mambaseg_core.recordings.video import event_picture
 from mambaseg_ros.bag.frames import find_topics, read_frames
 from mambaseg_ros.bag.types import open_bag
-from mambaseg_ros.intake import EventIntake
-from mambaseg_ros.messages import image_from_message, stamp_to_ns
+from mambaseg_ros.messages.images import image_from_message, stamp_to_ns
+from mambaseg_ros.sources.events import EventIntake
 
 Picture = npt.NDArray[np.uint8]
 EVENTS_SHOWN_NS = 50_000_000

@@ -17,13 +17,13 @@ from mambaseg_core.inference import Segmenter
 from mambaseg_core.png import write_png
 from mambaseg_ros.bag.frames import find_topics, read_frames
 from mambaseg_ros.bag.types import ImageWriter, new_bag, open_bag, typestore
-from mambaseg_ros.messages import Image
+from mambaseg_ros.messages.images import Image
 from mambaseg_ros.model import MIB, check_reach, make_segmenter, weights_hash
-from mambaseg_ros.pairing import Arrival, Inbox
-from mambaseg_ros.pipeline import make_source
+from mambaseg_ros.pipeline.inbox import Arrival, Inbox
+from mambaseg_ros.pipeline.pipeline import make_source
+from mambaseg_ros.pipeline.results import OK, Report, Result
+from mambaseg_ros.pipeline.worker import Worker
 from mambaseg_ros.policy import Policy
-from mambaseg_ros.results import OK, Report, Result
-from mambaseg_ros.worker import Worker
 
 MASK_TOPIC = "/mambaseg/mask"
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mambaseg_core.data.ddd17 import Ddd17Sequence
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.events import Events
-from mambaseg_core.events.io import aedat4_frames, open_events
+from mambaseg_core.recordings import aedat4_frames, open_events
 
 TIMES = "timestamps.txt"  # beside the pictures of a .raw file: one time in microseconds a line
 

@@ -13,7 +13,7 @@ SIZE = (48, 64)
 
 @pytest.fixture(scope="session")
 def scripts() -> Path:
-    return Path(__file__).parents[2] / "benchmarks"
+    return Path(__file__).parents[2] / "benchmarks" / "learning"
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mambaseg_core.data.synthetic import SequenceSummary, write_sequence
+from mambaseg_core.synth.dsec_drive import SequenceSummary, write_sequence
 
 SMALL = {"seconds": 0.3, "fps": 20.0, "image_size": (135, 180), "event_size": (120, 160)}
 

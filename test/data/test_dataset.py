@@ -15,12 +15,12 @@ from torch.utils.data import DataLoader
 from mambaseg_core.data import Batch, Ddd17Dataset, DsecDataset, collate
 from mambaseg_core.data.ddd17 import Ddd17Sequence
 from mambaseg_core.data.dsec import DsecSequence
-from mambaseg_core.data.synthetic import SequenceSummary
 from mambaseg_core.data.transforms import Augmentation
 from mambaseg_core.events import EventBuffer, Window
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models import create_model
 from mambaseg_core.preprocessing import Preprocessing, preset_preprocessing
+from mambaseg_core.synth.dsec_drive import SequenceSummary
 
 SIZE = (110, 160)
 WINDOWS = [Window(duration_ns=50_000_000), Window(count=2000), Window(count=300, per_bin=True)]

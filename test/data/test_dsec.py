@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mambaseg_core.data.dsec import DsecSequence
-from mambaseg_core.data.synthetic import T_OFFSET_US, SequenceSummary
+from mambaseg_core.synth.dsec_drive import T_OFFSET_US, SequenceSummary
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.data.ev_inf import write_ev_inf
-from mambaseg_core.data.synthetic import SequenceSummary
+from mambaseg_core.synth.dsec_drive import SequenceSummary
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mambaseg_core.models import MambaSeg, create_model, load_released_state_dict
-from mambaseg_core.models.released import released_name
+from mambaseg_core.models.released.load import released_name
 
 HERE = Path(__file__).parent / "golden"
 SHARED = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[3] / "shared")) / "golden"

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from mambaseg_core import ops
-from mambaseg_core.models.ddim import reread_merge, swap_odd_channels
 from mambaseg_core.models.layers import DropPath, resize, rising_rates
-from mambaseg_core.models.mambaseg_presets import stage_sizes
+from mambaseg_core.models.mambaseg.presets import stage_sizes
+from mambaseg_core.models.mambaseg.released_fusion import reread_merge, swap_odd_channels
+from mambaseg_core.models.mambaseg.segformer_head import SegFormerHead
 from mambaseg_core.models.scans import DirectionalScan
-from mambaseg_core.models.segformer_head import SegFormerHead
 
 
 def test_swap_odd_channels():

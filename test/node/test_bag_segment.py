@@ -11,15 +11,15 @@ import pytest
 
 from mambaseg_core.checkpoint import save_checkpoint
 from mambaseg_core.data.dsec import DsecSequence
-from mambaseg_core.data.synthetic import write_sequence
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models import create_model
 from mambaseg_core.preprocessing import picture_preprocessing
+from mambaseg_core.synth.dsec_drive import write_sequence
 from mambaseg_ros.bag.convert import convert
 from mambaseg_ros.bag.pictures import draw_pictures
 from mambaseg_ros.bag.segment import MASK_TOPIC, segment
 from mambaseg_ros.bag.types import ImageWriter, make_header, new_bag, open_bag, typestore
-from mambaseg_ros.messages import image_from_message, stamp_to_ns
+from mambaseg_ros.messages.images import image_from_message, stamp_to_ns
 from mambaseg_ros.model import check_reach, make_segmenter
 from mambaseg_ros.parameters import read_values
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mambaseg_core.data.benchmark import write_benchmark
+from mambaseg_core.synth.benchmark_set import write_benchmark
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -137,7 +137,7 @@ BREAKABLE = """
 import sys, time, torch
 from mambaseg_core.inference import Segmenter
 from mambaseg_ros import node
-from mambaseg_ros.outputs import Outputs
+from mambaseg_ros.topics.publishers import Outputs
 
 infer, destroy = Segmenter._infer, Outputs.destroy
 

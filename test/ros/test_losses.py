@@ -20,8 +20,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage
 
-from mambaseg_ros.inputs import DEPTHS, Input
 from mambaseg_ros.parameters import PARAMETERS
+from mambaseg_ros.topics.subscriptions import DEPTHS, Input
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(900)]
 SENT = 4000

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from mambaseg_core.data.synthetic import write_sequence
+from mambaseg_core.synth.dsec_drive import write_sequence
 from mambaseg_core.training.config import TrainConfig, parse_config
 
 

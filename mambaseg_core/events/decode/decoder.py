@@ -13,8 +13,8 @@ from mambaseg_core import extension
 from mambaseg_core.events.array import Events
 from mambaseg_core.events.columns import check_size
 from mambaseg_core.events.decode import compiled, reference
+from mambaseg_core.events.decode.octets import Bytes, as_octets
 from mambaseg_core.events.decode.state import UNKNOWN, State
-from mambaseg_core.events.octets import Bytes, as_octets
 
 ENCODINGS: Final = tuple(reference.WORDS)
 """The names that `decode` and `Decoder` know."""

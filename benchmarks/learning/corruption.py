@@ -1,0 +1,164 @@
+"""What is left of a model of two cameras when one of them fails, at test time only.
+
+    mambaseg synth data/thermal --modality thermal --benchmark
+    python benchmarks/learning/corruption.py data/thermal --checkpoints runs/a/last.safetensors runs/b/last.safetensors
+
+Prints mIoU in %, clean and corrupted, of each checkpoint as a Markdown table; with --trust, of checkpoints that say so,
+how far image and other modality can be trusted, the mean over samples and pixels. A corruption is a function of the
+sample's number, so every checkpoint meets the same one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mambaseg_core.checkpoint import load_checkpoint
+from mambaseg_core.data.dataset import Transform
+from mambaseg_core.data.loading import evenly, layout_of, open_dataset
+from mambaseg_core.data.sample import Sample
+from mambaseg_core.evaluation.evaluate import evaluate
+from mambaseg_core.inference import choose_device
+
+NOISE = 0.25  # standard deviation; the inputs are 0 to 1
+SHIFT_PX = 8  # of the model's input
+LEVEL, CAP_NOISE = 10 / 255, 2 / 255  # what a sensor behind a lens cap shows
+
+
+def noisy(x: Tensor, generator: torch.Generator, *, shared: bool) -> Tensor:
+    """Gaussian noise on [C, H, W] in 0..1; `shared`: the same on all channels, which repeat one picture."""
+    shape = (1, *x.shape[1:]) if shared else x.shape
+    return (x + NOISE * torch.randn(shape, generator=generator)).clamp(0, 1)
+
+
+def shifted(x: Tensor, generator: torch.Generator) -> Tensor:
+    """[C, H, W] moved by 8 pixels to the left, right, up or down; 0 where nothing is known."""
+    axis, sign = (int(torch.randint(2, (), generator=generator)) for _ in range(2))
+    moved = x.roll(SHIFT_PX if sign else -SHIFT_PX, dims=1 + axis)
+    moved.narrow(1 + axis, 0 if sign else x.shape[1 + axis] - SHIFT_PX, SHIFT_PX).zero_()
+    return moved
+
+
+def covered(x: Tensor, generator: torch.Generator, *, shared: bool) -> Tensor:
+    """[C, H, W] behind a lens cap: the sensor's black level and its noise."""
+    shape = (1, *x.shape[1:]) if shared else x.shape
+    return (LEVEL + CAP_NOISE * torch.randn(shape, generator=generator)).clamp(0, 1).expand_as(x)
+
+
+def on_image(change: Callable[[Tensor, torch.Generator], Tensor]) -> Transform:
+    return lambda sample, generator: replace(sample, image=change(sample.image, generator))
+
+
+def on_other(change: Callable[[Tensor, torch.Generator], Tensor]) -> Transform:
+    return lambda sample, generator: replace(sample, voxel=change(sample.voxel, generator))
+
+
+def clean(sample: Sample, generator: torch.Generator) -> Sample:
+    return sample
+
+
+CORRUPTIONS: dict[str, Transform] = {
+    "clean": clean,
+    "image noisy": on_image(lambda x, generator: noisy(x, generator, shared=False)),
+    "other noisy": on_other(lambda x, generator: noisy(x, generator, shared=True)),
+    f"other moved by {SHIFT_PX} px": on_other(shifted),
+    "image missing": on_image(lambda x, _: torch.zeros_like(x)),
+    "other missing": on_other(lambda x, _: torch.zeros_like(x)),
+}
+
+
+CAPS: dict[str, Transform] = {
+    "image covered": on_image(lambda x, generator: covered(x, generator, shared=False)),
+    "other covered": on_other(lambda x, generator: covered(x, generator, shared=True)),
+}
+
+
+def judge(checkpoint: Path, data: Path, *, split: str, samples: int, device: str) -> dict[str, float]:
+    """mIoU, 0 to 1, of a checkpoint under each corruption."""
+    model, setup = load_checkpoint(checkpoint)
+    found = {}
+    for name, change in CORRUPTIONS.items():
+        dataset = open_dataset(layout_of(setup), str(data), split, setup, change)
+        result = evaluate(model, dataset, device=choose_device(device), samples=samples, examples=0)
+        found[name] = result.overall.miou
+    return found
+
+
+@torch.inference_mode()
+def trust(checkpoint: Path, data: Path, *, split: str, samples: int, device: str) -> dict[str, tuple[float, float]]:
+    """Mean reliability of image and other modality, 0 to 1, under each corruption and behind a lens cap."""
+    model, setup = load_checkpoint(checkpoint)
+    model = model.eval().to(choose_device(device))
+    found = {}
+    for name, change in (CORRUPTIONS | CAPS).items():
+        dataset = open_dataset(layout_of(setup), str(data), split, setup, change)
+        means = []
+        for number in evenly(len(dataset), samples):
+            sample = dataset[number]
+            inputs = (x[None].to(choose_device(device)) for x in (sample.image, sample.voxel))
+            means.append([float(x.mean()) for x in model.reliability(*inputs)])
+        image, other = torch.tensor(means).mean(0).tolist()
+        found[name] = image, other
+    return found
+
+
+def trust_table(columns: dict[str, dict[str, tuple[float, float]]]) -> list[str]:
+    """Markdown: a row a corruption, a column a model; image / other."""
+    lines = [f"| reliability, image / other | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
+    for name in CORRUPTIONS | CAPS:
+        cells = (f"{image:.2f} / {other:.2f}" for image, other in (values[name] for values in columns.values()))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def table(columns: dict[str, dict[str, list[float]]]) -> list[str]:
+    """Markdown: a row a corruption, a column a model; mIoU in %, with its deviation where there are several."""
+    lines = [f"| corruption at test time | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
+    for name in CORRUPTIONS:
+        lines.append(f"| {name} | {' | '.join(cell(values[name]) for values in columns.values())} |")
+    losses = [
+        [
+            sum(values["clean"][run] - values[name][run] for name in CORRUPTIONS if name != "clean")
+            / (len(CORRUPTIONS) - 1)
+            for run in range(len(values["clean"]))
+        ]
+        for values in columns.values()
+    ]
+    return [*lines, f"| mean loss by corruption | {' | '.join(map(cell, losses))} |"]
+
+
+def cell(values: list[float]) -> str:
+    """Mean and, of more than one, standard deviation, in %."""
+    percent = 100 * torch.tensor(values, dtype=torch.float64)
+    return f"{percent.mean():.1f}" + (f" ± {percent.std():.1f}" if len(values) > 1 else "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of the data set")
+    parser.add_argument("--checkpoints", type=Path, nargs="+", required=True)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--samples", type=int, default=0, help="how many, evenly spread; 0: all")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; more than free cores make it slower")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--trust", action="store_true", help="mean reliabilities in place of mIoU")
+    words = parser.parse_args()
+    torch.set_num_threads(words.threads)
+    how = {"split": words.split, "samples": words.samples, "device": words.device}
+    if words.trust:
+        print("\n".join(trust_table({str(path): trust(path, words.data, **how) for path in words.checkpoints})))
+        return
+    columns = {}
+    for path in words.checkpoints:
+        found = judge(path, words.data, **how)
+        columns[str(path)] = {name: [miou] for name, miou in found.items()}
+    print("\n".join(table(columns)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Cameras: intrinsics, distortion, rectification, and the warp between two cameras' views."""

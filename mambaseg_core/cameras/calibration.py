@@ -1,0 +1,255 @@
+"""Calibration of an event camera beside a frame camera: rectification, and the warp between their views.
+
+The format is DSEC's `cam_to_cam.yaml`; cam0 is the left event camera, cam1 the left frame camera. Both ways
+between the views are rotations only, exact for infinitely far points (DSEC: 2.7 px of parallax at 10 m).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mambaseg_core.cameras.cam_to_cam import Camera, read_left_pair
+from mambaseg_core.cameras.camera_info import CameraInfo, cameras_of_infos
+from mambaseg_core.cameras.distortion import undistort
+from mambaseg_core.events.array import Events
+
+Image = npt.NDArray[np.uint8]
+Map = npt.NDArray[np.float32]
+Matrix = npt.NDArray[np.float64]
+
+_NO_MAP = np.empty(0, np.uint16)  # in the place of remap's second map
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """The left event camera and the left frame camera of a DSEC rig.
+
+    Attributes:
+        event_raw: the event camera as it is (cam0), with its distortion.
+        event: the rectified event camera (camRect0), the view of labels and models.
+        image: the rectified frame camera (camRect1), the view of the images.
+        R_rect0: float64 [3, 3], from the raw to the rectified event camera.
+        R_rect1: float64 [3, 3], from the raw to the rectified frame camera.
+        T_10: float64 [4, 4], x_frame = T_10 x_event in the raw cameras' coordinates, metres.
+        published_map: float32 [H, W, 2], a `rectify_map.h5` that takes the place of the computed one.
+    """
+
+    event_raw: Camera
+    event: Camera
+    image: Camera
+    R_rect0: Matrix
+    R_rect1: Matrix
+    T_10: Matrix
+    published_map: Map | None = None
+
+    def __post_init__(self) -> None:
+        expected = (*self.event_raw.size, 2)
+        if self.published_map is not None and self.published_map.shape != expected:
+            raise ValueError(
+                f"the rectify map has shape {list(self.published_map.shape)}, expected {list(expected)} as cam0 in "
+                f"the calibration; take both from one sequence"
+            )
+
+    @classmethod
+    def from_camera_infos(
+        cls, event: CameraInfo, image: CameraInfo, *, rotation: npt.ArrayLike | None = None
+    ) -> Calibration:
+        """Calibrate a pair from two ROS `sensor_msgs/CameraInfo`, or objects with the same attributes.
+
+        The images must be rectified (`image_rect`), as everywhere in this class.
+
+        Args:
+            event: of the event camera.
+            image: of the frame camera.
+            rotation: [3, 3], from the raw event camera's optical frame to the raw frame camera's, for example from
+                tf. None: both infos come from one stereo calibration, whose R turn both into one orientation.
+
+        Raises:
+            ValueError: a camera that is not calibrated, an unknown distortion model, or R or rotation is none.
+        """
+        return cls(**cameras_of_infos(event, image, rotation))
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Calibration:
+        """Read a DSEC `cam_to_cam.yaml`; the right cameras are not looked at.
+
+        Raises:
+            ValueError: the file is missing, is not YAML, or a key is missing or not of the right shape.
+        """
+        return cls(**read_left_pair(Path(path)))
+
+    @property
+    def event_size(self) -> tuple[int, int]:
+        """(height, width) of the rectified event view, pixels."""
+        return self.event.size
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the rectified frame view, pixels."""
+        return self.image.size
+
+    @property
+    def rotation(self) -> Matrix:
+        """Float64 [3, 3], from the rectified event camera to the rectified frame camera."""
+        rotation: Matrix = self.R_rect1 @ self.T_10[:3, :3] @ self.R_rect0.T
+        return rotation
+
+    def rectify_map(self) -> Map:
+        """Where each raw event pixel lies in the rectified event view, as DSEC's `rectify_map.h5` has it.
+
+        Returns:
+            float32 [H, W, 2], read-only: `x, y = rectify_map[row, column]`. A forward map: not for
+            `cv2.remap` of a raw frame. Coordinates are fractional and leave the view.
+
+        Raises:
+            ValueError: the distortion cannot be inverted over the whole sensor.
+        """
+        return self._rectify_map
+
+    def rectify(self, events: Events) -> Events:
+        """Move raw events to the rectified event view.
+
+        Coordinates are cut toward zero, as the released models were trained (-0.9 becomes 0), and only then
+        is dropped what lies outside. Times and polarities stay.
+
+        Args:
+            events: raw events of the event camera.
+
+        Returns:
+            The remaining events, of a sensor of `event_size`.
+
+        Raises:
+            ValueError: the events are of a sensor of another size.
+        """
+        if (events.height, events.width) != self.event_raw.size:
+            raise ValueError(
+                f"got events of a sensor {events.width}x{events.height}, expected {self.event_raw.width}x"
+                f"{self.event_raw.height} (width x height) as cam0 in the calibration; use this camera's "
+                f"calibration"
+            )
+        target = self._rectified_index[events.y, events.x]
+        kept = np.flatnonzero(target >= 0)
+        y, x = np.divmod(target[kept], self.event.width)
+        return Events(x.astype(np.uint16), y.astype(np.uint16), events.t_ns[kept], events.p[kept], *self.event_size)
+
+    def image_to_event_map(self) -> Map:
+        """Where to sample the image for each pixel of the event view, both rectified (a map for `cv2.remap`).
+
+        P = K_rect1 R(R_rect1 T_10 R_rect0^T) K_rect0^-1, as in the released MambaSeg data preparation.
+
+        Returns:
+            float32 [He, We, 2], read-only: (x, y) in the image, pixels; may lie outside it.
+        """
+        return self._image_to_event_map
+
+    def warp_image(self, image: Image) -> Image:
+        """Show a rectified image in the rectified event view (DSEC users' `ev_inf` pictures), bicubic.
+
+        Args:
+            image: uint8 [H, W] or [H, W, C] of `image_size`.
+
+        Returns:
+            uint8 [He, We] or [He, We, C]; black where the frame camera saw nothing.
+
+        Raises:
+            ValueError: the image has another size.
+        """
+        _check_size("image", image, self.image_size, "camRect1")
+        warped = cv2.remap(image, self._image_to_event_map, _NO_MAP, cv2.INTER_CUBIC)
+        return warped.reshape(*self.event_size, *image.shape[2:])  # type: ignore[return-value]
+
+    def warp_mask_to_image(self, mask: Image, fill: int = 255) -> Image:
+        """Show a mask of the rectified event view in the rectified frame view, nearest neighbour.
+
+        Args:
+            mask: uint8 [He, We] class ids.
+            fill: id where the event view saw nothing.
+
+        Returns:
+            uint8 [Hi, Wi].
+
+        Raises:
+            ValueError: the mask has another size.
+        """
+        _check_size("mask", mask, self.event_size, "camRect0")
+        warped = cv2.remap(
+            mask,
+            self._event_to_image_pixels,
+            _NO_MAP,
+            cv2.INTER_NEAREST,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=fill,
+        )
+        return warped  # type: ignore[return-value]
+
+    @cached_property
+    def _homography(self) -> Matrix:
+        """P [3, 3], from pixels of the event view to pixels of the image."""
+        homography: Matrix = self.image.matrix() @ self.rotation @ np.linalg.inv(self.event.matrix())
+        return homography
+
+    @cached_property
+    def _rectify_map(self) -> Map:
+        if self.published_map is not None:
+            return self.published_map
+        raw = self.event_raw
+        distorted = (_pixel_grid(raw.size) - (raw.cx, raw.cy)) / (raw.fx, raw.fy)
+        points = undistort(distorted, raw)
+        rays = np.concatenate([points, np.ones_like(points[..., :1])], axis=-1) @ self.R_rect0.T
+        rectified = rays[..., :2] / rays[..., 2:] * (self.event.fx, self.event.fy) + (
+            self.event.cx,
+            self.event.cy,
+        )
+        return _frozen(rectified.astype(np.float32))
+
+    @cached_property
+    def _rectified_index(self) -> npt.NDArray[np.int32]:
+        """Flat index in the rectified view of each raw pixel, int32 [H, W]; -1 where it falls outside."""
+        x, y = np.moveaxis(np.trunc(self._rectify_map), -1, 0).astype(np.int32)
+        inside = (x >= 0) & (y >= 0) & (x < self.event.width) & (y < self.event.height)
+        return _frozen(np.where(inside, y * self.event.width + x, -1).astype(np.int32))
+
+    @cached_property
+    def _image_to_event_map(self) -> Map:
+        return _frozen(_apply(self._homography, self.event_size).astype(np.float32))
+
+    @cached_property
+    def _event_to_image_pixels(self) -> npt.NDArray[np.int16]:
+        """The nearest pixel of the event view for each pixel of the image, int16 [Hi, Wi, 2]."""
+        pixels = np.rint(_apply(np.asarray(np.linalg.inv(self._homography), np.float64), self.image_size))
+        return _frozen(np.clip(pixels, -1, np.iinfo(np.int16).max).astype(np.int16))
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    array.flags.writeable = False
+    return array
+
+
+def _pixel_grid(size: tuple[int, int]) -> Matrix:
+    """(x, y) of every pixel, float64 [H, W, 2]."""
+    height, width = size
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float64)
+
+
+def _apply(homography: Matrix, size: tuple[int, int]) -> Matrix:
+    """Where a homography sends every pixel of a view; -1e9 where that lies behind the camera."""
+    grid = _pixel_grid(size)
+    sent = np.concatenate([grid, np.ones_like(grid[..., :1])], axis=-1) @ homography.T
+    depth = sent[..., 2:]
+    return np.where(depth > 1e-6, sent[..., :2] / np.maximum(depth, 1e-6), -1e9)
+
+
+def _check_size(what: str, array: Image, size: tuple[int, int], camera: str) -> None:
+    if array.shape[:2] != size:
+        raise ValueError(
+            f"{what} has shape {list(array.shape)}, expected {size[0]} rows and {size[1]} columns as "
+            f"{camera} in the "
+            f"calibration; give the rectified {what} at that resolution"
+        )

@@ -1,0 +1,205 @@
+"""Reading and writing DSEC's `cam_to_cam.yaml`, of which the left pair of cameras is used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+if TYPE_CHECKING:
+    from mambaseg_core.cameras.calibration import Calibration
+
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera, with distortion where it is not rectified.
+
+    Attributes:
+        fx: focal length in columns, pixels.
+        fy: focal length in rows, pixels.
+        cx: column of the principal point, pixels.
+        cy: row of the principal point, pixels.
+        height: rows.
+        width: columns.
+        distortion: coefficients in OpenCV's order: radtan k1, k2, p1, p2[, k3[, k4, k5, k6]], the last three of the
+            rational model; equidistant k1, k2, k3, k4.
+        distortion_model: `radtan` or `equidistant` (fisheye).
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    height: int
+    width: int
+    distortion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    distortion_model: str = "radtan"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width), pixels."""
+        return self.height, self.width
+
+    def matrix(self) -> Matrix:
+        """K, float64 [3, 3]."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
+
+
+def read_left_pair(path: Path) -> dict[str, Any]:
+    """The fields of a `Calibration` from a file.
+
+    Raises:
+        ValueError: as `Calibration.from_file`.
+    """
+    fields = _Fields(path, _load(path))
+    return {
+        "event_raw": fields.camera("cam0", distorted=True),
+        "event": fields.camera("camRect0"),
+        "image": fields.camera("camRect1"),
+        "R_rect0": fields.pose("extrinsics", "R_rect0", size=3),
+        "R_rect1": fields.pose("extrinsics", "R_rect1", size=3),
+        "T_10": fields.pose("extrinsics", "T_10", size=4),
+    }
+
+
+def write_cam_to_cam(path: str | Path, calibration: Calibration) -> None:
+    """Write the left pair in DSEC's layout.
+
+    The raw frame camera (cam1), which a `Calibration` does not hold, is written with the rectified one's
+    intrinsics and without distortion. The right cameras and `disparity_to_depth` are left out.
+
+    Args:
+        path: the file; it appears under its name only when it is complete.
+        calibration: what to write.
+
+    Raises:
+        ValueError: the event camera has a distortion that DSEC's layout cannot hold.
+    """
+    raw = calibration.event_raw
+    if raw.distortion_model != "radtan" or len(raw.distortion) != 4:
+        raise ValueError(
+            f"the event camera has distortion {raw.distortion_model} {list(raw.distortion)}, expected radtan with 4 "
+            f"coefficients, which cam_to_cam.yaml can hold; calibrate with that model"
+        )
+    image = calibration.image
+    intrinsics = {
+        "cam0": {**_camera_fields(calibration.event_raw, "event", rectified=False)},
+        "camRect0": _camera_fields(calibration.event, "event", rectified=True),
+        "cam1": {
+            **_camera_fields(image, "frame", rectified=False),
+            "T_cn_cnm1": calibration.T_10.tolist(),
+        },
+        "camRect1": _camera_fields(image, "frame", rectified=True),
+    }
+    extrinsics = {name: getattr(calibration, name).tolist() for name in ("T_10", "R_rect0", "R_rect1")}
+    content = {"intrinsics": intrinsics, "extrinsics": extrinsics}
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _camera_fields(camera: Camera, camera_type: str, *, rectified: bool) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "camera_type": camera_type,
+        "camera_location": "left",
+        "is_rectified": rectified,
+        "camera_model": "pinhole",
+        "camera_matrix": [float(value) for value in (camera.fx, camera.fy, camera.cx, camera.cy)],
+        "resolution": [camera.width, camera.height],
+    }
+    if not rectified:
+        fields |= {
+            "distortion_model": "radtan",
+            "distortion_coeffs": [float(value) for value in camera.distortion],
+        }
+    return fields
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"calibration {path} cannot be read ({reason}), expected DSEC's cam_to_cam.yaml; check the path "
+            f"and the file"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise ValueError(
+            f"calibration {path} holds {type(content).__name__}, expected the keys intrinsics and "
+            f"extrinsics; "
+            f"give DSEC's cam_to_cam.yaml"
+        )
+    return content
+
+
+class _Fields:
+    """Takes checked values out of a parsed file; every complaint names the file and the key."""
+
+    def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
+        self._path = path
+        self._content = content
+
+    def camera(self, name: str, *, distorted: bool = False) -> Camera:
+        fx, fy, cx, cy = self._numbers("intrinsics", name, "camera_matrix", shape=(4,))
+        width, height = self._numbers("intrinsics", name, "resolution", shape=(2,))
+        if min(fx, fy, width, height) <= 0 or width % 1 or height % 1:
+            raise self._error(
+                f"intrinsics/{name}",
+                f"camera_matrix [{fx}, {fy}, {cx}, {cy}] and resolution [{width}, {height}]",
+                "[fx, fy, cx, cy] and [width, height] with sizes above 0",
+            )
+        camera = Camera(float(fx), float(fy), float(cx), float(cy), int(height), int(width))
+        if not distorted:
+            return camera
+        model = self._value("intrinsics", name, "distortion_model")
+        if model != "radtan":
+            raise self._error(f"intrinsics/{name}/distortion_model", repr(model), "'radtan'")
+        k1, k2, p1, p2 = self._numbers("intrinsics", name, "distortion_coeffs", shape=(4,))
+        return Camera(*(camera.fx, camera.fy, camera.cx, camera.cy), *camera.size, (k1, k2, p1, p2))
+
+    def pose(self, *keys: str, size: int) -> Matrix:
+        """A rotation [3, 3] or a transform [4, 4]."""
+        matrix = self._numbers(*keys, shape=(size, size))
+        rotation = matrix[:3, :3]
+        if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
+            raise self._error("/".join(keys), f"{rotation.tolist()}", "a rotation matrix (orthonormal, determinant 1)")
+        matrix.flags.writeable = False
+        return matrix
+
+    def _numbers(self, *keys: str, shape: tuple[int, ...]) -> Matrix:
+        value = self._value(*keys)
+        try:
+            numbers = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            numbers = None
+        if numbers is None or numbers.shape != shape or not np.isfinite(numbers).all():
+            raise self._error("/".join(keys), repr(value), f"finite numbers of shape {list(shape)}")
+        return numbers
+
+    def _value(self, *keys: str) -> Any:
+        value: Any = self._content
+        for depth, key in enumerate(keys):
+            if not isinstance(value, Mapping) or key not in value:
+                found = list(value) if isinstance(value, Mapping) else repr(value)
+                raise self._error("/".join(keys[: depth + 1]), f"nothing (found there: {found})", "this key")
+            value = value[key]
+        return value
+
+    def _error(self, key: str, got: str, expected: str) -> ValueError:
+        got = got if len(got) < 200 else f"{got[:200]}..."
+        return ValueError(
+            f"calibration {self._path}: {key} is {got}, expected {expected}; use the file as DSEC publishes it"
+        )

@@ -1,0 +1,99 @@
+"""Cameras as ROS's `sensor_msgs/CameraInfo` describes them; anything with its attributes will do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mambaseg_core.cameras.cam_to_cam import Camera
+
+Matrix = npt.NDArray[np.float64]
+
+# distortion_model of ROS: ours, and how many coefficients it may have
+_MODELS: Final = {
+    "plumb_bob": ("radtan", (0, 4, 5)),
+    "rational_polynomial": ("radtan", (8,)),
+    "equidistant": ("equidistant", (4,)),
+    "": ("radtan", (0,)),  # drivers of ideal cameras leave it empty
+}
+
+
+class CameraInfo(Protocol):
+    """The attributes of `sensor_msgs/CameraInfo` that matter here, with its names."""
+
+    height: int
+    width: int
+    distortion_model: str
+    d: Sequence[float]
+    k: Sequence[float]
+    r: Sequence[float]
+    p: Sequence[float]
+
+
+def cameras_of_infos(event: CameraInfo, image: CameraInfo, rotation: npt.ArrayLike | None) -> dict[str, Any]:
+    """The fields of a `Calibration`; see `Calibration.from_camera_infos`."""
+    r_event, r_image = (_rotation(name, info.r) for name, info in (("event", event), ("image", image)))
+    turn = r_image.T @ r_event if rotation is None else _rotation("event to image", rotation)
+    transform = np.eye(4)
+    transform[:3, :3] = turn
+    return {
+        "event_raw": _raw("event", event),
+        "event": _rectified("event", event),
+        "image": _rectified("image", image),
+        "R_rect0": r_event,
+        "R_rect1": r_image,
+        "T_10": transform,
+    }
+
+
+def _raw(name: str, info: CameraInfo) -> Camera:
+    coefficients = tuple(float(value) for value in info.d)
+    model, lengths = _MODELS.get(info.distortion_model, ("", ()))
+    if not model or len(coefficients) not in lengths:
+        raise ValueError(
+            f"camera_info of the {name} camera has distortion model {info.distortion_model!r} with "
+            f"{len(coefficients)} coefficients, expected plumb_bob with 4 or 5, rational_polynomial with 8 or "
+            f"equidistant with 4; calibrate the camera with one of these"
+        )
+    matrix = _matrix(f"k of the {name} camera", info.k, (3, 3))
+    return _camera(name, info, matrix, coefficients or (0.0,) * 4, model)
+
+
+def _rectified(name: str, info: CameraInfo) -> Camera:
+    return _camera(name, info, _matrix(f"p of the {name} camera", info.p, (3, 4)))
+
+
+def _camera(
+    name: str, info: CameraInfo, matrix: Matrix, distortion: tuple[float, ...] = (0.0,) * 4, model: str = "radtan"
+) -> Camera:
+    fx, fy, cx, cy = (float(matrix[at]) for at in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    height, width = int(info.height), int(info.width)
+    if min(fx, fy, height, width) <= 0:
+        raise ValueError(
+            f"camera_info of the {name} camera has focal lengths {fx:g}, {fy:g} and {width}x{height} pixels, expected "
+            f"numbers above 0; calibrate the camera (zeros mean that it is not)"
+        )
+    return Camera(fx, fy, cx, cy, height, width, distortion, model)
+
+
+def _rotation(name: str, values: npt.ArrayLike) -> Matrix:
+    matrix = _matrix(f"r of the {name} camera", values, (3, 3))
+    if np.abs(matrix @ matrix.T - np.eye(3)).max() > 1e-3 or np.linalg.det(matrix) < 0:
+        raise ValueError(
+            f"camera_info: r of the {name} camera is {matrix.tolist()}, expected a rotation matrix; "
+            f"calibrate the cameras as a stereo pair"
+        )
+    return matrix
+
+
+def _matrix(name: str, values: npt.ArrayLike, shape: tuple[int, int]) -> Matrix:
+    matrix = np.asarray(values, np.float64)
+    if matrix.size != shape[0] * shape[1] or not np.isfinite(matrix).all():
+        raise ValueError(
+            f"camera_info: {name} is {matrix.tolist()}, expected {shape[0] * shape[1]} finite numbers; "
+            f"calibrate the camera"
+        )
+    return matrix.reshape(shape)

@@ -1,0 +1,88 @@
+"""Inverting the distortion of lenses."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mambaseg_core.cameras.cam_to_cam import Camera
+
+Matrix = npt.NDArray[np.float64]
+
+_ITERATIONS = 100
+_CONVERGED = 1e-12  # of normalised coordinates
+_TOLERANCE_PX = 0.01
+
+
+def undistort(distorted: Matrix, camera: Camera) -> Matrix:
+    """Where points would be seen without distortion, by fixed-point iteration.
+
+    Args:
+        distorted: float64 [..., 2], normalised coordinates: pixels less the principal point, over the focal length.
+        camera: whose distortion it is.
+
+    Returns:
+        float64 [..., 2], normalised.
+
+    Raises:
+        ValueError: the distortion cannot be inverted at some point, or its model is unknown.
+    """
+    if camera.distortion_model == "radtan":
+        points, error = _undistort_radtan(distorted, camera)
+    elif camera.distortion_model == "equidistant":
+        points, error = _undistort_equidistant(distorted, camera)
+    else:
+        raise ValueError(
+            f"distortion model is {camera.distortion_model!r}, expected radtan or equidistant; calibrate with one"
+        )
+    error_px = float(np.abs(error * (camera.fx, camera.fy)).max())
+    if not error_px < _TOLERANCE_PX:
+        raise ValueError(
+            f"cam0: distortion {list(camera.distortion)} cannot be inverted over the whole sensor (off by "
+            f"{error_px:.3g} px), expected less than {_TOLERANCE_PX} px; check distortion_coeffs and camera_matrix"
+        )
+    return points
+
+
+def _undistort_radtan(distorted: Matrix, camera: Camera) -> tuple[Matrix, Matrix]:
+    """Points, and how far off they are when distorted again."""
+    points = distorted
+    with np.errstate(all="ignore"):
+        for _ in range(_ITERATIONS):
+            radial, tangential = _radtan_terms(points, camera)
+            previous, points = points, (distorted - tangential) / radial
+            if np.abs(points - previous).max() < _CONVERGED:
+                break
+        radial, tangential = _radtan_terms(points, camera)
+        return points, points * radial + tangential - distorted
+
+
+def _radtan_terms(points: Matrix, camera: Camera) -> tuple[Matrix, Matrix]:
+    """Radial factor [..., 1] and tangential shift [..., 2] at undistorted points [..., 2]."""
+    k1, k2, p1, p2, k3, k4, k5, k6 = (*camera.distortion, *[0.0] * 8)[:8]
+    x, y = points[..., 0], points[..., 1]
+    r2 = x * x + y * y
+    radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    tangential = np.stack([2 * p1 * x * y + p2 * (r2 + 2 * x * x), p1 * (r2 + 2 * y * y) + 2 * p2 * x * y], axis=-1)
+    return radial[..., None], tangential
+
+
+def _undistort_equidistant(distorted: Matrix, camera: Camera) -> tuple[Matrix, Matrix]:
+    """As `_undistort_radtan`: the distance from the centre is a polynomial of the angle to the axis."""
+    seen = np.linalg.norm(distorted, axis=-1, keepdims=True)
+    angle = seen
+    with np.errstate(all="ignore"):
+        for _ in range(_ITERATIONS):
+            previous, angle = angle, seen / _equidistant_factor(angle, camera)
+            if np.abs(angle - previous).max() < _CONVERGED:
+                break
+        error = np.where(angle < np.pi / 2, angle * _equidistant_factor(angle, camera) - seen, np.nan)
+        scale = np.where(seen > 0, np.tan(angle) / np.where(seen > 0, seen, 1), 1)
+    return distorted * scale, np.broadcast_to(error, distorted.shape)
+
+
+def _equidistant_factor(angle: Matrix, camera: Camera) -> Matrix:
+    k1, k2, k3, k4 = camera.distortion
+    a2 = angle * angle
+    factor: Matrix = 1 + a2 * (k1 + a2 * (k2 + a2 * (k3 + a2 * k4)))
+    return factor

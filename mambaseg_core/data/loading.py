@@ -1,0 +1,72 @@
+"""Data sets by layout, and plain loaders over them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from torch.utils.data import DataLoader, Subset
+
+from mambaseg_core.data.dataset import SampleDataset, Transform
+from mambaseg_core.data.ddd17 import Ddd17Dataset
+from mambaseg_core.data.dsec_dataset import DsecDataset
+from mambaseg_core.data.rgbx import RgbxDataset
+from mambaseg_core.data.sample import Batch, Sample, collate
+from mambaseg_core.preprocessing import Preprocessing
+
+DATA_SETS: Final[dict[str, type[DsecDataset] | type[Ddd17Dataset]]] = {"dsec": DsecDataset, "ddd17": Ddd17Dataset}
+
+
+def layout_of(preprocessing: Preprocessing) -> str:
+    """The layout in which a model's labels are published: "dsec", "ddd17" or "rgbx"."""
+    if preprocessing.other != "events":
+        return "rgbx"
+    return "ddd17" if preprocessing.labels.startswith("ddd17") else "dsec"
+
+
+def open_dataset(
+    layout: str,
+    root: str,
+    split: str,
+    preprocessing: Preprocessing,
+    transform: Transform | None = None,
+    cache: str = "",
+) -> SampleDataset:
+    """The labelled images of a split; `cache` is the folder of a `ViewCache` of events, or empty.
+
+    Raises:
+        ValueError: the folder is missing, or what is in it is not as the layout says.
+    """
+    if not root or not os.path.isdir(root):
+        raise ValueError(f"the data set's folder is {root!r}, which is no folder; expected one: give it with --data")
+    if layout == "rgbx":
+        return RgbxDataset(root, split, preprocessing, transform)
+    return DATA_SETS[layout](root, split, preprocessing, transform, cache or None)
+
+
+def evenly(size: int, count: int) -> list[int]:
+    """`count` numbers below `size`, evenly spread; all of them where count is 0 or more than there are."""
+    if not 0 < count < size:
+        return list(range(size))
+    return [int(number) for number in np.linspace(0, size - 1, count).round()]
+
+
+def plain_loader(
+    dataset: SampleDataset, numbers: Sequence[int], *, batch: int, workers: int
+) -> DataLoader[Sample]:
+    """A loader of the samples with these numbers, in this order, unchanged: gives `Batch`es."""
+    return DataLoader(
+        Subset(dataset, numbers), batch, num_workers=workers, collate_fn=collate, persistent_workers=workers > 0
+    )
+
+
+def blanked(batch: Batch, keep: str) -> Batch:
+    """The batch with only one modality: `keep` is "image", "events" (the second input) or, for both, "both"."""
+    if keep == "image":
+        return replace(batch, voxel=batch.voxel.new_zeros(batch.voxel.shape))
+    if keep == "events":
+        return replace(batch, image=batch.image.new_zeros(batch.image.shape))
+    return batch

@@ -1,0 +1,198 @@
+"""A model judged on a data set: confusion matrices by condition, and samples for pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mambaseg_core.data.dataset import SampleDataset
+from mambaseg_core.data.loading import blanked, evenly, plain_loader
+from mambaseg_core.data.sample import Batch
+from mambaseg_core.data.transforms import resize_inputs
+from mambaseg_core.evaluation.metrics import Scores, confusion_matrix
+from mambaseg_core.labels import LabelSet
+
+Picture = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One sample as pictures.
+
+    Attributes:
+        title: sequence, number and condition.
+        image: RGB uint8 [H, W, 3].
+        events: RGB uint8 [H, W, 3], red for more positive and blue for more negative events; or the picture that stands
+            in their place.
+        truth: class ids, uint8 [H, W].
+        predicted: class ids, uint8 [H, W].
+    """
+
+    title: str
+    image: Picture
+    events: Picture
+    truth: Picture
+    predicted: Picture
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found.
+
+    Attributes:
+        labels: the classes.
+        confusion: of each condition, int64 [K, K], truth by row.
+        samples: how many samples each condition has.
+        examples: some of the samples.
+        other: what the second input is, "events", "thermal" or "depth".
+    """
+
+    labels: LabelSet
+    confusion: dict[str, Tensor]
+    samples: dict[str, int]
+    examples: tuple[Example, ...]
+    other: str = "events"
+
+    @property
+    def overall(self) -> Scores:
+        """Over all samples."""
+        return Scores.of(self.all_confusion)
+
+    @property
+    def all_confusion(self) -> Tensor:
+        """Of all samples, int64 [K, K]."""
+        return torch.stack(list(self.confusion.values())).sum(0)
+
+    @property
+    def by_condition(self) -> dict[str, Scores]:
+        """Of each condition."""
+        return {name: Scores.of(matrix) for name, matrix in sorted(self.confusion.items())}
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Names of the classes that never occur in the truth."""
+        return tuple(n for n, iou in zip(self.labels.classes, self.overall.iou, strict=True) if iou is None)
+
+
+def evaluate(
+    model: nn.Module,
+    dataset: SampleDataset,
+    *,
+    device: torch.device | str = "cpu",
+    keep: str = "both",
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    batch: int = 4,
+    workers: int = 0,
+    samples: int = 0,
+    examples: int = 12,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Judge a model.
+
+    Args:
+        model: of `create_model`; is put into evaluation mode on `device`.
+        dataset: with the model's preprocessing.
+        device: where to compute.
+        keep: "both", or the one modality that is not blanked: "image" or "events" (the second input).
+        scales: as in `predict_ids`.
+        flip: as in `predict_ids`.
+        batch: samples of a forward pass.
+        workers: processes that load data.
+        samples: how many samples, evenly spread; 0: all.
+        examples: how many of them are kept as pictures, evenly spread.
+        progress: told samples done and samples in all.
+
+    Raises:
+        ValueError: a scale is not above 0, or the model takes one size only.
+    """
+    _check_scales(model, scales)
+    labels, other = dataset.preprocessing.label_set, dataset.preprocessing.other
+    classes = len(labels.classes)
+    numbers = evenly(len(dataset), samples)
+    shown = set(evenly(len(numbers), examples)) if examples else set()
+    model = model.eval().to(device)
+    confusion: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    kept: list[Example] = []
+    done = 0
+    for loaded in plain_loader(dataset, numbers, batch=batch, workers=workers):
+        data: Batch = blanked(loaded, keep)
+        predicted = predict_ids(model, data.to(device), scales=scales, flip=flip).cpu()
+        for row, condition in enumerate(data.condition):
+            found = confusion_matrix(predicted[row], data.label[row], classes)
+            confusion[condition] = confusion.get(condition, torch.zeros_like(found)) + found
+            counts[condition] = counts.get(condition, 0) + 1
+            if done + row in shown:
+                kept.append(_example(data, predicted, row, other))
+        done += len(data)
+        if progress:
+            progress(done, len(numbers))
+    return Evaluation(labels, confusion, counts, tuple(kept), other)
+
+
+@torch.inference_mode()
+def predict_ids(model: nn.Module, batch: Batch, *, scales: Sequence[float] = (1.0,), flip: bool = False) -> Tensor:
+    """Class ids, int64 [B, H, W].
+
+    Args:
+        model: in evaluation mode.
+        batch: on the model's device.
+        scales: factors of the inputs' size; the logits of all, at the labels' size, are added, as the public code of
+            CMX and Sigma adds them.
+        flip: add the logits of the mirrored inputs as well.
+    """
+    size = batch.label.shape[1], batch.label.shape[2]
+    total: Tensor | None = None
+    for scale in scales:
+        image, voxel = batch.image, batch.voxel
+        if scale != 1:
+            image, voxel = resize_inputs(image, voxel, (round(scale * size[0]), round(scale * size[1])))
+        logits: Tensor = model(image, voxel)
+        if flip:
+            logits = logits + model(image.flip(-1), voxel.flip(-1)).flip(-1)
+        if scale != 1:
+            logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+        total = logits if total is None else total + logits
+    assert total is not None  # `_check_scales`
+    return total.argmax(1)
+
+
+def _check_scales(model: nn.Module, scales: Sequence[float]) -> None:
+    if not scales or min(scales) <= 0:
+        raise ValueError(f"scales are {list(scales)}; expected one or more factors above 0, such as 0.75 1.0 1.25")
+    if set(scales) != {1.0} and not getattr(model, "any_size", True):
+        size = "x".join(map(str, model.image_size))  # type: ignore[arg-type]
+        raise ValueError(f"scales are {list(scales)}, but {model.name} takes {size} only; leave --scales out")
+
+
+def event_picture(voxel: Tensor) -> Picture:
+    """A voxel grid [T, H, W] as RGB [H, W, 3]: red where positive events prevail, blue where negative ones do."""
+    total = voxel.sum(0).clamp(-3, 3).numpy() / 3
+    picture = np.full((*total.shape, 3), 1.0, np.float32)
+    picture[..., :2] += np.minimum(total, 0)[..., None]
+    picture[..., 1:] -= np.maximum(total, 0)[..., None]
+    return (255 * picture.clip(0, 1)).astype(np.uint8)
+
+
+def image_picture(image: Tensor) -> Picture:
+    """An image [C, H, W] in 0..1 as RGB uint8 [H, W, 3]."""
+    picture = (255 * image).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
+
+
+def _example(batch: Batch, predicted: Tensor, row: int, other: str) -> Example:
+    second = batch.voxel[row]
+    return Example(
+        title=f"{batch.sequence[row]}/{batch.index[row]}, {batch.condition[row]}",
+        image=image_picture(batch.image[row]),
+        events=event_picture(second) if other == "events" else image_picture(second[:1]),
+        truth=batch.label[row].to(torch.uint8).numpy(),
+        predicted=predicted[row].to(torch.uint8).numpy(),
+    )

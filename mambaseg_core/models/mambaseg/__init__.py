@@ -1,0 +1,1 @@
+"""MambaSeg: two VMamba encoders, fused in space and time."""

@@ -1,0 +1,154 @@
+"""MambaSeg: two VMamba encoders that exchange what they see after every stage, and a SegFormer head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from mambaseg_core.models.inputs import complete
+from mambaseg_core.models.layers import init_linear, resize, to_channels_first
+from mambaseg_core.models.mambaseg.encoder import Stage, VMambaEncoder
+from mambaseg_core.models.reliability import Pair, Reliability, average, presence
+
+
+class MambaSeg(nn.Module):
+    """Semantic segmentation of an image and the events up to it. Its parts come from `presets`.
+
+    Source: MambaSeg (CQU-UISC).
+
+    Args:
+        name: Name of the preset.
+        num_classes: K, classes of the head.
+        image_size: (height, width) in pixels of image and events.
+        any_size: Whether other sizes are taken as well: no part's weights fit one size only.
+        image_encoder: Encoder of the image; its stem says how many channels.
+        event_encoder: Encoder of the events; its stem says how many bins.
+        ddims: The fusion after each stage: takes and gives a pair of [B, H_i, W_i, C_i].
+        widths: C_i of each stage.
+        head: The decoder: [B, H_i, W_i, C_i] of all stages -> [B, H_0, W_0, K].
+        reliabilities: Of each stage what weighs both streams before they are fused (as `rsgmamba` does; ours); none:
+            nothing is weighed, which is the paper's network.
+
+    Attributes:
+        in_channels: Channels of the image.
+        bins: T, bins of the events.
+        reliability_aware: Whether there are `reliabilities`: `reliability` and `with_reliability` work.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        num_classes: int,
+        image_size: tuple[int, int],
+        any_size: bool,
+        image_encoder: VMambaEncoder,
+        event_encoder: VMambaEncoder,
+        ddims: Sequence[nn.Module],
+        widths: Sequence[int],
+        head: nn.Module,
+        reliabilities: Sequence[Reliability] = (),
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.num_classes = num_classes
+        self.image_size = image_size
+        self.any_size = any_size
+        self.in_channels = image_encoder.in_channels
+        self.bins = event_encoder.in_channels
+        self.image_encoder = image_encoder
+        self.event_encoder = event_encoder
+        self.ddims = nn.ModuleList(ddims)
+        self.mixes = nn.ModuleList(nn.Linear(2 * width, width) for width in widths)
+        self.head = head
+        self.reliabilities = nn.ModuleList(reliabilities)  # empty, it has no tensors
+        self.reliability_aware = bool(reliabilities)
+        self.apply(init_linear)
+
+    def forward(self, image: Tensor | None, events: Tensor | None) -> Tensor:
+        """Segment. A modality that is missing is None, which is the same as zeros.
+
+        Args:
+            image: [B, in_channels, H, W], values 0..1, or None.
+            events: [B, bins, H, W], a voxel grid, or None.
+
+        Returns:
+            Logits [B, num_classes, H, W].
+
+        Raises:
+            ValueError: Both are missing, or an input has another shape than the model takes.
+        """
+        image, events = complete(self, image, events)
+        return self._segment(self._fuse(image, events)[0], image)
+
+    def with_reliability(self, image: Tensor | None, other: Tensor | None) -> tuple[Tensor, Pair]:
+        """The results of `forward` and of `reliability` in one pass; arguments and errors as of these."""
+        image, features, weights = self._fuse_weighed(image, other)
+        return self._segment(features, image), average(weights, (image.shape[2], image.shape[3]))
+
+    def reliability(self, image: Tensor | None, other: Tensor | None) -> Pair:
+        """How far image and events are trusted at each pixel; arguments and errors as of `forward`.
+
+        Returns:
+            Of the image and of the events a map [B, H, W] each, between 0 and 1: the mean of the weights of all
+            stages, resized. 0 everywhere for a sample that is missing or has one value everywhere.
+
+        Raises:
+            ValueError: Also where the network was built without it.
+        """
+        image, _, weights = self._fuse_weighed(image, other)
+        return average(weights, (image.shape[2], image.shape[3]))
+
+    def features(self, image: Tensor | None, events: Tensor | None) -> list[Tensor]:
+        """Fused features of all stages, as the head takes them.
+
+        Args:
+            image: [B, in_channels, H, W], values 0..1, or None.
+            events: [B, bins, H, W], a voxel grid, or None.
+
+        Returns:
+            [B, H_i, W_i, C_i] of stage i, finest first; H_0 = ceil(H / 4), then halved and rounded up.
+
+        Raises:
+            ValueError: Both are missing, or an input has another shape than the model takes.
+        """
+        return self._fuse(*complete(self, image, events))[0]
+
+    def _fuse_weighed(self, image: Tensor | None, other: Tensor | None) -> tuple[Tensor, list[Tensor], list[Pair]]:
+        """The complete image, and what `_fuse` gives; ValueError where nothing is weighed."""
+        if not self.reliability_aware:
+            raise ValueError(
+                f"this {self.name} has no reliability; expected one that weighs its streams: "
+                f"create_model({self.name!r}, reliability=True), and weights that were trained so"
+            )
+        image, other = complete(self, image, other)
+        return image, *self._fuse(image, other)
+
+    def _fuse(self, image: Tensor, events: Tensor) -> tuple[list[Tensor], list[Pair]]:
+        """`features` of complete inputs, and each stage's weights of both streams, if there are any."""
+        present = (presence(image), presence(events)) if self.reliability_aware else None
+        image, events = self.image_encoder.stem(image), self.event_encoder.stem(events)
+        features, weights = [], []
+        for image_stage, event_stage, ddim, mix, reliability in self._stages():
+            image, events = image_stage(image), event_stage(events)
+            pair = image_stage.out_norm(image), event_stage.out_norm(events)
+            if reliability is not None:
+                weights.append(reliability(*pair, present))
+            fused_image, fused_events = ddim(*pair, *weights[-1:])
+            features.append(mix(torch.cat((fused_image, fused_events), dim=-1)))
+            image = image_stage.downsample(image + fused_image)
+            events = event_stage.downsample(events + fused_events)
+        return features, weights
+
+    def _segment(self, features: list[Tensor], image: Tensor) -> Tensor:
+        """Logits of the image's size."""
+        return to_channels_first(resize(self.head(features), (image.shape[2], image.shape[3])))
+
+    def _stages(self) -> Iterable[tuple[Stage, Stage, nn.Module, nn.Module, nn.Module | None]]:
+        """What happens at each resolution: image stage, event stage, fusion, mix for the head, weights or none."""
+        reliabilities = self.reliabilities if self.reliability_aware else [None] * len(self.ddims)
+        parts = self.image_encoder.stages, self.event_encoder.stages, self.ddims, self.mixes, reliabilities
+        return cast("Iterable[tuple[Stage, Stage, nn.Module, nn.Module, nn.Module | None]]", zip(*parts, strict=True))

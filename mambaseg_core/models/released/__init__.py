@@ -1,0 +1,1 @@
+"""The authors' checkpoints: names, loading, ImageNet weights, and their inputs."""

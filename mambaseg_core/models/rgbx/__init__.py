@@ -1,0 +1,1 @@
+"""Networks for two images, RGB and thermal or depth: Sigma and RSGMamba."""

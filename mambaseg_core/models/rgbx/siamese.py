@@ -1,0 +1,83 @@
+"""What Sigma and RSGMamba have in common: one encoder for both images, a fusion a stage, a decoder."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from mambaseg_core.models.inputs import complete
+from mambaseg_core.models.layers import resize, to_channels_first
+from mambaseg_core.models.rgbx.encoder import SiameseEncoder
+
+
+class SiameseNetwork(nn.Module):
+    """Semantic segmentation of an image and another modality's image of the same view.
+
+    Args:
+        name: Name of the preset.
+        num_classes: K, classes of the head.
+        image_size: (height, width) in pixels for which it was made; any other of at least 4x4 is taken as well.
+        encoder: The encoder of both modalities.
+        fusions: The fusion of each stage, two [B, H_i, W_i, C_i] to one; `_fuse` says how they are called.
+        head: The decoder: [B, H_i, W_i, C_i] of all stages -> [B, H', W', K].
+
+    Attributes:
+        in_channels: Channels of either modality; repeat a single channel.
+        bins: The same number: channels of the second input.
+        any_size: True.
+    """
+
+    any_size = True
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        num_classes: int,
+        image_size: tuple[int, int],
+        encoder: SiameseEncoder,
+        fusions: Sequence[nn.Module],
+        head: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.num_classes = num_classes
+        self.image_size = image_size
+        self.in_channels = self.bins = encoder.in_channels
+        self.encoder = encoder
+        self.fusions = nn.ModuleList(fusions)
+        self.head = head
+
+    def forward(self, image: Tensor | None, events: Tensor | None) -> Tensor:
+        """Segment. A modality that is missing is None, which is the same as zeros.
+
+        Args:
+            image: [B, in_channels, H, W] or None.
+            events: [B, in_channels, H, W], the other modality alike, or None.
+
+        Returns:
+            Logits [B, num_classes, H, W].
+
+        Raises:
+            ValueError: Both are missing, or an input has another shape than the model takes.
+        """
+        image, events = complete(self, image, events, least=4)
+        return self._segment(self._fuse(image, events), image)
+
+    def features(self, image: Tensor | None, events: Tensor | None) -> list[Tensor]:
+        """Fused features of all stages, as the head takes them; arguments and errors as of `forward`.
+
+        Returns:
+            [B, H_i, W_i, C_i] of stage i, finest first; H_0 = H // 4, then halved and rounded up.
+        """
+        return self._fuse(*complete(self, image, events, least=4))
+
+    @abstractmethod
+    def _fuse(self, image: Tensor, other: Tensor) -> list[Tensor]:
+        """`features` of complete inputs."""
+
+    def _segment(self, features: list[Tensor], image: Tensor) -> Tensor:
+        """Logits of the image's size."""
+        return to_channels_first(resize(self.head(features), (image.shape[2], image.shape[3])))

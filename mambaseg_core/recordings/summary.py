@@ -1,0 +1,89 @@
+"""What is in a recording: its numbers, and the pixels that fire too much."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mambaseg_core.recordings.reader import EventReader
+
+HOT_FACTOR: Final = 10
+"""A hot pixel has more than so many times the median of the 5 x 5 pixels around it, ..."""
+HOT_LEAST: Final = 20
+"""... and at least so many events."""
+
+_CHUNK: Final = 1 << 18  # events
+_RATE_NS: Final = 10_000_000
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is in a recording.
+
+    Attributes:
+        events: number of events.
+        on: how many of them are ON.
+        start_ns: time of the first, nanoseconds; 0 where there are none.
+        end_ns: 1 ns after the last.
+        peak_rate: most events of any 10 ms, as events a second.
+        hot_pixels: (column, row, events) of each hot pixel, most events first.
+        counters: what was wrong with the data, by name; see `EventReader.counters`.
+    """
+
+    events: int
+    on: int
+    start_ns: int
+    end_ns: int
+    peak_rate: float
+    hot_pixels: list[tuple[int, int, int]]
+    counters: dict[str, int]
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first event to the last."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+    @property
+    def rate(self) -> float:
+        """Events a second; 0 without events."""
+        return self.events / self.duration_s if self.events else 0.0
+
+
+def summarise(reader: EventReader, progress: Callable[[int, int], None] = lambda done, total: None) -> Summary:
+    """Read a recording once, in bounded memory.
+
+    Args:
+        reader: the recording.
+        progress: called with events read and events in all.
+
+    Raises:
+        EventFileError: the file is damaged.
+    """
+    counts = np.zeros(reader.height * reader.width, np.int64)
+    on = done = peak = held = 0
+    held_bin = -1
+    start_ns = reader.start_ns
+    for events in reader.chunks(count=_CHUNK):
+        flat = events.y.astype(np.int64) * reader.width + events.x
+        counts += np.bincount(flat, minlength=len(counts))
+        on += int(np.count_nonzero(events.p > 0))
+        bins, number = np.unique((events.t_ns - start_ns) // _RATE_NS, return_counts=True)
+        if bins[0] == held_bin:  # begun in the chunk before
+            number[0] += held
+        peak, held, held_bin = max(peak, int(number.max())), int(number[-1]), int(bins[-1])
+        done += len(events)
+        progress(done, len(reader))
+    hot = _hot_pixels(counts.reshape(reader.height, reader.width))
+    return Summary(done, on, start_ns, reader.end_ns, peak * 1e9 / _RATE_NS, hot, reader.counters())
+
+
+def _hot_pixels(counts: npt.NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    around = cv2.medianBlur(counts.astype(np.float32), 5)
+    rows, columns = np.nonzero((counts > HOT_FACTOR * around) & (counts >= HOT_LEAST))
+    order = np.argsort(-counts[rows, columns], kind="stable")
+    return [(int(columns[k]), int(rows[k]), int(counts[rows[k], columns[k]])) for k in order]

@@ -1,0 +1,149 @@
+"""`mambaseg synth --benchmark`: one fixed train and test split of short synthetic drives, four conditions in both.
+
+    <root>/splits.yaml
+           train/<condition>_<number>/, test/<condition>_<number>/   as `synthetic.write_sequence` writes them
+
+Every sequence has its own seed, hence its own street, vehicle and noise; none is in both parts.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+import cv2
+import yaml
+
+from mambaseg_core.data.dsec import DESCRIPTION
+from mambaseg_core.synth.conditions import CONDITIONS
+from mambaseg_core.synth.dsec_drive import DriveSettings, Progress, Size, write_sequence
+
+SEQUENCES: Final = {"train": 12, "test": 4}
+"""Of each condition."""
+
+SECONDS: Final = 1.3
+FPS: Final = 10.0
+SIZE: Final = (240, 320)
+
+Task = TypeVar("Task")
+
+SEEDS: Final = {"train": 10_000, "test": 20_000}  # the first of each part
+PER_CONDITION: Final = 1000
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One sequence of the benchmark."""
+
+    folder: Path
+    settings: DriveSettings
+
+
+def write_benchmark(
+    root: str | Path,
+    *,
+    jobs: int = 1,
+    size: Size = SIZE,
+    sequences: Mapping[str, int] = SEQUENCES,
+    seconds: float = SECONDS,
+    progress: Progress | None = None,
+) -> int:
+    """Write the benchmark; what an interrupted call has finished is kept.
+
+    The published numbers are those of the default size, sequences and seconds.
+
+    Args:
+        root: its folder; made if missing.
+        jobs: processes.
+        size: (height, width) of both cameras, pixels.
+        sequences: number of sequences of each condition in "train" and in "test".
+        seconds: length of each sequence.
+        progress: called with sequences done and sequences in all.
+
+    Returns:
+        The number of labelled images.
+
+    Raises:
+        ValueError: an argument is out of range, or the folder holds a sequence of other settings.
+    """
+    root = Path(root)
+    drives = list(_drives(root, size, sequences, seconds))
+    missing = [drive for drive in drives if not _is_written(drive)]
+    in_processes(_write, missing, jobs=jobs, before=len(drives) - len(missing), progress=progress)
+    parts = {part: sorted(drive.folder.name for drive in drives if drive.folder.parent.name == part) for part in SEEDS}
+    partial = root / ".splits.yaml.partial"
+    partial.write_text(yaml.safe_dump(parts), encoding="utf-8")
+    partial.replace(root / "splits.yaml")
+    return len(drives) * int(seconds * FPS + 1e-6)
+
+
+def in_processes(
+    write: Callable[[Task], None], tasks: Sequence[Task], *, jobs: int, before: int, progress: Progress | None
+) -> None:
+    """Call `write` with each task in some processes; the first error ends all.
+
+    Args:
+        write: a function of a module.
+        tasks: can be pickled.
+        jobs: processes.
+        before: tasks that were done before.
+        progress: called with tasks done and tasks in all.
+
+    Raises:
+        ValueError: no processes.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}, expected 1 or more processes")
+    report = progress or (lambda done, total: None)
+    total, done = before + len(tasks), before
+    report(done, total)
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(write, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                done += 1
+                report(done, total)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _drives(root: Path, size: Size, sequences: Mapping[str, int], seconds: float) -> Iterator[Drive]:
+    for part, first in SEEDS.items():
+        for number in range(sequences[part]):
+            for place, condition in enumerate(CONDITIONS):
+                seed = first + place * PER_CONDITION + number
+                settings = DriveSettings(condition, seconds, FPS, seed, size, size)
+                yield Drive(root / part / f"{condition}_{number:02d}", settings)
+
+
+def _is_written(drive: Drive) -> bool:
+    path = drive.folder / DESCRIPTION
+    if not drive.folder.exists():
+        return False
+    found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if found != drive.settings.description():
+        raise ValueError(
+            f"{drive.folder} holds {found}, expected {drive.settings.description()}; remove it or choose another folder"
+        )
+    return True
+
+
+def _write(drive: Drive) -> None:
+    cv2.setNumThreads(1)
+    settings = drive.settings
+    write_sequence(
+        drive.folder.parent,
+        name=drive.folder.name,
+        condition=settings.condition,
+        seconds=settings.seconds,
+        fps=settings.fps,
+        seed=settings.seed,
+        image_size=settings.image_size,
+        event_size=settings.event_size,
+    )

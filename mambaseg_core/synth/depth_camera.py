@@ -1,0 +1,83 @@
+"""A depth camera in the synthetic street: two lenses, so that noise grows with the square of the distance.
+
+There is no reading (0) where the second lens sees something else, in the sky, beyond 65.535 m, and in patches where the
+matching fails: more of them in the dark, in glare and in shaken pictures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mambaseg_core.synth.conditions import Conditions
+from mambaseg_core.synth.pinhole import View
+from mambaseg_core.synth.render import Renderer
+from mambaseg_core.synth.scene import Scene
+from mambaseg_core.synth.textures import Plane, noise
+
+FARTHEST_MM: Final = 65_535
+_PATCHES: Final = {"day": 0.03, "night": 0.12, "glare": 0.10, "fast": 0.06}  # share without a match
+
+
+@dataclass(frozen=True)
+class DepthModel:
+    """A stereo camera.
+
+    Attributes:
+        baseline_m: from lens to lens.
+        noise_px: standard deviation of the disparity.
+        step_px: smallest difference of disparities.
+    """
+
+    baseline_m: float = 0.40
+    noise_px: float = 0.12
+    step_px: float = 1 / 16
+
+
+class DepthCamera:
+    """Takes depth pictures of a scene, 16 bits, millimetres along the optical axis, 0 = none.
+
+    Args:
+        scene: the street.
+        views: of the camera; the first one counts.
+        conditions: of the drive.
+        rng: draws noise and holes.
+        model: of the sensor.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        views: list[View],
+        conditions: Conditions,
+        rng: np.random.Generator,
+        model: DepthModel = DepthModel(),
+    ) -> None:
+        self._renderer = Renderer(scene.quads, scene.ground, views[0], gray=True)
+        self._conditions, self._rng, self._model = conditions, rng, model
+        self._focal_m = float(views[0].matrix[0, 0]) * model.baseline_m  # pixels times metres
+
+    def take(self, seconds: float) -> npt.NDArray[np.uint16]:
+        """The picture of a time, uint16 [H, W], millimetres."""
+        exact = self._renderer.render(self._conditions.motion.pose(seconds), seconds).depth
+        disparity = np.float32(self._focal_m) / exact
+        model, rng = self._model, self._rng
+        rough = disparity + np.float32(model.noise_px) * noise(rng, disparity.shape, (1.0, 3.0))
+        rough = np.maximum(np.rint(rough / model.step_px) * model.step_px, model.step_px)
+        patches = noise(rng, disparity.shape, (5.0, 12.0))
+        unmatched = patches > np.quantile(patches, 1 - _PATCHES[self._conditions.name])
+        millimetres = np.rint(1000 * self._focal_m / rough)
+        missing = np.isinf(exact) | unmatched | hidden(disparity) | (millimetres > FARTHEST_MM)
+        return np.where(missing, 0, millimetres).astype(np.uint16)
+
+
+def hidden(disparity: Plane) -> npt.NDArray[np.bool_]:
+    """Where a second lens to the right sees something nearer instead, bool [H, W], from disparities, pixels."""
+    there = np.arange(disparity.shape[1]) - disparity  # the column in the second picture
+    from_right = np.minimum.accumulate(there[:, ::-1], axis=1)[:, ::-1]
+    covered = np.zeros(disparity.shape, bool)
+    covered[:, :-1] = there[:, :-1] >= from_right[:, 1:]
+    return covered

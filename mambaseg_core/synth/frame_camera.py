@@ -1,0 +1,106 @@
+"""A frame camera: exposure with a slow automatic control, motion blur, noise, saturation, 8 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mambaseg_core.synth.textures import Plane
+
+Picture = npt.NDArray[np.uint8]
+Radiance = Callable[[float, int], Plane]
+"""From a time (seconds) and the number of the sample within the exposure to radiance, float32 [H, W, 3]."""
+
+
+@dataclass(frozen=True)
+class CameraModel:
+    """What the camera can do.
+
+    The signal is radiance * exposure / `reference_s` * gain; full scale is 1.
+
+    Attributes:
+        reference_s: exposure that brings a white wall by day to full scale.
+        longest_s: longest exposure; in more darkness the gain rises.
+        highest_gain: the rest stays dark.
+        target: mean signal that the control aims for.
+        lag_s: time constant of the control.
+        settled_s: at the first picture the exposure is right for what there was to see this long before.
+        shot: standard deviation of the shot noise at full scale and gain 1; it grows as sqrt(signal * gain).
+        read: standard deviation of the read noise at gain 1; it grows as the gain.
+        sample_s: an exposure is the mean of pictures at most this far apart, and of at least 4.
+    """
+
+    reference_s: float = 0.004
+    longest_s: float = 0.030
+    highest_gain: float = 10.0
+    target: float = 0.42
+    lag_s: float = 0.4
+    settled_s: float = 0.8
+    shot: float = 0.02
+    read: float = 0.006
+    sample_s: float = 0.0025
+
+
+class FrameCamera:
+    """Takes pictures one after the other.
+
+    Args:
+        radiance: what the camera sees.
+        model: what it can do.
+        rng: draws the noise.
+    """
+
+    def __init__(self, radiance: Radiance, rng: np.random.Generator, model: CameraModel = CameraModel()) -> None:
+        self._radiance = radiance
+        self._rng = rng
+        self._model = model
+        self._exposure = 0.0  # exposure / reference_s * gain
+        self._seconds = 0.0
+
+    def take(self, seconds: float) -> Picture:
+        """The picture whose exposure has its middle at a time; later than the last one.
+
+        Returns:
+            RGB uint8 [H, W, 3].
+        """
+        model = self._model
+        if self._exposure == 0.0:
+            self._exposure = self._wanted(self._radiance(seconds - model.settled_s, 0))
+        shutter_s = min(self._exposure * model.reference_s, model.longest_s)
+        gain = min(max(self._exposure * model.reference_s / shutter_s, 1.0), model.highest_gain)
+        samples = max(4, round(shutter_s / model.sample_s))
+        times = seconds + shutter_s * ((np.arange(samples) + 0.5) / samples - 0.5)
+        mean = self._radiance(float(times[0]), 0)
+        for number, time in enumerate(times[1:].tolist(), 1):
+            mean = mean + self._radiance(time, number)
+        mean = mean / np.float32(samples)
+        self._adapt(self._wanted(mean), seconds)
+        return self._develop(mean * np.float32(shutter_s / model.reference_s * gain), gain)
+
+    def _adapt(self, wanted: float, seconds: float) -> None:
+        """Move towards the exposure that would have been right for this picture."""
+        share = 1 - np.exp(-max(seconds - self._seconds, 0.0) / self._model.lag_s)
+        self._exposure *= float((wanted / self._exposure) ** share)
+        self._seconds = seconds
+
+    def _wanted(self, radiance: Plane) -> float:
+        """The exposure at which the mean of the signal, cut at full scale, is the target."""
+        model = self._model
+        low, high = 1e-3, model.longest_s / model.reference_s * model.highest_gain
+        for _ in range(16):
+            middle = (low * high) ** 0.5
+            if float(np.minimum(radiance[::4, ::4] * np.float32(middle), 1).mean()) < model.target:
+                low = middle
+            else:
+                high = middle
+        return float((low * high) ** 0.5)
+
+    def _develop(self, signal: Plane, gain: float) -> Picture:
+        model = self._model
+        signal = np.minimum(signal, np.float32(1.5 * gain))  # a full well
+        deviation = np.sqrt(model.shot**2 * gain * signal + (model.read * gain) ** 2)
+        noisy = signal + deviation * self._rng.standard_normal(signal.shape, np.float32)
+        return np.asarray(np.rint(np.clip(noisy, 0, 1) * 255), np.uint8)

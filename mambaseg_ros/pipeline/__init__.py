@@ -1,0 +1,1 @@
+"""The threads between the callbacks and the publishers."""

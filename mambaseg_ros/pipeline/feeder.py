@@ -1,0 +1,42 @@
+"""The thread that decodes what goes beside the images as it comes, so that it is ready when its image is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from mambaseg_ros.pipeline.inbox import Inbox
+from mambaseg_ros.topics.diagnostic_entries import sentence_of
+
+
+class Feeder:
+    """Moves messages from the inbox into the event buffer, or to the pictures of a second camera.
+
+    Args:
+        inbox: where they come from; closing it ends the thread.
+        add: decodes, counts and keeps one.
+        warn: told, in one sentence, what is wrong with a message.
+    """
+
+    def __init__(self, inbox: Inbox, add: Callable[[Any], None], warn: Callable[[str], None]) -> None:
+        self._inbox, self._add, self._warn = inbox, add, warn
+        self._thread = threading.Thread(target=self._run, name="mambaseg feeder", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def join(self, timeout: float | None) -> None:
+        """Wait until it has ended, which it does once the inbox is closed; if it was started at all."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while (message := self._inbox.take_packet()) is not None:
+            try:
+                self._add(message)
+            except Exception as error:  # hostile bytes must not end the thread
+                self._warn(sentence_of(error))
+            finally:
+                self._inbox.packet_done()

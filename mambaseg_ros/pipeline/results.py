@@ -1,0 +1,72 @@
+"""What the worker hands over: masks, and reports of what became of each image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from mambaseg_ros.messages.images import Image
+from mambaseg_ros.policy import GOOD
+
+OK, DEGRADED, ERROR = 0, 1, 2  # SegmentationStatus
+NO_RELIABILITY = (math.nan, math.nan)  # of a model that does not say how far it trusts its inputs
+
+
+@dataclass
+class Report:
+    """What became of one image; the fields are those of SegmentationStatus."""
+
+    header: Any
+    state: int = OK
+    policy: str = ""
+    message: str = ""
+    images_health: int = GOOD
+    events_health: int = GOOD
+    wait_ms: float = 0.0
+    prepare_ms: float = 0.0
+    inference_ms: float = 0.0
+    publish_ms: float = 0.0
+    total_ms: float = 0.0
+    age_ms: float = 0.0
+    image_reliability: float = math.nan
+    other_reliability: float = math.nan
+    events_used: int = 0
+    window_start_ns: int = 0
+    window_end_ns: int = 0
+
+
+class Result(NamedTuple):
+    """A mask as it is published.
+
+    Attributes:
+        header: of the image, or made from the events.
+        image: the camera's picture, None where the mask is of the events alone.
+        ids: uint8 [H, W] class ids in the camera's view, or in the event view without an image.
+        confidence: gives uint8 [H, W]: 254 times the class's probability, 255 where the model saw nothing.
+    """
+
+    header: Any
+    image: Image | None
+    ids: Image
+    confidence: Callable[[], Image]
+
+
+class Outputs(Protocol):
+    """Where the worker's results go."""
+
+    def mask(self, result: Result) -> None:
+        """Publish a mask and what is drawn from it."""
+
+    def report(self, report: Report) -> None:
+        """Publish what became of an image."""
+
+    def warn(self, sentence: str) -> None:
+        """Say what is wrong."""
+
+    def header(self, stamp_ns: int, frame_id: str) -> Any:
+        """A std_msgs/Header."""
+
+    def now_ns(self) -> int:
+        """The node's clock."""

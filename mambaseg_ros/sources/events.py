@@ -1,0 +1,171 @@
+"""From event messages to the event buffer: type, size and times are checked here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from mambaseg_core.events import Decoder, EventBuffer, Events
+from mambaseg_core.events.buffer import BufferCounters
+from mambaseg_core.events.clock import EventClock, default_mode
+from mambaseg_core.events.decode.cdr import read_event_array
+from mambaseg_ros.messages.images import events_from_message, stamp_to_ns
+
+LAST_NS = 2**31 * 1_000_000_000  # what a builtin_interfaces/Time can say
+MOST_LOST = 1_000_000  # messages; a larger step is another publisher, or garbage
+OTHERS_IN_A_ROW = 3  # messages of one other sensor, until it is believed that the camera was exchanged
+
+
+class Numbers:
+    """Rising numbers of messages, of which some are missing."""
+
+    def __init__(self) -> None:
+        self._next: int | None = None
+
+    def missing(self, number: int) -> int:
+        """How many were left out before this one; 0 of the first, and of one that cannot follow those before."""
+        gap = 0 if self._next is None else number - self._next
+        self._next = number + 1
+        return gap if 0 < gap < MOST_LOST else 0
+
+
+class RawArray(NamedTuple):
+    """An EventArray of dvs_msgs or prophesee_event_msgs as its CDR bytes."""
+
+    kind: str  # the package
+    data: bytes
+
+
+class _Part(NamedTuple):
+    """What a message gave."""
+
+    events: Events
+    refused: int
+    frame_id: str
+
+
+@dataclass
+class IntakeCounts:
+    """What became of the event messages since the node was activated."""
+
+    events_received: int = 0
+    events_refused: int = 0
+    packets_refused: int = 0
+    sensor_changes: int = 0
+
+
+class EventIntake:
+    """Decodes event messages into a buffer. Called by one thread; counts, buffer and frame_id are read by others.
+
+    A message of another sensor size is refused; the third in a row means that the camera was exchanged, and the buffer
+    begins anew with it.
+
+    Args:
+        max_age_ns: age of the oldest event that is kept, nanoseconds.
+        max_bytes: memory of the buffer, bytes.
+        clock_mode: how times of EventPackets become those of the header stamps: a name of `clock.MODES`, or "auto" for
+            what fits the encoding. Arrays carry times of that clock already.
+    """
+
+    def __init__(self, *, max_age_ns: int, max_bytes: int, clock_mode: str = "auto") -> None:
+        self._max_age_ns = max_age_ns
+        self._max_bytes = max_bytes
+        self._clock_mode = clock_mode
+        self._decoder: Decoder | None = None
+        self.clock: EventClock | None = None  # of EventPackets
+        self._sensor = ("", 0, 0)
+        self._other_size, self._others_in_a_row = (0, 0), 0
+        self._retired = BufferCounters()  # of buffers of sensors before this one
+        self.counts = IntakeCounts()
+        self.buffer: EventBuffer | None = None
+        self.frame_id = ""
+        self.last_refused = False
+
+    def add(self, message: Any) -> None:
+        """Decode one EventArray, EventPacket or `RawArray` into the buffer.
+
+        Raises:
+            ValueError: the message cannot be read, or its sensor has another size than before; it is counted.
+        """
+        try:
+            part = self._decode(message)
+            _refuse_times_that_no_stamp_has(part.events)
+            self._buffer_of(part.events).push(part.events)
+        except Exception:
+            # whatever hostile bytes made it raise; it is counted here and told by the caller
+            self.counts.packets_refused += 1
+            self.last_refused = True
+            raise
+        self._others_in_a_row = 0
+        self.last_refused = False
+        self.frame_id = part.frame_id
+        self.counts.events_received += len(part.events)
+        self.counts.events_refused += part.refused
+
+    @property
+    def newest_ns(self) -> int | None:
+        """Time of the newest event held, None where there is none."""
+        return None if self.buffer is None else self.buffer.newest_ns
+
+    def reaches(self, stamp_ns: int) -> bool:
+        """Whether events up to the stamp have come."""
+        return (self.newest_ns or 0) >= stamp_ns
+
+    @property
+    def buffered(self) -> BufferCounters:
+        """The counters of the buffer, and of those of sensors before."""
+        if self.buffer is None:
+            return self._retired
+        now, before = asdict(self.buffer.counters), asdict(self._retired)
+        return BufferCounters(**{name: now[name] + before[name] for name in now})
+
+    def _decode(self, message: Any) -> _Part:
+        if isinstance(message, RawArray):
+            read = read_event_array(message.kind, message.data)
+            return _Part(read.events, read.outside, read.frame_id)
+        frame_id = str(message.header.frame_id)
+        if hasattr(message, "encoding"):
+            return _Part(*self._decode_packet(message), frame_id)
+        return _Part(*events_from_message(message), frame_id)
+
+    def _decode_packet(self, packet: Any) -> tuple[Events, int]:
+        if packet.is_bigendian:
+            raise ValueError(
+                f"EventPacket of encoding {packet.encoding!r} is big endian; expected little endian: "
+                "record it on a little-endian machine"
+            )
+        sensor = (packet.encoding, int(packet.height), int(packet.width))
+        if self._decoder is None or sensor != self._sensor:
+            self._decoder = Decoder(sensor[0], height=sensor[1], width=sensor[2])
+            self._sensor = sensor
+            self.clock = EventClock(default_mode(sensor[0]) if self._clock_mode == "auto" else self._clock_mode)
+        assert self.clock is not None  # made with the decoder
+        before = self._decoder.counters
+        events = self._decoder.decode(bytes(packet.events), time_base_ns=int(packet.time_base), seq=int(packet.seq))
+        after = self._decoder.counters
+        events = self.clock.to_ros(events, stamp_to_ns(packet.header.stamp))
+        return events, after.outside + after.unplaced - before.outside - before.unplaced
+
+    def _buffer_of(self, events: Events) -> EventBuffer:
+        size = (events.height, events.width)
+        if self.buffer is None:
+            self.buffer = self._new_buffer(size)
+        elif size != (self.buffer.height, self.buffer.width):
+            self._others_in_a_row = self._others_in_a_row + 1 if size == self._other_size else 1
+            self._other_size = size
+            if self._others_in_a_row == OTHERS_IN_A_ROW:
+                self._retired = self.buffered
+                self.buffer = self._new_buffer(size)
+                self.counts.sensor_changes += 1
+        return self.buffer
+
+    def _new_buffer(self, size: tuple[int, int]) -> EventBuffer:
+        return EventBuffer(*size, max_age_ns=self._max_age_ns, max_bytes=self._max_bytes)
+
+
+def _refuse_times_that_no_stamp_has(events: Events) -> None:
+    if len(events) and not 0 <= events.t_ns[0] <= events.t_ns[-1] < LAST_NS:
+        raise ValueError(
+            f"events have times from {events.t_ns[0]} to {events.t_ns[-1]} ns; expected those of a ROS stamp, 0 to "
+            "2**31 s: check the driver's clock, and event_clock"
+        )

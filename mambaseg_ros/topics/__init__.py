@@ -1,0 +1,1 @@
+"""Subscriptions, publishers, and what people are told about them."""

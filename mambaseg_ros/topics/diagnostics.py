@@ -1,0 +1,121 @@
+"""/diagnostics: once a second, in every state of the life cycle."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from mambaseg_ros.model import MIB, memory
+from mambaseg_ros.pipeline.pipeline import Pipeline
+from mambaseg_ros.pipeline.results import Report
+from mambaseg_ros.topics.diagnostic_entries import (
+    OK,
+    Entry,
+    FaultLog,
+    Latencies,
+    Rates,
+    faults_entry,
+    state_entry,
+    topic_entry,
+)
+from mambaseg_ros.topics.subscriptions import Inputs
+
+
+@dataclass
+class Condition:
+    """What the node knows of itself.
+
+    Attributes:
+        enabled: whether the `~/enable` service lets it run.
+        reason: why the last transition failed, or empty.
+        model: what runs and where (`model.describe`), empty where none is loaded.
+    """
+
+    enabled: bool = True
+    reason: str = ""
+    model: dict[str, str] = field(default_factory=dict)
+
+
+class Health:
+    """Collects what happens and publishes it.
+
+    Args:
+        node: the lifecycle node.
+        faults: what went wrong.
+        condition: kept up to date by the node.
+    """
+
+    def __init__(self, node: Any, faults: FaultLog, condition: Condition) -> None:
+        self._node, self._faults, self._condition = node, faults, condition
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget rates and latencies of the last activation."""
+        self._rates, self._latencies = Rates(), Latencies()
+
+    def add(self, report: Report) -> None:
+        """Take the latencies of a published mask."""
+        if report.inference_ms > 0:
+            own_ms = report.total_ms - report.wait_ms - report.inference_ms
+            self._latencies.add(
+                total=report.total_ms, wait=report.wait_ms, prepare=report.prepare_ms,
+                inference=report.inference_ms, publish=report.publish_ms, own=own_ms, age=report.age_ms,
+            )  # fmt: skip
+
+    def publish(self, state: str, pipeline: Pipeline | None, inputs: Inputs | None) -> None:
+        """Publish one DiagnosticArray."""
+        entries = [state_entry(state, self._condition.enabled, self._condition.reason)]
+        entries.append(faults_entry(self._faults.all(), time.monotonic()))
+        if self._condition.model:
+            values = self._condition.model | memory() | self._latencies.summary()
+            entries.append(Entry("model", OK, self._condition.model["model"], values))
+        if pipeline is not None and inputs is not None:
+            entries += self._topics(pipeline, inputs)
+        array = DiagnosticArray(status=[self._message(entry) for entry in entries])
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(array)
+
+    def _topics(self, pipeline: Pipeline, inputs: Inputs) -> list[Entry]:
+        counts = pipeline.counts()
+        rates = self._rates.per_second(counts | {"bytes_received": pipeline.inbox.bytes_received})
+        entries = []
+        worker, other = pipeline.worker, pipeline.worker.segmenter.preprocessing.other
+        for what, words, source, health, reliability in (
+            ("images", ("images", "masks"), inputs.image, worker.images_health, worker.reliability[0]),
+            (other, ("events", "packets", "resets", "qos"), inputs.second, worker.events_health, worker.reliability[1]),
+        ):
+            entries.append(
+                topic_entry(
+                    what, health=health, topic=source.describe(),
+                    counts={name: count for name, count in counts.items() if name.startswith(words)},
+                    rates={n: rates[n] for n in rates if n.startswith(words) and n.endswith(("received", "published"))},
+                )
+            )  # fmt: skip
+            if not math.isnan(reliability):
+                entries[-1].values["reliability"] = f"{reliability:.3f}"
+        entries[1].values["bytes_received [MiB/s]"] = f"{rates['bytes_received'] / MIB:.2f}"
+        held, fill = pipeline.source.fill
+        unit = "events" if other == "events" else "pictures"
+        entries[1].values |= {f"buffer [{unit}]": str(held), "buffer fill [%]": f"{fill:.1f}"}
+        clock = pipeline.source.clock
+        if clock is not None and clock.offset_ns is not None:
+            entries[1].values |= {
+                "clock": clock.mode,
+                "clock offset [ms]": f"{clock.offset_ns / 1e6:.3f}",
+                "clock jitter [ms]": f"{clock.late_ns / 1e6:.3f}",
+                "clock jumps": str(clock.jumps),
+            }
+        return entries
+
+    def _message(self, entry: Entry) -> Any:
+        pairs = [KeyValue(key=key, value=value) for key, value in entry.values.items()]
+        name = self._node.get_fully_qualified_name()
+        return DiagnosticStatus(
+            level=bytes([entry.level]), name=f"{name.strip('/')}: {entry.name}", message=entry.message,
+            hardware_id=name, values=pairs,
+        )  # fmt: skip

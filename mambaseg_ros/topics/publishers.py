@@ -1,0 +1,147 @@
+"""The node's publishers: masks and what is drawn from them, status, label_info. Called by the worker's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import Image as ImageMessage
+from std_msgs.msg import Header
+
+try:  # Jazzy and later
+    from rclpy.event_handler import PublisherEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks
+
+from mambaseg_core.labels import LabelSet
+from mambaseg_ros.messages.images import Image, fill_image_message, message_class
+from mambaseg_ros.msg import SegmentationStatus
+from mambaseg_ros.pipeline.results import ERROR, OK, Report, Result
+from mambaseg_ros.topics.diagnostic_entries import FaultLog
+
+LATCHED = QoSProfile(
+    depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL
+)
+IMAGE_TOPICS = ("~/mask", "~/color_mask", "~/overlay", "~/confidence")
+
+
+class Outputs:
+    """Publishes what the worker makes.
+
+    Args:
+        node: the lifecycle node, which owns the publishers.
+        labels: names and colours of the classes.
+        faults: counts what is wrong, and says when to log it.
+        counts: the counts of SegmentationStatus by name.
+        qos_met: called where a subscriber's QoS does not fit.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        labels: LabelSet,
+        *,
+        faults: FaultLog,
+        counts: Callable[[], dict[str, int]],
+        qos_met: Callable[[], None],
+    ) -> None:
+        self._node, self._labels, self._faults, self._counts, self._qos_met = node, labels, faults, counts, qos_met
+        self.alpha = 0.5
+        self.on_report: Callable[[Report], None] = lambda report: None
+        self._publishers = {topic: self._create(ImageMessage, topic, 5) for topic in IMAGE_TOPICS}
+        self._publishers["~/status"] = self._create(SegmentationStatus, "~/status", 10)
+        try:
+            self._publishers["~/label_info"] = self._create(
+                message_class("vision_msgs/msg/LabelInfo"), "~/label_info", LATCHED
+            )
+        except ValueError:
+            node.get_logger().info("vision_msgs is not installed: ~/label_info is not published")
+
+    def _create(self, kind: Any, topic: str, qos: Any) -> Any:
+        def incompatible(info: Any) -> None:
+            self._qos_met()
+            self.warn(
+                f"a subscriber of {topic} asks for a QoS that it cannot have (policy {info.last_policy_kind}); "
+                "expected reliable or best effort, volatile: change it in the subscriber"
+            )
+
+        events = PublisherEventCallbacks(incompatible_qos=incompatible)
+        return self._node.create_lifecycle_publisher(kind, topic, qos, event_callbacks=events)
+
+    def destroy(self) -> None:
+        """Give the publishers back."""
+        for publisher in self._publishers.values():
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers.clear()
+
+    def labels(self) -> None:
+        """Publish what the class ids mean; late subscribers get it too."""
+        publisher = self._publishers.get("~/label_info")
+        if publisher is None:
+            return
+        info = message_class("vision_msgs/msg/LabelInfo")()
+        info.header.stamp = self._node.get_clock().now().to_msg()
+        vision_class = message_class("vision_msgs/msg/VisionClass")
+        info.class_map = [vision_class(class_id=i, class_name=name) for i, name in enumerate(self._labels.classes)]
+        publisher.publish(info)
+
+    # -- what the worker calls ---------------------------------------------------------------------------------
+
+    def mask(self, result: Result) -> None:
+        """Publish class ids, and what is drawn from them while someone listens."""
+        header, ids = result.header, result.ids
+        self._publish("~/mask", header, ids, "mono8")
+        if self._heard("~/color_mask"):
+            self._publish("~/color_mask", header, self._labels.color_mask(ids), "rgb8")
+        if self._heard("~/overlay"):
+            picture = self._labels.overlay(_rgb(result.image, ids), ids, alpha=self.alpha)
+            self._publish("~/overlay", header, picture, "rgb8")
+        if self._heard("~/confidence"):
+            self._publish("~/confidence", header, result.confidence(), "mono8")
+
+    def report(self, report: Report) -> None:
+        """Publish what became of an image."""
+        if not self._node.context.ok():
+            return
+        self._publishers["~/status"].publish(SegmentationStatus(**report.__dict__, **self._counts()))
+        self.on_report(report)
+        if report.state != OK and self._faults.note(report.message):
+            logger = self._node.get_logger()
+            (logger.error if report.state == ERROR else logger.warning)(report.message)
+
+    def warn(self, sentence: str) -> None:
+        """Count a fault; say it in the log, one of a kind at most every 5 s."""
+        if self._faults.note(sentence) and self._node.context.ok():
+            self._node.get_logger().warning(sentence)
+
+    def header(self, stamp_ns: int, frame_id: str) -> Any:
+        """A std_msgs/Header."""
+        header = Header(frame_id=frame_id)
+        header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+        return header
+
+    def now_ns(self) -> int:
+        """The node's clock: simulated time where `use_sim_time` is true."""
+        return int(self._node.get_clock().now().nanoseconds)
+
+    def _heard(self, topic: str) -> bool:
+        return bool(self._publishers[topic].get_subscription_count() > 0)
+
+    def _publish(self, topic: str, header: Any, picture: Image, encoding: str) -> None:
+        self._publishers[topic].publish(fill_image_message(ImageMessage(), picture, header=header, encoding=encoding))
+
+
+def _rgb(image: Image | None, ids: Image) -> Image:
+    """The picture to draw over: grey as RGB, black where there is none."""
+    if image is None:
+        image = ids * 0
+    return image if image.ndim == 3 else image[..., None].repeat(3, axis=2)
+
+
+def steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Any:
+    """A timer of the machine's clock: under simulated time nothing else would tell that /clock is missing."""
+    from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
+
+    return node.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))

@@ -1,0 +1,255 @@
+"""The node's subscriptions: types found from the graph, losses counted, and silence explained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo
+
+try:  # Jazzy and later
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+from mambaseg_core.cameras.calibration import Calibration
+from mambaseg_ros.messages.images import message_class
+from mambaseg_ros.model import CAMERA_INFO
+from mambaseg_ros.parameters import EVENTS_TYPES, IMAGE_TYPES
+from mambaseg_ros.pipeline.pipeline import Pipeline
+from mambaseg_ros.sources.events import Numbers, RawArray
+from mambaseg_ros.topics.advice import Publisher, Topic, choose_kind, why_no_time, why_silent
+from mambaseg_ros.topics.diagnostic_entries import sentence_of
+
+# Deep enough that images wait for the callback and not in a DDS queue that replaces them without telling anybody.
+INFO_TOPICS = ("camera_info", "event_camera_info")
+DEPTHS = {"image": 20, "events": 1000, "other": 20}
+KINDS = {"image": IMAGE_TYPES[1:], "events": EVENTS_TYPES[1:], "other": IMAGE_TYPES[1:]}
+NUMBERED_KINDS = EVENTS_TYPES[1:3]  # have a seq of their own, which also tells what the driver or a recorder lost
+RAW_KINDS = EVENTS_TYPES[3:]  # arrays of nested messages: rclpy would take 3 us an event to make objects of them
+BYTES_AN_EVENT = 9  # of EventArray's columns
+SILENT_S = 5.0
+MOST_PUBLISHERS = 100  # whose numbers are remembered
+
+
+class Input:
+    """One topic: subscribes once somebody publishes a type that the node reads, again where that type changes.
+
+    Args:
+        node: owner of the subscription.
+        argument: "image", "events" or "other", as in remappings and parameters.
+        values: parameter values by name.
+        take: called with the type's name and each message.
+        lost: called with the number of messages that are missing, by their seq, or where the type has none by the
+            number that the middleware gives them.
+        reported: called with the number of messages that the middleware says it lost.
+        qos_met: called where a publisher's QoS does not fit.
+        warn: told what is wrong.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        argument: str,
+        values: dict[str, Any],
+        *,
+        take: Callable[[str, Any], None],
+        lost: Callable[[int], None],
+        reported: Callable[[int], None],
+        qos_met: Callable[[], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._node, self._take, self._qos_met, self._warn = node, take, qos_met, warn
+        self._lost, self._reported = lost, reported
+        self._numbers: dict[bytes, Numbers] = {}  # by publisher
+        self._alone = True
+        fixed = str(values[f"{argument}_type"])
+        kinds = KINDS[argument] if fixed == "auto" else (fixed,)
+        self.topic = Topic(
+            node.resolve_topic_name(argument), argument, kinds, values[f"{argument}_reliability"] == "reliable"
+        )
+        self.kind = ""
+        self._subscription: Any = None
+        self._heard_at = time.monotonic()
+        if fixed != "auto":
+            self._subscribe(fixed)
+
+    def poll(self) -> None:
+        """Subscribe once the type is known."""
+        publishers = self.publishers()
+        self._alone = len(publishers) <= 1
+        kind = choose_kind(self.topic, publishers, self.kind)
+        if kind != self.kind:
+            try:
+                self._subscribe(kind)
+            except Exception as error:  # a workspace that is half there raises what it likes
+                self._warn(sentence_of(error))
+
+    def publishers(self) -> list[Publisher]:
+        """Who publishes the topic now."""
+        return [
+            Publisher(
+                f"{info.node_namespace.rstrip('/')}/{info.node_name}",
+                info.topic_type,
+                info.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE,
+            )
+            for info in self._node.get_publishers_info_by_topic(self.topic.name)
+        ]
+
+    def describe(self) -> dict[str, str]:
+        """The topic, its type and who publishes it, as /diagnostics shows them."""
+        names = ", ".join(sorted(publisher.node for publisher in self.publishers()))
+        return {"topic": self.topic.name, "type": self.kind or "not known yet", "publishers": names or "none"}
+
+    def complain(self) -> None:
+        """Say why nothing comes, once nothing came for some seconds."""
+        if time.monotonic() - self._heard_at > SILENT_S - 0.5:
+            self._warn(why_silent(self.topic, self.publishers()))
+
+    def destroy(self) -> None:
+        """Unsubscribe."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription = None
+
+    def _subscribe(self, kind: str) -> None:
+        message = message_class(kind)
+        self.destroy()
+        reliability = QoSReliabilityPolicy.RELIABLE if self.topic.reliable else QoSReliabilityPolicy.BEST_EFFORT
+        self._subscription = self._node.create_subscription(
+            message,
+            self.topic.argument,
+            self._receive,
+            QoSProfile(depth=DEPTHS[self.topic.argument], reliability=reliability),
+            event_callbacks=SubscriptionEventCallbacks(
+                message_lost=lambda info: self._reported(info.total_count_change), incompatible_qos=self._incompatible
+            ),
+            raw=kind in RAW_KINDS,
+        )
+        self.kind = kind
+        self._node.get_logger().info(f"{self.topic.argument}: {self.topic.name} as {kind}")
+
+    def _receive(self, message: Any, info: Any) -> None:
+        self._heard_at = time.monotonic()
+        self._count_missing(message, info)
+        self._take(self.kind, message)
+
+    def _count_missing(self, message: Any, info: Any) -> None:
+        """DDS tells what never came, and nothing of what its queue replaced before it was taken; its numbers do."""
+        number = message.seq if self.kind in NUMBERED_KINDS else info.get("publication_sequence_number")
+        publisher = info.get("publisher_gid")  # since Kilted; before, two publishers' numbers cannot be told apart
+        mixed = publisher is None and not self._alone
+        if mixed or len(self._numbers) > MOST_PUBLISHERS:
+            self._numbers.clear()
+        if mixed or number is None:
+            return
+        numbers = self._numbers.setdefault(b"" if publisher is None else publisher["data"], Numbers())
+        if missing := numbers.missing(int(number)):
+            self._lost(missing)
+
+    def _incompatible(self, info: Any) -> None:
+        self._qos_met()
+        self._warn(why_silent(self.topic, self.publishers()))
+
+
+class Inputs:
+    """Both topics and the clock, while the node is active.
+
+    Args:
+        node: owner of the subscriptions.
+        values: parameter values by name.
+        pipeline: takes the messages and counts the losses.
+        warn: told what is wrong.
+    """
+
+    def __init__(self, node: Any, values: dict[str, Any], pipeline: Pipeline, warn: Callable[[str], None]) -> None:
+        self._node, self._pipeline, self._warn = node, pipeline, warn
+        qos_met = self.count_qos
+        self.image = Input(
+            node, "image", values, take=self._take_image, lost=partial(self._count, "images_lost"),
+            reported=partial(self._count, "images_lost_reported"), qos_met=qos_met, warn=warn,
+        )  # fmt: skip
+        pictures = pipeline.worker.segmenter.preprocessing.other != "events"
+        argument, take = ("other", self._take_picture) if pictures else ("events", self._take_events)
+        try:
+            self.second = Input(
+                node, argument, values, take=take, lost=partial(self._count, "packets_lost"),
+                reported=partial(self._count, "packets_lost_reported"), qos_met=qos_met, warn=warn,
+            )  # fmt: skip
+        except Exception:  # a type that is fixed and not installed
+            self.image.destroy()
+            raise
+        pipeline.name_topics(self.image.topic.name, self.second.topic.name)
+        self._infos: dict[str, Any] = {}
+        self._info_subscriptions: list[Any] = []
+        if values["calibration"] == CAMERA_INFO and pipeline.worker.segmenter.calibration is None:
+            self._wait_for_calibration()
+
+    def poll(self) -> None:
+        """Look at the graph; several times a second."""
+        self.image.poll()
+        self.second.poll()
+
+    def complain(self) -> None:
+        """Say what the node waits for; every 5 s."""
+        self.image.complain()
+        self.second.complain()
+        if self._node.get_parameter("use_sim_time").value and self._node.get_clock().now().nanoseconds == 0:
+            self._warn(why_no_time(self._node.count_publishers("/clock")))
+
+    def destroy(self) -> None:
+        """Unsubscribe from all."""
+        for subscription in self._info_subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._info_subscriptions.clear()
+        self.image.destroy()
+        self.second.destroy()
+
+    def count_qos(self) -> None:
+        """A QoS that does not fit was met."""
+        self._count("qos_incompatible", 1)
+
+    def _count(self, what: str, number: int) -> None:
+        reported = self._pipeline.reported
+        setattr(reported, what, getattr(reported, what) + number)
+
+    def _wait_for_calibration(self) -> None:
+        for topic in INFO_TOPICS:
+            take = partial(self._take_info, topic)
+            self._info_subscriptions.append(
+                self._node.create_subscription(CameraInfo, topic, take, qos_profile_sensor_data)
+            )
+        names = " and ".join(self._node.resolve_topic_name(topic) for topic in INFO_TOPICS)
+        self._pipeline.worker.waiting_for = (
+            f"no calibration yet; expected a CameraInfo on each of {names}: start their publishers or remap them"
+        )
+
+    def _take_info(self, topic: str, info: Any) -> None:
+        """Once both have come, images and events have a common view."""
+        self._infos[topic] = info
+        worker = self._pipeline.worker
+        if not worker.waiting_for or len(self._infos) < len(INFO_TOPICS):
+            return
+        image, event = (self._infos[topic] for topic in INFO_TOPICS)
+        try:
+            worker.segmenter.calibration = Calibration.from_camera_infos(event, image)
+        except ValueError as error:
+            self._warn(f"camera_info: {error}")
+            return
+        worker.waiting_for = ""
+
+    def _take_image(self, kind: str, message: Any) -> None:
+        self._pipeline.inbox.put_image(message)
+
+    def _take_picture(self, kind: str, message: Any) -> None:
+        self._pipeline.inbox.put_packet(message, 64 + len(message.data))
+
+    def _take_events(self, kind: str, message: Any) -> None:
+        if kind in RAW_KINDS:
+            self._pipeline.inbox.put_packet(RawArray(kind.split("/")[0], message), len(message))
+            return
+        size = len(message.events) if hasattr(message, "events") else BYTES_AN_EVENT * len(message.t_offset_ns)
+        self._pipeline.inbox.put_packet(message, 64 + size)

@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from mambaseg_core.cameras.calibration import Calibration
+from mambaseg_core.cameras.cam_to_cam import Camera, write_cam_to_cam
+from mambaseg_core.events import Events
+
+# corners (column, row) of the published rectify_map.h5 that belongs to the real file (shared/data/README.md)
+REAL_CORNERS = {
+    (0, 0): (-11.992482, -3.8135486),
+    (639, 0): (656.11633, -6.081475),
+    (0, 479): (-10.26636, 490.16754),
+    (639, 479): (652.2097, 497.89062),
+}
+CORNER_TOLERANCE_PX = 0.001
+
+
+def turn(degrees: float, axis: int) -> np.ndarray:
+    vector = np.zeros(3)
+    vector[axis] = np.deg2rad(degrees)
+    return cv2.Rodrigues(vector)[0]
+
+
+def pose(rotation: np.ndarray) -> np.ndarray:
+    transform = np.eye(4)
+    transform[:3, :3] = rotation
+    return transform
+
+
+@pytest.fixture
+def plain() -> Calibration:
+    """Both cameras in one place, looking the same way, without distortion: every map is the identity."""
+    camera = Camera(100.0, 100.0, 31.5, 23.5, 48, 64)
+    return Calibration(camera, camera, camera, np.eye(3), np.eye(3), np.eye(4))
+
+
+@pytest.fixture
+def turned() -> Calibration:
+    """Distortion, rotations about all axes, and a frame camera of another resolution."""
+    return Calibration(
+        Camera(110.0, 108.0, 66.0, 45.0, 96, 128, (-0.12, 0.2, -0.001, 0.002)),
+        Camera(115.0, 115.0, 64.0, 47.0, 96, 128),
+        Camera(190.0, 190.0, 118.0, 92.0, 180, 240),
+        turn(1.0, 0) @ turn(-2.0, 1) @ turn(1.5, 2),
+        turn(-0.7, 1) @ turn(0.8, 2),
+        pose(turn(1.4, 1) @ turn(-0.6, 0)),
+    )
+
+
+@pytest.fixture
+def written(turned: Calibration, tmp_path: Path) -> Path:
+    path = tmp_path / "cam_to_cam.yaml"
+    write_cam_to_cam(path, turned)
+    return path
+
+
+def test_the_real_rectify_map_comes_out() -> None:
+    root = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[2] / ".." / "shared"))
+    path = root / "data" / "dsec" / "cam_to_cam.yaml"
+    if not path.is_file():
+        pytest.skip(f"no {path}; set MAMBASEG_SHARED to the folder that has data/")
+    calibration = Calibration.from_file(path)
+    rectified = calibration.rectify_map()
+    assert rectified.shape == (480, 640, 2)
+    assert rectified.dtype == np.float32
+    assert calibration.image_size == (1080, 1440)
+    for (x, y), expected in REAL_CORNERS.items():
+        np.testing.assert_allclose(rectified[y, x], expected, rtol=0, atol=CORNER_TOLERANCE_PX)
+    # docs/events.md 2.3: the rows below 472 sample below the image
+    rows = calibration.image_to_event_map()[..., 1]
+    assert rows[472].min() < 1079
+    assert rows[474].min() > 1079
+
+
+def test_rectify_map_is_where_points_of_the_world_are_seen(turned: Calibration) -> None:
+    points = np.random.default_rng(0).uniform((-0.4, -0.3, 0.9), (0.4, 0.3, 1.1), (200, 3))
+    raw_camera = turned.event_raw
+    raw = cv2.projectPoints(points, np.zeros(3), np.zeros(3), raw_camera.matrix(), np.asarray(raw_camera.distortion))[
+        0
+    ][:, 0]
+    in_rectified = points @ turned.R_rect0.T @ turned.event.matrix().T
+    in_rectified = in_rectified[:, :2] / in_rectified[:, 2:]
+    x, y = raw.astype(np.float32).T
+    seen = cv2.remap(turned.rectify_map(), x, y, cv2.INTER_LINEAR).reshape(-1, 2)
+    inside = (x > 0) & (y > 0) & (x < 127) & (y < 95)
+    assert inside.sum() > 150
+    # OpenCV interpolates at 1/32 px
+    np.testing.assert_allclose(seen[inside], in_rectified[inside], rtol=0, atol=0.05)
+
+
+def test_image_map_is_where_far_points_are_seen(turned: Calibration) -> None:
+    directions = np.random.default_rng(0).uniform((-0.4, -0.3, 1), (0.4, 0.3, 1), (50, 3))  # in the raw event camera
+    event = directions @ turned.R_rect0.T @ turned.event.matrix().T
+    image = directions @ turned.T_10[:3, :3].T @ turned.R_rect1.T @ turned.image.matrix().T
+    event, image = event[:, :2] / event[:, 2:], image[:, :2] / image[:, 2:]
+    x, y = event.astype(np.float32).T
+    seen = cv2.remap(turned.image_to_event_map(), x, y, cv2.INTER_LINEAR).reshape(-1, 2)
+    inside = (x > 0) & (y > 0) & (x < 127) & (y < 95)
+    assert inside.sum() > 30
+    np.testing.assert_allclose(seen[inside], image[inside], rtol=0, atol=0.1)
+
+
+def test_nothing_moves_without_distortion_and_rotation(plain: Calibration) -> None:
+    x, y = np.meshgrid(np.arange(64), np.arange(48))
+    np.testing.assert_allclose(plain.rectify_map(), np.stack([x, y], -1), atol=1e-4)
+    np.testing.assert_allclose(plain.image_to_event_map(), np.stack([x, y], -1), atol=1e-4)
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    np.testing.assert_array_equal(plain.warp_image(picture), picture)
+    np.testing.assert_array_equal(plain.warp_mask_to_image(picture[..., 0]), picture[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("shift", "expected"),
+    [
+        (-0.9, {0: 0, 1: 0, 63: 62}),  # -0.9 is cut to 0, not to -1
+        (-1.5, {1: 0, 2: 0, 63: 61}),  # -1.5 is cut to -1 and falls out
+        (0.9, {0: 0, 1: 1, 63: 63}),
+        (1.5, {0: 1, 1: 2, 62: 63}),  # 64.5 falls out
+    ],
+)
+def test_rectified_coordinates_are_cut_toward_zero_and_then_dropped(
+    plain: Calibration, shift: float, expected: dict[int, int]
+) -> None:
+    calibration = replace(plain, event=replace(plain.event, cx=plain.event.cx + shift))
+    columns = sorted({0, 1, 2, 62, 63} & set(expected) | {0, 63})
+    events = Events.from_arrays(
+        columns, [5] * len(columns), range(len(columns)), [1] * len(columns), height=48, width=64
+    )
+    rectified = calibration.rectify(events)
+    got = dict(zip((columns[t] for t in rectified.t_ns), rectified.x.tolist(), strict=True))
+    assert got == expected
+
+
+def test_rectify_keeps_times_and_polarities_and_agrees_with_the_map(turned: Calibration) -> None:
+    rng = np.random.default_rng(1)
+    x, y = rng.integers(0, 128, 3000), rng.integers(0, 96, 3000)
+    t, p = np.sort(rng.integers(0, 10**9, 3000)), rng.choice([-1, 1], 3000)
+    rectified = turned.rectify(Events.from_arrays(x, y, t, p, height=96, width=128))
+    moved = turned.rectify_map()[y, x].astype(np.int64)
+    inside = ((moved >= 0) & (moved < (128, 96))).all(axis=1)
+    assert 0 < (~inside).sum() < 1500
+    np.testing.assert_array_equal(np.stack([rectified.x, rectified.y], -1), moved[inside])
+    np.testing.assert_array_equal(rectified.t_ns, t[inside])
+    np.testing.assert_array_equal(rectified.p, p[inside])
+    assert (rectified.height, rectified.width) == turned.event_size
+
+
+def test_rectify_without_events(turned: Calibration) -> None:
+    assert len(turned.rectify(Events.empty(96, 128))) == 0
+
+
+def test_rectify_refuses_another_sensor(turned: Calibration) -> None:
+    with pytest.raises(ValueError, match="346x260, expected 128x96"):
+        turned.rectify(Events.empty(260, 346))
+
+
+@pytest.mark.parametrize("channels", [(), (1,), (3,), (4,)])
+def test_warped_image_keeps_its_channels(turned: Calibration, channels: tuple[int, ...]) -> None:
+    image = np.full((180, 240, *channels), 100, np.uint8)
+    warped = turned.warp_image(image)
+    assert warped.shape == (96, 128, *channels)
+    assert warped.dtype == np.uint8
+    assert np.median(warped) == 100
+
+
+def test_the_mask_comes_back_to_where_the_image_was(turned: Calibration) -> None:
+    image = np.zeros((180, 240), np.uint8)
+    image[60:120, 90:150] = 200
+    mask = (turned.warp_image(image) > 100).astype(np.uint8)
+    back = turned.warp_mask_to_image(mask)
+    assert back.shape == (180, 240)
+    edge = cv2.dilate(image, np.ones((7, 7))) != cv2.erode(image, np.ones((7, 7)))
+    known = (back != 255) & ~edge
+    np.testing.assert_array_equal(back[known], image[known] // 200)
+    assert back[90, 120] == 1
+
+
+def test_the_mask_is_filled_where_the_event_camera_saw_nothing(plain: Calibration) -> None:
+    wide = replace(plain, image=replace(plain.image, fx=50.0, fy=50.0))  # twice the angle of the event view
+    back = wide.warp_mask_to_image(np.zeros((48, 64), np.uint8), fill=77)
+    assert (back[:10] == 77).all()
+    assert (back[:, :14] == 77).all()
+    assert (back[13:35, 17:47] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda c: c.warp_image(np.zeros((96, 128), np.uint8)),
+            r"image has shape \[96, 128\], expected 180 rows",
+        ),
+        (
+            lambda c: c.warp_mask_to_image(np.zeros((180, 240), np.uint8)),
+            r"mask has shape \[180, 240\], expected 96",
+        ),
+    ],
+)
+def test_other_sizes_are_refused(turned: Calibration, call: Callable[[Calibration], Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        call(turned)
+
+
+def test_maps_are_made_once_and_cannot_be_written_to(turned: Calibration) -> None:
+    assert turned.rectify_map() is turned.rectify_map()
+    assert turned.image_to_event_map() is turned.image_to_event_map()
+    with pytest.raises(ValueError, match="read-only"):
+        turned.rectify_map()[0] = 0
+
+
+def test_a_calibration_can_be_pickled(turned: Calibration) -> None:
+    turned.rectify_map()
+    copy = pickle.loads(pickle.dumps(turned))
+    np.testing.assert_array_equal(copy.rectify_map(), turned.rectify_map())
+
+
+def test_a_distortion_without_inverse_is_refused(turned: Calibration) -> None:
+    folded = replace(turned, event_raw=replace(turned.event_raw, distortion=(-3.0, 0.0, 0.0, 0.0)))
+    with pytest.raises(ValueError, match=r"cam0: distortion \[-3.0, .* cannot be inverted"):
+        folded.rectify_map()
+
+
+def test_what_is_written_is_read_back(turned: Calibration, written: Path) -> None:
+    back = Calibration.from_file(written)
+    assert (back.event_raw, back.event, back.image) == (turned.event_raw, turned.event, turned.image)
+    for name in ("R_rect0", "R_rect1", "T_10"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(turned, name))
+    assert [path.name for path in written.parent.iterdir()] == ["cam_to_cam.yaml"]
+
+
+def test_the_layout_is_that_of_dsec(written: Path) -> None:
+    content = yaml.safe_load(written.read_text())
+    assert list(content) == ["intrinsics", "extrinsics"]
+    assert list(content["intrinsics"]) == ["cam0", "camRect0", "cam1", "camRect1"]
+    assert content["intrinsics"]["cam0"]["resolution"] == [128, 96]
+    assert content["intrinsics"]["cam0"]["camera_matrix"] == [110.0, 108.0, 66.0, 45.0]
+    assert content["intrinsics"]["cam0"]["distortion_coeffs"] == [-0.12, 0.2, -0.001, 0.002]
+    assert "distortion_coeffs" not in content["intrinsics"]["camRect0"]
+    assert content["intrinsics"]["cam1"]["T_cn_cnm1"] == content["extrinsics"]["T_10"]
+
+
+def _set(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
+    def change(content: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            content = content[key]
+        content[keys[-1]] = to
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda content: content.pop("extrinsics"), "extrinsics is nothing .*intrinsics"),
+        (lambda content: content["intrinsics"].pop("camRect1"), "intrinsics/camRect1 is nothing"),
+        (
+            lambda content: content["intrinsics"]["cam0"].pop("distortion_coeffs"),
+            "cam0/distortion_coeffs is nothing",
+        ),
+        (_set("intrinsics", "cam0", to=3), "intrinsics/cam0/camera_matrix is nothing"),
+        (
+            _set("intrinsics", "cam0", "camera_matrix", to=[[1, 0], [0, 1]]),
+            r"camera_matrix is \[\[1.*shape \[4\]",
+        ),
+        (
+            _set("intrinsics", "camRect0", "camera_matrix", to=[1, 2, "x", 4]),
+            "camRect0/camera_matrix is .*'x'",
+        ),
+        (_set("intrinsics", "camRect0", "camera_matrix", to=[0, 2, 3, 4]), "camRect0 is camera_matrix"),
+        (_set("intrinsics", "camRect1", "resolution", to=[640.5, 480]), "camRect1 is .*640.5"),
+        (
+            _set("intrinsics", "cam0", "distortion_model", to="equidistant"),
+            "'equidistant', expected 'radtan'",
+        ),
+        (_set("extrinsics", "T_10", to=[[1, 0, 0], [0, 1, 0], [0, 0, 1]]), r"T_10 is .* shape \[4, 4\]"),
+        (_set("extrinsics", "R_rect0", to=[[float("nan")] * 3] * 3), "R_rect0 is .*nan"),
+        (
+            _set("extrinsics", "R_rect1", to=[[2, 0, 0], [0, 1, 0], [0, 0, 1]]),
+            "R_rect1 is .* a rotation matrix",
+        ),
+        (
+            _set("extrinsics", "R_rect1", to=[[-1, 0, 0], [0, 1, 0], [0, 0, 1]]),
+            "R_rect1 is .* a rotation matrix",
+        ),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_file(
+    written: Path, change: Callable[[dict[str, Any]], None], words: str
+) -> None:
+    content = yaml.safe_load(written.read_text())
+    change(content)
+    written.write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match=words) as caught:
+        Calibration.from_file(written)
+    assert str(written) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"intrinsics: [", "cannot be read"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"- 1\n- 2\n", "holds list"),
+        (b"", "holds NoneType"),
+    ],
+)
+def test_a_file_that_is_no_calibration(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "cam_to_cam.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=words) as caught:
+        Calibration.from_file(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nowhere\.yaml cannot be read"):
+        Calibration.from_file(tmp_path / "nowhere.yaml")

@@ -1,0 +1,178 @@
+"""`mambaseg eval` and `predict`, as library and as command."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mambaseg_core.checkpoint import save_checkpoint
+from mambaseg_core.data.dataset import RecordingDataset
+from mambaseg_core.data.loading import evenly, layout_of, open_dataset
+from mambaseg_core.data.sample import Sample
+from mambaseg_core.evaluation.evaluate import evaluate
+from mambaseg_core.evaluation.metrics import Scores, confusion_matrix
+from mambaseg_core.evaluation.predict import open_recording
+from mambaseg_core.evaluation.report import absent_sentence, to_json
+from mambaseg_core.inference import Segmenter
+from mambaseg_core.models import create_model
+from mambaseg_core.training.config import DataConfig
+from mambaseg_core.training.data import make_preprocessing
+
+SETUP = make_preprocessing(DataConfig(size=(64, 96), window_ms=50))
+
+
+def mambaseg(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
+    variables = {**os.environ, "COLUMNS": "200", "TERM": "dumb", "OMP_NUM_THREADS": "1", **env}
+    command = [sys.executable, "-m", "mambaseg_ros", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=variables)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("weights") / "nano.safetensors"
+    save_checkpoint(path, create_model("mambaseg_nano", image_size=SETUP.size), SETUP)
+    return path
+
+
+class Constant(nn.Module):
+    """Says one class everywhere, or another where there are no events."""
+
+    def forward(self, image: Tensor, events: Tensor) -> Tensor:
+        logits = torch.zeros(len(image), 11, *image.shape[2:])
+        logits[:, 5] = 1
+        logits[:, 0] = torch.where(events.abs().sum((1, 2, 3)) > 0, 0.0, 2.0)[:, None, None]
+        return logits
+
+
+class Listed(RecordingDataset):
+    """A data set of given samples."""
+
+    def __init__(self, samples: list[Sample]) -> None:
+        super().__init__([], SETUP)
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: Any) -> Sample:
+        return self.samples[key]
+
+
+@pytest.fixture(scope="module")
+def samples(root: Path) -> list[Sample]:
+    dataset = open_dataset("dsec", str(root), "test", SETUP)
+    return [dataset[number] for number in range(len(dataset))]
+
+
+def test_conditions_are_judged_apart_and_add_up(samples: list[Sample]) -> None:
+    named = [replace(sample, condition="night" if number % 2 else "day") for number, sample in enumerate(samples)]
+    found = evaluate(Constant(), Listed(named), batch=2, examples=2)
+    assert found.samples == {"day": (len(samples) + 1) // 2, "night": len(samples) // 2}
+    truth = torch.stack([sample.label for sample in samples])
+    expected = confusion_matrix(torch.full_like(truth, 5), truth, 11)
+    assert torch.equal(found.all_confusion, expected)
+    assert found.overall == Scores.of(expected)
+    assert len(found.examples) == 2
+    blank = evaluate(Constant(), Listed(named), keep="image", examples=0)
+    assert blank.overall.accuracy == pytest.approx(float((truth == 0).sum() / (truth != 255).sum()))
+
+
+def test_a_class_that_never_occurs_is_left_out_and_said_so(samples: list[Sample]) -> None:
+    without = [replace(s, label=torch.where((s.label == 0) | (s.label == 5), s.label, 255)) for s in samples]
+    found = evaluate(Constant(), Listed(without), examples=0)
+    assert [name for name in found.labels.classes if name not in found.absent] == ["background", "road"]
+    assert "left out of the mean: building, fence, person" in absent_sentence(found)
+    values = to_json(found, {})
+    assert list(values["overall"]["iou"]) == ["background", "road"]
+    assert found.overall.miou == pytest.approx((0 + found.overall.accuracy) / 2)  # all is taken for road
+
+
+def test_eval_prints_a_table_and_writes_json_and_one_html_file(root: Path, checkpoint: Path, tmp_path: Path) -> None:
+    result = mambaseg("eval", checkpoint, root, "--workers", 0, "--samples", 3, "--out", tmp_path / "eval")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(r"all\s+. 3", result.stdout)
+    assert "vegetation" in result.stdout
+    scores = json.loads((tmp_path / "eval" / "scores.json").read_text())
+    assert f"{100 * scores['overall']['miou']:.2f}" in result.stdout
+    page = (tmp_path / "eval" / "report.html").read_text()
+    assert not re.findall(r"""(?:src|href)=['"](?!data:)""", page)  # needs no other file
+    assert page.count("data:image/png;base64,") == 3 * 5
+    assert {path.name for path in (tmp_path / "eval").iterdir()} == {"scores.json", "report.html"}
+
+
+def test_eval_refuses_what_it_cannot_do(root: Path, checkpoint: Path, tmp_path: Path) -> None:
+    for words, message in (
+        ((checkpoint, root, "--keep", "sound"), "--keep is 'sound'; expected one of both, image, events"),
+        ((checkpoint, tmp_path / "none"), "which is no folder"),
+        ((tmp_path / "no.safetensors", root), "no.safetensors does not exist"),
+    ):
+        result = mambaseg("eval", *words)
+        assert result.returncode == 1
+        assert message in result.stdout
+        assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_predict_writes_the_segmenters_masks_and_goes_on(root: Path, checkpoint: Path, tmp_path: Path) -> None:
+    words = ("predict", checkpoint, root / "street_b", tmp_path / "out")
+    result = mambaseg(*words)
+    assert result.returncode == 0, result.stdout + result.stderr
+    recording, numbers = open_recording(root / "street_b")
+    masks = sorted((tmp_path / "out" / "masks").iterdir())
+    assert [path.name for path in masks] == [f"{number:06d}.png" for number in numbers]
+    segmenter = Segmenter(checkpoint, "cpu", calibration=recording.calibration)
+    stamp_ns = int(recording.image_times_ns[3])
+    events = recording.window(stamp_ns, SETUP.window, SETUP.bins)
+    expected = segmenter.segment(recording.image(3), events).ids
+    found = cv2.imread(str(masks[3]), cv2.IMREAD_UNCHANGED)
+    assert np.mean(found == expected) > 0.999  # the number of threads may differ
+    film = cv2.VideoCapture(str(tmp_path / "out" / "overlay.mp4"))
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == len(numbers)
+    masks[2].unlink()
+    assert f"1 masks made, {len(numbers) - 1} kept" in mambaseg(*words).stdout
+    assert not list((tmp_path / "out").rglob("*.part*"))
+
+
+def test_predict_refuses_the_masks_of_another_checkpoint(root: Path, checkpoint: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(checkpoint.read_bytes())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "prediction.json").write_text(json.dumps({"checkpoint": "first.safetensors", "sequence": "s"}))
+    result = mambaseg("predict", other, root / "street_b", tmp_path / "out")
+    assert result.returncode == 1
+    assert "holds masks whose checkpoint is 'first.safetensors'" in result.stdout
+
+
+def test_train_without_lightning_says_what_to_install(root: Path, config_file: Path, tmp_path: Path) -> None:
+    missing = "raise ModuleNotFoundError('No module named lightning', name='lightning')\n"
+    (tmp_path / "lightning.py").write_text(missing)
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    result = mambaseg("train", config_file, "--out", tmp_path / "run", PYTHONPATH=path)
+    assert result.returncode == 1
+    assert "training needs lightning, which is not installed; install it with: pip install" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_the_core_and_its_command_import_no_lightning() -> None:
+    code = "import sys, mambaseg_core, mambaseg_core.cli, mambaseg_core.evaluation.evaluate"
+    code += "; print('lightning' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert result.stdout.strip() == "False", result.stderr
+
+
+def test_samples_are_evenly_spread() -> None:
+    assert evenly(10, 0) == evenly(10, 12) == list(range(10))
+    assert evenly(11, 3) == [0, 5, 10]
+    assert layout_of(SETUP) == "dsec"

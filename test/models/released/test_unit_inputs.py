@@ -1,0 +1,143 @@
+"""The authors' Sigma on pictures: what it says to their inputs, it says to ours through every door."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from mambaseg_core.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from mambaseg_core.cli import app
+from mambaseg_core.inference import Segmenter
+from mambaseg_core.models import create_model, load_released_state_dict
+from mambaseg_core.models.released.unit_inputs import take_unit_inputs, with_unit_inputs
+from mambaseg_core.preprocessing import preset_preprocessing
+
+SIZE = (64, 96)
+TOLERANCE = 3e-3  # of the logits' deviation; the drawn decoder magnifies rounding, which costs 1e-3 (test_sigma)
+
+
+@pytest.fixture(scope="module")
+def weights(released_weights):
+    with np.load(Path(__file__).parent / "golden" / "sigma_tiny.npz") as file:
+        return released_weights(json.loads(file["keys"].tobytes()))
+
+
+@pytest.fixture(scope="module")
+def authors(weights):
+    """Sigma with weights that were drawn by the authors' names."""
+    model = create_model("sigma_tiny", image_size=SIZE).eval()
+    load_released_state_dict(model, weights)
+    return model
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """RGB, brightest in red, and a thermal picture, uint8."""
+    random = np.random.default_rng(0)
+    rgb = random.integers(0, 120, (*SIZE, 3), np.uint8) + np.array([130, 60, 0], np.uint8)
+    return rgb, random.integers(0, 256, SIZE, np.uint8)
+
+
+def as_the_authors_read(picture):
+    """What their data loader makes of an RGB file: cv2 gives blue first; mean and deviation are taken in that order."""
+    x = picture[..., ::-1].astype(np.float64) / 255
+    x = (x - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+    return torch.from_numpy(x).permute(2, 0, 1)[None].float()
+
+
+def difference(found, expected):
+    return float((found - expected).abs().max() / expected.std())
+
+
+@pytest.fixture(scope="module")
+def expected(authors, pictures):
+    rgb, thermal = pictures
+    with torch.inference_mode():
+        return authors(as_the_authors_read(rgb), as_the_authors_read(np.repeat(thermal[..., None], 3, axis=2)))
+
+
+def unit(pictures):
+    rgb, thermal = pictures
+    other = torch.from_numpy(thermal).float().div(255).repeat(1, 3, 1, 1)
+    return torch.from_numpy(rgb).permute(2, 0, 1)[None].float().div(255), other
+
+
+def test_by_hand():
+    """One weight a channel: blue's 1/4, green's 1/2 and red's 1 over the deviations of ImageNet's R, G and B."""
+    model = create_model("sigma_nano")
+    with torch.no_grad():
+        model.encoder.patch.weight.copy_(torch.tensor([0.25, 0.5, 1.0]).reshape(1, 3, 1, 1).expand(32, 3, 4, 4) / 16)
+        model.encoder.patch.bias.zero_()
+    model.authors_inputs = True
+    take_unit_inputs(model)
+    colour = torch.tensor([0.9, 0.6, 0.3]).reshape(1, 3, 1, 1).expand(1, 3, 4, 4)  # red, green, blue
+    by_hand = 0.25 * (0.3 - 0.485) / 0.229 + 0.5 * (0.6 - 0.456) / 0.224 + 1.0 * (0.9 - 0.406) / 0.225
+    assert model.encoder.patch(colour).flatten().tolist() == pytest.approx([by_hand] * 32, abs=1e-5)
+    before = model.encoder.patch.weight.clone()
+    take_unit_inputs(model)  # done once is done
+    assert torch.equal(model.encoder.patch.weight, before)
+
+
+def test_a_copy_takes_our_pictures_and_the_model_still_theirs(authors, pictures, expected):
+    ours = with_unit_inputs(authors)
+    assert authors.authors_inputs
+    assert not ours.authors_inputs
+    with torch.inference_mode():
+        assert difference(ours(*unit(pictures)), expected) < TOLERANCE
+        assert difference(authors(*unit(pictures)), expected) > 100 * TOLERANCE
+    assert with_unit_inputs(ours) is ours
+
+
+def probabilities(expected):
+    confidence, ids = expected.softmax(1).max(1)
+    return ids[0].numpy(), confidence[0].numpy()
+
+
+def agrees(mask, expected):
+    ids, confidence = probabilities(expected)
+    return (mask.ids == ids).mean() > 0.999 and np.abs(mask.confidence - confidence).max() < 0.02
+
+
+def test_a_segmenter_of_the_model_takes_pictures(authors, pictures, expected):
+    assert agrees(Segmenter(authors, "cpu").segment(*pictures), expected)
+    assert authors.authors_inputs  # the given model is not changed
+    swapped = pictures[0][..., ::-1].copy(), pictures[1]
+    assert not agrees(Segmenter(authors, "cpu").segment(*swapped), expected)  # the order of the channels counts
+
+
+def test_a_converted_checkpoint_takes_pictures(weights, tmp_path, pictures, expected):
+    torch.save({"model": weights, "epoch": 1}, tmp_path / "best.pth")
+    words = [str(tmp_path / "best.pth"), str(tmp_path / "ours.safetensors"), "--model", "sigma_tiny"]
+    result = CliRunner().invoke(app, ["convert", "checkpoint", *words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    model, setup = load_checkpoint(tmp_path / "ours.safetensors")
+    assert (setup.other, setup.bins) == ("thermal", 3)
+    with torch.inference_mode():
+        assert difference(model.eval()(*unit(pictures)), expected) < TOLERANCE
+    model = create_model("sigma_tiny", image_size=SIZE, weights=tmp_path / "best.pth").eval()
+    with torch.inference_mode():
+        assert difference(model(*unit(pictures)), expected) < TOLERANCE
+
+
+def test_a_model_that_is_saved_takes_pictures_when_it_is_loaded(authors, tmp_path, pictures, expected):
+    save_checkpoint(tmp_path / "a.safetensors", authors, preset_preprocessing("sigma_tiny", size=SIZE, channels=3))
+    with torch.inference_mode():
+        model = load_checkpoint(tmp_path / "a.safetensors")[0].eval()
+        assert difference(model(*unit(pictures)), expected) < TOLERANCE
+        model = create_model("sigma_tiny", image_size=SIZE).eval()
+        load_weights(model, tmp_path / "a.safetensors")
+        assert difference(model(*unit(pictures)), expected) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["sigma_nano", "rsgmamba_nano", "mambaseg_nano"])
+def test_others_are_left_alone(name):
+    model = create_model(name, image_size=SIZE)
+    before = {key: x.clone() for key, x in model.state_dict().items()}
+    take_unit_inputs(model)
+    assert with_unit_inputs(model) is model
+    assert all(torch.equal(x, before[key]) for key, x in model.state_dict().items())

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from array import array
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from mambaseg_ros.messages.images import events_from_message, fill_image_message, image_from_message
+
+RGB = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+ALPHA = np.full((2, 3, 1), 9, np.uint8)
+
+
+@pytest.mark.parametrize("pad", [0, 5])
+@pytest.mark.parametrize(
+    ("encoding", "stored"),
+    [
+        ("rgb8", RGB),
+        ("bgr8", RGB[..., ::-1]),
+        ("rgba8", np.concatenate([RGB, ALPHA], 2)),
+        ("bgra8", np.concatenate([RGB[..., ::-1], ALPHA], 2)),
+    ],
+)
+def test_colour_images_become_rgb(image_message: Any, encoding: str, stored: np.ndarray, pad: int) -> None:
+    np.testing.assert_array_equal(image_from_message(image_message(stored, encoding, pad=pad)), RGB)
+
+
+GREY = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
+
+
+@pytest.mark.parametrize("big_endian", [0, 1])
+def test_mono16_is_scaled_to_8_bits(image_message: Any, big_endian: int) -> None:
+    wide = (GREY.astype(np.uint16) * 257 + [[128, -128, 127]] * (GREY > 0)).astype(">u2" if big_endian else "<u2")
+    message = image_message(np.frombuffer(wide.tobytes(), np.uint8).reshape(2, 6), "mono16", pad=3)
+    message.width, message.is_bigendian = 3, big_endian
+    np.testing.assert_array_equal(image_from_message(message), GREY)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_patterns_become_the_colour_they_were_taken_from(image_message: Any, pattern: str, bits: int) -> None:
+    red_green_blue = (200, 120, 40)
+    tile = np.array([red_green_blue["rgb".index(color)] for color in pattern], np.uint16).reshape(2, 2)
+    mosaic = np.tile(tile, (4, 5))
+    stored = (mosaic * 257).view(np.uint8) if bits == 16 else mosaic.astype(np.uint8)
+    message = image_message(stored, f"bayer_{pattern}{bits}")
+    message.width = 10
+    picture = image_from_message(message)
+    assert picture.shape == (8, 10, 3)
+    np.testing.assert_array_equal(picture, np.broadcast_to(np.uint8(red_green_blue), picture.shape))
+
+
+@pytest.mark.parametrize(("encoding", "order"), [("yuv422", "uyvy"), ("uyvy", "uyvy"), ("yuv422_yuy2", "yuyv")])
+def test_yuv422_becomes_rgb(image_message: Any, encoding: str, order: str) -> None:
+    values = {"y": 81, "u": 90, "v": 240}  # pure red in BT.601
+    message = image_message(np.tile(np.uint8([values[c] for c in order]), (2, 2)), encoding)
+    message.width = 4
+    picture = image_from_message(message).astype(int)
+    assert abs(picture - (255, 0, 0)).max() <= 2
+
+
+def test_yuv422_of_an_odd_width_is_refused(image_message: Any) -> None:
+    message = image_message(np.zeros((2, 6), np.uint8), "yuv422")
+    message.width = 3
+    with pytest.raises(ValueError, match="2 x 3 yuv422 cannot be converted"):
+        image_from_message(message)
+
+
+def test_compressed_images_are_decompressed() -> None:
+    for stored, expected in ((RGB[..., ::-1], RGB), (GREY, GREY)):
+        data = array("B", cv2.imencode(".png", np.ascontiguousarray(stored))[1].tobytes())
+        np.testing.assert_array_equal(image_from_message(SimpleNamespace(format="png", data=data)), expected)
+    for data in (b"", b"no picture"):
+        with pytest.raises(ValueError, match=f"format 'jpeg' with {len(data)} bytes"):
+            image_from_message(SimpleNamespace(format="jpeg", data=array("B", data)))
+
+
+def test_mono8_stays_grey(image_message: Any) -> None:
+    np.testing.assert_array_equal(image_from_message(image_message(RGB[..., 0], "mono8", pad=1)), RGB[..., 0])
+
+
+def test_unknown_encoding_lists_the_known(image_message: Any) -> None:
+    with pytest.raises(ValueError, match=r"'32FC1'; expected one of rgb8, bgr8"):
+        image_from_message(image_message(RGB, "32FC1"))
+
+
+def test_a_step_shorter_than_the_row_is_refused(image_message: Any) -> None:
+    with pytest.raises(ValueError, match="step 3; expected a size above 0 and a step of at least 9"):
+        image_from_message(image_message(RGB[..., 0], "rgb8"))
+
+
+def test_too_few_bytes_are_refused(image_message: Any) -> None:
+    message = image_message(RGB, "rgb8")
+    message.data = message.data[:-1]
+    with pytest.raises(ValueError, match=r"holds 17 bytes; expected height x step = 18"):
+        image_from_message(message)
+
+
+def test_fill_image_message_is_what_image_from_message_reads() -> None:
+    message = fill_image_message(SimpleNamespace(data=array("B")), RGB[:, ::-1], header="the header", encoding="rgb8")
+    assert message.header == "the header"
+    np.testing.assert_array_equal(image_from_message(message), RGB[:, ::-1])
+
+
+def test_event_columns_become_events(event_message: Any) -> None:
+    events, refused = events_from_message(event_message([5, 0], [3, 1], [0, 7], [1, 0], stamp_ns=10**18))
+    assert refused == 0
+    assert events.t_ns.tolist() == [10**18, 10**18 + 7]
+    assert (events.x.tolist(), events.y.tolist(), events.p.tolist()) == ([5, 0], [3, 1], [1, -1])
+    assert (events.height, events.width) == (4, 6)
+
+
+def test_events_outside_are_dropped_and_counted(event_message: Any) -> None:
+    events, refused = events_from_message(event_message([6, 0, 0], [0, 4, 3], [0, 1, 2], [1, 1, 1]))
+    assert refused == 2
+    assert events.y.tolist() == [3]
+
+
+def test_empty_columns_are_no_events(event_message: Any) -> None:
+    events, refused = events_from_message(event_message([], [], [], []))
+    assert (len(events), refused) == (0, 0)
+
+
+def test_columns_of_different_lengths_are_refused(event_message: Any) -> None:
+    with pytest.raises(ValueError, match="'y': 1"):
+        events_from_message(event_message([1, 2], [1], [0, 0], [0, 0]))
+
+
+def test_times_that_decrease_are_sorted(event_message: Any) -> None:
+    events, _ = events_from_message(event_message([1, 2], [1, 1], [5, 4], [0, 0]))
+    assert (events.t_ns.tolist(), events.x.tolist()) == ([4, 5], [2, 1])

@@ -1,0 +1,455 @@
+"""The worker with a real `Segmenter` around tiny models of our own: no ROS, no weights."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mambaseg_core.events import Window
+from mambaseg_core.inference import Segmenter
+from mambaseg_core.preprocessing import picture_preprocessing, preset_preprocessing
+from mambaseg_ros.messages.images import stamp_to_ns
+from mambaseg_ros.parameters import PARAMETERS
+from mambaseg_ros.pipeline.pipeline import Pipeline
+from mambaseg_ros.pipeline.results import DEGRADED, ERROR, OK, Report, Result
+from mambaseg_ros.pipeline.worker import Worker
+from mambaseg_ros.policy import BAD, GOOD, SILENT, STALE
+
+SIZE = (26, 34)
+START_NS = 10**18
+MS = 1_000_000
+
+
+class Brightness(nn.Module):
+    """Class 1 where the image is brighter than a half, class 2 where events came; fails on a wholly white image,
+    and gives NaN for a wholly grey one (51)."""
+
+    name, num_classes, image_size, in_channels, bins = "mambaseg_ddd17", 6, (20, 34), 1, 10
+
+    def forward(self, image: torch.Tensor | None, events: torch.Tensor | None) -> torch.Tensor:
+        image = torch.zeros(1, 1, *self.image_size) if image is None else image
+        events = torch.zeros(1, self.bins, *self.image_size) if events is None else events
+        if bool((image == 1).all()):
+            raise MemoryError("a white image")
+        logits = torch.zeros(1, self.num_classes, *self.image_size)
+        logits[:, 0] = 0.1
+        logits[:, 1] = (image[:, 0] > 0.5).float()
+        logits[:, 2] = 2 * events.abs().sum(1)
+        return logits * float("nan") if bool(((255 * image).round() == 51).all()) else logits
+
+
+class Kept:
+    """Keeps what the worker hands over."""
+
+    def __init__(self) -> None:
+        self.masks: list[np.ndarray] = []
+        self.reports: list[Report] = []
+        self.warnings: list[str] = []
+        self.results: list[Result] = []
+        self.now = 10**9
+
+    def mask(self, result: Result) -> None:
+        self.results.append(result)
+        self.masks.append(result.ids)
+
+    def report(self, report: Report) -> None:
+        self.reports.append(report)
+
+    def warn(self, sentence: str) -> None:
+        self.warnings.append(sentence)
+
+    def header(self, stamp_ns: int, frame_id: str) -> Any:
+        second, nanosecond = divmod(stamp_ns, 10**9)
+        return SimpleNamespace(stamp=SimpleNamespace(sec=second, nanosec=nanosecond), frame_id=frame_id)
+
+    def now_ns(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def worker() -> Any:
+    setup = preset_preprocessing("mambaseg_ddd17", size=Brightness.image_size, channels=1)
+    values = {parameter.name: parameter.default for parameter in PARAMETERS}
+    pipeline = Pipeline(Segmenter(Brightness(), "cpu", preprocessing=setup), values, Kept())
+    pipeline.start()
+    yield pipeline.worker
+    assert pipeline.stop(timeout=60)
+
+
+def answer(worker: Worker, message: Any) -> Report:
+    count = len(worker.outputs.reports)
+    worker.inbox.put_image(message)
+    deadline = time.monotonic() + 60
+    while len(worker.outputs.reports) == count:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return worker.outputs.reports[-1]
+
+
+def halves() -> np.ndarray:
+    picture = np.full(SIZE, 10, np.uint8)
+    picture[:, 17:] = 250
+    return picture
+
+
+def test_the_mask_shows_image_and_events_and_255_where_the_bonnet_was(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    packet = event_message(
+        [3, 4, 4, 5], [2, 2, 25, 2], [0, 10 * MS, 10 * MS, 60 * MS], [1, 1, 1, 1],
+        stamp_ns=START_NS, height=SIZE[0], width=SIZE[1],
+    )  # fmt: skip
+    worker.inbox.put_packet(packet, 100)
+    report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 50 * MS))
+    assert (report.state, report.message, report.events_used) == (OK, "", 3)
+    expected = np.zeros(SIZE, np.uint8)
+    expected[:, 17:] = 1
+    expected[2, 3:5] = 2
+    expected[20:] = 255
+    np.testing.assert_array_equal(worker.outputs.masks[-1], expected)
+
+
+def test_without_events_the_mask_is_degraded(worker: Worker, image_message: Any) -> None:
+    report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
+    assert (report.state, report.policy, report.events_health) == (DEGRADED, "image_only", SILENT)
+    assert "no events have come" in report.message
+    assert len(worker.outputs.masks) == 1
+    confidence = worker.outputs.results[0].confidence()
+    assert (confidence[20:] == 255).all()
+    assert (confidence[:20, :17] == round(254 * np.exp(0.1) / (np.exp(0.1) + 5))).all()
+
+
+def packet_before(event_message: Any, end_ns: int) -> Any:
+    return event_message([3, 4], [2, 2], [0, 9 * MS], [1, 1], stamp_ns=end_ns - 10 * MS, height=SIZE[0], width=SIZE[1])
+
+
+def test_stale_events_are_not_used_and_hold_gives_the_last_mask_with_its_old_stamp(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    worker.policy = replace(worker.policy, when_events_missing="hold", event_wait_s=0.0)
+    early = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS - 10**9))
+    assert (early.state, early.policy, worker.outputs.masks) == (ERROR, "hold", [])  # nothing to hold yet
+    worker.inbox.put_packet(packet_before(event_message, START_NS), 100)
+    assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS)).state == OK
+    report = answer(worker, image_message(halves()[:, ::-1].copy(), "mono8", stamp_ns=START_NS + 90 * MS))
+    assert (report.state, report.policy, report.events_health, report.events_used) == (DEGRADED, "hold", STALE, 0)
+    assert "events end 91.0 ms before the image's stamp" in report.message
+    first, held = worker.outputs.results
+    assert held is first
+    assert (worker.images_dropped, worker.masks_held, worker.masks_published) == (2, 1, 1)
+
+
+def test_drop_publishes_nothing(worker: Worker, image_message: Any) -> None:
+    worker.policy = replace(worker.policy, when_events_missing="drop", event_wait_s=0.0)
+    report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
+    assert (report.state, report.policy, worker.images_dropped, worker.outputs.masks) == (ERROR, "drop", 1, [])
+
+
+def until(ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_events_alone_give_masks_with_their_own_stamp_frame_and_size_while_images_are_missing(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
+    answer(worker, image_message(np.zeros((52, 68), np.uint8) + 9, "mono8", stamp_ns=START_NS))
+    kept = worker.outputs
+    worker.inbox.put_packet(packet_before(event_message, START_NS), 100)
+    time.sleep(0.5)
+    assert len(kept.masks) == 1  # the node's clock stands still, as with a paused bag: nothing is missing
+    kept.now += 501 * MS
+    until(lambda: len(kept.reports) == 2)
+    report, result = kept.reports[1], kept.results[1]
+    assert (report.state, report.policy, report.events_used) == (DEGRADED, "events_only", 2), report.message
+    assert stamp_to_ns(report.header.stamp) == START_NS - MS
+    assert (report.header.frame_id, result.image, result.ids.shape) == ("event_camera", None, SIZE)
+    assert result.ids[2].tolist() == [0, 0, 0, 2, 2] + [0] * 29
+    time.sleep(0.2)
+    assert len(kept.reports) == 2  # no new events, no new mask
+    assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS)).state == OK  # images are back
+    assert (worker.masks_from_events, worker.masks_published) == (1, 3)
+
+
+def test_hold_repeats_the_last_mask_while_images_are_missing(worker: Worker, image_message: Any) -> None:
+    worker.policy = replace(worker.policy, when_images_missing="hold", timer_s=0.01, event_wait_s=0.0)
+    answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
+    worker.outputs.now += 501 * MS
+    until(lambda: len(worker.outputs.results) > 3)
+    assert len({id(result) for result in worker.outputs.results}) == 1
+    worker.outputs.now = 1  # the clock jumped back, as with a looped bag: the wait begins anew
+    time.sleep(0.1)
+    count = worker.masks_held
+    time.sleep(0.2)
+    assert worker.masks_held == count
+
+
+def test_a_model_that_raises_or_gives_nan_is_reported_and_the_next_image_is_served(
+    worker: Worker, image_message: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed_when_reported: list[int] = []
+    report_to = worker.outputs.report
+    monkeypatch.setattr(
+        worker.outputs, "report", lambda report: (failed_when_reported.append(worker.images_failed), report_to(report))
+    )
+    report = answer(worker, image_message(np.full(SIZE, 255, np.uint8), "mono8"))
+    assert (report.state, report.message) == (ERROR, "MemoryError: a white image")
+    assert failed_when_reported == [1]  # the status of an image counts it
+    report = answer(worker, image_message(np.full(SIZE, 51, np.uint8), "mono8"))
+    assert report.state == ERROR
+    assert "not all finite" in report.message
+    assert worker.outputs.masks == []
+    assert (worker.images_failed, worker.images_refused) == (2, 0)
+    assert answer(worker, image_message(halves(), "mono8")).state == DEGRADED
+    assert len(worker.outputs.masks) == 1
+
+
+def test_under_overload_the_worker_always_takes_the_newest_image(
+    worker: Worker, image_message: Any, event_message: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Semaphore(0), threading.Semaphore(0)
+    infer = worker.segmenter._infer
+
+    def gated(*tensors: torch.Tensor) -> Any:
+        begun.release()
+        assert go_on.acquire(timeout=60)
+        return infer(*tensors)
+
+    monkeypatch.setattr(worker.segmenter, "_infer", gated)
+    worker.policy = replace(worker.policy, event_wait_s=0.0)
+
+    def send(number: int) -> None:
+        worker.inbox.put_image(image_message(halves(), "mono8", stamp_ns=START_NS + number))
+
+    send(0)
+    for turn in range(10):
+        assert begun.acquire(timeout=60)  # the model is at work: four images come meanwhile
+        for number in range(4 * turn + 1, 4 * turn + 5):
+            send(number)
+        go_on.release()
+    go_on.release()
+    until(lambda: len(worker.outputs.reports) == 11)
+    stamps = [stamp_to_ns(report.header.stamp) - START_NS for report in worker.outputs.reports]
+    assert stamps == list(range(0, 41, 4))  # never one that a newer one could have replaced
+    assert worker.inbox.images_replaced == 30
+
+
+def test_no_waiting_is_not_stale(worker: Worker, image_message: Any, event_message: Any) -> None:
+    worker.policy = replace(worker.policy, event_wait_s=0.0)
+    packet = event_message([3, 4], [2, 2], [0, 60 * MS], [1, 1], stamp_ns=START_NS, height=SIZE[0], width=SIZE[1])
+    worker.inbox.put_packet(packet, 100)
+    report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 40 * MS))
+    assert (report.state, report.events_used) == (OK, 1), report.message
+
+
+def test_an_unreadable_event_message_is_said_and_counted(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    packet = event_message([1], [1], [0], [1])
+    del packet.x
+    worker.inbox.put_packet(packet, 10)
+    assert answer(worker, image_message(halves(), "mono8")).state == DEGRADED
+    assert worker.source.counts.packets_refused == 1
+    assert worker.outputs.reports[-1].events_health == BAD
+    assert "x" in worker.outputs.warnings[0]
+
+
+class Warmth(nn.Module):
+    """Class 1 where the image, class 2 where the thermal picture is brighter than a half; trusts what varies."""
+
+    name, num_classes, image_size, in_channels, bins = "sigma_tiny", 9, (20, 34), 3, 3
+    reliability_aware = True
+
+    def with_reliability(self, image: torch.Tensor | None, other: torch.Tensor | None) -> Any:
+        image = torch.zeros(1, 3, *self.image_size) if image is None else image
+        other = torch.zeros(1, 3, *self.image_size) if other is None else other
+        logits = torch.zeros(1, self.num_classes, *self.image_size)
+        logits[:, 0] = 0.1
+        logits[:, 1] = (image[:, 0] > 0.5).float()
+        logits[:, 2] = 2.0 * (other[:, 0] > 0.5)
+        return logits, tuple(torch.full((1, *self.image_size), float(x.std() > 0)) for x in (image, other))
+
+
+@pytest.fixture
+def warm_worker() -> Any:
+    setup = picture_preprocessing(Warmth.image_size)
+    values = {parameter.name: parameter.default for parameter in PARAMETERS}
+    pipeline = Pipeline(Segmenter(Warmth(), "cpu", preprocessing=setup), values, Kept())
+    pipeline.worker.policy = replace(pipeline.worker.policy, event_wait_s=0.0)
+    pipeline.start()
+    yield pipeline.worker
+    assert pipeline.stop(timeout=60)
+
+
+def test_pictures_of_a_second_camera_take_the_place_of_events(warm_worker: Worker, image_message: Any) -> None:
+    thermal = np.full((40, 68), 20, np.uint8)  # twice the image's resolution
+    thermal[:20] = 200
+    for time_ms, picture in ((-100, thermal[::-1]), (-10, thermal), (200, thermal[::-1])):
+        message = image_message(np.ascontiguousarray(picture), "mono8", stamp_ns=START_NS + time_ms * MS)
+        warm_worker.inbox.put_packet(message, picture.nbytes)
+    picture = np.full((20, 34), 10, np.uint8)
+    picture[:, 17:] = 250
+    report = answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS))
+    assert (report.state, report.message, report.events_used) == (OK, "", 0)
+    assert (report.window_start_ns, report.window_end_ns) == (START_NS - 10 * MS, START_NS)
+    assert (report.image_reliability, report.other_reliability) == (1, 1)
+    expected = np.zeros((20, 34), np.uint8)
+    expected[:, 17:], expected[:10] = 1, 2
+    np.testing.assert_array_equal(warm_worker.outputs.masks[-1], expected)
+
+    report = answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS + 90 * MS))
+    assert (report.state, report.policy, report.events_health) == (DEGRADED, "image_only", STALE)
+    assert "the nearest thermal picture is -100.0 ms from the image's stamp" in report.message
+    assert (report.image_reliability, report.other_reliability, report.window_start_ns) == (1, 0, 0)
+    assert set(np.unique(warm_worker.outputs.masks[-1])) == {0, 1}
+
+
+def test_pictures_alone_give_masks_while_images_are_missing(warm_worker: Worker, image_message: Any) -> None:
+    warm_worker.policy = replace(warm_worker.policy, when_images_missing="events_only", timer_s=0.01)
+    warm_worker.inbox.put_packet(image_message(np.full((40, 68), 200, np.uint8), "mono8", stamp_ns=START_NS), 100)
+    kept = warm_worker.outputs
+    kept.now += 501 * MS
+    until(lambda: len(kept.reports) == 1)
+    assert (kept.reports[0].state, kept.reports[0].policy) == (DEGRADED, "events_only")
+    assert stamp_to_ns(kept.reports[0].header.stamp) == START_NS
+    assert kept.masks[0].shape == (40, 68)
+    assert (kept.masks[0] == 2).all()
+
+
+def test_a_model_that_does_not_say_how_far_it_trusts_gives_nan(worker: Worker, image_message: Any) -> None:
+    report = answer(worker, image_message(halves(), "mono8"))
+    assert np.isnan([report.image_reliability, report.other_reliability]).all()
+
+
+def accounted(worker: Worker) -> int:
+    """What SegmentationStatus says about images that were received."""
+    counts = worker.images_refused + worker.images_failed + worker.images_dropped + worker.inbox.images_replaced
+    return counts + worker.masks_published - worker.masks_from_events
+
+
+def test_failures_without_images_and_while_holding_keep_the_accounts(
+    worker: Worker, image_message: Any, event_message: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    kept = worker.outputs
+    with monkeypatch.context() as broken:
+        broken.setattr(worker.segmenter, "_infer", fail)
+        kept.now += 501 * MS
+        for turn in range(3):
+            worker.inbox.put_packet(packet_before(event_message, START_NS + turn * 10 * MS), 100)
+            until(lambda n=turn: len(kept.reports) > n)
+        assert [report.message for report in kept.reports] == ["RuntimeError: broken"] * 3
+        assert worker.images_failed == accounted(worker) == 0
+
+    worker.policy = replace(worker.policy, when_images_missing="drop", when_events_missing="hold")
+    packet = packet_before(event_message, START_NS + 30 * MS)
+    worker.inbox.put_packet(packet, 100)
+    assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 30 * MS)).state == OK
+    with monkeypatch.context() as broken:
+        broken.setattr(kept, "mask", fail)
+        report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 500 * MS))
+    assert (report.state, report.policy, report.message) == (ERROR, "hold", "RuntimeError: broken")
+    assert (worker.images_failed, worker.images_dropped) == (1, 0)
+    assert accounted(worker) == worker.inbox.images_received == 2
+
+
+def test_events_that_end_long_before_an_image_are_stale_whatever_came_after_it(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    """The window goes by number: it reaches back over the gap of a camera that stalled."""
+    setup = replace(worker.segmenter.preprocessing, window=Window(count=100, max_age_ns=10**9))
+    worker.source._setup = setup
+    packet = event_message([3, 4], [2, 2], [0, 710 * MS], [1, 1], stamp_ns=START_NS, height=SIZE[0], width=SIZE[1])
+    worker.inbox.put_packet(packet, 100)
+    report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 700 * MS))
+    assert (report.state, report.events_health, report.events_used) == (DEGRADED, STALE, 0)
+    assert "events end 700.0 ms before the image's stamp" in report.message
+
+
+def test_the_health_of_events_is_said_where_no_mask_was_made(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    assert answer(worker, image_message(halves(), "rgb9")).events_health == SILENT
+    worker.inbox.put_packet(packet_before(event_message, START_NS), 100)
+    until(lambda: worker.source.newest_ns is not None)
+    assert answer(worker, image_message(halves(), "rgb9")).events_health == GOOD
+    worker.outputs.now += 501 * MS
+    assert answer(worker, image_message(halves(), "rgb9")).events_health == STALE
+    packet = event_message([1], [1], [0], [1])
+    del packet.x
+    worker.inbox.put_packet(packet, 10)
+    until(lambda: worker.source.last_refused)
+    assert answer(worker, image_message(halves(), "rgb9")).events_health == BAD
+
+
+def test_a_camera_whose_pictures_cannot_be_read_is_missing(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
+    kept = worker.outputs
+    for turn in range(6):
+        worker.inbox.put_packet(packet_before(event_message, START_NS + turn * 300 * MS), 100)
+        kept.now += 300 * MS
+        answer(worker, image_message(halves(), "rgb9", stamp_ns=START_NS + turn * 300 * MS))
+    until(lambda: worker.masks_from_events > 0)
+    assert worker.images_health == BAD
+
+
+def test_events_alone_wait_for_the_calibration(worker: Worker, event_message: Any) -> None:
+    worker.waiting_for = "no calibration yet"
+    worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
+    worker.inbox.put_packet(packet_before(event_message, START_NS), 100)
+    worker.outputs.now += 501 * MS
+    until(lambda: bool(worker.outputs.reports))
+    report = worker.outputs.reports[0]
+    assert (report.state, report.message, worker.outputs.masks) == (ERROR, "no calibration yet", [])
+
+
+def test_the_reliability_of_the_last_mask_is_not_kept_without_another(warm_worker: Worker, image_message: Any) -> None:
+    warm_worker.policy = replace(warm_worker.policy, when_events_missing="drop")
+    picture = np.arange(20 * 34, dtype=np.uint8).reshape(20, 34)
+    warm_worker.inbox.put_packet(image_message(picture, "mono8", stamp_ns=START_NS), 100)
+    assert answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS)).other_reliability == 1
+    assert warm_worker.reliability == (1, 1)
+    report = answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS + 90 * MS))
+    assert (report.state, np.isnan(report.other_reliability)) == (ERROR, True)
+    assert np.isnan(warm_worker.reliability).all()
+
+
+def test_packets_that_the_node_drops_itself_are_not_lost_on_the_way(event_message: Any) -> None:
+    setup = preset_preprocessing("mambaseg_ddd17", size=Brightness.image_size, channels=1)
+    values = {parameter.name: parameter.default for parameter in PARAMETERS}
+    pipeline = Pipeline(Segmenter(Brightness(), "cpu", preprocessing=setup), {**values, "buffer_mib": 1}, Kept())
+
+    def packet(seq: int) -> Any:
+        return event_message([3], [2], [0], [1], stamp_ns=START_NS, seq=seq, height=SIZE[0], width=SIZE[1])
+
+    pipeline.source.add(packet(0))
+    for seq in range(1, 12):  # nobody takes them yet
+        pipeline.inbox.put_packet(packet(seq), 1 << 18)
+    pipeline.start()
+    until(lambda: pipeline.inbox.packets_done == 11)
+    assert pipeline.stop(timeout=60)
+    counts = pipeline.counts()
+    assert (counts["packets_received"], counts["packets_overwritten"], counts["packets_lost"]) == (11, 7, 0)
+
+
+def test_a_pipeline_that_was_never_started_ends(worker: Worker) -> None:
+    values = {parameter.name: parameter.default for parameter in PARAMETERS}
+    assert Pipeline(worker.segmenter, values, Kept()).stop(timeout=60)

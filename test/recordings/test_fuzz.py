@@ -1,0 +1,125 @@
+"""Damaged files: no crash, no hang, bounded memory; events, or one sentence that names the file."""
+
+from __future__ import annotations
+
+import os
+import struct
+import tracemalloc
+from pathlib import Path
+
+import event_recordings as recordings
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mambaseg_core.recordings import EventFileError, aedat4_frames, open_events
+
+EXAMPLES = int(os.environ.get("MAMBASEG_FUZZ_EXAMPLES", "120"))
+MOST_BYTES = 200 << 20  # of Python's and NumPy's memory, for files of 10 to 60 kB
+damages = st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=8), st.booleans()), min_size=1, max_size=5)
+
+
+def damaged(content: bytes, damage: list[tuple[float, bytes, bool]], cut: float) -> bytes:
+    """Bytes overwritten, or put in between, and the end cut off."""
+    data = bytearray(content)
+    for place, new, insert in damage:
+        at = int(place * len(data))
+        data[at : at if insert else at + len(new)] = new
+    return bytes(data[: int(cut * len(data))])
+
+
+def check_sentence(text: str, path: Path) -> None:
+    assert str(path) in text
+    assert "\n" not in text
+
+
+def read_all(path: Path) -> None:
+    """Ask everything; an `EventFileError` that names the file in one line is an answer."""
+    try:
+        with open_events(path, size=recordings.SIZE) as reader:
+            total = sum(len(events) for events in reader.chunks(count=1 << 16))
+            assert total == len(reader)
+            middle = (reader.start_ns + reader.end_ns) // 2
+            events = reader.last(100, middle).events
+            assert (events.t_ns < middle).all()
+            reader.between(middle - 1_000_000, middle)
+    except EventFileError as error:
+        check_sentence(str(error), path)
+
+
+def check(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        read_all(path)
+        assert tracemalloc.get_traced_memory()[1] < MOST_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", recordings.FORMATS)
+def test_damaged_files(tmp_path: Path, name: str) -> None:
+    original = recordings.FORMATS[name](tmp_path, recordings.some_events(1500))
+    files = [original] if original.is_file() else sorted(file for file in original.rglob("*") if file.is_file())
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=20_000,
+        derandomize=EXAMPLES == 120,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+    @given(st.sampled_from(files), damages, st.one_of(st.just(1.0), st.floats(0, 1)))
+    def fuzz(file: Path, damage: list[tuple[float, bytes, bool]], cut: float) -> None:
+        content = file.read_bytes()
+        try:
+            file.write_bytes(damaged(content, damage, cut))
+            tracemalloc.start()
+            read_all(original)
+            assert tracemalloc.get_traced_memory()[1] < MOST_BYTES
+        finally:
+            tracemalloc.stop()
+            file.write_bytes(content)
+
+    fuzz()
+
+
+@settings(max_examples=EXAMPLES, deadline=20_000, derandomize=EXAMPLES == 120, database=None)
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([b"", b"% evt 3.0\n", b"#!AER-DAT4.0\r\n", b"\x89MCAP0\r\n", b"\x89HDF\r\n\x1a\n"]),
+)
+def test_garbage_under_a_known_beginning(
+    tmp_path_factory: pytest.TempPathFactory, garbage: bytes, magic: bytes
+) -> None:
+    check(tmp_path_factory.getbasetemp() / "garbage", magic + garbage)
+
+
+def test_damaged_frames(tmp_path: Path) -> None:
+    path = recordings.aedat4(0)(tmp_path, recordings.some_events(10))
+    fields = {0: struct.pack("<q", 5), 6: struct.pack("<h", 30), 7: struct.pack("<h", 20), 10: (600, bytes(600))}
+    packet = recordings.flatbuffer(b"FRME", fields)
+    content = path.read_bytes() + struct.pack("<ii", 1, len(packet)) + packet
+
+    @settings(max_examples=EXAMPLES, deadline=20_000, derandomize=EXAMPLES == 120, database=None)
+    @given(damages, st.one_of(st.just(1.0), st.floats(0, 1)))
+    def fuzz(damage: list[tuple[float, bytes, bool]], cut: float) -> None:
+        path.write_bytes(damaged(content, damage, cut))
+        try:
+            assert all(frame.picture.size for frame in aedat4_frames(path))
+        except EventFileError as error:
+            check_sentence(str(error), path)
+
+    fuzz()
+
+
+def test_a_record_of_an_mcap_file_that_would_take_gigabytes(tmp_path: Path) -> None:
+    """The first record behind the header says that it has 7 GB."""
+    original = recordings.FORMATS["bag_columns"](tmp_path, recordings.some_events(1500))
+    (file,) = original.glob("*.mcap")
+    content = bytearray(file.read_bytes())
+    second = 8 + 9 + struct.unpack_from("<Q", content, 9)[0]
+    struct.pack_into("<Q", content, second + 1, 7 << 30)
+    check(file, bytes(content))
+    with pytest.raises(EventFileError, match="ends behind the file's end"):
+        open_events(original)

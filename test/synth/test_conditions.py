@@ -1,0 +1,109 @@
+"""Each condition hurts the frame camera in its own way; the events still show the street, and no labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mambaseg_core.data.dsec import DsecSequence
+from mambaseg_core.synth.conditions import CONDITIONS, draw_conditions
+from mambaseg_core.synth.dsec_drive import RawEventCamera, SequenceSummary, make_calibration
+from mambaseg_core.synth.event_camera import EventSimulator
+from mambaseg_core.synth.scene import Scene, build_scene
+
+SIZE = (120, 160)
+
+
+@pytest.fixture(scope="module")
+def drives(
+    tmp_path_factory: pytest.TempPathFactory, write_small: Callable[..., SequenceSummary]
+) -> dict[str, DsecSequence]:
+    root = tmp_path_factory.mktemp("conditions")
+    return {
+        name: DsecSequence(write_small(root, name=name, condition=name, seed=4).path) for name in CONDITIONS
+    }
+
+
+def sharpness(images: list[np.ndarray]) -> float:
+    """Mean strength of small structure, relative to the brightness."""
+    found = [np.abs(cv2.Laplacian(image.astype(float), cv2.CV_64F)).mean() / image.mean() for image in images]
+    return float(np.mean(found))
+
+
+def gray(sequence: DsecSequence) -> list[np.ndarray]:
+    return [cv2.cvtColor(sequence.image(index), cv2.COLOR_RGB2GRAY) for index in range(1, len(sequence))]
+
+
+def test_a_sequence_says_its_condition(drives: dict[str, DsecSequence], summary: SequenceSummary) -> None:
+    assert {name: sequence.condition for name, sequence in drives.items()} == {name: name for name in CONDITIONS}
+    assert "seed: 0" in (summary.path / "sequence.yaml").read_text()
+
+
+def test_the_camera_suffers(drives: dict[str, DsecSequence]) -> None:
+    images = {name: gray(sequence) for name, sequence in drives.items()}
+    mean = {name: float(np.mean(pictures)) for name, pictures in images.items()}
+    white = {name: float((np.asarray(pictures) > 253).mean()) for name, pictures in images.items()}
+    blurred = {name: sharpness(pictures) for name, pictures in images.items()}
+    assert 80 < mean["day"] < 150
+    assert mean["night"] < 0.6 * mean["day"]
+    assert white["day"] < 0.01
+    assert white["glare"] > 0.1
+    assert blurred["fast"] < 0.85 * blurred["day"]
+    assert blurred["night"] > 2 * blurred["day"]  # noise
+
+
+def test_the_events_still_show_the_street(drives: dict[str, DsecSequence]) -> None:
+    for name, sequence in drives.items():
+        end = int(sequence.image_times_ns[3])
+        events = sequence.calibration.rectify(sequence.events_before(end, 5000))  # type: ignore[union-attr]
+        counts = np.zeros(SIZE)
+        np.add.at(counts, (events.y, events.x), 1)
+        labels = sequence.label(3)
+        kernel = np.ones((5, 5), np.uint8)
+        borders = cv2.dilate(labels, kernel) != cv2.erode(labels, kernel)
+        counts = counts[: labels.shape[0]]
+        assert counts[borders].mean() > 1.4 * counts[~borders].mean(), name
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_events_know_nothing_of_labels(name: str) -> None:
+    """The same street with other class ids gives the very same events: they see light only."""
+    conditions = draw_conditions(name, np.random.default_rng(1), 0.1)
+    scene = build_scene(np.random.default_rng(2), 0.1, conditions)
+    unnamed = Scene(tuple(replace(quad, label=0) for quad in scene.quads), scene.ground)
+    found = []
+    for street in (scene, unnamed):
+        camera = RawEventCamera(street, make_calibration(SIZE, SIZE), conditions)
+        simulator = EventSimulator(camera.intensity(0), 0, rng=np.random.default_rng(0))
+        found.append([simulator.step(camera.intensity(0.01 * step), 10_000 * step) for step in range(1, 5)])
+    assert sum(map(len, found[0])) > 500
+    for first, second in zip(*found, strict=True):
+        np.testing.assert_array_equal(first.t_ns, second.t_ns)
+        np.testing.assert_array_equal(first.x, second.x)
+
+
+def test_nothing_moves_nothing_fires() -> None:
+    conditions = draw_conditions("day", np.random.default_rng(1), 0.1)
+    camera = RawEventCamera(
+        build_scene(np.random.default_rng(2), 0.1, conditions), make_calibration(SIZE, SIZE), conditions
+    )
+    simulator = EventSimulator(camera.intensity(0), 0, rng=np.random.default_rng(0))
+    assert len(simulator.step(camera.intensity(0), 50_000)) == 0
+
+
+def test_a_tunnel_s_end_blinds_the_camera(tmp_path: Path, write_small: Callable[..., SequenceSummary]) -> None:
+    seed = next(
+        seed for seed in range(20)
+        if draw_conditions("glare", np.random.default_rng(np.random.SeedSequence(seed).spawn(4)[0]), 0.3)
+        .light.tunnel_end_m is not None
+    )  # fmt: skip
+    sequence = DsecSequence(write_small(tmp_path, condition="glare", seed=seed).path)
+    image = gray(sequence)[0]
+    assert (image > 253).mean() > 0.1
+    assert (image < 70).mean() > 0.2
+    assert (sequence.label(1) == 9).mean() > 0.1  # the tunnel is a wall
