@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mambaseg_core.cameras.calibration import Calibration
+from mambaseg_core.cameras import cam_to_cam
 from mambaseg_core.checkpoint import ModelConfig, load_checkpoint
 from mambaseg_core.events.array import BYTES_PER_EVENT
 from mambaseg_core.inference import Segmenter
@@ -38,7 +38,7 @@ def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmen
         ValueError: a name, size, device or file that does not fit; one sentence.
     """
     from_topics = values["calibration"] == CAMERA_INFO
-    calibration = Calibration.from_file(values["calibration"]) if values["calibration"] and not from_topics else None
+    calibration = cam_to_cam.read(values["calibration"]) if values["calibration"] and not from_topics else None
     weights, size, setup = weights_path(values), _image_size(values), None
     if weights is not None and weights.suffix not in (".pth", ".pt"):
         model, setup = _from_checkpoint(weights, size)

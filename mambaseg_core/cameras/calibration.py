@@ -1,35 +1,33 @@
 """Calibration of an event camera beside a frame camera: rectification, and the warp between their views.
 
-The format is DSEC's `cam_to_cam.yaml`; cam0 is the left event camera, cam1 the left frame camera. Both ways
-between the views are rotations only, exact for infinitely far points (DSEC: 2.7 px of parallax at 10 m).
+In DSEC's words cam0 is the left event camera and cam1 the left frame camera. Both ways between the views are
+rotations only, exact for infinitely far points (DSEC: 2.7 px of parallax at 10 m). `cam_to_cam.read` and
+`camera_info.calibration` make a `Calibration`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.cameras.cam_to_cam import Camera, read_left_pair
-from mambaseg_core.cameras.camera_info import CameraInfo, cameras_of_infos
+from mambaseg_core.cameras.camera import Camera, Matrix
 from mambaseg_core.cameras.distortion import undistort
 from mambaseg_core.events.array import Events
 
 Image = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.float32]
-Matrix = npt.NDArray[np.float64]
 
 _NO_MAP = np.empty(0, np.uint16)  # in the place of remap's second map
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """The left event camera and the left frame camera of a DSEC rig.
+    """An event camera beside a frame camera: raw and rectified geometry, and the pose between them.
 
     Attributes:
         event_raw: the event camera as it is (cam0), with its distortion.
@@ -57,34 +55,6 @@ class Calibration:
                 f"the calibration; take both from one sequence"
             )
 
-    @classmethod
-    def from_camera_infos(
-        cls, event: CameraInfo, image: CameraInfo, *, rotation: npt.ArrayLike | None = None
-    ) -> Calibration:
-        """Calibrate a pair from two ROS `sensor_msgs/CameraInfo`, or objects with the same attributes.
-
-        The images must be rectified (`image_rect`), as everywhere in this class.
-
-        Args:
-            event: of the event camera.
-            image: of the frame camera.
-            rotation: [3, 3], from the raw event camera's optical frame to the raw frame camera's, for example from
-                tf. None: both infos come from one stereo calibration, whose R turn both into one orientation.
-
-        Raises:
-            ValueError: a camera that is not calibrated, an unknown distortion model, or R or rotation is none.
-        """
-        return cls(**cameras_of_infos(event, image, rotation))
-
-    @classmethod
-    def from_file(cls, path: str | Path) -> Calibration:
-        """Read a DSEC `cam_to_cam.yaml`; the right cameras are not looked at.
-
-        Raises:
-            ValueError: the file is missing, is not YAML, or a key is missing or not of the right shape.
-        """
-        return cls(**read_left_pair(Path(path)))
-
     @property
     def event_size(self) -> tuple[int, int]:
         """(height, width) of the rectified event view, pixels."""
@@ -102,7 +72,7 @@ class Calibration:
         return rotation
 
     def rectify_map(self) -> Map:
-        """Where each raw event pixel lies in the rectified event view, as DSEC's `rectify_map.h5` has it.
+        """Return where each raw event pixel lies in the rectified event view, as DSEC's `rectify_map.h5` has it.
 
         Returns:
             float32 [H, W, 2], read-only: `x, y = rectify_map[row, column]`. A forward map: not for
@@ -131,8 +101,7 @@ class Calibration:
         if (events.height, events.width) != self.event_raw.size:
             raise ValueError(
                 f"got events of a sensor {events.width}x{events.height}, expected {self.event_raw.width}x"
-                f"{self.event_raw.height} (width x height) as cam0 in the calibration; use this camera's "
-                f"calibration"
+                f"{self.event_raw.height} (width x height) as cam0 in the calibration; use this camera's calibration"
             )
         target = self._rectified_index[events.y, events.x]
         kept = np.flatnonzero(target >= 0)
@@ -140,7 +109,7 @@ class Calibration:
         return Events(x.astype(np.uint16), y.astype(np.uint16), events.t_ns[kept], events.p[kept], *self.event_size)
 
     def image_to_event_map(self) -> Map:
-        """Where to sample the image for each pixel of the event view, both rectified (a map for `cv2.remap`).
+        """Return where to sample the image for each pixel of the event view, both rectified (a map for `cv2.remap`).
 
         P = K_rect1 R(R_rect1 T_10 R_rect0^T) K_rect0^-1, as in the released MambaSeg data preparation.
 
@@ -179,14 +148,8 @@ class Calibration:
             ValueError: the mask has another size.
         """
         _check_size("mask", mask, self.event_size, "camRect0")
-        warped = cv2.remap(
-            mask,
-            self._event_to_image_pixels,
-            _NO_MAP,
-            cv2.INTER_NEAREST,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=fill,
-        )
+        pixels = self._event_to_image_pixels
+        warped = cv2.remap(mask, pixels, _NO_MAP, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=fill)
         return warped  # type: ignore[return-value]
 
     @cached_property
@@ -203,10 +166,7 @@ class Calibration:
         distorted = (_pixel_grid(raw.size) - (raw.cx, raw.cy)) / (raw.fx, raw.fy)
         points = undistort(distorted, raw)
         rays = np.concatenate([points, np.ones_like(points[..., :1])], axis=-1) @ self.R_rect0.T
-        rectified = rays[..., :2] / rays[..., 2:] * (self.event.fx, self.event.fy) + (
-            self.event.cx,
-            self.event.cy,
-        )
+        rectified = rays[..., :2] / rays[..., 2:] * (self.event.fx, self.event.fy) + (self.event.cx, self.event.cy)
         return _frozen(rectified.astype(np.float32))
 
     @cached_property
@@ -233,13 +193,13 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _pixel_grid(size: tuple[int, int]) -> Matrix:
-    """(x, y) of every pixel, float64 [H, W, 2]."""
+    """Return (x, y) of every pixel, float64 [H, W, 2]."""
     height, width = size
     return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float64)
 
 
 def _apply(homography: Matrix, size: tuple[int, int]) -> Matrix:
-    """Where a homography sends every pixel of a view; -1e9 where that lies behind the camera."""
+    """Return where a homography sends every pixel of a view; -1e9 where that lies behind the camera."""
     grid = _pixel_grid(size)
     sent = np.concatenate([grid, np.ones_like(grid[..., :1])], axis=-1) @ homography.T
     depth = sent[..., 2:]
@@ -249,7 +209,6 @@ def _apply(homography: Matrix, size: tuple[int, int]) -> Matrix:
 def _check_size(what: str, array: Image, size: tuple[int, int], camera: str) -> None:
     if array.shape[:2] != size:
         raise ValueError(
-            f"{what} has shape {list(array.shape)}, expected {size[0]} rows and {size[1]} columns as "
-            f"{camera} in the "
+            f"{what} has shape {list(array.shape)}, expected {size[0]} rows and {size[1]} columns as {camera} in the "
             f"calibration; give the rectified {what} at that resolution"
         )

@@ -1,76 +1,38 @@
-"""Reading and writing DSEC's `cam_to_cam.yaml`, of which the left pair of cameras is used."""
+"""Read and write DSEC's `cam_to_cam.yaml`; its right pair of cameras is ignored."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import yaml
 
-if TYPE_CHECKING:
-    from mambaseg_core.cameras.calibration import Calibration
-
-Matrix = npt.NDArray[np.float64]
+from mambaseg_core.cameras.calibration import Calibration
+from mambaseg_core.cameras.camera import Camera, Matrix, is_rotation
 
 
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera, with distortion where it is not rectified.
-
-    Attributes:
-        fx: focal length in columns, pixels.
-        fy: focal length in rows, pixels.
-        cx: column of the principal point, pixels.
-        cy: row of the principal point, pixels.
-        height: rows.
-        width: columns.
-        distortion: coefficients in OpenCV's order: radtan k1, k2, p1, p2[, k3[, k4, k5, k6]], the last three of the
-            rational model; equidistant k1, k2, k3, k4.
-        distortion_model: `radtan` or `equidistant` (fisheye).
-    """
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    height: int
-    width: int
-    distortion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
-    distortion_model: str = "radtan"
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width), pixels."""
-        return self.height, self.width
-
-    def matrix(self) -> Matrix:
-        """K, float64 [3, 3]."""
-        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
-
-
-def read_left_pair(path: Path) -> dict[str, Any]:
-    """The fields of a `Calibration` from a file.
+def read(path: str | Path) -> Calibration:
+    """Read the left pair.
 
     Raises:
-        ValueError: as `Calibration.from_file`.
+        ValueError: the file is missing, is not YAML, or a key is missing or not of the right shape.
     """
+    path = Path(path)
     fields = _Fields(path, _load(path))
-    return {
-        "event_raw": fields.camera("cam0", distorted=True),
-        "event": fields.camera("camRect0"),
-        "image": fields.camera("camRect1"),
-        "R_rect0": fields.pose("extrinsics", "R_rect0", size=3),
-        "R_rect1": fields.pose("extrinsics", "R_rect1", size=3),
-        "T_10": fields.pose("extrinsics", "T_10", size=4),
-    }
+    return Calibration(
+        event_raw=fields.camera("cam0", distorted=True),
+        event=fields.camera("camRect0"),
+        image=fields.camera("camRect1"),
+        R_rect0=fields.pose("extrinsics", "R_rect0", size=3),
+        R_rect1=fields.pose("extrinsics", "R_rect1", size=3),
+        T_10=fields.pose("extrinsics", "T_10", size=4),
+    )
 
 
-def write_cam_to_cam(path: str | Path, calibration: Calibration) -> None:
+def write(path: str | Path, calibration: Calibration) -> None:
     """Write the left pair in DSEC's layout.
 
     The raw frame camera (cam1), which a `Calibration` does not hold, is written with the rectified one's
@@ -91,12 +53,9 @@ def write_cam_to_cam(path: str | Path, calibration: Calibration) -> None:
         )
     image = calibration.image
     intrinsics = {
-        "cam0": {**_camera_fields(calibration.event_raw, "event", rectified=False)},
+        "cam0": _camera_fields(raw, "event", rectified=False),
         "camRect0": _camera_fields(calibration.event, "event", rectified=True),
-        "cam1": {
-            **_camera_fields(image, "frame", rectified=False),
-            "T_cn_cnm1": calibration.T_10.tolist(),
-        },
+        "cam1": {**_camera_fields(image, "frame", rectified=False), "T_cn_cnm1": calibration.T_10.tolist()},
         "camRect1": _camera_fields(image, "frame", rectified=True),
     }
     extrinsics = {name: getattr(calibration, name).tolist() for name in ("T_10", "R_rect0", "R_rect1")}
@@ -120,10 +79,8 @@ def _camera_fields(camera: Camera, camera_type: str, *, rectified: bool) -> dict
         "resolution": [camera.width, camera.height],
     }
     if not rectified:
-        fields |= {
-            "distortion_model": "radtan",
-            "distortion_coeffs": [float(value) for value in camera.distortion],
-        }
+        coefficients = [float(value) for value in camera.distortion]
+        fields |= {"distortion_model": "radtan", "distortion_coeffs": coefficients}
     return fields
 
 
@@ -138,15 +95,14 @@ def _load(path: Path) -> Mapping[str, Any]:
         ) from error
     if not isinstance(content, Mapping):
         raise ValueError(
-            f"calibration {path} holds {type(content).__name__}, expected the keys intrinsics and "
-            f"extrinsics; "
+            f"calibration {path} holds {type(content).__name__}, expected the keys intrinsics and extrinsics; "
             f"give DSEC's cam_to_cam.yaml"
         )
     return content
 
 
 class _Fields:
-    """Takes checked values out of a parsed file; every complaint names the file and the key."""
+    """Checked values of a parsed file; every error names the file and the key."""
 
     def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
         self._path = path
@@ -171,10 +127,10 @@ class _Fields:
         return Camera(*(camera.fx, camera.fy, camera.cx, camera.cy), *camera.size, (k1, k2, p1, p2))
 
     def pose(self, *keys: str, size: int) -> Matrix:
-        """A rotation [3, 3] or a transform [4, 4]."""
+        """Return a rotation [3, 3] or a transform [4, 4]."""
         matrix = self._numbers(*keys, shape=(size, size))
         rotation = matrix[:3, :3]
-        if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
+        if not is_rotation(rotation):
             raise self._error("/".join(keys), f"{rotation.tolist()}", "a rotation matrix (orthonormal, determinant 1)")
         matrix.flags.writeable = False
         return matrix

@@ -1,16 +1,15 @@
-"""Cameras as ROS's `sensor_msgs/CameraInfo` describes them; anything with its attributes will do."""
+"""A `Calibration` from two ROS `sensor_msgs/CameraInfo`, or objects with the same attributes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.cameras.cam_to_cam import Camera
-
-Matrix = npt.NDArray[np.float64]
+from mambaseg_core.cameras.calibration import Calibration
+from mambaseg_core.cameras.camera import Camera, Matrix, is_rotation
 
 # distortion_model of ROS: ours, and how many coefficients it may have
 _MODELS: Final = {
@@ -33,20 +32,32 @@ class CameraInfo(Protocol):
     p: Sequence[float]
 
 
-def cameras_of_infos(event: CameraInfo, image: CameraInfo, rotation: npt.ArrayLike | None) -> dict[str, Any]:
-    """The fields of a `Calibration`; see `Calibration.from_camera_infos`."""
+def calibration(event: CameraInfo, image: CameraInfo, *, rotation: npt.ArrayLike | None = None) -> Calibration:
+    """Calibrate a pair of cameras.
+
+    The images must be rectified (`image_rect`), as everywhere in `Calibration`.
+
+    Args:
+        event: of the event camera.
+        image: of the frame camera.
+        rotation: [3, 3], from the raw event camera's optical frame to the raw frame camera's, for example from
+            tf. None: both infos come from one stereo calibration, whose R turn both into one orientation.
+
+    Raises:
+        ValueError: a camera is not calibrated, its distortion model is unknown, or R or `rotation` is no rotation.
+    """
     r_event, r_image = (_rotation(name, info.r) for name, info in (("event", event), ("image", image)))
     turn = r_image.T @ r_event if rotation is None else _rotation("event to image", rotation)
     transform = np.eye(4)
     transform[:3, :3] = turn
-    return {
-        "event_raw": _raw("event", event),
-        "event": _rectified("event", event),
-        "image": _rectified("image", image),
-        "R_rect0": r_event,
-        "R_rect1": r_image,
-        "T_10": transform,
-    }
+    return Calibration(
+        event_raw=_raw("event", event),
+        event=_rectified("event", event),
+        image=_rectified("image", image),
+        R_rect0=r_event,
+        R_rect1=r_image,
+        T_10=transform,
+    )
 
 
 def _raw(name: str, info: CameraInfo) -> Camera:
@@ -81,7 +92,7 @@ def _camera(
 
 def _rotation(name: str, values: npt.ArrayLike) -> Matrix:
     matrix = _matrix(f"r of the {name} camera", values, (3, 3))
-    if np.abs(matrix @ matrix.T - np.eye(3)).max() > 1e-3 or np.linalg.det(matrix) < 0:
+    if not is_rotation(matrix):
         raise ValueError(
             f"camera_info: r of the {name} camera is {matrix.tolist()}, expected a rotation matrix; "
             f"calibrate the cameras as a stereo pair"

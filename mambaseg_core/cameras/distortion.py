@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from mambaseg_core.cameras.cam_to_cam import Camera
-
-Matrix = npt.NDArray[np.float64]
+from mambaseg_core.cameras.camera import Camera, Matrix
 
 _ITERATIONS = 100
 _CONVERGED = 1e-12  # of normalised coordinates
@@ -15,7 +12,7 @@ _TOLERANCE_PX = 0.01
 
 
 def undistort(distorted: Matrix, camera: Camera) -> Matrix:
-    """Where points would be seen without distortion, by fixed-point iteration.
+    """Return where points would be seen without distortion, by fixed-point iteration.
 
     Args:
         distorted: float64 [..., 2], normalised coordinates: pixels less the principal point, over the focal length.
@@ -45,7 +42,7 @@ def undistort(distorted: Matrix, camera: Camera) -> Matrix:
 
 
 def _undistort_radtan(distorted: Matrix, camera: Camera) -> tuple[Matrix, Matrix]:
-    """Points, and how far off they are when distorted again."""
+    """Return the points, and how far off they are when distorted again."""
     points = distorted
     with np.errstate(all="ignore"):
         for _ in range(_ITERATIONS):
@@ -58,7 +55,7 @@ def _undistort_radtan(distorted: Matrix, camera: Camera) -> tuple[Matrix, Matrix
 
 
 def _radtan_terms(points: Matrix, camera: Camera) -> tuple[Matrix, Matrix]:
-    """Radial factor [..., 1] and tangential shift [..., 2] at undistorted points [..., 2]."""
+    """Return the radial factor [..., 1] and tangential shift [..., 2] at undistorted points [..., 2]."""
     k1, k2, p1, p2, k3, k4, k5, k6 = (*camera.distortion, *[0.0] * 8)[:8]
     x, y = points[..., 0], points[..., 1]
     r2 = x * x + y * y
@@ -68,7 +65,7 @@ def _radtan_terms(points: Matrix, camera: Camera) -> tuple[Matrix, Matrix]:
 
 
 def _undistort_equidistant(distorted: Matrix, camera: Camera) -> tuple[Matrix, Matrix]:
-    """As `_undistort_radtan`: the distance from the centre is a polynomial of the angle to the axis."""
+    """Do what `_undistort_radtan` does, where the distance from the centre is a polynomial of the angle to the axis."""
     seen = np.linalg.norm(distorted, axis=-1, keepdims=True)
     angle = seen
     with np.errstate(all="ignore"):

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from mambaseg_core.cameras import cam_to_cam
 from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.data.sample import UNKNOWN
 from mambaseg_core.events import Events, Window
@@ -87,7 +88,7 @@ class DsecSequence:
             )
         self.label_paths = self._match_labels()
         self.calibration_path = self._find(_CALIBRATION)
-        self.calibration = None if self.calibration_path is None else Calibration.from_file(self.calibration_path)
+        self.calibration = None if self.calibration_path is None else cam_to_cam.read(self.calibration_path)
         rectify_map = self._find(_RECTIFY_MAP)
         if self.calibration is not None and rectify_map is not None:
             self.calibration = replace(self.calibration, published_map=read_rectify_map(rectify_map))

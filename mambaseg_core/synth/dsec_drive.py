@@ -23,8 +23,9 @@ import h5py
 import numpy as np
 import yaml
 
+from mambaseg_core.cameras import cam_to_cam
 from mambaseg_core.cameras.calibration import Calibration
-from mambaseg_core.cameras.cam_to_cam import Camera, write_cam_to_cam
+from mambaseg_core.cameras.camera import Camera
 from mambaseg_core.data.dsec import DESCRIPTION
 from mambaseg_core.png import write_png
 from mambaseg_core.recordings.dsec import blosc_zstd
@@ -214,7 +215,7 @@ class _Drive:
     def write(self) -> SequenceSummary:
         for part in ("calibration", "events/left", "images/left/rectified", "semantic/11classes/data"):
             (self._folder / part).mkdir(parents=True)
-        write_cam_to_cam(self._folder / "calibration" / "cam_to_cam.yaml", self._calibration)
+        cam_to_cam.write(self._folder / "calibration" / "cam_to_cam.yaml", self._calibration)
         with h5py.File(self._folder / "events/left/rectify_map.h5", "w") as file:
             file.create_dataset("rectify_map", data=self._calibration.rectify_map(), **blosc_zstd())
         self._write_images()

@@ -15,7 +15,7 @@ try:  # Jazzy and later
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-from mambaseg_core.cameras.calibration import Calibration
+from mambaseg_core.cameras import camera_info
 from mambaseg_ros.messages.images import message_class
 from mambaseg_ros.model import CAMERA_INFO
 from mambaseg_ros.parameters import EVENTS_TYPES, IMAGE_TYPES
@@ -235,7 +235,7 @@ class Inputs:
             return
         image, event = (self._infos[topic] for topic in INFO_TOPICS)
         try:
-            worker.segmenter.calibration = Calibration.from_camera_infos(event, image)
+            worker.segmenter.calibration = camera_info.calibration(event, image)
         except ValueError as error:
             self._warn(f"camera_info: {error}")
             return

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mambaseg_core.cameras.calibration import Calibration
+from mambaseg_core.cameras import camera_info
 
 PIXELS = 0.05  # OpenCV's remap interpolates at 1/32 px
 
@@ -58,7 +58,7 @@ def image_info() -> Info:
     ],
 )
 def test_points_of_the_world_are_seen_where_opencv_projects_them(model: str, d: tuple[float, ...]) -> None:
-    calibration = Calibration.from_camera_infos(event_info(model, d), image_info())
+    calibration = camera_info.calibration(event_info(model, d), image_info())
     points = np.random.default_rng(0).uniform((-0.4, -0.3, 0.9), (0.4, 0.3, 1.1), (200, 3))
     matrix = np.reshape(event_info().k, (3, 3))
     if model == "equidistant":
@@ -75,7 +75,7 @@ def test_points_of_the_world_are_seen_where_opencv_projects_them(model: str, d: 
 
 
 def test_a_stereo_pair_looks_one_way_when_rectified() -> None:
-    calibration = Calibration.from_camera_infos(event_info(), image_info())
+    calibration = camera_info.calibration(event_info(), image_info())
     np.testing.assert_allclose(calibration.rotation, np.eye(3), atol=1e-12)
     # principal points 64 and 120, focal lengths 115 and 190: by hand
     np.testing.assert_allclose(calibration.image_to_event_map()[47, 64], (120, 90), atol=1e-4)
@@ -84,7 +84,7 @@ def test_a_stereo_pair_looks_one_way_when_rectified() -> None:
 
 def test_a_rotation_from_tf_is_used() -> None:
     event, image = (replace(info, r=np.eye(3).ravel()) for info in (event_info(), image_info()))
-    calibration = Calibration.from_camera_infos(event, image, rotation=turn(2.0, 1))
+    calibration = camera_info.calibration(event, image, rotation=turn(2.0, 1))
     np.testing.assert_allclose(calibration.rotation, turn(2.0, 1), atol=1e-12)
 
 
@@ -103,11 +103,11 @@ def test_a_rotation_from_tf_is_used() -> None:
 )
 def test_what_is_no_calibration_is_said(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        Calibration.from_camera_infos(replace(event_info(), **change), image_info())
+        camera_info.calibration(replace(event_info(), **change), image_info())
 
 
 def test_a_published_map_takes_the_place_of_the_computed() -> None:
-    calibration = Calibration.from_camera_infos(event_info(), image_info())
+    calibration = camera_info.calibration(event_info(), image_info())
     shifted = calibration.rectify_map() + np.float32(3)
     assert replace(calibration, published_map=shifted).rectify_map() is shifted
     with pytest.raises(ValueError, match=r"\[95, 128, 2\], expected \[96, 128, 2\]"):
