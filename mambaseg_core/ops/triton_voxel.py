@@ -33,7 +33,7 @@ def scatter(packed, grid, count, bins, width, plane, BITS: tl.constexpr, BLOCK: 
 
 
 def scatter_(grid: Tensor, packed: Tensor) -> None:
-    """As `voxel_packed.scatter_`."""
+    """Overwrite a grid [T, H, W] with packed events [M], both on one GPU."""
     bins, height, width = grid.shape
     grid.zero_()
     if len(packed):

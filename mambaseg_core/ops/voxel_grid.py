@@ -14,9 +14,9 @@ from mambaseg_core.events.array import Events
 from mambaseg_core.events.window import equal_edges
 from mambaseg_core.ops import (
     schemas,  # noqa: F401  defines the operator
-    selection,  # noqa: F401  loads its kernel
+    selection,
 )
-from mambaseg_core.ops.voxel_packed import to_device_grid_
+from mambaseg_core.ops.voxel_packed import pack_events, scatter_reference_
 
 Edges = Sequence[int] | NDArray[np.int64]
 
@@ -67,10 +67,24 @@ def voxel_grid(
     if not len(events):
         return grid.zero_()
     if grid.device.type != "cpu":
-        to_device_grid_(grid, events, edges, mode)
+        packed = torch.from_numpy(pack_events(events, edges, bins=bins, mode=mode))
+        scatter_(grid, packed.to(grid.device))
     else:
         torch.ops.mambaseg.voxel_grid_(grid, *_columns(events, edges), mode == "bilinear")
     return grid
+
+
+def scatter_(grid: torch.Tensor, packed: torch.Tensor) -> None:
+    """Overwrite a grid [T, H, W] with packed events [M] of its own device, by the back end for that device.
+
+    Atomic additions come in any order, so the last bits of a sum differ from run to run on CUDA.
+    """
+    if selection.choose(grid.device.type, None) == "triton":
+        from mambaseg_core.ops import triton_voxel
+
+        triton_voxel.scatter_(grid, packed)
+    else:
+        scatter_reference_(grid, packed)
 
 
 def voxel_grid_resized(
@@ -101,7 +115,7 @@ def voxel_grid_resized(
 
 
 def _edges(events: Events, bins: int, mode: str, edges_ns: Edges | None) -> NDArray[np.int64]:
-    """The edges to use, once bins and mode are checked."""
+    """Return the edges to use, once bins and mode are checked."""
     if operator.index(bins) < 1:
         raise ValueError(f"bins is {bins}, expected 1 or more; the models take 10")
     if mode not in ("bilinear", "binned"):

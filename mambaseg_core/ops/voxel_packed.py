@@ -1,4 +1,4 @@
-"""The voxel grid on a device: events are packed into 8 bytes each on the CPU and scattered there.
+"""Events packed into 8 bytes each on the CPU, to be scattered into a voxel grid on a device.
 
 One event is an int64: bits 0-15 x, 16-30 y, 31 polarity (1 = ON), 32-63 the time in bins as a fixed-point number
 with as many bits of fraction as the number of bins leaves (28 of 32 with 10 bins, so 4e-9 of a bin).
@@ -9,18 +9,16 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mambaseg_core.events.array import Events
-from mambaseg_core.ops import selection
 
 _MAX_HEIGHT: Final = 2**15
 
 
 def fraction_bits(bins: int) -> int:
-    """Bits of the time field behind the point."""
+    """Return the number of bits of the time field behind the point."""
     return 32 - (bins - 1).bit_length()
 
 
@@ -46,28 +44,15 @@ def pack_events(events: Events, edges_ns: NDArray[np.int64], *, bins: int, mode:
 
 
 def _bilinear_time(since: NDArray[np.int64], span: int, bins: int) -> NDArray[np.int64]:
-    """(T - 1) * since / span as a fixed-point number; the whole part is exact."""
+    """Return (T - 1) * since / span as a fixed-point number; the whole part is exact."""
     bits = fraction_bits(bins)
     bin_index, rest = np.divmod(since * (bins - 1), span)
     fraction = (rest * (2.0**bits / span)).astype(np.int64)
     return bin_index << bits | np.minimum(fraction, (1 << bits) - 1)
 
 
-def scatter_(grid: Tensor, packed: Tensor) -> None:
-    """Overwrite a grid [T, H, W] with packed events [M] of its own device, by the back end for that device.
-
-    Atomic additions come in any order, so the last bits of a sum differ from run to run on CUDA.
-    """
-    if selection.choose(grid.device.type, None) == "triton":
-        from mambaseg_core.ops import triton_voxel
-
-        triton_voxel.scatter_(grid, packed)
-    else:
-        scatter_reference_(grid, packed)
-
-
 def scatter_reference_(grid: Tensor, packed: Tensor) -> None:
-    """`scatter_` in plain PyTorch."""
+    """Overwrite a grid [T, H, W] with packed events [M], in plain PyTorch."""
     bins, height, width = grid.shape
     bits, plane = fraction_bits(bins), height * width
     cells = grid.zero_().view(-1)
@@ -78,9 +63,3 @@ def scatter_reference_(grid: Tensor, packed: Tensor) -> None:
     place = time >> bits
     cells.index_add_(0, place * plane + pixel, sign - to_next)
     cells.index_add_(0, (place + 1).clamp_max_(bins - 1) * plane + pixel, to_next)
-
-
-def to_device_grid_(grid: Tensor, events: Events, edges_ns: NDArray[np.int64], mode: str) -> None:
-    """Overwrite a grid [T, H, W] on a device with a window's events."""
-    packed = torch.from_numpy(pack_events(events, edges_ns, bins=grid.shape[0], mode=mode))
-    scatter_(grid, packed.to(grid.device))
