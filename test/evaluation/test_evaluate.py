@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from mambaseg_core.checkpoint import save_checkpoint
 from mambaseg_core.data.dataset import RecordingDataset
-from mambaseg_core.data.loading import evenly, layout_of, open_dataset
+from mambaseg_core.data.loading import open_dataset
 from mambaseg_core.data.sample import Sample
 from mambaseg_core.evaluation.evaluate import evaluate
 from mambaseg_core.evaluation.metrics import Scores, confusion_matrix
@@ -29,6 +29,8 @@ from mambaseg_core.inference import Segmenter
 from mambaseg_core.models import create_model
 from mambaseg_core.training.config import DataConfig
 from mambaseg_core.training.data import make_preprocessing
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SETUP = make_preprocessing(DataConfig(size=(64, 96), window_ms=50))
 
@@ -72,8 +74,8 @@ class Listed(RecordingDataset):
 
 
 @pytest.fixture(scope="module")
-def samples(root: Path) -> list[Sample]:
-    dataset = open_dataset("dsec", str(root), "test", SETUP)
+def samples(streets: Path) -> list[Sample]:
+    dataset = open_dataset("dsec", str(streets), "test", SETUP)
     return [dataset[number] for number in range(len(dataset))]
 
 
@@ -100,8 +102,8 @@ def test_a_class_that_never_occurs_is_left_out_and_said_so(samples: list[Sample]
     assert found.overall.miou == pytest.approx((0 + found.overall.accuracy) / 2)  # all is taken for road
 
 
-def test_eval_prints_a_table_and_writes_json_and_one_html_file(root: Path, checkpoint: Path, tmp_path: Path) -> None:
-    result = mambaseg("eval", checkpoint, root, "--workers", 0, "--samples", 3, "--out", tmp_path / "eval")
+def test_eval_prints_a_table_and_writes_json_and_one_html_file(streets: Path, checkpoint: Path, tmp_path: Path) -> None:
+    result = mambaseg("eval", checkpoint, streets, "--workers", 0, "--samples", 3, "--out", tmp_path / "eval")
     assert result.returncode == 0, result.stdout + result.stderr
     assert re.search(r"all\s+. 3", result.stdout)
     assert "vegetation" in result.stdout
@@ -113,11 +115,11 @@ def test_eval_prints_a_table_and_writes_json_and_one_html_file(root: Path, check
     assert {path.name for path in (tmp_path / "eval").iterdir()} == {"scores.json", "report.html"}
 
 
-def test_eval_refuses_what_it_cannot_do(root: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_eval_refuses_what_it_cannot_do(streets: Path, checkpoint: Path, tmp_path: Path) -> None:
     for words, message in (
-        ((checkpoint, root, "--keep", "sound"), "--keep is 'sound'; expected one of both, image, events"),
+        ((checkpoint, streets, "--keep", "sound"), "--keep is 'sound'; expected one of both, image, events"),
         ((checkpoint, tmp_path / "none"), "which is no folder"),
-        ((tmp_path / "no.safetensors", root), "no.safetensors does not exist"),
+        ((tmp_path / "no.safetensors", streets), "no.safetensors does not exist"),
     ):
         result = mambaseg("eval", *words)
         assert result.returncode == 1
@@ -125,11 +127,11 @@ def test_eval_refuses_what_it_cannot_do(root: Path, checkpoint: Path, tmp_path: 
         assert "Traceback" not in result.stdout + result.stderr
 
 
-def test_predict_writes_the_segmenters_masks_and_goes_on(root: Path, checkpoint: Path, tmp_path: Path) -> None:
-    words = ("predict", checkpoint, root / "street_b", tmp_path / "out")
+def test_predict_writes_the_segmenters_masks_and_goes_on(streets: Path, checkpoint: Path, tmp_path: Path) -> None:
+    words = ("predict", checkpoint, streets / "street_b", tmp_path / "out")
     result = mambaseg(*words)
     assert result.returncode == 0, result.stdout + result.stderr
-    recording, numbers = open_recording(root / "street_b")
+    recording, numbers = open_recording(streets / "street_b")
     masks = sorted((tmp_path / "out" / "masks").iterdir())
     assert [path.name for path in masks] == [f"{number:06d}.png" for number in numbers]
     segmenter = Segmenter(checkpoint, "cpu", calibration=recording.calibration)
@@ -145,24 +147,14 @@ def test_predict_writes_the_segmenters_masks_and_goes_on(root: Path, checkpoint:
     assert not list((tmp_path / "out").rglob("*.part*"))
 
 
-def test_predict_refuses_the_masks_of_another_checkpoint(root: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_predict_refuses_the_masks_of_another_checkpoint(streets: Path, checkpoint: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
     other.write_bytes(checkpoint.read_bytes())
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "prediction.json").write_text(json.dumps({"checkpoint": "first.safetensors", "sequence": "s"}))
-    result = mambaseg("predict", other, root / "street_b", tmp_path / "out")
+    result = mambaseg("predict", other, streets / "street_b", tmp_path / "out")
     assert result.returncode == 1
     assert "holds masks whose checkpoint is 'first.safetensors'" in result.stdout
-
-
-def test_train_without_lightning_says_what_to_install(root: Path, config_file: Path, tmp_path: Path) -> None:
-    missing = "raise ModuleNotFoundError('No module named lightning', name='lightning')\n"
-    (tmp_path / "lightning.py").write_text(missing)
-    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    result = mambaseg("train", config_file, "--out", tmp_path / "run", PYTHONPATH=path)
-    assert result.returncode == 1
-    assert "training needs lightning, which is not installed; install it with: pip install" in result.stdout
-    assert "Traceback" not in result.stdout + result.stderr
 
 
 def test_the_core_and_its_command_import_no_lightning() -> None:
@@ -170,9 +162,3 @@ def test_the_core_and_its_command_import_no_lightning() -> None:
     code += "; print('lightning' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert result.stdout.strip() == "False", result.stderr
-
-
-def test_samples_are_evenly_spread() -> None:
-    assert evenly(10, 0) == evenly(10, 12) == list(range(10))
-    assert evenly(11, 3) == [0, 5, 10]
-    assert layout_of(SETUP) == "dsec"

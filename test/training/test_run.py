@@ -332,3 +332,15 @@ def test_two_processes_train_as_one_with_twice_the_batch(
 
 def test_a_stopped_run_is_an_own_error() -> None:
     assert not issubclass(StoppedError, (ValueError, OSError))
+
+
+def test_without_lightning_the_command_says_what_to_install(config_file: Path, tmp_path: Path) -> None:
+    missing = "raise ModuleNotFoundError('No module named lightning', name='lightning')\n"
+    (tmp_path / "lightning.py").write_text(missing)
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    words = [sys.executable, "-m", "mambaseg_ros", "train", str(config_file), "--out", str(tmp_path / "run")]
+    env = {**os.environ, "COLUMNS": "200", "TERM": "dumb", "PYTHONPATH": path}
+    result = subprocess.run(words, capture_output=True, text=True, timeout=300, env=env)
+    assert result.returncode == 1
+    assert "training needs lightning, which is not installed; install it with: pip install" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr

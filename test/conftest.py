@@ -1,0 +1,104 @@
+"""What tests of several folders share: recordings, real and synthetic."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from mambaseg_core.synth.dsec_drive import SequenceSummary, write_sequence
+
+SMALL = {"seconds": 0.3, "fps": 20.0, "image_size": (135, 180), "event_size": (120, 160)}
+PACKET = """
+std_msgs/Header header
+uint32 height
+uint32 width
+uint64 seq
+uint64 time_base
+string encoding
+bool is_bigendian
+uint8[] events
+"""
+
+
+@pytest.fixture(scope="session")
+def write_small() -> Callable[..., SequenceSummary]:
+    """Writes a sequence of 0.3 s with 120x160 events and 135x180 images."""
+
+    def write(root: Path, **options: object) -> SequenceSummary:
+        return write_sequence(root, **{**SMALL, **options})  # type: ignore[arg-type]
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def summary(tmp_path_factory: pytest.TempPathFactory, write_small: Callable[..., SequenceSummary]) -> SequenceSummary:
+    """What was written; tests must not change the files."""
+    return write_small(tmp_path_factory.mktemp("synthetic"), seed=0)
+
+
+@pytest.fixture(scope="session")
+def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set in DSEC's layout: one sequence to train on, one to test on."""
+    folder = tmp_path_factory.mktemp("streets")
+    for seed, name in enumerate(("street_a", "street_b")):
+        write_sequence(folder, name=name, seconds=0.3, seed=seed)
+    (folder / "splits.yaml").write_text("train: [street_a]\ntest: [street_b]\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real recordings; the test is skipped where there is none."""
+    root = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[1] / ".." / "shared"))
+    if not (root / "data" / "ros2").is_dir():
+        pytest.skip(f"no recordings in {root / 'data'}; set MAMBASEG_SHARED to the folder that has data/")
+    return root / "data"
+
+
+@pytest.fixture
+def packets(shared_data: Path, tmp_path: Path) -> Callable[[str], list[Any]]:
+    """Reads all event packets of a recording in shared/data/ros2."""
+
+    def read(name: str) -> list[Any]:
+        return list(_read(_readable(shared_data / "ros2" / name, tmp_path)))
+
+    return read
+
+
+def _readable(bag: Path, folder: Path) -> Path:
+    """The bag by links, its metadata completed: test_events_2 leaves storage_identifier empty."""
+    copy = folder / bag.name
+    copy.mkdir()
+    for file in bag.iterdir():
+        if file.suffix != ".yaml":
+            (copy / file.name).symlink_to(file)
+    storage = "mcap" if list(bag.glob("*.mcap")) else "sqlite3"
+    text = (bag / "metadata.yaml").read_text()
+    (copy / "metadata.yaml").write_text(text.replace('storage_identifier: ""', f"storage_identifier: {storage}"))
+    return copy
+
+
+def _read(bag: Path) -> Iterator[Any]:
+    # AnyReader would parse the IDL that the mcap carries, which rosbags 0.11 cannot; our own text is enough
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    for name in ("event_camera_msgs/msg/EventPacket", "event_array_msgs/msg/EventArray"):
+        store.register(get_types_from_msg(PACKET, name))
+    with Reader(bag) as reader:
+        for connection, _, raw in reader.messages():
+            yield store.deserialize_cdr(raw, connection.msgtype)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Several threads only slow small tensors down."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
