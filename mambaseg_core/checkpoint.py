@@ -24,7 +24,7 @@ HEADER = "mambaseg"
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class Architecture:
     """What `create_model` needs to build the network again; sizes are (height, width)."""
 
     name: str
@@ -34,7 +34,7 @@ class ModelConfig:
     reliability: bool = False
 
     @classmethod
-    def of(cls, model: nn.Module) -> ModelConfig:
+    def of(cls, model: nn.Module) -> Architecture:
         """The configuration of a model made by `create_model`."""
         return cls(
             name=str(model.name),
@@ -61,7 +61,7 @@ def save_checkpoint(path: str | Path, model: nn.Module, preprocessing: Preproces
     What is in a checkpoint takes inputs of 0 to 1: a Sigma with the authors' weights is written as one that does.
     """
     path, model = Path(path), with_unit_inputs(model)
-    header = {"model": ModelConfig.of(model).__dict__, "preprocessing": preprocessing.to_dict()}
+    header = {"model": Architecture.of(model).__dict__, "preprocessing": preprocessing.to_dict()}
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     temporary = path.with_name(path.name + ".part")
     temporary.write_bytes(save(tensors, metadata={HEADER: json.dumps(header)}))  # others may read it, as umask says
@@ -77,7 +77,7 @@ def load_checkpoint(path: str | Path) -> tuple[nn.Module, Preprocessing]:
     header, tensors = _read_safetensors(Path(path))
     try:
         values = header["model"]
-        config = ModelConfig(**{**values, "image_size": tuple(values["image_size"])})
+        config = Architecture(**{**values, "image_size": tuple(values["image_size"])})
         preprocessing = Preprocessing.from_dict(header["preprocessing"])
     except (KeyError, TypeError) as error:
         raise ValueError(
@@ -148,7 +148,7 @@ def read_pth(path: str | Path) -> dict[str, Any]:
 
 
 def _check_config(stored: dict[str, Any], model: nn.Module, path: Path) -> None:
-    for name, expected in ModelConfig.of(model).__dict__.items():
+    for name, expected in Architecture.of(model).__dict__.items():
         if name == "image_size" and model.any_size:
             continue
         got = stored.get(name, expected)

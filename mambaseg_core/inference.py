@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from mambaseg_core.cameras.calibration import Calibration
-from mambaseg_core.checkpoint import ModelConfig, load_checkpoint
+from mambaseg_core.checkpoint import Architecture, load_checkpoint
 from mambaseg_core.events import Events
 from mambaseg_core.labels import IGNORE
 from mambaseg_core.models.released.unit_inputs import with_unit_inputs
@@ -131,7 +131,7 @@ class Segmenter:
         self.dtype = choose_precision(precision, self.device)
         if isinstance(model_or_checkpoint, nn.Module):
             model = model_or_checkpoint
-            config = ModelConfig.of(model)
+            config = Architecture.of(model)
             stored = preset_preprocessing(config.name, size=config.image_size, channels=config.in_channels)
             model = with_unit_inputs(model)
         else:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from mambaseg_core.cameras import cam_to_cam
-from mambaseg_core.checkpoint import ModelConfig, load_checkpoint
+from mambaseg_core.checkpoint import Architecture, load_checkpoint
 from mambaseg_core.events.array import BYTES_PER_EVENT
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models import create_model
@@ -90,7 +90,7 @@ def check_reach(values: dict[str, Any], setup: Preprocessing) -> None:
 
 def describe(segmenter: Segmenter, values: dict[str, Any]) -> dict[str, str]:
     """What runs and where, as /diagnostics shows it."""
-    config = ModelConfig.of(segmenter.model)
+    config = Architecture.of(segmenter.model)
     kinds = ("triton", "mamba_ssm", "reference") if segmenter.device.type == "cuda" else ("cpu", "reference")
     return {
         "model": config.name,
@@ -152,7 +152,7 @@ def _from_checkpoint(path: Path, size: tuple[int, int] | None) -> tuple[nn.Modul
     model, setup = load_checkpoint(path)
     if size is None or size == setup.size:
         return model, setup
-    config = ModelConfig.of(model)
+    config = Architecture.of(model)
     model = create_model(
         config.name, num_classes=config.num_classes, image_size=size, in_channels=config.in_channels, weights=path
     )

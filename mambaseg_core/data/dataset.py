@@ -23,7 +23,7 @@ Transform = Callable[[Sample, torch.Generator], Sample]
 Key = int | tuple[int, int]
 
 
-class Recording(Protocol):
+class LabelledSequence(Protocol):
     """One sequence: images, their labels, and events, in one clock. Can be pickled; holds no open file then."""
 
     @property
@@ -98,7 +98,7 @@ class RecordingDataset(SampleDataset):
 
     def __init__(
         self,
-        items: Sequence[tuple[Recording, int]],
+        items: Sequence[tuple[LabelledSequence, int]],
         preprocessing: Preprocessing,
         transform: Transform | None = None,
         cache: str | Path | None = None,
@@ -116,7 +116,7 @@ class RecordingDataset(SampleDataset):
 
 
 def load_sample(
-    recording: Recording, index: int, preprocessing: Preprocessing, cache: ViewCache | None = None
+    recording: LabelledSequence, index: int, preprocessing: Preprocessing, cache: ViewCache | None = None
 ) -> Sample:
     """Image number `index` of a recording with its label and its window of events, in the model's view.
 
@@ -136,7 +136,7 @@ def load_sample(
     return Sample(image, voxel, label, stamp_ns, recording.name, index, recording.condition)
 
 
-def load_view(recording: Recording, index: int, setup: Preprocessing) -> View:
+def load_view(recording: LabelledSequence, index: int, setup: Preprocessing) -> View:
     """Image, events and label of an image in the event view, as `load_sample`."""
     stamp_ns = int(recording.image_times_ns[index])
     events = recording.window(stamp_ns, setup.window, setup.bins)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.data.dataset import Recording
+from mambaseg_core.data.dataset import LabelledSequence
 from mambaseg_core.data.ddd17 import Ddd17Sequence
 from mambaseg_core.data.dsec import DsecSequence, read_picture
 from mambaseg_core.data.rgbx import PairFolder
@@ -37,7 +37,7 @@ class PredictionSummary:
     video: Path
 
 
-def open_recording(path: Path, other: str = "events") -> tuple[Recording | PairFolder, list[int]]:
+def open_recording(path: Path, other: str = "events") -> tuple[LabelledSequence | PairFolder, list[int]]:
     """A sequence in DSEC's or DDD17's layout, and the numbers of its images.
 
     Args:
@@ -66,7 +66,7 @@ def open_recording(path: Path, other: str = "events") -> tuple[Recording | PairF
 
 def predict_sequence(
     segmenter: Segmenter,
-    recording: Recording | PairFolder,
+    recording: LabelledSequence | PairFolder,
     numbers: Sequence[int],
     out: Path,
     *,
@@ -126,7 +126,7 @@ def _claim(out: Path, about: dict[str, str]) -> None:
 
 
 def second_input(
-    recording: Recording | PairFolder, number: int, setup: Preprocessing
+    recording: LabelledSequence | PairFolder, number: int, setup: Preprocessing
 ) -> tuple[Events | Reading, npt.NDArray[np.int64] | None]:
     """What belongs to an image beside it: events with the window's edges, or the other camera's picture."""
     if isinstance(recording, PairFolder):
@@ -137,7 +137,7 @@ def second_input(
 
 
 def _segment(
-    segmenter: Segmenter, recording: Recording | PairFolder, number: int, mask_path: Path, overlay_path: Path
+    segmenter: Segmenter, recording: LabelledSequence | PairFolder, number: int, mask_path: Path, overlay_path: Path
 ) -> None:
     setup = segmenter.preprocessing
     image = recording.image(number)

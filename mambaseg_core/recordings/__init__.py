@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mambaseg_core.recordings.aedat4 import Frame, aedat4_frames
+from mambaseg_core.recordings.aedat4 import Aedat4Frame, aedat4_frames
 from mambaseg_core.recordings.errors import EventFileError
 from mambaseg_core.recordings.open import open_events
 from mambaseg_core.recordings.reader import EventReader, Excerpt
 
-__all__ = ["EventFileError", "EventReader", "Excerpt", "Frame", "aedat4_frames", "open_events"]
+__all__ = ["Aedat4Frame", "EventFileError", "EventReader", "Excerpt", "aedat4_frames", "open_events"]

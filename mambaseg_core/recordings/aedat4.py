@@ -38,7 +38,7 @@ _MAX_T_US: Final = (1 << 63) // 1000 - 1
 _GREY, _BGR, _BGRA = 0, 16, 24  # OpenCV's codes of 8-bit pictures, as the format has them
 
 
-class Frame(NamedTuple):
+class Aedat4Frame(NamedTuple):
     """A picture of the frame camera in the events' clock: grey uint8 [H, W] or RGB uint8 [H, W, 3]."""
 
     stamp_ns: int
@@ -54,7 +54,7 @@ def open_aedat4(path: str | Path) -> EventReader:
     return EventReader(BlockSource(Aedat4Stream(Path(path))))
 
 
-def aedat4_frames(path: str | Path) -> Iterator[Frame]:
+def aedat4_frames(path: str | Path) -> Iterator[Aedat4Frame]:
     """The pictures of an `.aedat4` file, in its order; none where it has none.
 
     Raises:
@@ -208,7 +208,7 @@ def _unpacked(path: Path, header: _Header, at: int, size: int) -> bytes:
         return data
 
 
-def _frame(path: Path, data: bytes) -> Frame:
+def _frame(path: Path, data: bytes) -> Aedat4Frame:
     with one_sentence(path, _EXPECTED, _REMEDY):
         table = Table.root(data, b"FRME")
         code, width, height = table.scalar(5, "b", 0), table.scalar(6, "h", 0), table.scalar(7, "h", 0)
@@ -222,4 +222,4 @@ def _frame(path: Path, data: bytes) -> Frame:
         pixels = np.frombuffer(data, np.uint8, count=length, offset=at)
         picture = pixels.reshape(height, width) if channels == 1 else pixels.reshape(height, width, -1)[..., 2::-1]
         stamp_us = table.scalar(0, "q", 0)
-        return Frame(min(max(stamp_us, -_MAX_T_US), _MAX_T_US) * 1000, picture)
+        return Aedat4Frame(min(max(stamp_us, -_MAX_T_US), _MAX_T_US) * 1000, picture)

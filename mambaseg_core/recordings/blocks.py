@@ -55,7 +55,7 @@ class _Index:
 
 
 class BlockSource:
-    """A `Source` over a stream of packets.
+    """A `RecordingSource` over a stream of packets.
 
     The first question decodes the whole file once, in bounded memory, and keeps a coarse index; later ones
     decode only the blocks they touch. Where time steps back from one event to the next it is raised to the

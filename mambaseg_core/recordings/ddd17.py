@@ -29,7 +29,7 @@ def open_ddd17(folder: str | Path) -> EventReader:
 
 
 class Ddd17Source:
-    """A `Source` over one folder of DDD17.
+    """A `RecordingSource` over one folder of DDD17.
 
     Args:
         path: the folder.

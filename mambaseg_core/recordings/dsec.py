@@ -81,7 +81,7 @@ def read_rectify_map(path: str | Path) -> npt.NDArray[np.float32]:
 
 
 class DsecSource:
-    """A `Source` over an `events.h5`.
+    """A `RecordingSource` over an `events.h5`.
 
     Args:
         path: the file.

@@ -18,7 +18,7 @@ _BLOCK: Final = 1 << 18  # events read at a time while a file is streamed
 _MOST_PIXELS: Final = 1 << 24  # of a sensor; the largest has 1 million
 
 
-class Source(Protocol):
+class RecordingSource(Protocol):
     """What a format offers: its events by their number in the file, in time order.
 
     Objects can be pickled, and used in a forked process; see `PerProcess`.
@@ -83,7 +83,7 @@ class EventReader:
         width: columns of the sensor.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: RecordingSource) -> None:
         self._source = source
         self.path = source.path
         self.format = source.format

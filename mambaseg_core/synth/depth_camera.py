@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.synth.conditions import Conditions
-from mambaseg_core.synth.pinhole import View
+from mambaseg_core.synth.pinhole import PinholeView
 from mambaseg_core.synth.render import Renderer
 from mambaseg_core.synth.scene import Scene
 from mambaseg_core.synth.textures import Plane, noise
@@ -51,7 +51,7 @@ class DepthCamera:
     def __init__(
         self,
         scene: Scene,
-        views: list[View],
+        views: list[PinholeView],
         conditions: Conditions,
         rng: np.random.Generator,
         model: DepthModel = DepthModel(),

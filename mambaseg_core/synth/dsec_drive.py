@@ -33,7 +33,7 @@ from mambaseg_core.recordings.dsec_writer import DsecEventWriter
 from mambaseg_core.synth.conditions import Conditions, draw_conditions
 from mambaseg_core.synth.event_camera import SENSOR, EventSimulator
 from mambaseg_core.synth.frame_camera import FrameCamera
-from mambaseg_core.synth.pinhole import View, rotation
+from mambaseg_core.synth.pinhole import PinholeView, rotation
 from mambaseg_core.synth.render import Renderer
 from mambaseg_core.synth.scene import Scene, build_scene
 from mambaseg_core.synth.textures import Plane
@@ -157,19 +157,19 @@ def make_calibration(image_size: Size, event_size: Size) -> Calibration:
     )
 
 
-def image_view(calibration: Calibration, *, shift_px: tuple[float, float] = (0.0, 0.0)) -> View:
+def image_view(calibration: Calibration, *, shift_px: tuple[float, float] = (0.0, 0.0)) -> PinholeView:
     """The frame camera, which looks straight ahead; seen at pixels' middles plus a shift (x, y)."""
     matrix = calibration.image.matrix()
     matrix[:2, 2] -= shift_px
-    return View(matrix, np.eye(3), calibration.image_size)
+    return PinholeView(matrix, np.eye(3), calibration.image_size)
 
 
-def event_view(calibration: Calibration, *, margin: int = 0) -> View:
+def event_view(calibration: Calibration, *, margin: int = 0) -> PinholeView:
     """The rectified event camera, with a margin of pixels on every side."""
     matrix = calibration.event.matrix()
     matrix[:2, 2] += margin
     height, width = calibration.event_size
-    return View(matrix, calibration.rotation.T, (height + 2 * margin, width + 2 * margin))
+    return PinholeView(matrix, calibration.rotation.T, (height + 2 * margin, width + 2 * margin))
 
 
 class RawEventCamera:
@@ -263,7 +263,7 @@ class _Drive:
                 self._advance()
         return writer.count
 
-    def _renderer(self, view: View, *, gray: bool = False) -> Renderer:
+    def _renderer(self, view: PinholeView, *, gray: bool = False) -> Renderer:
         return Renderer(self._scene.quads, self._scene.ground, view, gray=gray, light=self._conditions.light)
 
 

@@ -19,7 +19,7 @@ NEAR_M = 0.2
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class PinholeView:
     """A pinhole view.
 
     Attributes:
@@ -63,7 +63,7 @@ def rotation(pitch: float, yaw: float, roll: float) -> Matrix:
     return turned
 
 
-def bounding_boxes(points: Matrix, view: View) -> Matrix:
+def bounding_boxes(points: Matrix, view: PinholeView) -> Matrix:
     """Left, top, right, bottom [quads, 4], pixels, of quads with corners [quads, 4, 3] in camera axes."""
     boxes = np.empty((len(points), 4))
     in_front = points[..., 2].min(axis=1) >= NEAR_M
@@ -73,7 +73,7 @@ def bounding_boxes(points: Matrix, view: View) -> Matrix:
     return boxes
 
 
-def _box(points: Matrix, view: View) -> Matrix:
+def _box(points: Matrix, view: PinholeView) -> Matrix:
     """Bounding boxes [..., 4], cut to the view, of points [..., n, 3] in front of the camera."""
     pixels = points @ view.matrix.T
     pixels = pixels[..., :2] / pixels[..., 2:]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mambaseg_core.synth.ground import Ground
 from mambaseg_core.synth.light import DAYLIGHT, Light
-from mambaseg_core.synth.pinhole import NEAR_M, Matrix, Pose, View, bounding_boxes
+from mambaseg_core.synth.pinhole import NEAR_M, Matrix, PinholeView, Pose, bounding_boxes
 from mambaseg_core.synth.textures import LUMA, Plane, Texture
 
 FAR_M = 140.0
@@ -67,8 +67,8 @@ class Quad:
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
-    """What a view sees.
+class Rendering:
+    """A drawn picture with its labels and depths.
 
     Attributes:
         color: float32 [H, W, C], radiance relative to a white wall by day.
@@ -83,8 +83,8 @@ class Frame:
     glow: Plane
 
 
-def reflectance(frame: Frame) -> Plane:
-    """The colours of a frame by day without the haze, float32 [H, W, C]; the sky's are as they are."""
+def reflectance(frame: Rendering) -> Plane:
+    """Return the colours of a rendering by day without the haze, float32 [H, W, C]; the sky's are as they are."""
     dense = np.exp(np.where(np.isinf(frame.depth), np.float32(0), frame.depth) * np.float32(1 / _HAZE_M))[..., None]
     haze = _HAZE if frame.color.shape[-1] == 3 else np.asarray([_HAZE @ np.asarray(LUMA, np.float32)])
     return np.asarray((frame.color - haze) * dense + haze, np.float32)
@@ -105,7 +105,7 @@ class Renderer:
         self,
         quads: Sequence[Quad],
         ground: Ground,
-        view: View,
+        view: PinholeView,
         *,
         gray: bool = False,
         light: Light = DAYLIGHT,
@@ -121,7 +121,7 @@ class Renderer:
         self._facing[np.arange(len(quads)), [quad.axis for quad in quads]] = [quad.facing for quad in quads]
         self._velocity = np.asarray([(quad.velocity[0], 0.0, quad.velocity[1]) for quad in quads])
 
-    def render(self, pose: Pose, seconds: float) -> Frame:
+    def render(self, pose: Pose, seconds: float) -> Rendering:
         """Draw the street as it is at a time, seen from a pose."""
         directions = (pose.rotation.T.astype(np.float32) @ self._rays).reshape(3, *self._view.size)
         frame = self._background(pose, directions)
@@ -145,7 +145,7 @@ class Renderer:
     def _tone(self, rgb: Plane) -> Plane:
         return np.asarray([rgb @ np.asarray(LUMA, np.float32)]) if self._gray else rgb
 
-    def _background(self, pose: Pose, directions: Plane) -> Frame:
+    def _background(self, pose: Pose, directions: Plane) -> Rendering:
         """Sky above the horizon, ground below it."""
         height, width = self._view.size
         down = directions[1]
@@ -165,7 +165,7 @@ class Renderer:
                 pose.position,
                 focal_px=focal,
             )
-        return Frame(color, labels, depth, np.zeros((height, width), np.float32))
+        return Rendering(color, labels, depth, np.zeros((height, width), np.float32))
 
     def _sky(self, color: Plane, directions: Plane) -> None:
         up = np.maximum(-directions[1], 1e-3)
@@ -196,7 +196,7 @@ class Renderer:
     def _draw(
         self,
         quad: Quad,
-        frame: Frame,
+        frame: Rendering,
         region: tuple[slice, slice],
         directions: Plane,
         origin: Matrix,

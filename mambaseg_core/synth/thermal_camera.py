@@ -17,8 +17,8 @@ import numpy.typing as npt
 from mambaseg_core.synth.cars_and_people import RUBBER, SKIN
 from mambaseg_core.synth.conditions import Conditions
 from mambaseg_core.synth.ground import ROAD, SIDEWALK
-from mambaseg_core.synth.pinhole import Pose, View
-from mambaseg_core.synth.render import Frame, Quad, Renderer, reflectance
+from mambaseg_core.synth.pinhole import PinholeView, Pose
+from mambaseg_core.synth.render import Quad, Renderer, Rendering, reflectance
 from mambaseg_core.synth.scene import BUILDING, CAR, FENCE, PERSON, POLE, SIGN, VEGETATION, WALL, Scene, from_z
 from mambaseg_core.synth.textures import GLASS, Color, Plane, Texture, as_plane
 
@@ -103,7 +103,7 @@ class ThermalCamera:
     def __init__(
         self,
         scene: Scene,
-        views: list[View],
+        views: list[PinholeView],
         conditions: Conditions,
         rng: np.random.Generator,
         model: ThermalModel = ThermalModel(),
@@ -138,7 +138,7 @@ class ThermalCamera:
             total += np.float32(weight) * self._kelvin(renderer.render(pose, seconds - lag), pose)
         return total
 
-    def _kelvin(self, frame: Frame, pose: Pose) -> Plane:
+    def _kelvin(self, frame: Rendering, pose: Pose) -> Plane:
         """Temperatures of a frame of the thermal scene, whose ground and sky still have brightnesses."""
         climate, value = self.climate, reflectance(frame)[..., 0]
         air = climate.air_c + ZERO_C

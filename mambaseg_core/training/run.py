@@ -51,7 +51,7 @@ _MAY_CHANGE: Final = ("data.root", "data.workers", "loop.checkpoint_every", "loo
 
 
 @dataclass(frozen=True)
-class Result:
+class TrainingResult:
     """Of a finished run.
 
     Attributes:
@@ -67,7 +67,7 @@ class Result:
 
 def train(
     config: TrainConfig, folder: Path, *, resume: bool = False, accelerator: str = "auto", progress: bool = True
-) -> Result:
+) -> TrainingResult:
     """Train, or go on with a run that was interrupted.
 
     Args:
@@ -118,7 +118,7 @@ def train(
             _write_run(folder, config, trainer, steps, state)
         if first < steps:
             trainer.fit(module, *_loaders(config, training, validation, trainer, first=first, steps=steps))
-    return Result(folder / LAST, folder / BEST, _last_miou(folder / METRICS))
+    return TrainingResult(folder / LAST, folder / BEST, _last_miou(folder / METRICS))
 
 
 def build_model(config: TrainConfig, setup: Preprocessing) -> nn.Module:

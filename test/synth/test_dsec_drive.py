@@ -23,8 +23,8 @@ from mambaseg_core.synth.dsec_drive import (
 )
 from mambaseg_core.synth.event_camera import EventSimulator, log_intensity
 from mambaseg_core.synth.light import DAYLIGHT
-from mambaseg_core.synth.pinhole import View
-from mambaseg_core.synth.render import Frame, Renderer
+from mambaseg_core.synth.pinhole import PinholeView
+from mambaseg_core.synth.render import Renderer, Rendering
 from mambaseg_core.synth.scene import Scene, build_scene
 
 SECONDS = 0.5
@@ -37,7 +37,7 @@ def scene() -> Scene:
     return build_scene(np.random.default_rng(7), 1.0, DAY)
 
 
-def see(scene: Scene, view: View, *, gray: bool = True) -> Frame:
+def see(scene: Scene, view: PinholeView, *, gray: bool = True) -> Rendering:
     return Renderer(scene.quads, scene.ground, view, gray=gray).render(DAY.motion.pose(SECONDS), SECONDS)
 
 

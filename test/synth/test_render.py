@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from mambaseg_core.synth.ground import ROAD, SIDEWALK, Ground
-from mambaseg_core.synth.pinhole import Pose, View, rotation
-from mambaseg_core.synth.render import Frame, Quad, Renderer
+from mambaseg_core.synth.pinhole import PinholeView, Pose, rotation
+from mambaseg_core.synth.render import Quad, Renderer, Rendering
 from mambaseg_core.synth.textures import LUMA, Texture, make_texture
 
 SIZE = (80, 100)
-VIEW = View(np.asarray([[100.0, 0, 49.5], [0, 100.0, 39.5], [0, 0, 1]]), np.eye(3), SIZE)
+VIEW = PinholeView(np.asarray([[100.0, 0, 49.5], [0, 100.0, 39.5], [0, 0, 1]]), np.eye(3), SIZE)
 POSE = Pose(np.asarray([0.0, -1.5, 0.0]), np.eye(3))
 CAR = 8
 
@@ -25,7 +25,9 @@ def quad(offset: float = 10.0, label: int | None = CAR, shown: Texture | None = 
     return Quad(2, offset, (-1, 1), (-2.5, -0.5), (shown or texture(),), label, **options)  # type: ignore[arg-type]
 
 
-def draw(*quads: Quad, view: View = VIEW, pose: Pose = POSE, seconds: float = 0.0, gray: bool = True) -> Frame:
+def draw(
+    *quads: Quad, view: PinholeView = VIEW, pose: Pose = POSE, seconds: float = 0.0, gray: bool = True
+) -> Rendering:
     return Renderer(quads, Ground(np.random.default_rng(0)), view, gray=gray).render(pose, seconds)
 
 
@@ -84,7 +86,7 @@ def test_a_quad_moves_and_the_camera_too() -> None:
 def test_turning_the_vehicle_is_turning_the_view() -> None:
     turn = rotation(0.02, 0.05, -0.1)
     by_pose = draw(quad(), pose=Pose(POSE.position, turn))
-    by_view = draw(quad(), view=View(VIEW.matrix, turn, SIZE))
+    by_view = draw(quad(), view=PinholeView(VIEW.matrix, turn, SIZE))
     np.testing.assert_array_equal(by_pose.labels, by_view.labels)
     assert abs((by_pose.labels == CAR).sum() - 400) < 30
 

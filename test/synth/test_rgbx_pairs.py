@@ -13,7 +13,7 @@ from mambaseg_core.preprocessing import picture_preprocessing
 from mambaseg_core.synth.conditions import Conditions, draw_conditions
 from mambaseg_core.synth.depth_camera import DepthCamera, hidden
 from mambaseg_core.synth.dsec_drive import JITTER_PX, image_view, make_calibration
-from mambaseg_core.synth.pinhole import View
+from mambaseg_core.synth.pinhole import PinholeView
 from mambaseg_core.synth.render import Renderer
 from mambaseg_core.synth.rgbx_pairs import PairDrive, PairSettings, write_drive, write_pairs
 from mambaseg_core.synth.scene import CAR, PERSON, Scene, build_scene
@@ -23,7 +23,7 @@ SIZE = (120, 160)
 ROAD = DSEC_11.classes.index("road")
 
 
-def views() -> list[View]:
+def views() -> list[PinholeView]:
     calibration = make_calibration(SIZE, SIZE)
     return [image_view(calibration, shift_px=shift) for shift in JITTER_PX]
 

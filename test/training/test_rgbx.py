@@ -23,10 +23,9 @@ from mambaseg_core.evaluation.evaluate import evaluate, predict_ids
 from mambaseg_core.events import Events
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models import create_model
-from mambaseg_core.training import run as training
 from mambaseg_core.training.config import TrainConfig, parse_config
 from mambaseg_core.training.data import make_preprocessing
-from mambaseg_core.training.run import train
+from mambaseg_core.training.run import TrainingResult, train
 
 SIZE = (32, 48)
 
@@ -63,7 +62,7 @@ def configuration(root: Path, changes: dict[str, Any] | None = None) -> TrainCon
 
 
 @pytest.fixture(scope="module")
-def run(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> training.Result:
+def run(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     torch.set_num_threads(1)
     return train(configuration(pairs), tmp_path_factory.mktemp("run"), accelerator="cpu", progress=False)
 
@@ -72,7 +71,7 @@ def mambaseg(*words: object) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-def test_the_checkpoint_of_a_run_says_what_its_second_input_is(run: training.Result) -> None:
+def test_the_checkpoint_of_a_run_says_what_its_second_input_is(run: TrainingResult) -> None:
     _, setup = load_checkpoint(run.last)
     assert (setup.other, setup.other_range, setup.bins, layout_of(setup)) == ("depth", (0.0, 10000.0), 10, "rgbx")
 
@@ -83,7 +82,7 @@ def test_a_model_with_other_channels_is_refused_before_it_is_trained(pairs: Path
     assert not (tmp_path / "run").exists()
 
 
-def test_eval_looks_at_several_scales_and_both_ways_round(run: training.Result, pairs: Path, tmp_path: Path) -> None:
+def test_eval_looks_at_several_scales_and_both_ways_round(run: TrainingResult, pairs: Path, tmp_path: Path) -> None:
     plain = mambaseg("eval", run.last, pairs, "--workers", 0, "--out", tmp_path / "plain")
     assert plain.exit_code == 0, plain.output
     assert re.search(r"night\s+. 1", plain.output)
@@ -97,12 +96,12 @@ def test_eval_looks_at_several_scales_and_both_ways_round(run: training.Result, 
     assert found["confusion"] != json.loads((tmp_path / "plain" / "scores.json").read_text())["confusion"]
 
 
-def test_eval_without_the_option_takes_no_scales(run: training.Result, pairs: Path) -> None:
+def test_eval_without_the_option_takes_no_scales(run: TrainingResult, pairs: Path) -> None:
     result = mambaseg("eval", run.last, pairs, "0.5")
     assert "got [0.5] after the data set" in str(result.exception)
 
 
-def test_predict_of_pairs_writes_the_segmenters_masks(run: training.Result, pairs: Path, tmp_path: Path) -> None:
+def test_predict_of_pairs_writes_the_segmenters_masks(run: TrainingResult, pairs: Path, tmp_path: Path) -> None:
     result = mambaseg("predict", run.last, pairs, tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 6
@@ -130,7 +129,7 @@ class Columns(nn.Module):
         return logits
 
 
-def test_one_scale_without_flip_is_the_plain_prediction_bit_for_bit(run: training.Result, pairs: Path) -> None:
+def test_one_scale_without_flip_is_the_plain_prediction_bit_for_bit(run: TrainingResult, pairs: Path) -> None:
     model, setup = load_checkpoint(run.last)
     dataset = open_dataset("rgbx", str(pairs), "test", setup)
     batch = collate([dataset[0], dataset[1]])
@@ -163,7 +162,7 @@ def test_scales_that_cannot_be_are_named(pairs: Path) -> None:
         evaluate(released, dataset, scales=[0.5])
 
 
-def test_the_second_input_of_another_kind_is_refused(run: training.Result) -> None:
+def test_the_second_input_of_another_kind_is_refused(run: TrainingResult) -> None:
     events = Events.from_arrays([], [], [], [], height=32, width=48)
     with pytest.raises(ValueError, match="the second input is events; this model expects depth"):
         Segmenter(run.last, "cpu").segment(None, events)
