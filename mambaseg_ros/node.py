@@ -22,12 +22,12 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from mambaseg_ros.faults import FaultLog, sentence_of
 from mambaseg_ros.model import check_reach, describe, free_memory, leave_a_core, make_segmenter
 from mambaseg_ros.parameters import PARAMETERS, TABLE, Parameter
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.policy import Policy
 from mambaseg_ros.resources import use_large_image_profile
-from mambaseg_ros.topics.diagnostic_entries import FaultLog, sentence_of
 from mambaseg_ros.topics.diagnostics import Condition, Health
 from mambaseg_ros.topics.publishers import Outputs, steady_timer
 from mambaseg_ros.topics.subscriptions import Inputs

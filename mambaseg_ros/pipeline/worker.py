@@ -17,12 +17,12 @@ import numpy as np
 
 from mambaseg_core.events.buffer import JUMP_NS
 from mambaseg_core.inference import Segmenter
+from mambaseg_ros.faults import sentence_of
 from mambaseg_ros.messages.images import Image, image_from_message, stamp_to_ns
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
 from mambaseg_ros.pipeline.results import DEGRADED, ERROR, NO_RELIABILITY, Outputs, Report, Result
 from mambaseg_ros.policy import BAD, GOOD, SILENT, STALE, Freshness, Policy
 from mambaseg_ros.sources.source import Second, Source
-from mambaseg_ros.topics.diagnostic_entries import sentence_of
 
 IDLE_S = 0.2  # how often the worker looks whether images are missing
 DRAIN_S = 0.1  # longest wait for the decoding of packets that came before an image

@@ -1,12 +1,10 @@
-"""What the node tells people: sentences in the log, each kind once in a while, and what /diagnostics is made of.
+"""What /diagnostics is made of: entries, latencies and rates.
 
 Pure: no node, no messages. Levels are those of diagnostic_msgs.
 """
 
 from __future__ import annotations
 
-import re
-import threading
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -14,77 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mambaseg_ros.faults import Fault
 from mambaseg_ros.policy import BAD, GOOD, HEALTH_NAMES, SILENT
 
 OK, WARN, ERROR, STALE = 0, 1, 2, 3
 RECENT_S = 5.0  # so long a fault keeps the level up
-_DIFFERS = re.compile(r"\d+|(?<!\w)'[^']*'|\{[^}]*\}")  # numbers, and what was got, in quotes
-
-
-def sentence_of(error: Exception) -> str:
-    """What to tell people: our own sentences as they are, anything else with its type."""
-    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-
-
-def kind_of(sentence: str) -> str:
-    """The sentence without the numbers and quoted values that tell one case from the next."""
-    return _DIFFERS.sub("#", sentence)
-
-
-class Throttle:
-    """Lets a sentence through unless one of its kind came less than `period_s` ago."""
-
-    _MOST_KINDS = 100
-
-    def __init__(self, period_s: float) -> None:
-        self._period_s = period_s
-        self._said: dict[str, float] = {}
-
-    def lets_through(self, sentence: str) -> bool:
-        """Whether to say it now."""
-        kind = kind_of(sentence)
-        now = time.monotonic()
-        if now - self._said.get(kind, -self._period_s) < self._period_s:
-            return False
-        if len(self._said) >= self._MOST_KINDS:
-            self._said.clear()
-        self._said[kind] = now
-        return True
-
-
-@dataclass
-class Fault:
-    """One kind of fault: the last sentence, how often, and when last (monotonic seconds)."""
-
-    sentence: str
-    count: int = 0
-    at: float = 0.0
-
-
-class FaultLog:
-    """Faults by kind, with their numbers; several threads may note. Bounded: the oldest kind goes first."""
-
-    _MOST_KINDS = 20
-
-    def __init__(self, period_s: float = 5.0) -> None:
-        self._lock = threading.Lock()
-        self._throttle = Throttle(period_s)
-        self._faults: dict[str, Fault] = {}
-
-    def note(self, sentence: str) -> bool:
-        """Count a fault; whether it should be said in the log now."""
-        with self._lock:
-            fault = self._faults.pop(kind_of(sentence), Fault(sentence))
-            fault.sentence, fault.count, fault.at = sentence, fault.count + 1, time.monotonic()
-            self._faults[kind_of(sentence)] = fault
-            if len(self._faults) > self._MOST_KINDS:
-                del self._faults[next(iter(self._faults))]
-            return self._throttle.lets_through(sentence)
-
-    def all(self) -> list[Fault]:
-        """Copies, the newest first."""
-        with self._lock:
-            return [Fault(**fault.__dict__) for fault in reversed(self._faults.values())]
 
 
 class Latencies:

@@ -9,13 +9,13 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from mambaseg_ros.faults import FaultLog
 from mambaseg_ros.model import MIB, memory
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.pipeline.results import Report
 from mambaseg_ros.topics.diagnostic_entries import (
     OK,
     Entry,
-    FaultLog,
     Latencies,
     Rates,
     faults_entry,

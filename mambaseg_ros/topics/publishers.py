@@ -16,10 +16,10 @@ except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks
 
 from mambaseg_core.labels import LabelSet
+from mambaseg_ros.faults import FaultLog
 from mambaseg_ros.messages.images import Image, fill_image_message, message_class
 from mambaseg_ros.msg import SegmentationStatus
 from mambaseg_ros.pipeline.results import ERROR, OK, Report, Result
-from mambaseg_ros.topics.diagnostic_entries import FaultLog
 
 LATCHED = QoSProfile(
     depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL

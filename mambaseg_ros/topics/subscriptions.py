@@ -16,13 +16,13 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 from mambaseg_core.cameras.calibration import Calibration
+from mambaseg_ros.faults import sentence_of
 from mambaseg_ros.messages.images import message_class
 from mambaseg_ros.model import CAMERA_INFO
 from mambaseg_ros.parameters import EVENTS_TYPES, IMAGE_TYPES
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.sources.events import Numbers, RawArray
 from mambaseg_ros.topics.advice import Publisher, Topic, choose_kind, why_no_time, why_silent
-from mambaseg_ros.topics.diagnostic_entries import sentence_of
 
 # Deep enough that images wait for the callback and not in a DDS queue that replaces them without telling anybody.
 INFO_TOPICS = ("camera_info", "event_camera_info")

@@ -2,42 +2,19 @@ from __future__ import annotations
 
 import time
 
+from mambaseg_ros.faults import FaultLog
 from mambaseg_ros.policy import BAD, GOOD, SILENT, STALE
 from mambaseg_ros.topics.diagnostic_entries import (
     ERROR,
     OK,
     WARN,
     Entry,
-    FaultLog,
     Latencies,
     Rates,
-    Throttle,
     faults_entry,
     state_entry,
     topic_entry,
 )
-
-
-def test_only_the_numbers_differ_is_the_same_kind() -> None:
-    throttle = Throttle(period_s=60)
-    assert throttle.lets_through("got 3 events")
-    assert not throttle.lets_through("got 4 events")
-    assert throttle.lets_through("got 4 images")
-    assert throttle.lets_through("the image's encoding is 'evt9', sizes {'x': 1}")
-    assert not throttle.lets_through("the image's encoding is 'evt8', sizes {'y': 2}")
-
-
-def test_it_is_said_again_after_the_period() -> None:
-    throttle = Throttle(period_s=0.0)
-    assert throttle.lets_through("a")
-    assert throttle.lets_through("a")
-
-
-def test_memory_is_bounded() -> None:
-    throttle = Throttle(period_s=60)
-    for index in range(1000):
-        throttle.lets_through("x" * index)
-    assert len(throttle._said) <= 100
 
 
 def test_faults_are_counted_by_kind_the_newest_first() -> None:
@@ -51,14 +28,6 @@ def test_faults_are_counted_by_kind_the_newest_first() -> None:
     assert entry.values["got 4 events"].startswith("2 times")
     later = faults_entry(faults.all(), time.monotonic() + 60)
     assert (later.level, later.message, len(later.values)) == (OK, "none now", 2)
-
-
-def test_kinds_of_faults_are_bounded() -> None:
-    faults = FaultLog()
-    for index in range(1000):
-        faults.note("x" * index)
-    assert len(faults.all()) == 20
-    assert faults.all()[0].sentence == "x" * 999
 
 
 def test_rates_are_of_the_time_between_two_looks() -> None:
