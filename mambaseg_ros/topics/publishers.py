@@ -21,9 +21,7 @@ from mambaseg_ros.messages.images import Image, fill_image_message, message_clas
 from mambaseg_ros.msg import SegmentationStatus
 from mambaseg_ros.pipeline.results import ERROR, OK, Report, Result
 
-LATCHED = QoSProfile(
-    depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL
-)
+LATCHED = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 IMAGE_TOPICS = ("~/mask", "~/color_mask", "~/overlay", "~/confidence")
 
 
@@ -108,8 +106,11 @@ class Outputs:
         self._publishers["~/status"].publish(SegmentationStatus(**report.__dict__, **self._counts()))
         self.on_report(report)
         if report.state != OK and self._faults.note(report.message):
-            logger = self._node.get_logger()
-            (logger.error if report.state == ERROR else logger.warning)(report.message)
+            # a call for each severity: rclpy remembers it by the call's place in the source
+            if report.state == ERROR:
+                self._node.get_logger().error(report.message)
+            else:
+                self._node.get_logger().warning(report.message)
 
     def warn(self, sentence: str) -> None:
         """Count a fault; say it in the log, one of a kind at most every 5 s."""

@@ -93,6 +93,24 @@ def test_enable_rests_and_goes_on(ready: Any) -> None:
     assert enable(True).success
 
 
+def test_errors_and_warnings_stand_in_the_log_whichever_comes_first(ready: Any) -> None:
+    """rclpy remembers the severity of a call by its place in the source, and raises where it changes."""
+
+    def logged(sentence: str, severity: str) -> None:
+        ready.spin_until(
+            lambda: any(f"[{severity}]" in line and sentence in line for line in ready.process.lines), sentence
+        )
+
+    picture = np.full(SIZE, 9, np.uint8)
+    assert ready.exchange(START_NS, picture, encoding="jpeg").state == SegmentationStatus.ERROR
+    logged("image has encoding 'jpeg'", "ERROR")
+    assert ready.exchange(START_NS + 1, picture).state == SegmentationStatus.DEGRADED
+    logged("no events have come", "WARN")
+    assert ready.exchange(START_NS + 2, picture, encoding="rgb8").state == SegmentationStatus.ERROR
+    logged("expected a size above 0", "ERROR")
+    assert "severity" not in ready.process.output
+
+
 def test_compressed_images(ready: Any) -> None:
     ready.republish("image", CompressedImage, qos_profile_sensor_data)
     ready.wait_until_connected()
