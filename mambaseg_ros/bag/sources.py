@@ -43,9 +43,7 @@ class Recording:
         ValueError: times and pictures are not as many.
     """
 
-    def __init__(
-        self, events: Path, stamps_ns: list[int], pictures: list[Path] | list[npt.NDArray[np.uint8]]
-    ) -> None:
+    def __init__(self, events: Path, stamps_ns: list[int], pictures: list[Path] | list[npt.NDArray[np.uint8]]) -> None:
         if len(stamps_ns) != len(pictures):
             raise ValueError(
                 f"recording {events} has {len(pictures)} pictures and {len(stamps_ns)} times; expected as many: "

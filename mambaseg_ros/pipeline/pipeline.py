@@ -14,7 +14,8 @@ from mambaseg_ros.pipeline.inbox import Inbox
 from mambaseg_ros.pipeline.results import Outputs
 from mambaseg_ros.pipeline.worker import Worker
 from mambaseg_ros.policy import Policy
-from mambaseg_ros.sources.source import EventSource, PictureSource
+from mambaseg_ros.sources.events import EventSource
+from mambaseg_ros.sources.pictures import PictureSource
 
 
 @dataclass

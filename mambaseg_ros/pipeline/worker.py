@@ -18,7 +18,8 @@ import numpy as np
 from mambaseg_core.events.buffer import JUMP_NS
 from mambaseg_core.inference import Segmenter
 from mambaseg_ros.faults import sentence_of
-from mambaseg_ros.messages.images import Image, image_from_message, stamp_to_ns
+from mambaseg_ros.messages.images import Image, image_from_message
+from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
 from mambaseg_ros.pipeline.results import DEGRADED, ERROR, NO_RELIABILITY, Outputs, Report, Result
 from mambaseg_ros.policy import BAD, GOOD, SILENT, STALE, Freshness, Policy

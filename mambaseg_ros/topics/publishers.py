@@ -17,7 +17,8 @@ except ImportError:  # Humble
 
 from mambaseg_core.labels import LabelSet
 from mambaseg_ros.faults import FaultLog
-from mambaseg_ros.messages.images import Image, fill_image_message, message_class
+from mambaseg_ros.messages.images import Image, fill_image_message
+from mambaseg_ros.messages.types import message_class
 from mambaseg_ros.msg import SegmentationStatus
 from mambaseg_ros.pipeline.results import ERROR, OK, Report, Result
 

@@ -16,8 +16,9 @@ from mambaseg_ros.msg import SegmentationStatus
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Int32
 
-from mambaseg_ros.bag.types import STATUS_TYPE, new_bag, open_bag, typestore
-from mambaseg_ros.messages.images import stamp_to_ns
+from mambaseg_ros.bag.types import new_bag, open_bag, typestore
+from mambaseg_ros.messages.stamps import stamp_to_ns
+from mambaseg_ros.messages.types import STATUS_TYPE
 
 pytestmark = pytest.mark.ros
 MAMBASEG = (sys.executable, "-m", "mambaseg_ros")

@@ -9,7 +9,7 @@ import pytest
 
 from mambaseg_core.preprocessing import picture_preprocessing
 from mambaseg_ros.policy import GOOD, SILENT, STALE, Policy
-from mambaseg_ros.sources.source import PictureSource
+from mambaseg_ros.sources.pictures import PictureSource
 
 MS = 1_000_000
 START_NS = 10**18
