@@ -21,7 +21,7 @@ class Topics(NamedTuple):
     second: Connection
 
 
-class Frame(NamedTuple):
+class BagImage(NamedTuple):
     """An image message, and when it was recorded."""
 
     bag_ns: int
@@ -55,7 +55,7 @@ def read_frames(
     reaches: Callable[[int], bool],
     wait_ns: int,
     warn: Callable[[str], None],
-) -> Iterator[Frame]:
+) -> Iterator[BagImage]:
     """Each image as soon as what belongs to it is there, or its wait is over.
 
     Args:
@@ -66,13 +66,13 @@ def read_frames(
         wait_ns: longest wait for it, nanoseconds of the bag's time.
         warn: told of a broken message, which costs itself only, as in the node.
     """
-    waiting: deque[tuple[int, Frame]] = deque()
+    waiting: deque[tuple[int, BagImage]] = deque()
     for connection, bag_ns, data in reader.messages(list(topics)):
         while waiting and (reaches(waiting[0][0]) or bag_ns - waiting[0][1].bag_ns > wait_ns):
             yield waiting.popleft()[1]
         if connection is topics.images:
             message: Any = reader.deserialize(data, connection.msgtype)
-            waiting.append((stamp_to_ns(message.header.stamp), Frame(bag_ns, message)))
+            waiting.append((stamp_to_ns(message.header.stamp), BagImage(bag_ns, message)))
             continue
         try:
             add(_second_message(reader, connection, data))

@@ -37,7 +37,7 @@ class Report:
     window_end_ns: int = 0
 
 
-class Result(NamedTuple):
+class PublishedMask(NamedTuple):
     """A mask as it is published.
 
     Attributes:
@@ -53,10 +53,10 @@ class Result(NamedTuple):
     confidence: Callable[[], Image]
 
 
-class Outputs(Protocol):
+class ResultSink(Protocol):
     """Where the worker's results go."""
 
-    def mask(self, result: Result) -> None:
+    def mask(self, mask: PublishedMask) -> None:
         """Publish a mask and what is drawn from it."""
 
     def report(self, report: Report) -> None:

@@ -1,6 +1,6 @@
 """The worker thread: takes the newest image, waits for what belongs to it, segments, hands the result over.
 
-It knows no rclpy: what it makes goes through the `Outputs` that the node gives it.
+It knows no rclpy: what it makes goes through the `ResultSink` that the node gives it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mambaseg_ros.faults import sentence_of
 from mambaseg_ros.messages.images import Image, image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
-from mambaseg_ros.pipeline.results import DEGRADED, ERROR, NO_RELIABILITY, Outputs, Report, Result
+from mambaseg_ros.pipeline.results import DEGRADED, ERROR, NO_RELIABILITY, PublishedMask, Report, ResultSink
 from mambaseg_ros.policy import BAD, GOOD, SILENT, STALE, Freshness, Policy
 from mambaseg_ros.sources.source import Second, Source
 
@@ -39,7 +39,7 @@ class Worker:
     segmenter: Segmenter
     inbox: Inbox
     source: Source
-    outputs: Outputs
+    sink: ResultSink
     policy: Policy
     images_refused: int = 0
     images_failed: int = 0
@@ -55,7 +55,7 @@ class Worker:
     image_topic: str = ""
     _last_stamp_ns: int = field(default=0, init=False)
     _last_events_ns: int = field(default=0, init=False)
-    _last: Result | None = field(default=None, init=False)
+    _last: PublishedMask | None = field(default=None, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _images_fresh: Freshness = field(default_factory=lambda: Freshness(0), init=False)
     _second_fresh: Freshness = field(default_factory=lambda: Freshness(0), init=False)
@@ -63,7 +63,7 @@ class Worker:
 
     def start(self) -> None:
         """Start the thread."""
-        now_ns = self.outputs.now_ns()
+        now_ns = self.sink.now_ns()
         self._images_fresh, self._second_fresh = Freshness(now_ns), Freshness(now_ns)
         self._thread = threading.Thread(target=self._run, name="mambaseg worker", daemon=True)
         self._thread.start()
@@ -103,10 +103,10 @@ class Worker:
         report.images_health, report.events_health = self.images_health, self.events_health
         report.total_ms = 1e3 * (time.monotonic() - since)
         try:
-            report.age_ms = (self.outputs.now_ns() - stamp_to_ns(report.header.stamp)) / 1e6
-            self.outputs.report(report)
+            report.age_ms = (self.sink.now_ns() - stamp_to_ns(report.header.stamp)) / 1e6
+            self.sink.report(report)
         except Exception as error:  # nothing that DDS refuses may end the thread
-            self.outputs.warn(sentence_of(error))
+            self.sink.warn(sentence_of(error))
 
     def _segment(self, arrival: Arrival, report: Report) -> bool:
         header = arrival.message.header
@@ -143,7 +143,7 @@ class Worker:
             self.images_health = BAD
             raise ValueError(f"{self.image_topic}{error}") from error
         self.images_health = GOOD
-        self._images_fresh.seen(self.outputs.now_ns())
+        self._images_fresh.seen(self.sink.now_ns())
         return image
 
     # -- events, or a second camera ----------------------------------------------------------------------------
@@ -158,7 +158,7 @@ class Worker:
 
     def _look_at_second(self) -> None:
         """Its health while no image says what is in time."""
-        newest_ns, now_ns = self.source.newest_ns, self.outputs.now_ns()
+        newest_ns, now_ns = self.source.newest_ns, self.sink.now_ns()
         if newest_ns != self._second_newest_ns:
             self._second_fresh.seen(now_ns)
             self._second_newest_ns = newest_ns
@@ -197,10 +197,10 @@ class Worker:
         start = time.monotonic()
         back = self._to_event_view if image is None else self.segmenter.to_camera
         confidence = mask.confidence
-        self._last = Result(
+        self._last = PublishedMask(
             header, image, back(mask.ids, size), lambda: back((254 * confidence + 0.5).astype(np.uint8), size)
         )
-        self.outputs.mask(self._last)
+        self.sink.mask(self._last)
         self.masks_published += 1
         report.publish_ms = 1e3 * (time.monotonic() - start)
 
@@ -218,7 +218,7 @@ class Worker:
 
     def _do_without_images(self) -> None:
         """One turn of the timer: what `when_images_missing` says, once images are missing or cannot be read."""
-        if self._images_fresh.silent_ns(self.outputs.now_ns()) < self.policy.images_stale_ns:
+        if self._images_fresh.silent_ns(self.sink.now_ns()) < self.policy.images_stale_ns:
             return
         self._look_at_second()
         self.reliability = NO_RELIABILITY
@@ -235,7 +235,7 @@ class Worker:
         if newest_ns is None or newest_ns == self._last_events_ns:
             return
         self._last_events_ns = newest_ns
-        header = self.outputs.header(newest_ns, self.source.frame_id)
+        header = self.sink.header(newest_ns, self.source.frame_id)
         report = Report(header, DEGRADED, "events_only", self._images_missing(), window_end_ns=newest_ns + 1)
         self._answer(report, time.monotonic(), self._segment_events)
 
@@ -259,7 +259,7 @@ class Worker:
         """Publish the last mask again, with its old stamp; say what was done only where there was one."""
         if self._last is None:
             return self._drop(report)
-        self.outputs.mask(self._last)
+        self.sink.mask(self._last)
         self.masks_held += 1
         return True
 

@@ -22,7 +22,7 @@ from mambaseg_ros.topics.diagnostic_entries import (
     state_entry,
     topic_entry,
 )
-from mambaseg_ros.topics.subscriptions import Inputs
+from mambaseg_ros.topics.subscriptions import Subscriptions
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Condition:
     model: dict[str, str] = field(default_factory=dict)
 
 
-class Health:
+class Diagnostics:
     """Collects what happens and publishes it.
 
     Args:
@@ -67,7 +67,7 @@ class Health:
                 inference=report.inference_ms, publish=report.publish_ms, own=own_ms, age=report.age_ms,
             )  # fmt: skip
 
-    def publish(self, state: str, pipeline: Pipeline | None, inputs: Inputs | None) -> None:
+    def publish(self, state: str, pipeline: Pipeline | None, inputs: Subscriptions | None) -> None:
         """Publish one DiagnosticArray."""
         entries = [state_entry(state, self._condition.enabled, self._condition.reason)]
         entries.append(faults_entry(self._faults.all(), time.monotonic()))
@@ -80,7 +80,7 @@ class Health:
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(array)
 
-    def _topics(self, pipeline: Pipeline, inputs: Inputs) -> list[Entry]:
+    def _topics(self, pipeline: Pipeline, inputs: Subscriptions) -> list[Entry]:
         counts = pipeline.counts()
         rates = self._rates.per_second(counts | {"bytes_received": pipeline.inbox.bytes_received})
         entries = []

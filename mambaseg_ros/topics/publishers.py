@@ -20,13 +20,13 @@ from mambaseg_ros.faults import FaultLog
 from mambaseg_ros.messages.images import Image, fill_image_message
 from mambaseg_ros.messages.types import message_class
 from mambaseg_ros.msg import SegmentationStatus
-from mambaseg_ros.pipeline.results import ERROR, OK, Report, Result
+from mambaseg_ros.pipeline.results import ERROR, OK, PublishedMask, Report
 
 LATCHED = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 IMAGE_TOPICS = ("~/mask", "~/color_mask", "~/overlay", "~/confidence")
 
 
-class Outputs:
+class Publishers:
     """Publishes what the worker makes.
 
     Args:
@@ -88,17 +88,17 @@ class Outputs:
 
     # -- what the worker calls ---------------------------------------------------------------------------------
 
-    def mask(self, result: Result) -> None:
+    def mask(self, mask: PublishedMask) -> None:
         """Publish class ids, and what is drawn from them while someone listens."""
-        header, ids = result.header, result.ids
+        header, ids = mask.header, mask.ids
         self._publish("~/mask", header, ids, "mono8")
         if self._heard("~/color_mask"):
             self._publish("~/color_mask", header, self._labels.color_mask(ids), "rgb8")
         if self._heard("~/overlay"):
-            picture = self._labels.overlay(_rgb(result.image, ids), ids, alpha=self.alpha)
+            picture = self._labels.overlay(_rgb(mask.image, ids), ids, alpha=self.alpha)
             self._publish("~/overlay", header, picture, "rgb8")
         if self._heard("~/confidence"):
-            self._publish("~/confidence", header, result.confidence(), "mono8")
+            self._publish("~/confidence", header, mask.confidence(), "mono8")
 
     def report(self, report: Report) -> None:
         """Publish what became of an image."""

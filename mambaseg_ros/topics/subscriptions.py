@@ -53,7 +53,7 @@ class Numbers:
         return gap if 0 < gap < MOST_LOST else 0
 
 
-class Input:
+class InputSubscription:
     """One topic: subscribes once somebody publishes a type that the node reads, again where that type changes.
 
     Args:
@@ -173,7 +173,7 @@ class Input:
         self._warn(why_silent(self.topic, self.publishers()))
 
 
-class Inputs:
+class Subscriptions:
     """Both topics and the clock, while the node is active.
 
     Args:
@@ -186,14 +186,14 @@ class Inputs:
     def __init__(self, node: Any, values: dict[str, Any], pipeline: Pipeline, warn: Callable[[str], None]) -> None:
         self._node, self._pipeline, self._warn = node, pipeline, warn
         qos_met = self.count_qos
-        self.image = Input(
+        self.image = InputSubscription(
             node, "image", values, take=self._take_image, lost=partial(self._count, "images_lost"),
             reported=partial(self._count, "images_lost_reported"), qos_met=qos_met, warn=warn,
         )  # fmt: skip
         pictures = pipeline.worker.segmenter.preprocessing.other != "events"
         argument, take = ("other", self._take_picture) if pictures else ("events", self._take_events)
         try:
-            self.second = Input(
+            self.second = InputSubscription(
                 node, argument, values, take=take, lost=partial(self._count, "packets_lost"),
                 reported=partial(self._count, "packets_lost_reported"), qos_met=qos_met, warn=warn,
             )  # fmt: skip

@@ -117,9 +117,7 @@ def test_status_type_is_the_message(tmp_path: Path) -> None:
     assert np.unique(names).size == len(names)
 
 
-def test_a_drivers_type_is_recorded_with_its_definition(
-    tmp_path: Path, start: Callable[..., Any], peer: Any
-) -> None:
+def test_a_drivers_type_is_recorded_with_its_definition(tmp_path: Path, start: Callable[..., Any], peer: Any) -> None:
     messages = pytest.importorskip("event_camera_msgs.msg", reason="event_camera_msgs is not built: run `make test`")
     publisher = peer.node.create_publisher(messages.EventPacket, "/packets", 10)
     recorder = start(*MAMBASEG, "bag", "record", tmp_path / "packets", "/packets", "--idle", 3)

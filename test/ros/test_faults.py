@@ -137,9 +137,9 @@ BREAKABLE = """
 import sys, time, torch
 from mambaseg_core.inference import Segmenter
 from mambaseg_ros import node
-from mambaseg_ros.topics.publishers import Outputs
+from mambaseg_ros.topics.publishers import Publishers
 
-infer, destroy = Segmenter._infer, Outputs.destroy
+infer, destroy = Segmenter._infer, Publishers.destroy
 
 def breakable(self, image, events):
     brightness = round(255 * float(image.max()))
@@ -160,10 +160,10 @@ def breakable(self, image, events):
         weight.data.copy_(kept)
 
 def once(self):
-    Outputs.destroy = destroy
+    Publishers.destroy = destroy
     raise RuntimeError("cleanup broke")
 
-Segmenter._infer, Outputs.destroy = breakable, once
+Segmenter._infer, Publishers.destroy = breakable, once
 sys.exit(node.main())
 """
 

@@ -13,7 +13,5 @@ def test_a_parameter_names_each_type_that_is_read() -> None:
 
 
 def test_a_type_whose_package_is_missing_is_named() -> None:
-    with pytest.raises(
-        ValueError, match=r"type no_such_msgs/msg/Event cannot be imported .* expected the package"
-    ):
+    with pytest.raises(ValueError, match=r"type no_such_msgs/msg/Event cannot be imported .* expected the package"):
         types.message_class("no_such_msgs/msg/Event")

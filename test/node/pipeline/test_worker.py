@@ -20,7 +20,7 @@ from mambaseg_core.preprocessing import picture_preprocessing, preset_preprocess
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.parameters import PARAMETERS
 from mambaseg_ros.pipeline.pipeline import Pipeline
-from mambaseg_ros.pipeline.results import DEGRADED, ERROR, OK, Report, Result
+from mambaseg_ros.pipeline.results import DEGRADED, ERROR, OK, PublishedMask, Report
 from mambaseg_ros.pipeline.worker import Worker
 from mambaseg_ros.policy import BAD, GOOD, SILENT, STALE
 
@@ -54,12 +54,12 @@ class Kept:
         self.masks: list[np.ndarray] = []
         self.reports: list[Report] = []
         self.warnings: list[str] = []
-        self.results: list[Result] = []
+        self.results: list[PublishedMask] = []
         self.now = 10**9
 
-    def mask(self, result: Result) -> None:
-        self.results.append(result)
-        self.masks.append(result.ids)
+    def mask(self, mask: PublishedMask) -> None:
+        self.results.append(mask)
+        self.masks.append(mask.ids)
 
     def report(self, report: Report) -> None:
         self.reports.append(report)
@@ -86,13 +86,13 @@ def worker() -> Any:
 
 
 def answer(worker: Worker, message: Any) -> Report:
-    count = len(worker.outputs.reports)
+    count = len(worker.sink.reports)
     worker.inbox.put_image(message)
     deadline = time.monotonic() + 60
-    while len(worker.outputs.reports) == count:
+    while len(worker.sink.reports) == count:
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    return worker.outputs.reports[-1]
+    return worker.sink.reports[-1]
 
 
 def halves() -> np.ndarray:
@@ -115,15 +115,15 @@ def test_the_mask_shows_image_and_events_and_255_where_the_bonnet_was(
     expected[:, 17:] = 1
     expected[2, 3:5] = 2
     expected[20:] = 255
-    np.testing.assert_array_equal(worker.outputs.masks[-1], expected)
+    np.testing.assert_array_equal(worker.sink.masks[-1], expected)
 
 
 def test_without_events_the_mask_is_degraded(worker: Worker, image_message: Any) -> None:
     report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
     assert (report.state, report.policy, report.events_health) == (DEGRADED, "image_only", SILENT)
     assert "no events have come" in report.message
-    assert len(worker.outputs.masks) == 1
-    confidence = worker.outputs.results[0].confidence()
+    assert len(worker.sink.masks) == 1
+    confidence = worker.sink.results[0].confidence()
     assert (confidence[20:] == 255).all()
     assert (confidence[:20, :17] == round(254 * np.exp(0.1) / (np.exp(0.1) + 5))).all()
 
@@ -137,13 +137,13 @@ def test_stale_events_are_not_used_and_hold_gives_the_last_mask_with_its_old_sta
 ) -> None:
     worker.policy = replace(worker.policy, when_events_missing="hold", event_wait_s=0.0)
     early = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS - 10**9))
-    assert (early.state, early.policy, worker.outputs.masks) == (ERROR, "hold", [])  # nothing to hold yet
+    assert (early.state, early.policy, worker.sink.masks) == (ERROR, "hold", [])  # nothing to hold yet
     worker.inbox.put_packet(packet_before(event_message, START_NS), 100)
     assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS)).state == OK
     report = answer(worker, image_message(halves()[:, ::-1].copy(), "mono8", stamp_ns=START_NS + 90 * MS))
     assert (report.state, report.policy, report.events_health, report.events_used) == (DEGRADED, "hold", STALE, 0)
     assert "events end 91.0 ms before the image's stamp" in report.message
-    first, held = worker.outputs.results
+    first, held = worker.sink.results
     assert held is first
     assert (worker.images_dropped, worker.masks_held, worker.masks_published) == (2, 1, 1)
 
@@ -151,7 +151,7 @@ def test_stale_events_are_not_used_and_hold_gives_the_last_mask_with_its_old_sta
 def test_drop_publishes_nothing(worker: Worker, image_message: Any) -> None:
     worker.policy = replace(worker.policy, when_events_missing="drop", event_wait_s=0.0)
     report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
-    assert (report.state, report.policy, worker.images_dropped, worker.outputs.masks) == (ERROR, "drop", 1, [])
+    assert (report.state, report.policy, worker.images_dropped, worker.sink.masks) == (ERROR, "drop", 1, [])
 
 
 def until(ready: Callable[[], bool]) -> None:
@@ -166,7 +166,7 @@ def test_events_alone_give_masks_with_their_own_stamp_frame_and_size_while_image
 ) -> None:
     worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
     answer(worker, image_message(np.zeros((52, 68), np.uint8) + 9, "mono8", stamp_ns=START_NS))
-    kept = worker.outputs
+    kept = worker.sink
     worker.inbox.put_packet(packet_before(event_message, START_NS), 100)
     time.sleep(0.5)
     assert len(kept.masks) == 1  # the node's clock stands still, as with a paused bag: nothing is missing
@@ -186,10 +186,10 @@ def test_events_alone_give_masks_with_their_own_stamp_frame_and_size_while_image
 def test_hold_repeats_the_last_mask_while_images_are_missing(worker: Worker, image_message: Any) -> None:
     worker.policy = replace(worker.policy, when_images_missing="hold", timer_s=0.01, event_wait_s=0.0)
     answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
-    worker.outputs.now += 501 * MS
-    until(lambda: len(worker.outputs.results) > 3)
-    assert len({id(result) for result in worker.outputs.results}) == 1
-    worker.outputs.now = 1  # the clock jumped back, as with a looped bag: the wait begins anew
+    worker.sink.now += 501 * MS
+    until(lambda: len(worker.sink.results) > 3)
+    assert len({id(result) for result in worker.sink.results}) == 1
+    worker.sink.now = 1  # the clock jumped back, as with a looped bag: the wait begins anew
     time.sleep(0.1)
     count = worker.masks_held
     time.sleep(0.2)
@@ -200,9 +200,9 @@ def test_a_model_that_raises_or_gives_nan_is_reported_and_the_next_image_is_serv
     worker: Worker, image_message: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed_when_reported: list[int] = []
-    report_to = worker.outputs.report
+    report_to = worker.sink.report
     monkeypatch.setattr(
-        worker.outputs, "report", lambda report: (failed_when_reported.append(worker.images_failed), report_to(report))
+        worker.sink, "report", lambda report: (failed_when_reported.append(worker.images_failed), report_to(report))
     )
     report = answer(worker, image_message(np.full(SIZE, 255, np.uint8), "mono8"))
     assert (report.state, report.message) == (ERROR, "MemoryError: a white image")
@@ -210,10 +210,10 @@ def test_a_model_that_raises_or_gives_nan_is_reported_and_the_next_image_is_serv
     report = answer(worker, image_message(np.full(SIZE, 51, np.uint8), "mono8"))
     assert report.state == ERROR
     assert "not all finite" in report.message
-    assert worker.outputs.masks == []
+    assert worker.sink.masks == []
     assert (worker.images_failed, worker.images_refused) == (2, 0)
     assert answer(worker, image_message(halves(), "mono8")).state == DEGRADED
-    assert len(worker.outputs.masks) == 1
+    assert len(worker.sink.masks) == 1
 
 
 def test_under_overload_the_worker_always_takes_the_newest_image(
@@ -240,8 +240,8 @@ def test_under_overload_the_worker_always_takes_the_newest_image(
             send(number)
         go_on.release()
     go_on.release()
-    until(lambda: len(worker.outputs.reports) == 11)
-    stamps = [stamp_to_ns(report.header.stamp) - START_NS for report in worker.outputs.reports]
+    until(lambda: len(worker.sink.reports) == 11)
+    stamps = [stamp_to_ns(report.header.stamp) - START_NS for report in worker.sink.reports]
     assert stamps == list(range(0, 41, 4))  # never one that a newer one could have replaced
     assert worker.inbox.images_replaced == 30
 
@@ -262,8 +262,8 @@ def test_an_unreadable_event_message_is_said_and_counted(
     worker.inbox.put_packet(packet, 10)
     assert answer(worker, image_message(halves(), "mono8")).state == DEGRADED
     assert worker.source.counts.packets_refused == 1
-    assert worker.outputs.reports[-1].events_health == BAD
-    assert "x" in worker.outputs.warnings[0]
+    assert worker.sink.reports[-1].events_health == BAD
+    assert "x" in worker.sink.warnings[0]
 
 
 class Warmth(nn.Module):
@@ -307,19 +307,19 @@ def test_pictures_of_a_second_camera_take_the_place_of_events(warm_worker: Worke
     assert (report.image_reliability, report.other_reliability) == (1, 1)
     expected = np.zeros((20, 34), np.uint8)
     expected[:, 17:], expected[:10] = 1, 2
-    np.testing.assert_array_equal(warm_worker.outputs.masks[-1], expected)
+    np.testing.assert_array_equal(warm_worker.sink.masks[-1], expected)
 
     report = answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS + 90 * MS))
     assert (report.state, report.policy, report.events_health) == (DEGRADED, "image_only", STALE)
     assert "the nearest thermal picture is -100.0 ms from the image's stamp" in report.message
     assert (report.image_reliability, report.other_reliability, report.window_start_ns) == (1, 0, 0)
-    assert set(np.unique(warm_worker.outputs.masks[-1])) == {0, 1}
+    assert set(np.unique(warm_worker.sink.masks[-1])) == {0, 1}
 
 
 def test_pictures_alone_give_masks_while_images_are_missing(warm_worker: Worker, image_message: Any) -> None:
     warm_worker.policy = replace(warm_worker.policy, when_images_missing="events_only", timer_s=0.01)
     warm_worker.inbox.put_packet(image_message(np.full((40, 68), 200, np.uint8), "mono8", stamp_ns=START_NS), 100)
-    kept = warm_worker.outputs
+    kept = warm_worker.sink
     kept.now += 501 * MS
     until(lambda: len(kept.reports) == 1)
     assert (kept.reports[0].state, kept.reports[0].policy) == (DEGRADED, "events_only")
@@ -347,7 +347,7 @@ def test_failures_without_images_and_while_holding_keep_the_accounts(
     def fail(*_: Any) -> None:
         raise RuntimeError("broken")
 
-    kept = worker.outputs
+    kept = worker.sink
     with monkeypatch.context() as broken:
         broken.setattr(worker.segmenter, "_infer", fail)
         kept.now += 501 * MS
@@ -389,7 +389,7 @@ def test_the_health_of_events_is_said_where_no_mask_was_made(
     worker.inbox.put_packet(packet_before(event_message, START_NS), 100)
     until(lambda: worker.source.newest_ns is not None)
     assert answer(worker, image_message(halves(), "rgb9")).events_health == GOOD
-    worker.outputs.now += 501 * MS
+    worker.sink.now += 501 * MS
     assert answer(worker, image_message(halves(), "rgb9")).events_health == STALE
     packet = event_message([1], [1], [0], [1])
     del packet.x
@@ -402,7 +402,7 @@ def test_a_camera_whose_pictures_cannot_be_read_is_missing(
     worker: Worker, image_message: Any, event_message: Any
 ) -> None:
     worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
-    kept = worker.outputs
+    kept = worker.sink
     for turn in range(6):
         worker.inbox.put_packet(packet_before(event_message, START_NS + turn * 300 * MS), 100)
         kept.now += 300 * MS
@@ -415,10 +415,10 @@ def test_events_alone_wait_for_the_calibration(worker: Worker, event_message: An
     worker.waiting_for = "no calibration yet"
     worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
     worker.inbox.put_packet(packet_before(event_message, START_NS), 100)
-    worker.outputs.now += 501 * MS
-    until(lambda: bool(worker.outputs.reports))
-    report = worker.outputs.reports[0]
-    assert (report.state, report.message, worker.outputs.masks) == (ERROR, "no calibration yet", [])
+    worker.sink.now += 501 * MS
+    until(lambda: bool(worker.sink.reports))
+    report = worker.sink.reports[0]
+    assert (report.state, report.message, worker.sink.masks) == (ERROR, "no calibration yet", [])
 
 
 def test_the_reliability_of_the_last_mask_is_not_kept_without_another(warm_worker: Worker, image_message: Any) -> None:
