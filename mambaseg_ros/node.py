@@ -17,10 +17,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
 
 from mambaseg_ros.faults import FaultLog, sentence_of
 from mambaseg_ros.model import check_reach, describe, free_memory, leave_a_core, make_segmenter
@@ -29,7 +31,7 @@ from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.policy import Policy
 from mambaseg_ros.resources import use_large_image_profile
 from mambaseg_ros.topics.diagnostics import Condition, Diagnostics
-from mambaseg_ros.topics.publishers import Publishers, steady_timer
+from mambaseg_ros.topics.publishers import Publishers
 from mambaseg_ros.topics.subscriptions import Subscriptions
 
 try:
@@ -59,7 +61,7 @@ class SegmentationNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._check_parameters)
         self._faults, self._condition = FaultLog(), Condition()
         self._diagnostics = Diagnostics(self, self._faults, self._condition)
-        steady_timer(self, 1.0, lambda: self._diagnostics.publish(self._state, self._pipeline, self._inputs))
+        _steady_timer(self, 1.0, lambda: self._diagnostics.publish(self._state, self._pipeline, self._inputs))
         if SetBool is None:
             self.get_logger().info("std_srvs is not installed: there is no service ~/enable")
         else:
@@ -156,7 +158,7 @@ class SegmentationNode(LifecycleNode):
         self._pipeline.start()
         self._outputs.labels()
         for period_s, callback in ((0.1, self._inputs.poll), (5.0, self._inputs.complain)):
-            self._timers_while_active.append(steady_timer(self, period_s, callback))
+            self._timers_while_active.append(_steady_timer(self, period_s, callback))
         self._inputs.poll()
 
     def stop(self, timeout: float | None = None) -> bool:
@@ -231,6 +233,11 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
     elif parameter.choices is not None:
         descriptor.additional_constraints = "one of " + ", ".join(parameter.choices)
     return descriptor
+
+
+def _steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Any:
+    """Return a timer of the machine's clock, which also ticks under simulated time without /clock."""
+    return node.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
 
 def main(args: list[str] | None = None) -> int:

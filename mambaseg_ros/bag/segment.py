@@ -21,7 +21,7 @@ from mambaseg_ros.messages.images import Image
 from mambaseg_ros.model import MIB, check_reach, make_segmenter, weights_hash
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
 from mambaseg_ros.pipeline.pipeline import make_source
-from mambaseg_ros.pipeline.results import OK, PublishedMask, Report
+from mambaseg_ros.pipeline.results import PublishedMask, Report, State
 from mambaseg_ros.pipeline.worker import Worker
 from mambaseg_ros.policy import Policy
 
@@ -60,7 +60,7 @@ class _Folder:
         write_png(self.path(self.index), mask.ids)
 
     def report(self, report: Report) -> None:
-        if report.state != OK:
+        if report.state != State.OK:
             self.complaints[report.message] += 1
 
     def warn(self, sentence: str) -> None:

@@ -12,7 +12,7 @@ from mambaseg_core.events.decode.cdr import read_event_array
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.messages.events import RawArray, events_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
-from mambaseg_ros.policy import Policy, judge_events
+from mambaseg_ros.policy import Health, Policy, judge_events
 from mambaseg_ros.sources.source import Second, SourceCounts
 
 LAST_NS = 2**31 * 1_000_000_000  # what a builtin_interfaces/Time can say
@@ -161,7 +161,7 @@ class EventSource(EventIntake):
         edges_ns = setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
         return Second(events, len(events), int(events.t_ns[0]), edges_ns, (events.height, events.width))
 
-    def judge(self, stamp_ns: int, second: Second | None, policy: Policy) -> tuple[int, str]:
+    def judge(self, stamp_ns: int, second: Second | None, policy: Policy) -> tuple[Health, str]:
         """As `judge_events`."""
         if second is None:
             return judge_events(stamp_ns, self.newest_ns, 0, policy)

@@ -13,7 +13,7 @@ from mambaseg_core.events.buffer import JUMP_NS, BufferCounters
 from mambaseg_core.preprocessing import Preprocessing, Reading
 from mambaseg_ros.messages.second_images import reading_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
-from mambaseg_ros.policy import Policy, judge_picture
+from mambaseg_ros.policy import Health, Policy, judge_picture
 from mambaseg_ros.sources.source import Second, SourceCounts
 
 RECENT = 8  # pictures from which the period of the second camera is known
@@ -91,7 +91,7 @@ class PictureSource:
         height, width = picture.reading.shape[:2]
         return Second(picture.reading, 0, picture.stamp_ns, None, (height, width))
 
-    def judge(self, stamp_ns: int, second: Second | None, policy: Policy) -> tuple[int, str]:
+    def judge(self, stamp_ns: int, second: Second | None, policy: Policy) -> tuple[Health, str]:
         """As `judge_picture`."""
         return judge_picture(self._setup.other, stamp_ns, None if second is None else second.start_ns, policy)
 

@@ -9,14 +9,31 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 import numpy as np
 
 from mambaseg_ros.faults import Fault
-from mambaseg_ros.policy import BAD, GOOD, HEALTH_NAMES, SILENT
+from mambaseg_ros.policy import Health
 
-OK, WARN, ERROR, STALE = 0, 1, 2, 3
 RECENT_S = 5.0  # so long a fault keeps the level up
+
+
+class DiagnosticLevel(IntEnum):
+    """Level of an entry. The numbers are the constants of diagnostic_msgs/DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+    STALE = 3
+
+
+LEVELS = {
+    Health.GOOD: DiagnosticLevel.OK,
+    Health.SILENT: DiagnosticLevel.WARN,
+    Health.STALE: DiagnosticLevel.WARN,
+    Health.BAD: DiagnosticLevel.ERROR,
+}
 
 
 class Latencies:
@@ -60,31 +77,34 @@ class Entry:
     """One DiagnosticStatus."""
 
     name: str
-    level: int
+    level: DiagnosticLevel
     message: str
     values: dict[str, str] = field(default_factory=dict)
 
 
 def topic_entry(
-    what: str, *, health: int, topic: Mapping[str, str], counts: Mapping[str, int], rates: Mapping[str, float]
+    what: str, *, health: Health, topic: Mapping[str, str], counts: Mapping[str, int], rates: Mapping[str, float]
 ) -> Entry:
     """Images or events: level by health, counts and rates of that topic."""
-    level = {GOOD: OK, SILENT: WARN, BAD: ERROR}.get(health, WARN)
     values = dict(topic)
     values |= {f"{name} [1/s]": f"{rate:.1f}" for name, rate in rates.items()}
     values |= {name: str(count) for name, count in counts.items()}
-    return Entry(what, level, HEALTH_NAMES[health], values)
+    return Entry(what, LEVELS[health], health.name.lower(), values)
 
 
 def faults_entry(faults: list[Fault], now: float) -> Entry:
     """All faults with their numbers; the level stays up for some seconds after the last one."""
     recent = [fault for fault in faults if now - fault.at < RECENT_S]
     values = {fault.sentence: f"{fault.count} times, last {now - fault.at:.0f} s ago" for fault in faults}
-    return Entry("faults", WARN if recent else OK, recent[0].sentence if recent else "none now", values)
+    if recent:
+        return Entry("faults", DiagnosticLevel.WARN, recent[0].sentence, values)
+    return Entry("faults", DiagnosticLevel.OK, "none now", values)
 
 
 def state_entry(state: str, enabled: bool, reason: str) -> Entry:
     """Where the node is in its life cycle, and why the last transition failed."""
     if reason:
-        return Entry("state", ERROR, reason, {"state": state})
-    return Entry("state", OK if enabled else WARN, state if enabled else f"{state}, disabled by ~/enable")
+        return Entry("state", DiagnosticLevel.ERROR, reason, {"state": state})
+    if not enabled:
+        return Entry("state", DiagnosticLevel.WARN, f"{state}, disabled by ~/enable")
+    return Entry("state", DiagnosticLevel.OK, state)

@@ -14,7 +14,7 @@ from mambaseg_ros.model import MIB, memory
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.pipeline.results import Report
 from mambaseg_ros.topics.diagnostic_entries import (
-    OK,
+    DiagnosticLevel,
     Entry,
     Latencies,
     Rates,
@@ -73,7 +73,7 @@ class Diagnostics:
         entries.append(faults_entry(self._faults.all(), time.monotonic()))
         if self._condition.model:
             values = self._condition.model | memory() | self._latencies.summary()
-            entries.append(Entry("model", OK, self._condition.model["model"], values))
+            entries.append(Entry("model", DiagnosticLevel.OK, self._condition.model["model"], values))
         if pipeline is not None and inputs is not None:
             entries += self._topics(pipeline, inputs)
         array = DiagnosticArray(status=[self._message(entry) for entry in entries])

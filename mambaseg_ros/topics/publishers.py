@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import Header
@@ -20,7 +19,7 @@ from mambaseg_ros.faults import FaultLog
 from mambaseg_ros.messages.images import Image, fill_image_message
 from mambaseg_ros.messages.types import message_class
 from mambaseg_ros.msg import SegmentationStatus
-from mambaseg_ros.pipeline.results import ERROR, OK, PublishedMask, Report
+from mambaseg_ros.pipeline.results import PublishedMask, Report, State
 
 LATCHED = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 IMAGE_TOPICS = ("~/mask", "~/color_mask", "~/overlay", "~/confidence")
@@ -104,11 +103,11 @@ class Publishers:
         """Publish what became of an image."""
         if not self._node.context.ok():
             return
-        self._publishers["~/status"].publish(SegmentationStatus(**report.__dict__, **self._counts()))
+        self._publishers["~/status"].publish(SegmentationStatus(**report.fields(), **self._counts()))
         self.on_report(report)
-        if report.state != OK and self._faults.note(report.message):
+        if report.state != State.OK and self._faults.note(report.message):
             # a call for each severity: rclpy remembers it by the call's place in the source
-            if report.state == ERROR:
+            if report.state == State.ERROR:
                 self._node.get_logger().error(report.message)
             else:
                 self._node.get_logger().warning(report.message)
@@ -140,10 +139,3 @@ def _rgb(image: Image | None, ids: Image) -> Image:
     if image is None:
         image = ids * 0
     return image if image.ndim == 3 else image[..., None].repeat(3, axis=2)
-
-
-def steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Any:
-    """A timer of the machine's clock: under simulated time nothing else would tell that /clock is missing."""
-    from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
-
-    return node.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))

@@ -46,7 +46,7 @@ def test_a_real_davis_recording_gets_a_mask_for_every_frame(
     assert got == stamps, node.output
     assert {(m.height, m.width, m.encoding) for m in found["/mambaseg/mask"]} == {(260, 346, "mono8")}
     states = [(status.state, status.message) for status in found["/mambaseg/status"]]
-    assert states[1:] == [(SegmentationStatus.OK, "")] * 3, states
+    assert states[1:] == [(SegmentationStatus.STATE_OK, "")] * 3, states
     assert all(status.events_used > 100 for status in found["/mambaseg/status"][1:])
     assert found["/mambaseg/status"][-1].packets_lost == 0
 

@@ -42,7 +42,7 @@ def test_garbage(ready: Any) -> None:
     for encoding in ("rgb8", "evil", "bayer_rggb16"):
         status = exchange(ready, next(times), encoding=encoding)
         assert status.state == ERROR
-    assert (status.images_refused, status.images_health) == (3, SegmentationStatus.BAD)
+    assert (status.images_refused, status.images_health) == (3, SegmentationStatus.HEALTH_BAD)
     for _ in range(20):
         message = EventArray(height=SIZE[0], width=SIZE[1], seq=int(rng.integers(2**63)))
         message.header.stamp.sec = int(rng.integers(2**31))
