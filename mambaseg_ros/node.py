@@ -17,20 +17,22 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
 
+from mambaseg_ros.faults import FaultLog, sentence_of
 from mambaseg_ros.model import check_reach, describe, free_memory, leave_a_core, make_segmenter
 from mambaseg_ros.parameters import PARAMETERS, TABLE, Parameter
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.policy import Policy
 from mambaseg_ros.resources import use_large_image_profile
-from mambaseg_ros.topics.diagnostic_entries import FaultLog, sentence_of
-from mambaseg_ros.topics.diagnostics import Condition, Health
-from mambaseg_ros.topics.publishers import Outputs, steady_timer
-from mambaseg_ros.topics.subscriptions import Inputs
+from mambaseg_ros.topics.diagnostics import Condition, Diagnostics
+from mambaseg_ros.topics.publishers import Publishers
+from mambaseg_ros.topics.subscriptions import Subscriptions
 
 try:
     from std_srvs.srv import SetBool
@@ -51,15 +53,15 @@ class SegmentationNode(LifecycleNode):
         for parameter in PARAMETERS:
             self.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
         self._segmenter: Any = None
-        self._outputs: Outputs | None = None
+        self._outputs: Publishers | None = None
         self._pipeline: Pipeline | None = None
-        self._inputs: Inputs | None = None
+        self._inputs: Subscriptions | None = None
         self._state = "unconfigured"
         self._timers_while_active: list[Any] = []
         self.add_on_set_parameters_callback(self._check_parameters)
         self._faults, self._condition = FaultLog(), Condition()
-        self._health = Health(self, self._faults, self._condition)
-        steady_timer(self, 1.0, lambda: self._health.publish(self._state, self._pipeline, self._inputs))
+        self._diagnostics = Diagnostics(self, self._faults, self._condition)
+        _steady_timer(self, 1.0, lambda: self._diagnostics.publish(self._state, self._pipeline, self._inputs))
         if SetBool is None:
             self.get_logger().info("std_srvs is not installed: there is no service ~/enable")
         else:
@@ -130,14 +132,14 @@ class SegmentationNode(LifecycleNode):
         self._segmenter = make_segmenter(values, warn=self.get_logger().warning)
         check_reach(values, self._segmenter.preprocessing)
         self._condition.model = describe(self._segmenter, values)
-        self._outputs = Outputs(
+        self._outputs = Publishers(
             self,
             self._segmenter.preprocessing.label_set,
             faults=self._faults,
             counts=lambda: {} if self._pipeline is None else self._pipeline.counts(),
             qos_met=lambda: None if self._inputs is None else self._inputs.count_qos(),
         )
-        self._outputs.on_report = self._health.add
+        self._outputs.on_report = self._diagnostics.add
 
     def _release(self) -> None:
         if self._outputs is not None:
@@ -149,14 +151,14 @@ class SegmentationNode(LifecycleNode):
         if self._outputs is None:
             raise ValueError("the node has no model; expected it configured: configure it first")
         check_reach(values, self._segmenter.preprocessing)
-        self._health.begin()
+        self._diagnostics.begin()
         self._outputs.alpha = float(values["overlay_alpha"])
         self._pipeline = Pipeline(self._segmenter, values, self._outputs)
-        self._inputs = Inputs(self, values, self._pipeline, self._outputs.warn)
+        self._inputs = Subscriptions(self, values, self._pipeline, self._outputs.warn)
         self._pipeline.start()
         self._outputs.labels()
         for period_s, callback in ((0.1, self._inputs.poll), (5.0, self._inputs.complain)):
-            self._timers_while_active.append(steady_timer(self, period_s, callback))
+            self._timers_while_active.append(_steady_timer(self, period_s, callback))
         self._inputs.poll()
 
     def stop(self, timeout: float | None = None) -> bool:
@@ -231,6 +233,11 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
     elif parameter.choices is not None:
         descriptor.additional_constraints = "one of " + ", ".join(parameter.choices)
     return descriptor
+
+
+def _steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Any:
+    """Return a timer of the machine's clock, which also ticks under simulated time without /clock."""
+    return node.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
 
 def main(args: list[str] | None = None) -> int:

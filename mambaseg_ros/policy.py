@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
-GOOD, SILENT, STALE, BAD = 0, 1, 2, 3  # health of a modality, as in SegmentationStatus
-HEALTH_NAMES = ("good", "silent", "stale", "bad")
+
+class Health(IntEnum):
+    """Health of an input. The numbers are the HEALTH_ constants of SegmentationStatus."""
+
+    GOOD = 0
+    SILENT = 1
+    STALE = 2
+    BAD = 3
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Policy:
         )
 
 
-def judge_events(stamp_ns: int, newest_ns: int | None, used: int, policy: Policy) -> tuple[int, str]:
+def judge_events(stamp_ns: int, newest_ns: int | None, used: int, policy: Policy) -> tuple[Health, str]:
     """The events' health at an image, and a sentence where they must not be used.
 
     Args:
@@ -55,22 +62,24 @@ def judge_events(stamp_ns: int, newest_ns: int | None, used: int, policy: Policy
         GOOD and an empty string, or SILENT or STALE and one sentence.
     """
     if newest_ns is None:
-        return SILENT, "no events have come; expected some before the image: check the events topic and its publisher"
+        return Health.SILENT, (
+            "no events have come; expected some before the image: check the events topic and its publisher"
+        )
     if stamp_ns - newest_ns > policy.events_stale_ns:
-        return STALE, (
+        return Health.STALE, (
             f"events end {(stamp_ns - newest_ns) / 1e6:.1f} ms before the image's stamp; expected less than "
             f"events_stale_ms = {policy.events_stale_ns / 1e6:g}: check the event driver, and that both stamps are of "
             "one clock"
         )
     if used == 0:
-        return STALE, (
+        return Health.STALE, (
             f"no events in the window that ends at the image's stamp {stamp_ns} ns, the newest is of {newest_ns} ns: "
             "check the events topic and that both stamps are of one clock"
         )
-    return GOOD, ""
+    return Health.GOOD, ""
 
 
-def judge_picture(what: str, stamp_ns: int, picture_ns: int | None, policy: Policy) -> tuple[int, str]:
+def judge_picture(what: str, stamp_ns: int, picture_ns: int | None, policy: Policy) -> tuple[Health, str]:
     """The health of a second camera at an image, and a sentence where its picture must not be used.
 
     Args:
@@ -83,14 +92,14 @@ def judge_picture(what: str, stamp_ns: int, picture_ns: int | None, policy: Poli
         GOOD and an empty string, or SILENT or STALE and one sentence.
     """
     if picture_ns is None:
-        return SILENT, f"no {what} pictures have come; expected some: check the topic 'other' and its publisher"
+        return Health.SILENT, f"no {what} pictures have come; expected some: check the topic 'other' and its publisher"
     if abs(stamp_ns - picture_ns) > policy.events_stale_ns:
-        return STALE, (
+        return Health.STALE, (
             f"the nearest {what} picture is {(picture_ns - stamp_ns) / 1e6:+.1f} ms from the image's stamp; expected "
             f"less than events_stale_ms = {policy.events_stale_ns / 1e6:g}: check its driver, and that both stamps are "
             "of one clock"
         )
-    return GOOD, ""
+    return Health.GOOD, ""
 
 
 class Freshness:

@@ -13,7 +13,8 @@ from rosbags.typesys.store import Typestore
 
 from mambaseg_core.events import Events
 from mambaseg_ros.bag.sources import open_sequence
-from mambaseg_ros.bag.types import EVENTS_TYPE, ImageWriter, make_header, new_bag, typestore
+from mambaseg_ros.bag.types import ImageWriter, make_header, new_bag, typestore
+from mambaseg_ros.messages.types import EVENT_ARRAY_TYPE
 
 Progress = Callable[[int, int], None]
 PACKET_NS = 2_000_000  # span of one EventArray: what event camera drivers send
@@ -79,7 +80,7 @@ class _Output:
         self._writer = writer
         self._store = store
         self._image = ImageWriter(writer, store, "/image")
-        self._events = writer.add_connection("/events", EVENTS_TYPE, typestore=store)
+        self._events = writer.add_connection("/events", EVENT_ARRAY_TYPE, typestore=store)
         self.packets = 0
         self.events = 0
 
@@ -90,7 +91,7 @@ class _Output:
         if len(events) == 0:
             return
         first = int(events.t_ns[0])
-        message = self._store.types[EVENTS_TYPE](
+        message = self._store.types[EVENT_ARRAY_TYPE](
             header=make_header(self._store, first, "event_camera_optical_frame"),
             height=events.height,
             width=events.width,
@@ -100,7 +101,7 @@ class _Output:
             t_offset_ns=(events.t_ns - first).astype(np.uint32),
             p=(events.p > 0).astype(np.uint8),
         )
-        data = self._store.serialize_cdr(message, EVENTS_TYPE)
+        data = self._store.serialize_cdr(message, EVENT_ARRAY_TYPE)
         self._writer.write(self._events, int(events.t_ns[-1]), data)
         self.packets += 1
         self.events += len(events)

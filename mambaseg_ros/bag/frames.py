@@ -9,11 +9,9 @@ from typing import Any, NamedTuple
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 
-from mambaseg_ros.messages.images import stamp_to_ns
-from mambaseg_ros.parameters import EVENTS_TYPES, IMAGE_TYPES
-from mambaseg_ros.sources.events import RawArray
-
-RAW_TYPES = EVENTS_TYPES[3:]
+from mambaseg_ros.messages.events import RawArray
+from mambaseg_ros.messages.stamps import stamp_to_ns
+from mambaseg_ros.messages.types import EVENT_TYPES, IMAGE_TYPES, NESTED_TYPES, package_of
 
 
 class Topics(NamedTuple):
@@ -23,7 +21,7 @@ class Topics(NamedTuple):
     second: Connection
 
 
-class Frame(NamedTuple):
+class BagImage(NamedTuple):
     """An image message, and when it was recorded."""
 
     bag_ns: int
@@ -36,8 +34,8 @@ def find_topics(reader: AnyReader, image_topic: str, second_topic: str, *, other
     Raises:
         ValueError: the bag lacks one, or its type is not one that the node reads.
     """
-    kinds = EVENTS_TYPES[1:] if other == "events" else IMAGE_TYPES[1:]
-    return Topics(_find(reader, image_topic, IMAGE_TYPES[1:]), _find(reader, second_topic, kinds))
+    kinds = EVENT_TYPES if other == "events" else IMAGE_TYPES
+    return Topics(_find(reader, image_topic, IMAGE_TYPES), _find(reader, second_topic, kinds))
 
 
 def _find(reader: AnyReader, topic: str, kinds: tuple[str, ...]) -> Connection:
@@ -57,7 +55,7 @@ def read_frames(
     reaches: Callable[[int], bool],
     wait_ns: int,
     warn: Callable[[str], None],
-) -> Iterator[Frame]:
+) -> Iterator[BagImage]:
     """Each image as soon as what belongs to it is there, or its wait is over.
 
     Args:
@@ -68,13 +66,13 @@ def read_frames(
         wait_ns: longest wait for it, nanoseconds of the bag's time.
         warn: told of a broken message, which costs itself only, as in the node.
     """
-    waiting: deque[tuple[int, Frame]] = deque()
+    waiting: deque[tuple[int, BagImage]] = deque()
     for connection, bag_ns, data in reader.messages(list(topics)):
         while waiting and (reaches(waiting[0][0]) or bag_ns - waiting[0][1].bag_ns > wait_ns):
             yield waiting.popleft()[1]
         if connection is topics.images:
             message: Any = reader.deserialize(data, connection.msgtype)
-            waiting.append((stamp_to_ns(message.header.stamp), Frame(bag_ns, message)))
+            waiting.append((stamp_to_ns(message.header.stamp), BagImage(bag_ns, message)))
             continue
         try:
             add(_second_message(reader, connection, data))
@@ -84,6 +82,6 @@ def read_frames(
 
 
 def _second_message(reader: AnyReader, connection: Connection, data: bytes) -> Any:
-    if connection.msgtype in RAW_TYPES:
-        return RawArray(connection.msgtype.split("/")[0], bytes(data))
+    if connection.msgtype in NESTED_TYPES:
+        return RawArray(package_of(connection.msgtype), bytes(data))
     return reader.deserialize(data, connection.msgtype)

@@ -17,7 +17,9 @@ from mambaseg_core.png import write_png
 from mambaseg_core.recordings.video import event_picture
 from mambaseg_ros.bag.frames import find_topics, read_frames
 from mambaseg_ros.bag.types import open_bag
-from mambaseg_ros.messages.images import image_from_message, stamp_to_ns
+from mambaseg_ros.messages.images import image_from_message
+from mambaseg_ros.messages.stamps import stamp_to_ns
+from mambaseg_ros.messages.types import IMAGE_TYPE
 from mambaseg_ros.sources.events import EventIntake
 
 Picture = npt.NDArray[np.uint8]
@@ -109,7 +111,7 @@ def _read_masks(bag: Path) -> dict[int, Picture]:
     masks = {}
     with open_bag(bag) as reader:
         for connection, _, data in reader.messages():
-            if connection.msgtype != "sensor_msgs/msg/Image":
+            if connection.msgtype != IMAGE_TYPE:
                 continue
             message: Any = reader.deserialize(data, connection.msgtype)
             if message.encoding == "mono8":

@@ -12,10 +12,10 @@ from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 
 from mambaseg_ros.bag.types import open_bag
-from mambaseg_ros.messages.images import message_class
+from mambaseg_ros.messages.types import IMAGE_TYPE, message_class
 from mambaseg_ros.resources import use_large_image_profile
 
-DEPTHS = {"sensor_msgs/msg/Image": 10}  # messages kept for a slow subscriber; event packets and all else: 1000
+DEPTHS = {IMAGE_TYPE: 10}  # messages kept for a slow subscriber; event packets and all else: 1000
 CLOCK_PERIOD_S = 0.01  # between messages on /clock, of this machine's time
 CLOCK_QOS = QoSProfile(depth=10)
 

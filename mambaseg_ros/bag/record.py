@@ -13,7 +13,7 @@ from rclpy.qos import QoSProfile
 from rosbags.rosbag2 import Writer
 
 from mambaseg_ros.bag.types import define, new_bag, typestore
-from mambaseg_ros.messages.images import message_class
+from mambaseg_ros.messages.types import message_class
 
 
 class _Recorder:

@@ -21,7 +21,7 @@ from mambaseg_ros.messages.images import Image
 from mambaseg_ros.model import MIB, check_reach, make_segmenter, weights_hash
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
 from mambaseg_ros.pipeline.pipeline import make_source
-from mambaseg_ros.pipeline.results import OK, Report, Result
+from mambaseg_ros.pipeline.results import PublishedMask, Report, State
 from mambaseg_ros.pipeline.worker import Worker
 from mambaseg_ros.policy import Policy
 
@@ -47,7 +47,7 @@ class Segmented:
 
 @dataclass
 class _Folder:
-    """Keeps masks as files until the bag is complete, so that an interrupted run goes on; the worker's `Outputs`."""
+    """Keeps masks as files until the bag is complete, so that an interrupted run goes on; the worker's `ResultSink`."""
 
     root: Path
     complaints: Counter[str] = field(default_factory=Counter)
@@ -56,11 +56,11 @@ class _Folder:
     def path(self, index: int) -> Path:
         return self.root / f"{index:08d}.png"
 
-    def mask(self, result: Result) -> None:
-        write_png(self.path(self.index), result.ids)
+    def mask(self, mask: PublishedMask) -> None:
+        write_png(self.path(self.index), mask.ids)
 
     def report(self, report: Report) -> None:
-        if report.state != OK:
+        if report.state != State.OK:
             self.complaints[report.message] += 1
 
     def warn(self, sentence: str) -> None:
@@ -142,11 +142,11 @@ def _resume(out: Path, settings: dict[str, Any]) -> Path:
     return root
 
 
-def _worker(segmenter: Segmenter, values: dict[str, Any], outputs: _Folder) -> Worker:
+def _worker(segmenter: Segmenter, values: dict[str, Any], sink: _Folder) -> Worker:
     """The node's worker, driven by the bag in place of threads."""
     inbox = Inbox(max_packet_bytes=int(values["buffer_mib"]) * MIB)
     policy = Policy.of({**values, "event_wait_ms": 0.0})
-    return Worker(segmenter, inbox, make_source(segmenter.preprocessing, values), outputs, policy)
+    return Worker(segmenter, inbox, make_source(segmenter.preprocessing, values), sink, policy)
 
 
 def _write(out: Path, folder: _Folder, frames: list[tuple[int, Any]]) -> int:

@@ -19,7 +19,7 @@ from mambaseg_core.recordings import aedat4_frames, open_events
 TIMES = "timestamps.txt"  # beside the pictures of a .raw file: one time in microseconds a line
 
 
-class Sequence(Protocol):
+class ImageEventSequence(Protocol):
     """What every recorded sequence offers."""
 
     image_times_ns: npt.NDArray[np.int64]
@@ -31,7 +31,7 @@ class Sequence(Protocol):
         """The events in chunks of at most `chunk_ns`."""
 
 
-class Recording:
+class EventFileWithImages:
     """An event file and pictures in its clock.
 
     Args:
@@ -43,9 +43,7 @@ class Recording:
         ValueError: times and pictures are not as many.
     """
 
-    def __init__(
-        self, events: Path, stamps_ns: list[int], pictures: list[Path] | list[npt.NDArray[np.uint8]]
-    ) -> None:
+    def __init__(self, events: Path, stamps_ns: list[int], pictures: list[Path] | list[npt.NDArray[np.uint8]]) -> None:
         if len(stamps_ns) != len(pictures):
             raise ValueError(
                 f"recording {events} has {len(pictures)} pictures and {len(stamps_ns)} times; expected as many: "
@@ -78,13 +76,13 @@ def _read(path: Path) -> npt.NDArray[np.uint8]:
     return picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
-def open_aedat4_recording(path: Path) -> Recording:
+def open_aedat4_recording(path: Path) -> EventFileWithImages:
     """Frames and events of an `.aedat4` file."""
     frames = list(aedat4_frames(path))
-    return Recording(path, [frame.stamp_ns for frame in frames], [frame.picture for frame in frames])
+    return EventFileWithImages(path, [frame.stamp_ns for frame in frames], [frame.picture for frame in frames])
 
 
-def open_ddd17_recording(path: Path) -> Recording:
+def open_ddd17_recording(path: Path) -> EventFileWithImages:
     """A folder of DDD17-seg; rows of its index without a picture are left out."""
     sequence = Ddd17Sequence(path)
     rows = [
@@ -92,10 +90,10 @@ def open_ddd17_recording(path: Path) -> Recording:
         for stamp, picture in zip(sequence.image_times_ns, sequence.image_paths, strict=True)
         if picture is not None
     ]
-    return Recording(path, [stamp for stamp, _ in rows], [picture for _, picture in rows])
+    return EventFileWithImages(path, [stamp for stamp, _ in rows], [picture for _, picture in rows])
 
 
-def open_raw_recording(path: Path, images: Path | None) -> Recording:
+def open_raw_recording(path: Path, images: Path | None) -> EventFileWithImages:
     """A `.raw` file, and a folder of pictures with their times in the camera's clock.
 
     Args:
@@ -114,7 +112,7 @@ def open_raw_recording(path: Path, images: Path | None) -> Recording:
     if not all(word.isdigit() for word in words):
         raise ValueError(f"{images / TIMES} holds more than whole numbers; expected a time in microseconds a line")
     pictures = sorted(entry for entry in images.iterdir() if entry.suffix.lower() in (".png", ".jpg", ".jpeg"))
-    return Recording(path, [int(word) * 1000 for word in words], pictures)
+    return EventFileWithImages(path, [int(word) * 1000 for word in words], pictures)
 
 
 class DavisExport:
@@ -160,7 +158,7 @@ def _columns(table: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], ...]:
     return t * 1000, x, y, p
 
 
-def open_sequence(path: Path, images: Path | None = None) -> Sequence:
+def open_sequence(path: Path, images: Path | None = None) -> ImageEventSequence:
     """Open a recording, found by its files.
 
     Args:

@@ -15,12 +15,10 @@ from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from mambaseg_ros.messages.types import EVENT_ARRAY_TYPE, IMAGE_TYPE, STATUS_TYPE, package_of
 from mambaseg_ros.resources import share_folder
 
-IMAGE_TYPE = "sensor_msgs/msg/Image"
-EVENTS_TYPE = "mambaseg_ros/msg/EventArray"
-STATUS_TYPE = "mambaseg_ros/msg/SegmentationStatus"
-OWN_TYPES = (EVENTS_TYPE, STATUS_TYPE)
+OWN_TYPES = (EVENT_ARRAY_TYPE, STATUS_TYPE)
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 
 
@@ -41,7 +39,7 @@ def define(store: Typestore, kind: str) -> None:
     """
     if kind in store.types:
         return
-    package = kind.split("/")[0]
+    package = package_of(kind)
     folders = [Path(prefix, "share", package, "msg") for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(":")]
     types: dict[str, Any] = {}
     for file in (file for folder in folders for file in folder.glob("*.msg")):

@@ -1,19 +1,16 @@
-"""Messages to arrays and back. Pure functions: no node, no clock, no state.
+"""Image messages to pictures and back. Pure functions: no node, no clock, no state.
 
-The buffers of sensor_msgs/Image are viewed, not copied; `msg.data.frombytes` is the one way to fill a `uint8[]`
-that is fast in the rclpy of every distribution (docs/ros.md, "Costs of rclpy").
+The buffers of sensor_msgs/Image are viewed, not copied. `msg.data.frombytes` is the one way to fill a `uint8[]` that is
+fast in the rclpy of every distribution.
 """
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-
-from mambaseg_core.events import Events
 
 Image = npt.NDArray[np.uint8]
 
@@ -40,29 +37,8 @@ ENCODINGS: dict[str, tuple[int, int | None]] = {
 }
 
 
-def message_class(name: str) -> Any:
-    """The class that rclpy takes for a type such as "sensor_msgs/msg/Image".
-
-    Raises:
-        ValueError: its package is not installed here.
-    """
-    package, _, kind = name.split("/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), kind)
-    except ImportError as error:
-        raise ValueError(
-            f"type {name} cannot be imported ({error}); expected the package {package} in this workspace: "
-            "install it and source the workspace again"
-        ) from error
-
-
-def stamp_to_ns(stamp: Any) -> int:
-    """Nanoseconds of a builtin_interfaces/Time."""
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-
-
 def image_from_message(message: Any) -> Image:
-    """The picture of a sensor_msgs/Image or CompressedImage: RGB uint8 [H, W, 3], or grey uint8 [H, W].
+    """Return the picture of a sensor_msgs/Image or CompressedImage: RGB uint8 [H, W, 3], or grey uint8 [H, W].
 
     Honours `step` (rows may be padded) and `is_bigendian`. 16 bits become 8 by rounding v / 257.
 
@@ -82,7 +58,7 @@ def image_from_message(message: Any) -> Image:
 
 
 def pixel_rows(message: Any, pixel_bytes: int) -> Image:
-    """The bytes of a sensor_msgs/Image without what pads its rows, uint8 [H, W * pixel_bytes].
+    """Return the bytes of a sensor_msgs/Image without what pads its rows, uint8 [H, W * pixel_bytes].
 
     Raises:
         ValueError: a size of 0, or data that do not fill the rows.
@@ -101,13 +77,33 @@ def pixel_rows(message: Any, pixel_bytes: int) -> Image:
 
 
 def wide_pixels(message: Any) -> npt.NDArray[np.uint16]:
-    """Those of 16 bits, uint16 [H, W], whatever the order of their bytes; errors as of `pixel_rows`."""
+    """Return pixels of 16 bits, uint16 [H, W], in either order of their bytes; raise as `pixel_rows` does."""
     order = ">u2" if message.is_bigendian else "<u2"
     return np.ascontiguousarray(pixel_rows(message, 2)).view(order).astype(np.uint16)
 
 
+def decompress(data: Image, flags: int) -> npt.NDArray[Any] | None:
+    """Decode a JPEG, a PNG or what else OpenCV reads: RGB [H, W, 3] or grey [H, W]; None where it cannot."""
+    try:
+        picture = cv2.imdecode(data, flags) if len(data) else None
+        return picture if picture is None or picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    except cv2.error:
+        return None
+
+
+def fill_image_message(message: Any, picture: Image, *, header: Any, encoding: str) -> Any:
+    """Fill an empty sensor_msgs/Image with a contiguous picture [H, W] (mono8) or [H, W, 3] (rgb8)."""
+    message.header = header
+    message.height, message.width = picture.shape[:2]
+    message.encoding = encoding
+    message.is_bigendian = 0
+    message.step = message.width * (1 if picture.ndim == 2 else picture.shape[2])
+    message.data.frombytes(np.ascontiguousarray(picture).reshape(-1).data)
+    return message
+
+
 def _converted(pixels: Image, message: Any, shape: tuple[int, int, int], conversion: int | None) -> Image:
-    """Bytes of rows [H, W * bytes] as grey [H, W] or RGB [H, W, 3]."""
+    """Return bytes of rows [H, W * bytes] as grey [H, W] or RGB [H, W, 3]."""
     height, width, pixel_bytes = shape
     if message.encoding.endswith("16"):
         wide = wide_pixels(message).astype(np.uint32)
@@ -125,49 +121,12 @@ def _converted(pixels: Image, message: Any, shape: tuple[int, int, int], convers
 
 
 def _decompressed(message: Any) -> Image:
-    """The picture of a CompressedImage (JPEG, PNG and what else OpenCV reads)."""
+    """Return the picture of a CompressedImage."""
     data = np.frombuffer(message.data, np.uint8)
-    try:
-        picture = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR) if len(data) else None
-    except cv2.error:
-        picture = None
+    picture: Image | None = decompress(data, cv2.IMREAD_ANYCOLOR)
     if picture is None:
         raise ValueError(
             f"compressed image of format {message.format!r} with {len(data)} bytes cannot be decompressed; expected "
             "JPEG or PNG: check its publisher"
         )
-    return picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
-
-
-def fill_image_message(message: Any, picture: Image, *, header: Any, encoding: str) -> Any:
-    """Fill an empty sensor_msgs/Image with a contiguous picture [H, W] (mono8) or [H, W, 3] (rgb8)."""
-    message.header = header
-    message.height, message.width = picture.shape[:2]
-    message.encoding = encoding
-    message.is_bigendian = 0
-    message.step = message.width * (1 if picture.ndim == 2 else picture.shape[2])
-    message.data.frombytes(np.ascontiguousarray(picture).reshape(-1).data)
-    return message
-
-
-def events_from_message(message: Any) -> tuple[Events, int]:
-    """The events of a mambaseg_ros/EventArray.
-
-    Returns:
-        events, and how many were refused because they lie outside the sensor.
-
-    Raises:
-        ValueError: columns of different lengths, or a size of 0.
-    """
-    lengths = {name: len(getattr(message, name)) for name in ("x", "y", "t_offset_ns", "p")}
-    if len(set(lengths.values())) != 1:
-        raise ValueError(f"EventArray has columns of lengths {lengths}; expected equal lengths: check the publisher")
-    t_ns = stamp_to_ns(message.header.stamp) + np.asarray(message.t_offset_ns, np.uint32).astype(np.int64)
-    return Events.from_sensor(
-        np.asarray(message.x, np.uint16),
-        np.asarray(message.y, np.uint16),
-        t_ns,
-        np.asarray(message.p, np.uint8) != 0,
-        height=int(message.height),
-        width=int(message.width),
-    )
+    return picture

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from mambaseg_ros.faults import sentence_of
 from mambaseg_ros.pipeline.inbox import Inbox
-from mambaseg_ros.topics.diagnostic_entries import sentence_of
 
 
 class Feeder:

@@ -11,10 +11,11 @@ from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.model import MIB
 from mambaseg_ros.pipeline.feeder import Feeder
 from mambaseg_ros.pipeline.inbox import Inbox
-from mambaseg_ros.pipeline.results import Outputs
+from mambaseg_ros.pipeline.results import ResultSink
 from mambaseg_ros.pipeline.worker import Worker
 from mambaseg_ros.policy import Policy
-from mambaseg_ros.sources.source import EventSource, PictureSource
+from mambaseg_ros.sources.events import EventSource
+from mambaseg_ros.sources.pictures import PictureSource
 
 
 @dataclass
@@ -34,16 +35,16 @@ class Pipeline:
     Args:
         segmenter: ready to run.
         values: parameter values by name.
-        outputs: where masks and reports go.
+        sink: where masks and reports go.
     """
 
-    def __init__(self, segmenter: Segmenter, values: dict[str, Any], outputs: Outputs) -> None:
+    def __init__(self, segmenter: Segmenter, values: dict[str, Any], sink: ResultSink) -> None:
         max_bytes, max_age_ms = int(values["buffer_mib"]) * MIB, float(values["buffer_ms"])
         self.reported = Reported()
         self.inbox = Inbox(max_packet_bytes=max_bytes, max_packet_age_s=max_age_ms / 1e3)
         self.source = make_source(segmenter.preprocessing, values)
-        self.worker = Worker(segmenter, self.inbox, self.source, outputs, Policy.of(values))
-        self._feeder = Feeder(self.inbox, self.source.add, lambda sentence: outputs.warn(self._second_topic + sentence))
+        self.worker = Worker(segmenter, self.inbox, self.source, sink, Policy.of(values))
+        self._feeder = Feeder(self.inbox, self.source.add, lambda sentence: sink.warn(self._second_topic + sentence))
         self._second_topic = ""
 
     def name_topics(self, image: str, second: str) -> None:

@@ -5,25 +5,33 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
 from mambaseg_ros.messages.images import Image
-from mambaseg_ros.policy import GOOD
+from mambaseg_ros.policy import Health
 
-OK, DEGRADED, ERROR = 0, 1, 2  # SegmentationStatus
 NO_RELIABILITY = (math.nan, math.nan)  # of a model that does not say how far it trusts its inputs
+
+
+class State(IntEnum):
+    """What became of an image. The numbers are the STATE_ constants of SegmentationStatus."""
+
+    OK = 0
+    DEGRADED = 1
+    ERROR = 2
 
 
 @dataclass
 class Report:
-    """What became of one image; the fields are those of SegmentationStatus."""
+    """What became of one image. The fields are those of SegmentationStatus."""
 
     header: Any
-    state: int = OK
+    state: State = State.OK
     policy: str = ""
     message: str = ""
-    images_health: int = GOOD
-    events_health: int = GOOD
+    images_health: Health = Health.GOOD
+    events_health: Health = Health.GOOD
     wait_ms: float = 0.0
     prepare_ms: float = 0.0
     inference_ms: float = 0.0
@@ -31,13 +39,17 @@ class Report:
     total_ms: float = 0.0
     age_ms: float = 0.0
     image_reliability: float = math.nan
-    other_reliability: float = math.nan
+    second_reliability: float = math.nan
     events_used: int = 0
     window_start_ns: int = 0
     window_end_ns: int = 0
 
+    def fields(self) -> dict[str, Any]:
+        """Return all fields by name, with plain integers for enums, as messages take them."""
+        return {name: int(value) if isinstance(value, IntEnum) else value for name, value in self.__dict__.items()}
 
-class Result(NamedTuple):
+
+class PublishedMask(NamedTuple):
     """A mask as it is published.
 
     Attributes:
@@ -53,10 +65,10 @@ class Result(NamedTuple):
     confidence: Callable[[], Image]
 
 
-class Outputs(Protocol):
+class ResultSink(Protocol):
     """Where the worker's results go."""
 
-    def mask(self, result: Result) -> None:
+    def mask(self, mask: PublishedMask) -> None:
         """Publish a mask and what is drawn from it."""
 
     def report(self, report: Report) -> None:

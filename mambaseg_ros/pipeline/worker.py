@@ -1,6 +1,6 @@
-"""The worker thread: takes the newest image, waits for what belongs to it, segments, hands the result over.
+"""The worker thread: takes the newest image, waits for what belongs to it, segments both.
 
-It knows no rclpy: what it makes goes through the `Outputs` that the node gives it.
+It knows no rclpy: its results go to a `ResultSink`, which is the node's publishers.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import numpy as np
 
 from mambaseg_core.events.buffer import JUMP_NS
 from mambaseg_core.inference import Segmenter
-from mambaseg_ros.messages.images import Image, image_from_message, stamp_to_ns
+from mambaseg_ros.faults import sentence_of
+from mambaseg_ros.messages.images import Image, image_from_message
+from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
-from mambaseg_ros.pipeline.results import DEGRADED, ERROR, NO_RELIABILITY, Outputs, Report, Result
-from mambaseg_ros.policy import BAD, GOOD, SILENT, STALE, Freshness, Policy
+from mambaseg_ros.pipeline.results import NO_RELIABILITY, PublishedMask, Report, ResultSink, State
+from mambaseg_ros.policy import Freshness, Health, Policy
 from mambaseg_ros.sources.source import Second, Source
-from mambaseg_ros.topics.diagnostic_entries import sentence_of
 
 IDLE_S = 0.2  # how often the worker looks whether images are missing
 DRAIN_S = 0.1  # longest wait for the decoding of packets that came before an image
@@ -30,7 +31,7 @@ DRAIN_S = 0.1  # longest wait for the decoding of packets that came before an im
 
 @dataclass
 class Worker:
-    """Runs `Segmenter` on the newest image in a thread of its own.
+    """Run `Segmenter` on the newest image in a thread of its own.
 
     While `waiting_for` is a sentence, images fail with it: the calibration has not come yet.
     """
@@ -38,7 +39,7 @@ class Worker:
     segmenter: Segmenter
     inbox: Inbox
     source: Source
-    outputs: Outputs
+    sink: ResultSink
     policy: Policy
     images_refused: int = 0
     images_failed: int = 0
@@ -48,13 +49,13 @@ class Worker:
     masks_held: int = 0
     resets: int = 0
     waiting_for: str = ""
-    images_health: int = SILENT
-    events_health: int = SILENT
+    images_health: Health = Health.SILENT
+    events_health: Health = Health.SILENT
     reliability: tuple[float, float] = NO_RELIABILITY
     image_topic: str = ""
     _last_stamp_ns: int = field(default=0, init=False)
-    _last_events_ns: int = field(default=0, init=False)
-    _last: Result | None = field(default=None, init=False)
+    _last_second_ns: int = field(default=0, init=False)
+    _last: PublishedMask | None = field(default=None, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _images_fresh: Freshness = field(default_factory=lambda: Freshness(0), init=False)
     _second_fresh: Freshness = field(default_factory=lambda: Freshness(0), init=False)
@@ -62,76 +63,83 @@ class Worker:
 
     def start(self) -> None:
         """Start the thread."""
-        now_ns = self.outputs.now_ns()
+        now_ns = self.sink.now_ns()
         self._images_fresh, self._second_fresh = Freshness(now_ns), Freshness(now_ns)
         self._thread = threading.Thread(target=self._run, name="mambaseg worker", daemon=True)
         self._thread.start()
 
     def join(self, timeout: float | None) -> bool:
-        """Wait for the image in hand after the inbox was closed; whether the thread has ended."""
+        """Wait for the image in hand after the inbox was closed; return True if the thread has ended."""
         if self._thread is not None:
             self._thread.join(timeout)
         return self._thread is None or not self._thread.is_alive()
 
     def _run(self) -> None:
         while not self.inbox.closed:
-            alone = self.images_health != GOOD and self.policy.when_images_missing != "drop"
+            alone = self.images_health != Health.GOOD and self.policy.when_images_missing != "drop"
             arrival = self.inbox.take_image(timeout=self.policy.timer_s if alone else IDLE_S)
             if arrival is not None:
                 self.handle(arrival)
-            if not self.inbox.closed and (arrival is None or self.images_health == BAD):
+            if not self.inbox.closed and (arrival is None or self.images_health == Health.BAD):
                 self._do_without_images()
 
     def handle(self, arrival: Arrival) -> None:
-        """Segment one image and tell what became of it; never raises."""
-        work = partial(self._segment, arrival)
-        self._answer(Report(arrival.message.header), arrival.arrived, work, of_image=True)
+        """Segment one image and report what became of it; never raise."""
+        work = partial(self._serve_image, arrival)
+        self._work_and_report(work, Report(arrival.message.header), arrival.arrived, of_image=True)
 
-    def _answer(self, report: Report, since: float, work: Callable[[Report], bool], *, of_image: bool = False) -> None:
-        """Do the work for one image, or one turn of the timer; whatever fails is reported and the node lives on."""
-        refused, silent = self.images_refused, False
+    def _work_and_report(
+        self, work: Callable[[Report], bool], report: Report, since: float, *, of_image: bool = False
+    ) -> None:
+        """Do the work for one image, or one turn of the timer, and report it, failures included.
+
+        Args:
+            work: fills the report; returns False where there is nothing to report.
+            report: what is published.
+            since: when the image came or the turn began, seconds of the monotonic clock.
+            of_image: whether a failure is that of an image.
+        """
+        refused, anything = self.images_refused, True
         try:
-            silent = not work(report)
+            anything = work(report)
         except Exception as error:  # the one place: a model may raise anything, and the vehicle drives on
-            report.state, report.message = ERROR, sentence_of(error)
+            report.state, report.message = State.ERROR, sentence_of(error)
             self.images_failed += of_image and self.images_refused == refused
-        if silent:
+        if not anything:
             return
         if math.isnan(report.image_reliability):
             self.reliability = NO_RELIABILITY  # of the last mask, as long as there is a new one
         report.images_health, report.events_health = self.images_health, self.events_health
         report.total_ms = 1e3 * (time.monotonic() - since)
         try:
-            report.age_ms = (self.outputs.now_ns() - stamp_to_ns(report.header.stamp)) / 1e6
-            self.outputs.report(report)
+            report.age_ms = (self.sink.now_ns() - stamp_to_ns(report.header.stamp)) / 1e6
+            self.sink.report(report)
         except Exception as error:  # nothing that DDS refuses may end the thread
-            self.outputs.warn(sentence_of(error))
+            self.sink.warn(sentence_of(error))
 
-    def _segment(self, arrival: Arrival, report: Report) -> bool:
-        header = arrival.message.header
+    def _serve_image(self, arrival: Arrival, report: Report) -> bool:
+        """Read an image, wait for its second input, and segment both, or act by the policy without it."""
         self._look_at_second()
         image = self._read_image(arrival.message)
         if self.waiting_for:
             raise ValueError(self.waiting_for)
-        report.window_end_ns = stamp_ns = stamp_to_ns(header.stamp)
+        report.window_end_ns = stamp_ns = stamp_to_ns(arrival.message.header.stamp)
         self._wait_for_second(arrival, stamp_ns)
         report.wait_ms = 1e3 * (time.monotonic() - arrival.arrived)
 
         start = time.monotonic()
         second = self.source.beside(stamp_ns)
         report.prepare_ms = 1e3 * (time.monotonic() - start)
-        health, sentence = self.source.judge(stamp_ns, second, self.policy)
-        self.events_health = health
-        if health != GOOD:
-            if self.source.last_refused:
-                self.events_health, sentence = BAD, f"{sentence}; the last message could not be read: see the log"
-            report.state, report.message, report.policy = DEGRADED, sentence, self.policy.when_events_missing
+        if not self._judge_second(stamp_ns, second, report):
             second = None
-            if report.policy != "image_only":
-                told = self._hold(report) if report.policy == "hold" else self._drop(report)
-                self.images_dropped += 1
-                return told
-        self._publish(header, image, second, report)
+        if second is not None or report.policy == "image_only":
+            self._segment(arrival.message.header, image, second, report)
+            return True
+        if report.policy == "hold":
+            self._hold(report)
+        else:
+            report.state = State.ERROR
+        self.images_dropped += 1
         return True
 
     def _read_image(self, message: Any) -> Image:
@@ -139,40 +147,50 @@ class Worker:
             image = image_from_message(message)
         except ValueError as error:
             self.images_refused += 1
-            self.images_health = BAD
+            self.images_health = Health.BAD
             raise ValueError(f"{self.image_topic}{error}") from error
-        self.images_health = GOOD
-        self._images_fresh.seen(self.outputs.now_ns())
+        self.images_health = Health.GOOD
+        self._images_fresh.seen(self.sink.now_ns())
         return image
 
-    # -- events, or a second camera ----------------------------------------------------------------------------
+    # -- the second input ----------------------------------------------------------------------------------------
 
     def _wait_for_second(self, arrival: Arrival, stamp_ns: int) -> None:
-        """Until what came before the image is decoded, and nothing better is to come: at most `event_wait_s`."""
+        """Wait until what came before the image is decoded and nothing better is to come, at most `event_wait_s`."""
         deadline = time.monotonic() + self.policy.event_wait_s
         inbox = self.inbox
         inbox.wait_until(lambda: inbox.packets_done >= arrival.packets_before, DRAIN_S)
         self._forget_another_time(stamp_ns)
         inbox.wait_until(lambda: self.source.reaches(stamp_ns), deadline - time.monotonic())
 
+    def _judge_second(self, stamp_ns: int, second: Second | None, report: Report) -> bool:
+        """Return True if the second input is fit for an image of that stamp; if not, fill the report."""
+        self.events_health, sentence = self.source.judge(stamp_ns, second, self.policy)
+        if self.events_health == Health.GOOD:
+            return True
+        if self.source.last_refused:
+            self.events_health, sentence = Health.BAD, f"{sentence}; the last message could not be read: see the log"
+        report.state, report.message, report.policy = State.DEGRADED, sentence, self.policy.when_events_missing
+        return False
+
     def _look_at_second(self) -> None:
-        """Its health while no image says what is in time."""
-        newest_ns, now_ns = self.source.newest_ns, self.outputs.now_ns()
+        """Set the health of the second input where no image says what is in time."""
+        newest_ns, now_ns = self.source.newest_ns, self.sink.now_ns()
         if newest_ns != self._second_newest_ns:
             self._second_fresh.seen(now_ns)
             self._second_newest_ns = newest_ns
         if self.source.last_refused:
-            self.events_health = BAD
+            self.events_health = Health.BAD
         elif newest_ns is None:
-            self.events_health = SILENT
+            self.events_health = Health.SILENT
         else:
             stale = self._second_fresh.silent_ns(now_ns) > self.policy.images_stale_ns
-            self.events_health = STALE if stale else GOOD
+            self.events_health = Health.STALE if stale else Health.GOOD
 
     def _forget_another_time(self, stamp_ns: int) -> None:
-        """A looped bag: image time jumped back while the newest events are still of the old pass: drop those.
+        """Drop second inputs of the old pass where a looped bag took image time back.
 
-        Events that are nearer to the new time than to the old one came first and stay: the buffer has noticed the jump
+        Those that are nearer to the new time than to the old one came first and stay: their buffer has noticed the jump
         by itself. Images that merely come out of order change nothing.
         """
         if stamp_ns < self._last_stamp_ns - JUMP_NS:
@@ -182,8 +200,8 @@ class Worker:
 
     # -- masks -------------------------------------------------------------------------------------------------
 
-    def _publish(self, header: Any, image: Image | None, second: Second | None, report: Report) -> None:
-        """Segment what there is and hand the mask over."""
+    def _segment(self, header: Any, image: Image | None, second: Second | None, report: Report) -> None:
+        """Run the model on what there is and hand the mask over."""
         if second is None:
             mask = self.segmenter.segment(image, None)
         else:
@@ -191,15 +209,15 @@ class Worker:
             mask = self.segmenter.segment(image, second.data, second.edges_ns)
         size = self._event_view(second) if image is None else (image.shape[0], image.shape[1])
         report.prepare_ms, report.inference_ms = report.prepare_ms + mask.prepare_ms, mask.inference_ms
-        report.image_reliability, report.other_reliability = self.reliability = mask.reliability or NO_RELIABILITY
+        report.image_reliability, report.second_reliability = self.reliability = mask.reliability or NO_RELIABILITY
 
         start = time.monotonic()
         back = self._to_event_view if image is None else self.segmenter.to_camera
         confidence = mask.confidence
-        self._last = Result(
+        self._last = PublishedMask(
             header, image, back(mask.ids, size), lambda: back((254 * confidence + 0.5).astype(np.uint8), size)
         )
-        self.outputs.mask(self._last)
+        self.sink.mask(self._last)
         self.masks_published += 1
         report.publish_ms = 1e3 * (time.monotonic() - start)
 
@@ -216,35 +234,36 @@ class Worker:
     # -- without images ----------------------------------------------------------------------------------------
 
     def _do_without_images(self) -> None:
-        """One turn of the timer: what `when_images_missing` says, once images are missing or cannot be read."""
-        if self._images_fresh.silent_ns(self.outputs.now_ns()) < self.policy.images_stale_ns:
+        """Act by `when_images_missing`, one turn of the timer, once images are missing or cannot be read."""
+        if self._images_fresh.silent_ns(self.sink.now_ns()) < self.policy.images_stale_ns:
             return
         self._look_at_second()
         self.reliability = NO_RELIABILITY
-        if self.images_health != BAD:
-            self.images_health = STALE if self.inbox.images_received else SILENT
+        if self.images_health != Health.BAD:
+            self.images_health = Health.STALE if self.inbox.images_received else Health.SILENT
         if self.policy.when_images_missing == "events_only":
-            self._answer_events_alone()
+            self._segment_second_alone()
         elif self.policy.when_images_missing == "hold" and self._last is not None:
-            report = Report(self._last.header, DEGRADED, "hold", self._images_missing())
-            self._answer(report, time.monotonic(), self._hold)
+            report = Report(self._last.header, State.DEGRADED, "hold", self._images_missing())
+            self._work_and_report(self._hold, report, time.monotonic())
 
-    def _answer_events_alone(self) -> None:
+    def _segment_second_alone(self) -> None:
         newest_ns = self.source.newest_ns
-        if newest_ns is None or newest_ns == self._last_events_ns:
+        if newest_ns is None or newest_ns == self._last_second_ns:
             return
-        self._last_events_ns = newest_ns
-        header = self.outputs.header(newest_ns, self.source.frame_id)
-        report = Report(header, DEGRADED, "events_only", self._images_missing(), window_end_ns=newest_ns + 1)
-        self._answer(report, time.monotonic(), self._segment_events)
+        self._last_second_ns = newest_ns
+        header = self.sink.header(newest_ns, self.source.frame_id)
+        report = Report(header, State.DEGRADED, "events_only", self._images_missing(), window_end_ns=newest_ns + 1)
+        self._work_and_report(self._serve_second, report, time.monotonic())
 
-    def _segment_events(self, report: Report) -> bool:
+    def _serve_second(self, report: Report) -> bool:
+        """Segment the newest second input without an image; return False where there is none."""
         if self.waiting_for:
             raise ValueError(self.waiting_for)
         second = self.source.beside(report.window_end_ns)
         if second is None:
             return False
-        self._publish(report.header, None, second, report)
+        self._segment(report.header, None, second, report)
         self.masks_from_events += 1
         return True
 
@@ -255,13 +274,10 @@ class Worker:
         )
 
     def _hold(self, report: Report) -> bool:
-        """Publish the last mask again, with its old stamp; say what was done only where there was one."""
+        """Republish the last mask with its original stamp. Without one, report ERROR."""
         if self._last is None:
-            return self._drop(report)
-        self.outputs.mask(self._last)
-        self.masks_held += 1
-        return True
-
-    def _drop(self, report: Report) -> bool:
-        report.state = ERROR
+            report.state = State.ERROR
+        else:
+            self.sink.mask(self._last)
+            self.masks_held += 1
         return True

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from mambaseg_core.events import Decoder, EventBuffer, Events
 from mambaseg_core.events.buffer import BufferCounters
 from mambaseg_core.events.clock import EventClock, default_mode
 from mambaseg_core.events.decode.cdr import read_event_array
-from mambaseg_ros.messages.images import events_from_message, stamp_to_ns
+from mambaseg_core.preprocessing import Preprocessing
+from mambaseg_ros.messages.events import RawArray, events_from_message
+from mambaseg_ros.messages.stamps import stamp_to_ns
+from mambaseg_ros.policy import Health, Policy, judge_events
+from mambaseg_ros.sources.source import Second, SourceCounts
 
 LAST_NS = 2**31 * 1_000_000_000  # what a builtin_interfaces/Time can say
-MOST_LOST = 1_000_000  # messages; a larger step is another publisher, or garbage
 OTHERS_IN_A_ROW = 3  # messages of one other sensor, until it is believed that the camera was exchanged
-
-
-class Numbers:
-    """Rising numbers of messages, of which some are missing."""
-
-    def __init__(self) -> None:
-        self._next: int | None = None
-
-    def missing(self, number: int) -> int:
-        """How many were left out before this one; 0 of the first, and of one that cannot follow those before."""
-        gap = 0 if self._next is None else number - self._next
-        self._next = number + 1
-        return gap if 0 < gap < MOST_LOST else 0
-
-
-class RawArray(NamedTuple):
-    """An EventArray of dvs_msgs or prophesee_event_msgs as its CDR bytes."""
-
-    kind: str  # the package
-    data: bytes
 
 
 class _Part(NamedTuple):
@@ -42,16 +25,6 @@ class _Part(NamedTuple):
     events: Events
     refused: int
     frame_id: str
-
-
-@dataclass
-class IntakeCounts:
-    """What became of the event messages since the node was activated."""
-
-    events_received: int = 0
-    events_refused: int = 0
-    packets_refused: int = 0
-    sensor_changes: int = 0
 
 
 class EventIntake:
@@ -76,7 +49,7 @@ class EventIntake:
         self._sensor = ("", 0, 0)
         self._other_size, self._others_in_a_row = (0, 0), 0
         self._retired = BufferCounters()  # of buffers of sensors before this one
-        self.counts = IntakeCounts()
+        self.counts = SourceCounts()
         self.buffer: EventBuffer | None = None
         self.frame_id = ""
         self.last_refused = False
@@ -121,7 +94,7 @@ class EventIntake:
 
     def _decode(self, message: Any) -> _Part:
         if isinstance(message, RawArray):
-            read = read_event_array(message.kind, message.data)
+            read = read_event_array(message.package, message.data)
             return _Part(read.events, read.outside, read.frame_id)
         frame_id = str(message.header.frame_id)
         if hasattr(message, "encoding"):
@@ -161,6 +134,52 @@ class EventIntake:
 
     def _new_buffer(self, size: tuple[int, int]) -> EventBuffer:
         return EventBuffer(*size, max_age_ns=self._max_age_ns, max_bytes=self._max_bytes)
+
+
+class EventSource(EventIntake):
+    """Windows of events, as the model's preprocessing cuts them.
+
+    Args:
+        setup: the model's preprocessing.
+        max_age_ns: as of `EventIntake`, like the others.
+        max_bytes: memory of the buffer, bytes.
+        clock_mode: how times of EventPackets become those of the header stamps.
+    """
+
+    def __init__(self, setup: Preprocessing, *, max_age_ns: int, max_bytes: int, clock_mode: str = "auto") -> None:
+        super().__init__(max_age_ns=max_age_ns, max_bytes=max_bytes, clock_mode=clock_mode)
+        self._setup = setup
+
+    def beside(self, stamp_ns: int) -> Second | None:
+        """The window that ends at the stamp."""
+        if self.buffer is None:
+            return None
+        setup = self._setup
+        events = self.buffer.window(stamp_ns, setup.window, bins=setup.bins)
+        if not len(events):
+            return None
+        edges_ns = setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
+        return Second(events, len(events), int(events.t_ns[0]), edges_ns, (events.height, events.width))
+
+    def judge(self, stamp_ns: int, second: Second | None, policy: Policy) -> tuple[Health, str]:
+        """As `judge_events`."""
+        if second is None:
+            return judge_events(stamp_ns, self.newest_ns, 0, policy)
+        assert isinstance(second.data, Events)
+        return judge_events(stamp_ns, int(second.data.t_ns[-1]), second.events, policy)
+
+    def forget_after(self, stamp_ns: int) -> bool:
+        """Drop all events where the newest is of later."""
+        if self.buffer is None or self.newest_ns is None or self.newest_ns <= stamp_ns:
+            return False
+        self.buffer.clear()
+        return True
+
+    @property
+    def fill(self) -> tuple[int, float]:
+        """Events held, and the memory in use, per cent of its bound."""
+        buffer = self.buffer
+        return (0, 0.0) if buffer is None else (len(buffer), 100.0 * buffer.nbytes / buffer.max_bytes)
 
 
 def _refuse_times_that_no_stamp_has(events: Events) -> None:

@@ -60,7 +60,7 @@ def why_silent(topic: Topic, publishers: Sequence[Publisher]) -> str:
         )
     return start + (
         "expected messages: check that it publishes, and give it the Fast DDS profile for large messages "
-        "(docs/ros.md, \"Large images\")"
+        '(docs/ros.md, "Large images")'
     )
 
 

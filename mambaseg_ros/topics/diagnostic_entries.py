@@ -1,90 +1,39 @@
-"""What the node tells people: sentences in the log, each kind once in a while, and what /diagnostics is made of.
+"""What /diagnostics is made of: entries, latencies and rates.
 
 Pure: no node, no messages. Levels are those of diagnostic_msgs.
 """
 
 from __future__ import annotations
 
-import re
-import threading
 import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 import numpy as np
 
-from mambaseg_ros.policy import BAD, GOOD, HEALTH_NAMES, SILENT
+from mambaseg_ros.faults import Fault
+from mambaseg_ros.policy import Health
 
-OK, WARN, ERROR, STALE = 0, 1, 2, 3
 RECENT_S = 5.0  # so long a fault keeps the level up
-_DIFFERS = re.compile(r"\d+|(?<!\w)'[^']*'|\{[^}]*\}")  # numbers, and what was got, in quotes
 
 
-def sentence_of(error: Exception) -> str:
-    """What to tell people: our own sentences as they are, anything else with its type."""
-    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+class DiagnosticLevel(IntEnum):
+    """Level of an entry. The numbers are the constants of diagnostic_msgs/DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+    STALE = 3
 
 
-def kind_of(sentence: str) -> str:
-    """The sentence without the numbers and quoted values that tell one case from the next."""
-    return _DIFFERS.sub("#", sentence)
-
-
-class Throttle:
-    """Lets a sentence through unless one of its kind came less than `period_s` ago."""
-
-    _MOST_KINDS = 100
-
-    def __init__(self, period_s: float) -> None:
-        self._period_s = period_s
-        self._said: dict[str, float] = {}
-
-    def lets_through(self, sentence: str) -> bool:
-        """Whether to say it now."""
-        kind = kind_of(sentence)
-        now = time.monotonic()
-        if now - self._said.get(kind, -self._period_s) < self._period_s:
-            return False
-        if len(self._said) >= self._MOST_KINDS:
-            self._said.clear()
-        self._said[kind] = now
-        return True
-
-
-@dataclass
-class Fault:
-    """One kind of fault: the last sentence, how often, and when last (monotonic seconds)."""
-
-    sentence: str
-    count: int = 0
-    at: float = 0.0
-
-
-class FaultLog:
-    """Faults by kind, with their numbers; several threads may note. Bounded: the oldest kind goes first."""
-
-    _MOST_KINDS = 20
-
-    def __init__(self, period_s: float = 5.0) -> None:
-        self._lock = threading.Lock()
-        self._throttle = Throttle(period_s)
-        self._faults: dict[str, Fault] = {}
-
-    def note(self, sentence: str) -> bool:
-        """Count a fault; whether it should be said in the log now."""
-        with self._lock:
-            fault = self._faults.pop(kind_of(sentence), Fault(sentence))
-            fault.sentence, fault.count, fault.at = sentence, fault.count + 1, time.monotonic()
-            self._faults[kind_of(sentence)] = fault
-            if len(self._faults) > self._MOST_KINDS:
-                del self._faults[next(iter(self._faults))]
-            return self._throttle.lets_through(sentence)
-
-    def all(self) -> list[Fault]:
-        """Copies, the newest first."""
-        with self._lock:
-            return [Fault(**fault.__dict__) for fault in reversed(self._faults.values())]
+LEVELS = {
+    Health.GOOD: DiagnosticLevel.OK,
+    Health.SILENT: DiagnosticLevel.WARN,
+    Health.STALE: DiagnosticLevel.WARN,
+    Health.BAD: DiagnosticLevel.ERROR,
+}
 
 
 class Latencies:
@@ -128,31 +77,34 @@ class Entry:
     """One DiagnosticStatus."""
 
     name: str
-    level: int
+    level: DiagnosticLevel
     message: str
     values: dict[str, str] = field(default_factory=dict)
 
 
 def topic_entry(
-    what: str, *, health: int, topic: Mapping[str, str], counts: Mapping[str, int], rates: Mapping[str, float]
+    what: str, *, health: Health, topic: Mapping[str, str], counts: Mapping[str, int], rates: Mapping[str, float]
 ) -> Entry:
     """Images or events: level by health, counts and rates of that topic."""
-    level = {GOOD: OK, SILENT: WARN, BAD: ERROR}.get(health, WARN)
     values = dict(topic)
     values |= {f"{name} [1/s]": f"{rate:.1f}" for name, rate in rates.items()}
     values |= {name: str(count) for name, count in counts.items()}
-    return Entry(what, level, HEALTH_NAMES[health], values)
+    return Entry(what, LEVELS[health], health.name.lower(), values)
 
 
 def faults_entry(faults: list[Fault], now: float) -> Entry:
     """All faults with their numbers; the level stays up for some seconds after the last one."""
     recent = [fault for fault in faults if now - fault.at < RECENT_S]
     values = {fault.sentence: f"{fault.count} times, last {now - fault.at:.0f} s ago" for fault in faults}
-    return Entry("faults", WARN if recent else OK, recent[0].sentence if recent else "none now", values)
+    if recent:
+        return Entry("faults", DiagnosticLevel.WARN, recent[0].sentence, values)
+    return Entry("faults", DiagnosticLevel.OK, "none now", values)
 
 
 def state_entry(state: str, enabled: bool, reason: str) -> Entry:
     """Where the node is in its life cycle, and why the last transition failed."""
     if reason:
-        return Entry("state", ERROR, reason, {"state": state})
-    return Entry("state", OK if enabled else WARN, state if enabled else f"{state}, disabled by ~/enable")
+        return Entry("state", DiagnosticLevel.ERROR, reason, {"state": state})
+    if not enabled:
+        return Entry("state", DiagnosticLevel.WARN, f"{state}, disabled by ~/enable")
+    return Entry("state", DiagnosticLevel.OK, state)

@@ -9,20 +9,20 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from mambaseg_ros.faults import FaultLog
 from mambaseg_ros.model import MIB, memory
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.pipeline.results import Report
 from mambaseg_ros.topics.diagnostic_entries import (
-    OK,
+    DiagnosticLevel,
     Entry,
-    FaultLog,
     Latencies,
     Rates,
     faults_entry,
     state_entry,
     topic_entry,
 )
-from mambaseg_ros.topics.subscriptions import Inputs
+from mambaseg_ros.topics.subscriptions import Subscriptions
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Condition:
     model: dict[str, str] = field(default_factory=dict)
 
 
-class Health:
+class Diagnostics:
     """Collects what happens and publishes it.
 
     Args:
@@ -67,20 +67,20 @@ class Health:
                 inference=report.inference_ms, publish=report.publish_ms, own=own_ms, age=report.age_ms,
             )  # fmt: skip
 
-    def publish(self, state: str, pipeline: Pipeline | None, inputs: Inputs | None) -> None:
+    def publish(self, state: str, pipeline: Pipeline | None, inputs: Subscriptions | None) -> None:
         """Publish one DiagnosticArray."""
         entries = [state_entry(state, self._condition.enabled, self._condition.reason)]
         entries.append(faults_entry(self._faults.all(), time.monotonic()))
         if self._condition.model:
             values = self._condition.model | memory() | self._latencies.summary()
-            entries.append(Entry("model", OK, self._condition.model["model"], values))
+            entries.append(Entry("model", DiagnosticLevel.OK, self._condition.model["model"], values))
         if pipeline is not None and inputs is not None:
             entries += self._topics(pipeline, inputs)
         array = DiagnosticArray(status=[self._message(entry) for entry in entries])
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(array)
 
-    def _topics(self, pipeline: Pipeline, inputs: Inputs) -> list[Entry]:
+    def _topics(self, pipeline: Pipeline, inputs: Subscriptions) -> list[Entry]:
         counts = pipeline.counts()
         rates = self._rates.per_second(counts | {"bytes_received": pipeline.inbox.bytes_received})
         entries = []

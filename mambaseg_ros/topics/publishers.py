@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import Header
@@ -16,18 +15,17 @@ except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks
 
 from mambaseg_core.labels import LabelSet
-from mambaseg_ros.messages.images import Image, fill_image_message, message_class
+from mambaseg_ros.faults import FaultLog
+from mambaseg_ros.messages.images import Image, fill_image_message
+from mambaseg_ros.messages.types import message_class
 from mambaseg_ros.msg import SegmentationStatus
-from mambaseg_ros.pipeline.results import ERROR, OK, Report, Result
-from mambaseg_ros.topics.diagnostic_entries import FaultLog
+from mambaseg_ros.pipeline.results import PublishedMask, Report, State
 
-LATCHED = QoSProfile(
-    depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL
-)
+LATCHED = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 IMAGE_TOPICS = ("~/mask", "~/color_mask", "~/overlay", "~/confidence")
 
 
-class Outputs:
+class Publishers:
     """Publishes what the worker makes.
 
     Args:
@@ -89,27 +87,30 @@ class Outputs:
 
     # -- what the worker calls ---------------------------------------------------------------------------------
 
-    def mask(self, result: Result) -> None:
+    def mask(self, mask: PublishedMask) -> None:
         """Publish class ids, and what is drawn from them while someone listens."""
-        header, ids = result.header, result.ids
+        header, ids = mask.header, mask.ids
         self._publish("~/mask", header, ids, "mono8")
         if self._heard("~/color_mask"):
             self._publish("~/color_mask", header, self._labels.color_mask(ids), "rgb8")
         if self._heard("~/overlay"):
-            picture = self._labels.overlay(_rgb(result.image, ids), ids, alpha=self.alpha)
+            picture = self._labels.overlay(_rgb(mask.image, ids), ids, alpha=self.alpha)
             self._publish("~/overlay", header, picture, "rgb8")
         if self._heard("~/confidence"):
-            self._publish("~/confidence", header, result.confidence(), "mono8")
+            self._publish("~/confidence", header, mask.confidence(), "mono8")
 
     def report(self, report: Report) -> None:
         """Publish what became of an image."""
         if not self._node.context.ok():
             return
-        self._publishers["~/status"].publish(SegmentationStatus(**report.__dict__, **self._counts()))
+        self._publishers["~/status"].publish(SegmentationStatus(**report.fields(), **self._counts()))
         self.on_report(report)
-        if report.state != OK and self._faults.note(report.message):
-            logger = self._node.get_logger()
-            (logger.error if report.state == ERROR else logger.warning)(report.message)
+        if report.state != State.OK and self._faults.note(report.message):
+            # a call for each severity: rclpy remembers it by the call's place in the source
+            if report.state == State.ERROR:
+                self._node.get_logger().error(report.message)
+            else:
+                self._node.get_logger().warning(report.message)
 
     def warn(self, sentence: str) -> None:
         """Count a fault; say it in the log, one of a kind at most every 5 s."""
@@ -138,10 +139,3 @@ def _rgb(image: Image | None, ids: Image) -> Image:
     if image is None:
         image = ids * 0
     return image if image.ndim == 3 else image[..., None].repeat(3, axis=2)
-
-
-def steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Any:
-    """A timer of the machine's clock: under simulated time nothing else would tell that /clock is missing."""
-    from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
-
-    return node.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))

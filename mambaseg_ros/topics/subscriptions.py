@@ -16,26 +16,44 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 from mambaseg_core.cameras import camera_info
-from mambaseg_ros.messages.images import message_class
+from mambaseg_ros.faults import sentence_of
+from mambaseg_ros.messages.events import RawArray
+from mambaseg_ros.messages.types import (
+    EVENT_TYPES,
+    IMAGE_TYPES,
+    NESTED_TYPES,
+    NUMBERED_TYPES,
+    message_class,
+    package_of,
+)
 from mambaseg_ros.model import CAMERA_INFO
-from mambaseg_ros.parameters import EVENTS_TYPES, IMAGE_TYPES
 from mambaseg_ros.pipeline.pipeline import Pipeline
-from mambaseg_ros.sources.events import Numbers, RawArray
 from mambaseg_ros.topics.advice import Publisher, Topic, choose_kind, why_no_time, why_silent
-from mambaseg_ros.topics.diagnostic_entries import sentence_of
 
 # Deep enough that images wait for the callback and not in a DDS queue that replaces them without telling anybody.
 INFO_TOPICS = ("camera_info", "event_camera_info")
 DEPTHS = {"image": 20, "events": 1000, "other": 20}
-KINDS = {"image": IMAGE_TYPES[1:], "events": EVENTS_TYPES[1:], "other": IMAGE_TYPES[1:]}
-NUMBERED_KINDS = EVENTS_TYPES[1:3]  # have a seq of their own, which also tells what the driver or a recorder lost
-RAW_KINDS = EVENTS_TYPES[3:]  # arrays of nested messages: rclpy would take 3 us an event to make objects of them
+KINDS = {"image": IMAGE_TYPES, "events": EVENT_TYPES, "other": IMAGE_TYPES}
 BYTES_AN_EVENT = 9  # of EventArray's columns
 SILENT_S = 5.0
 MOST_PUBLISHERS = 100  # whose numbers are remembered
+MOST_LOST = 1_000_000  # messages; a larger step is another publisher, or garbage
 
 
-class Input:
+class Numbers:
+    """Rising numbers of messages, of which some are missing."""
+
+    def __init__(self) -> None:
+        self._next: int | None = None
+
+    def missing(self, number: int) -> int:
+        """How many were left out before this one; 0 of the first, and of one that cannot follow those before."""
+        gap = 0 if self._next is None else number - self._next
+        self._next = number + 1
+        return gap if 0 < gap < MOST_LOST else 0
+
+
+class InputSubscription:
     """One topic: subscribes once somebody publishes a type that the node reads, again where that type changes.
 
     Args:
@@ -127,7 +145,7 @@ class Input:
             event_callbacks=SubscriptionEventCallbacks(
                 message_lost=lambda info: self._reported(info.total_count_change), incompatible_qos=self._incompatible
             ),
-            raw=kind in RAW_KINDS,
+            raw=kind in NESTED_TYPES,
         )
         self.kind = kind
         self._node.get_logger().info(f"{self.topic.argument}: {self.topic.name} as {kind}")
@@ -139,7 +157,7 @@ class Input:
 
     def _count_missing(self, message: Any, info: Any) -> None:
         """DDS tells what never came, and nothing of what its queue replaced before it was taken; its numbers do."""
-        number = message.seq if self.kind in NUMBERED_KINDS else info.get("publication_sequence_number")
+        number = message.seq if self.kind in NUMBERED_TYPES else info.get("publication_sequence_number")
         publisher = info.get("publisher_gid")  # since Kilted; before, two publishers' numbers cannot be told apart
         mixed = publisher is None and not self._alone
         if mixed or len(self._numbers) > MOST_PUBLISHERS:
@@ -155,7 +173,7 @@ class Input:
         self._warn(why_silent(self.topic, self.publishers()))
 
 
-class Inputs:
+class Subscriptions:
     """Both topics and the clock, while the node is active.
 
     Args:
@@ -168,14 +186,14 @@ class Inputs:
     def __init__(self, node: Any, values: dict[str, Any], pipeline: Pipeline, warn: Callable[[str], None]) -> None:
         self._node, self._pipeline, self._warn = node, pipeline, warn
         qos_met = self.count_qos
-        self.image = Input(
+        self.image = InputSubscription(
             node, "image", values, take=self._take_image, lost=partial(self._count, "images_lost"),
             reported=partial(self._count, "images_lost_reported"), qos_met=qos_met, warn=warn,
         )  # fmt: skip
         pictures = pipeline.worker.segmenter.preprocessing.other != "events"
         argument, take = ("other", self._take_picture) if pictures else ("events", self._take_events)
         try:
-            self.second = Input(
+            self.second = InputSubscription(
                 node, argument, values, take=take, lost=partial(self._count, "packets_lost"),
                 reported=partial(self._count, "packets_lost_reported"), qos_met=qos_met, warn=warn,
             )  # fmt: skip
@@ -248,8 +266,8 @@ class Inputs:
         self._pipeline.inbox.put_packet(message, 64 + len(message.data))
 
     def _take_events(self, kind: str, message: Any) -> None:
-        if kind in RAW_KINDS:
-            self._pipeline.inbox.put_packet(RawArray(kind.split("/")[0], message), len(message))
+        if kind in NESTED_TYPES:
+            self._pipeline.inbox.put_packet(RawArray(package_of(kind), message), len(message))
             return
         size = len(message.events) if hasattr(message, "events") else BYTES_AN_EVENT * len(message.t_offset_ns)
         self._pipeline.inbox.put_packet(message, 64 + size)

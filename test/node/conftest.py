@@ -1,4 +1,5 @@
 """Messages as the node's functions see them, without ROS: the same attributes and buffer types."""
+
 from __future__ import annotations
 
 from array import array

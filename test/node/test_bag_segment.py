@@ -19,7 +19,8 @@ from mambaseg_ros.bag.convert import convert
 from mambaseg_ros.bag.pictures import draw_pictures
 from mambaseg_ros.bag.segment import MASK_TOPIC, segment
 from mambaseg_ros.bag.types import ImageWriter, make_header, new_bag, open_bag, typestore
-from mambaseg_ros.messages.images import image_from_message, stamp_to_ns
+from mambaseg_ros.messages.images import image_from_message
+from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.model import check_reach, make_segmenter
 from mambaseg_ros.parameters import read_values
 
@@ -161,9 +162,7 @@ def test_a_bag_of_a_second_camera(tmp_path: Path) -> None:
         read = [(c.topic, reader.deserialize(data, c.msgtype)) for c, _, data in reader.messages()]
     images, pictures = ([m for topic, m in read if topic == wanted] for wanted in ("/image", "/thermal"))
     segmenter = Segmenter(tmp_path / "model.safetensors", "cpu")
-    for (stamp_ns, mask), image, nearest in zip(
-        masks(tmp_path / "out").items(), images, (0, 0, 1, 1, 2), strict=True
-    ):
+    for (stamp_ns, mask), image, nearest in zip(masks(tmp_path / "out").items(), images, (0, 0, 1, 1, 2), strict=True):
         assert stamp_ns == stamp_to_ns(image.header.stamp)
         found = segmenter.segment(image_from_message(image), image_from_message(pictures[nearest]))
         np.testing.assert_array_equal(mask, segmenter.to_camera(found.ids, (40, 60)))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mambaseg_ros.parameters import PARAMETERS
-from mambaseg_ros.policy import GOOD, SILENT, STALE, Freshness, Policy, judge_events
+from mambaseg_ros.policy import Freshness, Health, Policy, judge_events
 
 MS = 1_000_000
 
@@ -15,15 +15,20 @@ def test_the_defaults_are_those_of_the_parameters() -> None:
 @pytest.mark.parametrize(
     ("newest_ns", "used", "health", "sentence"),
     [
-        (None, 0, SILENT, "no events have come"),
-        (1000 * MS, 5, GOOD, ""),
-        (1001 * MS, 5, GOOD, ""),
-        (950 * MS, 5, GOOD, ""),
-        (949 * MS, 5, STALE, "events end 51.0 ms before the image's stamp; expected less than events_stale_ms = 50"),
-        (5000 * MS, 0, STALE, "no events in the window that ends at the image's stamp 1000000000 ns"),
+        (None, 0, Health.SILENT, "no events have come"),
+        (1000 * MS, 5, Health.GOOD, ""),
+        (1001 * MS, 5, Health.GOOD, ""),
+        (950 * MS, 5, Health.GOOD, ""),
+        (
+            949 * MS,
+            5,
+            Health.STALE,
+            "events end 51.0 ms before the image's stamp; expected less than events_stale",
+        ),
+        (5000 * MS, 0, Health.STALE, "no events in the window that ends at the image's stamp 1000000000 ns"),
     ],
 )
-def test_events_are_judged_by_the_image(newest_ns: int | None, used: int, health: int, sentence: str) -> None:
+def test_events_are_judged_by_the_image(newest_ns: int | None, used: int, health: Health, sentence: str) -> None:
     judged = judge_events(1000 * MS, newest_ns, used, Policy())
     assert judged[0] == health
     assert sentence in judged[1]

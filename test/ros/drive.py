@@ -10,7 +10,7 @@ from mambaseg_ros.msg import SegmentationStatus
 SIZE, OTHER_SIZE = (52, 70), (40, 66)
 START_NS = 1_700_000_000_000_000_000
 FRAME_NS = 50_000_000
-OK, DEGRADED, ERROR = SegmentationStatus.OK, SegmentationStatus.DEGRADED, SegmentationStatus.ERROR
+OK, DEGRADED, ERROR = SegmentationStatus.STATE_OK, SegmentationStatus.STATE_DEGRADED, SegmentationStatus.STATE_ERROR
 times = iter(range(START_NS, START_NS + 10**18, 200_000_000))
 
 

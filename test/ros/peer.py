@@ -167,8 +167,10 @@ class Peer:
         """Until the node has subscribed to both topics, and this process knows; `entry` is the second's name."""
         publishers = [getattr(self, DRIVERS[topic][0]) for topic in ("image", self._second)]
         self.spin_until(
-            lambda: all(publisher.get_subscription_count() > 0 for publisher in publishers)
-            and self.node.count_publishers("/mambaseg/status") > 0,
+            lambda: (
+                all(publisher.get_subscription_count() > 0 for publisher in publishers)
+                and self.node.count_publishers("/mambaseg/status") > 0
+            ),
             "the node subscribes",
         )
         for name, topic in (("images", "image"), (entry, self._second)):  # and has seen those who publish now

@@ -16,8 +16,9 @@ from mambaseg_ros.msg import SegmentationStatus
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Int32
 
-from mambaseg_ros.bag.types import STATUS_TYPE, new_bag, open_bag, typestore
-from mambaseg_ros.messages.images import stamp_to_ns
+from mambaseg_ros.bag.types import new_bag, open_bag, typestore
+from mambaseg_ros.messages.stamps import stamp_to_ns
+from mambaseg_ros.messages.types import STATUS_TYPE
 
 pytestmark = pytest.mark.ros
 MAMBASEG = (sys.executable, "-m", "mambaseg_ros")
@@ -45,7 +46,7 @@ def test_a_real_davis_recording_gets_a_mask_for_every_frame(
     assert got == stamps, node.output
     assert {(m.height, m.width, m.encoding) for m in found["/mambaseg/mask"]} == {(260, 346, "mono8")}
     states = [(status.state, status.message) for status in found["/mambaseg/status"]]
-    assert states[1:] == [(SegmentationStatus.OK, "")] * 3, states
+    assert states[1:] == [(SegmentationStatus.STATE_OK, "")] * 3, states
     assert all(status.events_used > 100 for status in found["/mambaseg/status"][1:])
     assert found["/mambaseg/status"][-1].packets_lost == 0
 
@@ -116,9 +117,7 @@ def test_status_type_is_the_message(tmp_path: Path) -> None:
     assert np.unique(names).size == len(names)
 
 
-def test_a_drivers_type_is_recorded_with_its_definition(
-    tmp_path: Path, start: Callable[..., Any], peer: Any
-) -> None:
+def test_a_drivers_type_is_recorded_with_its_definition(tmp_path: Path, start: Callable[..., Any], peer: Any) -> None:
     messages = pytest.importorskip("event_camera_msgs.msg", reason="event_camera_msgs is not built: run `make test`")
     publisher = peer.node.create_publisher(messages.EventPacket, "/packets", 10)
     recorder = start(*MAMBASEG, "bag", "record", tmp_path / "packets", "/packets", "--idle", 3)

@@ -42,7 +42,7 @@ def test_garbage(ready: Any) -> None:
     for encoding in ("rgb8", "evil", "bayer_rggb16"):
         status = exchange(ready, next(times), encoding=encoding)
         assert status.state == ERROR
-    assert (status.images_refused, status.images_health) == (3, SegmentationStatus.BAD)
+    assert (status.images_refused, status.images_health) == (3, SegmentationStatus.HEALTH_BAD)
     for _ in range(20):
         message = EventArray(height=SIZE[0], width=SIZE[1], seq=int(rng.integers(2**63)))
         message.header.stamp.sec = int(rng.integers(2**31))
@@ -137,9 +137,9 @@ BREAKABLE = """
 import sys, time, torch
 from mambaseg_core.inference import Segmenter
 from mambaseg_ros import node
-from mambaseg_ros.topics.publishers import Outputs
+from mambaseg_ros.topics.publishers import Publishers
 
-infer, destroy = Segmenter._infer, Outputs.destroy
+infer, destroy = Segmenter._infer, Publishers.destroy
 
 def breakable(self, image, events):
     brightness = round(255 * float(image.max()))
@@ -160,10 +160,10 @@ def breakable(self, image, events):
         weight.data.copy_(kept)
 
 def once(self):
-    Outputs.destroy = destroy
+    Publishers.destroy = destroy
     raise RuntimeError("cleanup broke")
 
-Segmenter._infer, Outputs.destroy = breakable, once
+Segmenter._infer, Publishers.destroy = breakable, once
 sys.exit(node.main())
 """
 

@@ -21,7 +21,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage
 
 from mambaseg_ros.parameters import PARAMETERS
-from mambaseg_ros.topics.subscriptions import DEPTHS, Input
+from mambaseg_ros.topics.subscriptions import DEPTHS, InputSubscription
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(900)]
 SENT = 4000
@@ -76,7 +76,7 @@ def test_what_a_full_queue_of_dds_replaced_is_counted(domain: int, peer: Peer) -
     came: list[Any] = []
     lost: list[int] = []
     values = {parameter.name: parameter.default for parameter in PARAMETERS}
-    source = Input(
+    source = InputSubscription(
         node, "image", values, take=lambda kind, message: came.append(message), lost=lost.append,
         reported=lambda number: None, qos_met=lambda: None, warn=print,
     )  # fmt: skip
@@ -169,7 +169,7 @@ def test_without_publishers_ids_the_numbers_of_two_are_not_mixed(domain: int) ->
     node = rclpy.create_node("counting", context=context)
     lost: list[int] = []
     values = {parameter.name: parameter.default for parameter in PARAMETERS}
-    source = Input(
+    source = InputSubscription(
         node, "image", values, take=lambda kind, message: None, lost=lost.append,
         reported=lambda number: None, qos_met=lambda: None, warn=print,
     )  # fmt: skip

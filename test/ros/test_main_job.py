@@ -13,7 +13,8 @@ import pytest
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.synth.dsec_drive import write_sequence
 from mambaseg_ros.bag.types import open_bag
-from mambaseg_ros.messages.images import image_from_message, stamp_to_ns
+from mambaseg_ros.messages.images import image_from_message
+from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.model import make_segmenter
 from mambaseg_ros.parameters import PARAMETERS
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.ros
 SIZE = (52, 70)  # rows, columns of the test's sensors
 START_NS = 1_700_000_000_000_000_000
 FRAME_NS = 50_000_000
-OK, DEGRADED, ERROR = SegmentationStatus.OK, SegmentationStatus.DEGRADED, SegmentationStatus.ERROR
+OK, DEGRADED, ERROR = SegmentationStatus.STATE_OK, SegmentationStatus.STATE_DEGRADED, SegmentationStatus.STATE_ERROR
 
 
 def picture(seed: int = 0) -> np.ndarray:
@@ -107,7 +107,7 @@ def test_image_without_events_says_so(ready: Any) -> None:
     status = exchange(ready, START_NS)
     assert status.state == DEGRADED
     assert "no events have come" in status.message
-    assert (status.policy, status.events_health) == ("image_only", SegmentationStatus.SILENT)
+    assert (status.policy, status.events_health) == ("image_only", SegmentationStatus.HEALTH_SILENT)
     assert status.events_used == 0
     ready.spin_until(lambda: len(ready.masks) == 1, "a mask from the image alone")
 

@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from drive import DEGRADED, ERROR, OK
 from lifecycle_msgs.msg import Transition
-from mambaseg_ros.msg import SegmentationStatus
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -77,7 +77,7 @@ def test_enable_rests_and_goes_on(ready: Any) -> None:
     ready.wait_until_connected()
     send_events(ready, START_NS)
     status = answered(ready, lambda: ready.send_image(START_NS, np.full(SIZE, 9, np.uint8)))
-    assert (status.state, status.images_received) == (SegmentationStatus.OK, 1), status.message
+    assert (status.state, status.images_received) == (OK, 1), status.message
     assert ready.change(Transition.TRANSITION_DEACTIVATE)
     answer = enable(False)
     assert not answer.success
@@ -93,6 +93,24 @@ def test_enable_rests_and_goes_on(ready: Any) -> None:
     assert enable(True).success
 
 
+def test_errors_and_warnings_stand_in_the_log_whichever_comes_first(ready: Any) -> None:
+    """rclpy remembers the severity of a call by its place in the source, and raises where it changes."""
+
+    def logged(sentence: str, severity: str) -> None:
+        ready.spin_until(
+            lambda: any(f"[{severity}]" in line and sentence in line for line in ready.process.lines), sentence
+        )
+
+    picture = np.full(SIZE, 9, np.uint8)
+    assert ready.exchange(START_NS, picture, encoding="jpeg").state == ERROR
+    logged("image has encoding 'jpeg'", "ERROR")
+    assert ready.exchange(START_NS + 1, picture).state == DEGRADED
+    logged("no events have come", "WARN")
+    assert ready.exchange(START_NS + 2, picture, encoding="rgb8").state == ERROR
+    logged("expected a size above 0", "ERROR")
+    assert "severity" not in ready.process.output
+
+
 def test_compressed_images(ready: Any) -> None:
     ready.republish("image", CompressedImage, qos_profile_sensor_data)
     ready.wait_until_connected()
@@ -100,7 +118,7 @@ def test_compressed_images(ready: Any) -> None:
     message.data.frombytes(cv2.imencode(".jpg", np.full((*SIZE, 3), 90, np.uint8))[1].tobytes())
     message.header.stamp.sec = START_NS // 10**9
     send_events(ready, START_NS)
-    assert answered(ready, lambda: ready.images.publish(message)).state == SegmentationStatus.OK
+    assert answered(ready, lambda: ready.images.publish(message)).state == OK
     ready.spin_until(lambda: ready.masks, "the mask")
     assert (ready.masks[0].height, ready.masks[0].width) == SIZE
 
@@ -117,7 +135,7 @@ def test_nested_event_arrays_are_read_raw(ready: Any, package: str) -> None:
         array.events.append(event)
     ready.events.publish(serialize_message(array))
     status = answered(ready, lambda: ready.send_image(START_NS, np.full(SIZE, 9, np.uint8)))
-    assert (status.state, status.events_used, status.events_refused) == (SegmentationStatus.OK, 19, 1), status.message
+    assert (status.state, status.events_used, status.events_refused) == (OK, 19, 1), status.message
 
 
 def test_masks_of_events_alone_while_images_are_missing(ready: Any) -> None:
@@ -128,14 +146,14 @@ def test_masks_of_events_alone_while_images_are_missing(ready: Any) -> None:
     mask, status = ready.masks[0], ready.statuses[0]
     assert (mask.height, mask.width) == SIZE
     assert mask.header.stamp.sec * 10**9 + mask.header.stamp.nanosec == START_NS
-    assert (status.state, status.policy, status.masks_from_events) == (SegmentationStatus.DEGRADED, "events_only", 1)
+    assert (status.state, status.policy, status.masks_from_events) == (DEGRADED, "events_only", 1)
     assert ready.set_parameter("when_images_missing", "hold") == ""
     ready.spin_until(lambda: len(ready.masks) > 2, "the same mask again")
     assert ready.masks[-1].header == mask.header
     assert ready.set_parameter("when_images_missing", "drop") == ""
     send_events(ready, START_NS + 50 * MS)
     status = answered(ready, lambda: ready.send_image(START_NS + 50 * MS, np.full(SIZE, 9, np.uint8)))
-    assert (status.state, status.policy) == (SegmentationStatus.OK, ""), status.message
+    assert (status.state, status.policy) == (OK, ""), status.message
 
 
 def camera_info(size: tuple[int, int], focal: float) -> CameraInfo:
@@ -154,7 +172,7 @@ def test_calibration_from_two_camera_infos(
     peer.process = start(*node_command(calibration="camera_info"))
     peer.wait_until_connected()
     status = answered(peer, lambda: peer.send_image(START_NS, np.full(image_size, 9, np.uint8)))
-    assert status.state == SegmentationStatus.ERROR
+    assert status.state == ERROR
     assert "no calibration yet; expected a CameraInfo on each of /camera_info and /event_camera_info" in status.message
     topics = {"camera_info": camera_info(image_size, 30.0), "event_camera_info": camera_info(SIZE, 70.0)}
     publishers = {topic: peer.node.create_publisher(CameraInfo, topic, 5) for topic in topics}
@@ -167,7 +185,7 @@ def test_calibration_from_two_camera_infos(
         send_events(peer, stamp_ns)
         status = answered(peer, lambda s=stamp_ns: peer.send_image(s, np.full(image_size, 9, np.uint8)))
         peer.executor.spin_once(timeout_sec=0.1)
-    assert (status.state, status.message) == (SegmentationStatus.OK, "")
+    assert (status.state, status.message) == (OK, "")
     mask = np.frombuffer(peer.masks[0].data, np.uint8).reshape(image_size)
     assert (mask[30, 26:54] < 6).all()  # the event camera sees 35 / 70 to each side, 15 pixels of the image
     assert (mask[:, :24] == 255).all()

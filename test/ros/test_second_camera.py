@@ -78,11 +78,12 @@ def test_masks_are_those_of_the_image_and_the_thermal_picture_nearest_to_it(driv
         np.testing.assert_array_equal(
             np.frombuffer(mask.data, np.uint8).reshape(SIZE), segmenter.to_camera(expected.ids, SIZE)
         )
-        assert (status.image_reliability, status.other_reliability) == pytest.approx(expected.reliability, rel=1e-4)
+        assert (status.image_reliability, status.second_reliability) == pytest.approx(expected.reliability, rel=1e-4)
 
     peer.send_image(stamp_ns + 200 * MS, scene(0, OTHER_SIZE).view(np.uint16), encoding="16UC1", topic="other")
     status = peer.exchange(stamp_ns + 200 * MS, image, encoding="rgb8")
-    assert (status.state, status.policy, status.events_health) == (DEGRADED, "image_only", SegmentationStatus.BAD)
+    assert (status.state, status.policy) == (DEGRADED, "image_only")
+    assert status.events_health == SegmentationStatus.HEALTH_BAD
     assert (status.packets_received, status.packets_refused) == (13, 1)
     named(peer, "thermal picture has encoding '16UC1'")
     entry = peer.diagnosed("thermal")
@@ -134,9 +135,9 @@ def test_a_covered_camera_and_a_dead_event_sensor_show_in_the_status(drive: Any,
     dead = [frame(number, image, alive=False) for number in range(8, 11)]
     for status in (*good, back):
         assert status.state == OK
-        assert min(status.image_reliability, status.other_reliability) > 0.5
+        assert min(status.image_reliability, status.second_reliability) > 0.5
     assert [status.image_reliability for status in covered] == [0, 0, 0]
-    assert min(status.other_reliability for status in covered) > 0.5
-    assert [status.other_reliability for status in dead] == [0, 0, 0]
+    assert min(status.second_reliability for status in covered) > 0.5
+    assert [status.second_reliability for status in dead] == [0, 0, 0]
     assert min(status.image_reliability for status in dead) > 0.5
-    assert {status.events_health for status in dead} == {SegmentationStatus.STALE}
+    assert {status.events_health for status in dead} == {SegmentationStatus.HEALTH_STALE}

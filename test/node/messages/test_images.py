@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mambaseg_ros.messages.images import events_from_message, fill_image_message, image_from_message
+from mambaseg_ros.messages.images import fill_image_message, image_from_message
 
+MALFORMED = 10_000
 RGB = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 ALPHA = np.full((2, 3, 1), 9, np.uint8)
 
@@ -105,30 +106,22 @@ def test_fill_image_message_is_what_image_from_message_reads() -> None:
     np.testing.assert_array_equal(image_from_message(message), RGB[:, ::-1])
 
 
-def test_event_columns_become_events(event_message: Any) -> None:
-    events, refused = events_from_message(event_message([5, 0], [3, 1], [0, 7], [1, 0], stamp_ns=10**18))
-    assert refused == 0
-    assert events.t_ns.tolist() == [10**18, 10**18 + 7]
-    assert (events.x.tolist(), events.y.tolist(), events.p.tolist()) == ([5, 0], [3, 1], [1, -1])
-    assert (events.height, events.width) == (4, 6)
-
-
-def test_events_outside_are_dropped_and_counted(event_message: Any) -> None:
-    events, refused = events_from_message(event_message([6, 0, 0], [0, 4, 3], [0, 1, 2], [1, 1, 1]))
-    assert refused == 2
-    assert events.y.tolist() == [3]
-
-
-def test_empty_columns_are_no_events(event_message: Any) -> None:
-    events, refused = events_from_message(event_message([], [], [], []))
-    assert (len(events), refused) == (0, 0)
-
-
-def test_columns_of_different_lengths_are_refused(event_message: Any) -> None:
-    with pytest.raises(ValueError, match="'y': 1"):
-        events_from_message(event_message([1, 2], [1], [0, 0], [0, 0]))
-
-
-def test_times_that_decrease_are_sorted(event_message: Any) -> None:
-    events, _ = events_from_message(event_message([1, 2], [1, 1], [5, 4], [0, 0]))
-    assert (events.t_ns.tolist(), events.x.tolist()) == ([4, 5], [2, 1])
+def test_malformed_images_are_read_or_refused() -> None:
+    rng = np.random.default_rng(0)
+    encodings = ("rgb8", "mono8", "mono16", "bayer_rggb8", "bayer_grbg16", "yuv422", "yuv422_yuy2", "bgra8", "evil")
+    seen = {"read": 0, "refused": 0}
+    for index in range(MALFORMED):
+        data = array("B", rng.bytes(int(rng.integers(120))))
+        if index % 5 == 0:
+            message = SimpleNamespace(format="jpeg", data=array("B", b"\xff\xd8\xff\xe0" + bytes(data)))
+        else:
+            height, width = rng.integers(0, 6, 2).tolist()
+            step = int(rng.integers(2**32)) if index % 7 == 0 else int(rng.integers(25))
+            message = SimpleNamespace(height=height, width=width, step=step, data=data, is_bigendian=index % 2)
+            message.encoding = encodings[index % 9]
+        try:
+            assert image_from_message(message).dtype == np.uint8
+            seen["read"] += 1
+        except ValueError:
+            seen["refused"] += 1
+    assert min(seen.values()) > MALFORMED / 20, seen

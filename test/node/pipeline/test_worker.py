@@ -17,12 +17,12 @@ from torch import nn
 from mambaseg_core.events import Window
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.preprocessing import picture_preprocessing, preset_preprocessing
-from mambaseg_ros.messages.images import stamp_to_ns
+from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.parameters import PARAMETERS
 from mambaseg_ros.pipeline.pipeline import Pipeline
-from mambaseg_ros.pipeline.results import DEGRADED, ERROR, OK, Report, Result
+from mambaseg_ros.pipeline.results import PublishedMask, Report, State
 from mambaseg_ros.pipeline.worker import Worker
-from mambaseg_ros.policy import BAD, GOOD, SILENT, STALE
+from mambaseg_ros.policy import Health
 
 SIZE = (26, 34)
 START_NS = 10**18
@@ -54,12 +54,12 @@ class Kept:
         self.masks: list[np.ndarray] = []
         self.reports: list[Report] = []
         self.warnings: list[str] = []
-        self.results: list[Result] = []
+        self.results: list[PublishedMask] = []
         self.now = 10**9
 
-    def mask(self, result: Result) -> None:
-        self.results.append(result)
-        self.masks.append(result.ids)
+    def mask(self, mask: PublishedMask) -> None:
+        self.results.append(mask)
+        self.masks.append(mask.ids)
 
     def report(self, report: Report) -> None:
         self.reports.append(report)
@@ -86,13 +86,13 @@ def worker() -> Any:
 
 
 def answer(worker: Worker, message: Any) -> Report:
-    count = len(worker.outputs.reports)
+    count = len(worker.sink.reports)
     worker.inbox.put_image(message)
     deadline = time.monotonic() + 60
-    while len(worker.outputs.reports) == count:
+    while len(worker.sink.reports) == count:
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    return worker.outputs.reports[-1]
+    return worker.sink.reports[-1]
 
 
 def halves() -> np.ndarray:
@@ -110,20 +110,20 @@ def test_the_mask_shows_image_and_events_and_255_where_the_bonnet_was(
     )  # fmt: skip
     worker.inbox.put_packet(packet, 100)
     report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 50 * MS))
-    assert (report.state, report.message, report.events_used) == (OK, "", 3)
+    assert (report.state, report.message, report.events_used) == (State.OK, "", 3)
     expected = np.zeros(SIZE, np.uint8)
     expected[:, 17:] = 1
     expected[2, 3:5] = 2
     expected[20:] = 255
-    np.testing.assert_array_equal(worker.outputs.masks[-1], expected)
+    np.testing.assert_array_equal(worker.sink.masks[-1], expected)
 
 
 def test_without_events_the_mask_is_degraded(worker: Worker, image_message: Any) -> None:
     report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
-    assert (report.state, report.policy, report.events_health) == (DEGRADED, "image_only", SILENT)
+    assert (report.state, report.policy, report.events_health) == (State.DEGRADED, "image_only", Health.SILENT)
     assert "no events have come" in report.message
-    assert len(worker.outputs.masks) == 1
-    confidence = worker.outputs.results[0].confidence()
+    assert len(worker.sink.masks) == 1
+    confidence = worker.sink.results[0].confidence()
     assert (confidence[20:] == 255).all()
     assert (confidence[:20, :17] == round(254 * np.exp(0.1) / (np.exp(0.1) + 5))).all()
 
@@ -137,13 +137,18 @@ def test_stale_events_are_not_used_and_hold_gives_the_last_mask_with_its_old_sta
 ) -> None:
     worker.policy = replace(worker.policy, when_events_missing="hold", event_wait_s=0.0)
     early = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS - 10**9))
-    assert (early.state, early.policy, worker.outputs.masks) == (ERROR, "hold", [])  # nothing to hold yet
+    assert (early.state, early.policy, worker.sink.masks) == (State.ERROR, "hold", [])  # nothing to hold yet
     worker.inbox.put_packet(packet_before(event_message, START_NS), 100)
-    assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS)).state == OK
+    assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS)).state == State.OK
     report = answer(worker, image_message(halves()[:, ::-1].copy(), "mono8", stamp_ns=START_NS + 90 * MS))
-    assert (report.state, report.policy, report.events_health, report.events_used) == (DEGRADED, "hold", STALE, 0)
+    assert (report.state, report.policy, report.events_health, report.events_used) == (
+        State.DEGRADED,
+        "hold",
+        Health.STALE,
+        0,
+    )
     assert "events end 91.0 ms before the image's stamp" in report.message
-    first, held = worker.outputs.results
+    first, held = worker.sink.results
     assert held is first
     assert (worker.images_dropped, worker.masks_held, worker.masks_published) == (2, 1, 1)
 
@@ -151,7 +156,7 @@ def test_stale_events_are_not_used_and_hold_gives_the_last_mask_with_its_old_sta
 def test_drop_publishes_nothing(worker: Worker, image_message: Any) -> None:
     worker.policy = replace(worker.policy, when_events_missing="drop", event_wait_s=0.0)
     report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
-    assert (report.state, report.policy, worker.images_dropped, worker.outputs.masks) == (ERROR, "drop", 1, [])
+    assert (report.state, report.policy, worker.images_dropped, worker.sink.masks) == (State.ERROR, "drop", 1, [])
 
 
 def until(ready: Callable[[], bool]) -> None:
@@ -166,30 +171,30 @@ def test_events_alone_give_masks_with_their_own_stamp_frame_and_size_while_image
 ) -> None:
     worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
     answer(worker, image_message(np.zeros((52, 68), np.uint8) + 9, "mono8", stamp_ns=START_NS))
-    kept = worker.outputs
+    kept = worker.sink
     worker.inbox.put_packet(packet_before(event_message, START_NS), 100)
     time.sleep(0.5)
     assert len(kept.masks) == 1  # the node's clock stands still, as with a paused bag: nothing is missing
     kept.now += 501 * MS
     until(lambda: len(kept.reports) == 2)
     report, result = kept.reports[1], kept.results[1]
-    assert (report.state, report.policy, report.events_used) == (DEGRADED, "events_only", 2), report.message
+    assert (report.state, report.policy, report.events_used) == (State.DEGRADED, "events_only", 2), report.message
     assert stamp_to_ns(report.header.stamp) == START_NS - MS
     assert (report.header.frame_id, result.image, result.ids.shape) == ("event_camera", None, SIZE)
     assert result.ids[2].tolist() == [0, 0, 0, 2, 2] + [0] * 29
     time.sleep(0.2)
     assert len(kept.reports) == 2  # no new events, no new mask
-    assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS)).state == OK  # images are back
+    assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS)).state == State.OK  # images are back
     assert (worker.masks_from_events, worker.masks_published) == (1, 3)
 
 
 def test_hold_repeats_the_last_mask_while_images_are_missing(worker: Worker, image_message: Any) -> None:
     worker.policy = replace(worker.policy, when_images_missing="hold", timer_s=0.01, event_wait_s=0.0)
     answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
-    worker.outputs.now += 501 * MS
-    until(lambda: len(worker.outputs.results) > 3)
-    assert len({id(result) for result in worker.outputs.results}) == 1
-    worker.outputs.now = 1  # the clock jumped back, as with a looped bag: the wait begins anew
+    worker.sink.now += 501 * MS
+    until(lambda: len(worker.sink.results) > 3)
+    assert len({id(result) for result in worker.sink.results}) == 1
+    worker.sink.now = 1  # the clock jumped back, as with a looped bag: the wait begins anew
     time.sleep(0.1)
     count = worker.masks_held
     time.sleep(0.2)
@@ -200,20 +205,20 @@ def test_a_model_that_raises_or_gives_nan_is_reported_and_the_next_image_is_serv
     worker: Worker, image_message: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed_when_reported: list[int] = []
-    report_to = worker.outputs.report
+    report_to = worker.sink.report
     monkeypatch.setattr(
-        worker.outputs, "report", lambda report: (failed_when_reported.append(worker.images_failed), report_to(report))
+        worker.sink, "report", lambda report: (failed_when_reported.append(worker.images_failed), report_to(report))
     )
     report = answer(worker, image_message(np.full(SIZE, 255, np.uint8), "mono8"))
-    assert (report.state, report.message) == (ERROR, "MemoryError: a white image")
+    assert (report.state, report.message) == (State.ERROR, "MemoryError: a white image")
     assert failed_when_reported == [1]  # the status of an image counts it
     report = answer(worker, image_message(np.full(SIZE, 51, np.uint8), "mono8"))
-    assert report.state == ERROR
+    assert report.state == State.ERROR
     assert "not all finite" in report.message
-    assert worker.outputs.masks == []
+    assert worker.sink.masks == []
     assert (worker.images_failed, worker.images_refused) == (2, 0)
-    assert answer(worker, image_message(halves(), "mono8")).state == DEGRADED
-    assert len(worker.outputs.masks) == 1
+    assert answer(worker, image_message(halves(), "mono8")).state == State.DEGRADED
+    assert len(worker.sink.masks) == 1
 
 
 def test_under_overload_the_worker_always_takes_the_newest_image(
@@ -240,8 +245,8 @@ def test_under_overload_the_worker_always_takes_the_newest_image(
             send(number)
         go_on.release()
     go_on.release()
-    until(lambda: len(worker.outputs.reports) == 11)
-    stamps = [stamp_to_ns(report.header.stamp) - START_NS for report in worker.outputs.reports]
+    until(lambda: len(worker.sink.reports) == 11)
+    stamps = [stamp_to_ns(report.header.stamp) - START_NS for report in worker.sink.reports]
     assert stamps == list(range(0, 41, 4))  # never one that a newer one could have replaced
     assert worker.inbox.images_replaced == 30
 
@@ -251,7 +256,7 @@ def test_no_waiting_is_not_stale(worker: Worker, image_message: Any, event_messa
     packet = event_message([3, 4], [2, 2], [0, 60 * MS], [1, 1], stamp_ns=START_NS, height=SIZE[0], width=SIZE[1])
     worker.inbox.put_packet(packet, 100)
     report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 40 * MS))
-    assert (report.state, report.events_used) == (OK, 1), report.message
+    assert (report.state, report.events_used) == (State.OK, 1), report.message
 
 
 def test_an_unreadable_event_message_is_said_and_counted(
@@ -260,10 +265,10 @@ def test_an_unreadable_event_message_is_said_and_counted(
     packet = event_message([1], [1], [0], [1])
     del packet.x
     worker.inbox.put_packet(packet, 10)
-    assert answer(worker, image_message(halves(), "mono8")).state == DEGRADED
+    assert answer(worker, image_message(halves(), "mono8")).state == State.DEGRADED
     assert worker.source.counts.packets_refused == 1
-    assert worker.outputs.reports[-1].events_health == BAD
-    assert "x" in worker.outputs.warnings[0]
+    assert worker.sink.reports[-1].events_health == Health.BAD
+    assert "x" in worker.sink.warnings[0]
 
 
 class Warmth(nn.Module):
@@ -302,27 +307,27 @@ def test_pictures_of_a_second_camera_take_the_place_of_events(warm_worker: Worke
     picture = np.full((20, 34), 10, np.uint8)
     picture[:, 17:] = 250
     report = answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS))
-    assert (report.state, report.message, report.events_used) == (OK, "", 0)
+    assert (report.state, report.message, report.events_used) == (State.OK, "", 0)
     assert (report.window_start_ns, report.window_end_ns) == (START_NS - 10 * MS, START_NS)
-    assert (report.image_reliability, report.other_reliability) == (1, 1)
+    assert (report.image_reliability, report.second_reliability) == (1, 1)
     expected = np.zeros((20, 34), np.uint8)
     expected[:, 17:], expected[:10] = 1, 2
-    np.testing.assert_array_equal(warm_worker.outputs.masks[-1], expected)
+    np.testing.assert_array_equal(warm_worker.sink.masks[-1], expected)
 
     report = answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS + 90 * MS))
-    assert (report.state, report.policy, report.events_health) == (DEGRADED, "image_only", STALE)
+    assert (report.state, report.policy, report.events_health) == (State.DEGRADED, "image_only", Health.STALE)
     assert "the nearest thermal picture is -100.0 ms from the image's stamp" in report.message
-    assert (report.image_reliability, report.other_reliability, report.window_start_ns) == (1, 0, 0)
-    assert set(np.unique(warm_worker.outputs.masks[-1])) == {0, 1}
+    assert (report.image_reliability, report.second_reliability, report.window_start_ns) == (1, 0, 0)
+    assert set(np.unique(warm_worker.sink.masks[-1])) == {0, 1}
 
 
 def test_pictures_alone_give_masks_while_images_are_missing(warm_worker: Worker, image_message: Any) -> None:
     warm_worker.policy = replace(warm_worker.policy, when_images_missing="events_only", timer_s=0.01)
     warm_worker.inbox.put_packet(image_message(np.full((40, 68), 200, np.uint8), "mono8", stamp_ns=START_NS), 100)
-    kept = warm_worker.outputs
+    kept = warm_worker.sink
     kept.now += 501 * MS
     until(lambda: len(kept.reports) == 1)
-    assert (kept.reports[0].state, kept.reports[0].policy) == (DEGRADED, "events_only")
+    assert (kept.reports[0].state, kept.reports[0].policy) == (State.DEGRADED, "events_only")
     assert stamp_to_ns(kept.reports[0].header.stamp) == START_NS
     assert kept.masks[0].shape == (40, 68)
     assert (kept.masks[0] == 2).all()
@@ -330,7 +335,7 @@ def test_pictures_alone_give_masks_while_images_are_missing(warm_worker: Worker,
 
 def test_a_model_that_does_not_say_how_far_it_trusts_gives_nan(worker: Worker, image_message: Any) -> None:
     report = answer(worker, image_message(halves(), "mono8"))
-    assert np.isnan([report.image_reliability, report.other_reliability]).all()
+    assert np.isnan([report.image_reliability, report.second_reliability]).all()
 
 
 def accounted(worker: Worker) -> int:
@@ -347,7 +352,7 @@ def test_failures_without_images_and_while_holding_keep_the_accounts(
     def fail(*_: Any) -> None:
         raise RuntimeError("broken")
 
-    kept = worker.outputs
+    kept = worker.sink
     with monkeypatch.context() as broken:
         broken.setattr(worker.segmenter, "_infer", fail)
         kept.now += 501 * MS
@@ -360,11 +365,11 @@ def test_failures_without_images_and_while_holding_keep_the_accounts(
     worker.policy = replace(worker.policy, when_images_missing="drop", when_events_missing="hold")
     packet = packet_before(event_message, START_NS + 30 * MS)
     worker.inbox.put_packet(packet, 100)
-    assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 30 * MS)).state == OK
+    assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 30 * MS)).state == State.OK
     with monkeypatch.context() as broken:
         broken.setattr(kept, "mask", fail)
         report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 500 * MS))
-    assert (report.state, report.policy, report.message) == (ERROR, "hold", "RuntimeError: broken")
+    assert (report.state, report.policy, report.message) == (State.ERROR, "hold", "RuntimeError: broken")
     assert (worker.images_failed, worker.images_dropped) == (1, 0)
     assert accounted(worker) == worker.inbox.images_received == 2
 
@@ -378,57 +383,57 @@ def test_events_that_end_long_before_an_image_are_stale_whatever_came_after_it(
     packet = event_message([3, 4], [2, 2], [0, 710 * MS], [1, 1], stamp_ns=START_NS, height=SIZE[0], width=SIZE[1])
     worker.inbox.put_packet(packet, 100)
     report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 700 * MS))
-    assert (report.state, report.events_health, report.events_used) == (DEGRADED, STALE, 0)
+    assert (report.state, report.events_health, report.events_used) == (State.DEGRADED, Health.STALE, 0)
     assert "events end 700.0 ms before the image's stamp" in report.message
 
 
 def test_the_health_of_events_is_said_where_no_mask_was_made(
     worker: Worker, image_message: Any, event_message: Any
 ) -> None:
-    assert answer(worker, image_message(halves(), "rgb9")).events_health == SILENT
+    assert answer(worker, image_message(halves(), "rgb9")).events_health == Health.SILENT
     worker.inbox.put_packet(packet_before(event_message, START_NS), 100)
     until(lambda: worker.source.newest_ns is not None)
-    assert answer(worker, image_message(halves(), "rgb9")).events_health == GOOD
-    worker.outputs.now += 501 * MS
-    assert answer(worker, image_message(halves(), "rgb9")).events_health == STALE
+    assert answer(worker, image_message(halves(), "rgb9")).events_health == Health.GOOD
+    worker.sink.now += 501 * MS
+    assert answer(worker, image_message(halves(), "rgb9")).events_health == Health.STALE
     packet = event_message([1], [1], [0], [1])
     del packet.x
     worker.inbox.put_packet(packet, 10)
     until(lambda: worker.source.last_refused)
-    assert answer(worker, image_message(halves(), "rgb9")).events_health == BAD
+    assert answer(worker, image_message(halves(), "rgb9")).events_health == Health.BAD
 
 
 def test_a_camera_whose_pictures_cannot_be_read_is_missing(
     worker: Worker, image_message: Any, event_message: Any
 ) -> None:
     worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
-    kept = worker.outputs
+    kept = worker.sink
     for turn in range(6):
         worker.inbox.put_packet(packet_before(event_message, START_NS + turn * 300 * MS), 100)
         kept.now += 300 * MS
         answer(worker, image_message(halves(), "rgb9", stamp_ns=START_NS + turn * 300 * MS))
     until(lambda: worker.masks_from_events > 0)
-    assert worker.images_health == BAD
+    assert worker.images_health == Health.BAD
 
 
 def test_events_alone_wait_for_the_calibration(worker: Worker, event_message: Any) -> None:
     worker.waiting_for = "no calibration yet"
     worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
     worker.inbox.put_packet(packet_before(event_message, START_NS), 100)
-    worker.outputs.now += 501 * MS
-    until(lambda: bool(worker.outputs.reports))
-    report = worker.outputs.reports[0]
-    assert (report.state, report.message, worker.outputs.masks) == (ERROR, "no calibration yet", [])
+    worker.sink.now += 501 * MS
+    until(lambda: bool(worker.sink.reports))
+    report = worker.sink.reports[0]
+    assert (report.state, report.message, worker.sink.masks) == (State.ERROR, "no calibration yet", [])
 
 
 def test_the_reliability_of_the_last_mask_is_not_kept_without_another(warm_worker: Worker, image_message: Any) -> None:
     warm_worker.policy = replace(warm_worker.policy, when_events_missing="drop")
     picture = np.arange(20 * 34, dtype=np.uint8).reshape(20, 34)
     warm_worker.inbox.put_packet(image_message(picture, "mono8", stamp_ns=START_NS), 100)
-    assert answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS)).other_reliability == 1
+    assert answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS)).second_reliability == 1
     assert warm_worker.reliability == (1, 1)
     report = answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS + 90 * MS))
-    assert (report.state, np.isnan(report.other_reliability)) == (ERROR, True)
+    assert (report.state, np.isnan(report.second_reliability)) == (State.ERROR, True)
     assert np.isnan(warm_worker.reliability).all()
 
 

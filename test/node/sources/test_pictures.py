@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mambaseg_core.preprocessing import picture_preprocessing
-from mambaseg_ros.policy import GOOD, SILENT, STALE, Policy
-from mambaseg_ros.sources.source import PictureSource
+from mambaseg_ros.policy import Health, Policy
+from mambaseg_ros.sources.pictures import PictureSource
 
 MS = 1_000_000
 START_NS = 10**18
@@ -79,18 +79,18 @@ def test_what_cannot_be_read_is_counted(source: PictureSource, image_message: An
 @pytest.mark.parametrize(
     ("time_ms", "health", "sentence"),
     [
-        (100, GOOD, ""),
-        (150, GOOD, ""),
-        (151, STALE, "the nearest thermal picture is -51.0 ms from the image's stamp"),
-        (49, STALE, "the nearest thermal picture is +51.0 ms from the image's stamp; expected less than events"),
+        (100, Health.GOOD, ""),
+        (150, Health.GOOD, ""),
+        (151, Health.STALE, "the nearest thermal picture is -51.0 ms from the image's stamp"),
+        (49, Health.STALE, "the nearest thermal picture is +51.0 ms from the image's stamp; expected less than events"),
     ],
 )  # fmt: skip
 def test_it_is_judged_by_its_distance(
-    source: PictureSource, image_message: Any, time_ms: int, health: int, sentence: str
+    source: PictureSource, image_message: Any, time_ms: int, health: Health, sentence: str
 ) -> None:
     stamp_ns = START_NS + time_ms * MS
     judged = source.judge(stamp_ns, None, Policy())
-    assert (judged[0], "no thermal pictures have come" in judged[1]) == (SILENT, True)
+    assert (judged[0], "no thermal pictures have come" in judged[1]) == (Health.SILENT, True)
     add(source, image_message, 100)
     judged = source.judge(stamp_ns, source.beside(stamp_ns), Policy())
     assert judged[0] == health

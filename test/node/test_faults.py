@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from mambaseg_ros.faults import FaultLog, Throttle
+
+
+def test_only_the_numbers_differ_is_the_same_kind() -> None:
+    throttle = Throttle(period_s=60)
+    assert throttle.lets_through("got 3 events")
+    assert not throttle.lets_through("got 4 events")
+    assert throttle.lets_through("got 4 images")
+    assert throttle.lets_through("the image's encoding is 'evt9', sizes {'x': 1}")
+    assert not throttle.lets_through("the image's encoding is 'evt8', sizes {'y': 2}")
+
+
+def test_it_is_said_again_after_the_period() -> None:
+    throttle = Throttle(period_s=0.0)
+    assert throttle.lets_through("a")
+    assert throttle.lets_through("a")
+
+
+def test_memory_is_bounded() -> None:
+    throttle = Throttle(period_s=60)
+    for index in range(1000):
+        throttle.lets_through("x" * index)
+    assert len(throttle._said) <= 100
+
+
+def test_kinds_of_faults_are_bounded() -> None:
+    faults = FaultLog()
+    for index in range(1000):
+        faults.note("x" * index)
+    assert len(faults.all()) == 20
+    assert faults.all()[0].sentence == "x" * 999
