@@ -118,7 +118,7 @@ def cores(device: str, repeats: int, inner: int) -> None:
             target = f">= {CORE_TARGET:g}" if name == "mamba_ssm" else ""
             print(f"| H x W, C, N, R = {shape} | {name} | {ms:.4f} | {ms / ours:.2f} | {target} |")
     if device == "cuda" and "mamba_ssm" not in usable:
-        print("mamba_ssm is not installed here: its target stays open")
+        print("mamba_ssm is not installed here with its kernel (requirements/mamba_ssm.txt): its target stays open")
 
 
 @torch.inference_mode()

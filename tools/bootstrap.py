@@ -18,6 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 VENV = ROOT / ".venv"
 ROS_FILES = {"kilted": "ros.txt", "jazzy": "ros_jazzy.txt"}
+MAMBA_SSM = ROOT / "requirements" / "mamba_ssm.txt"
+WITHOUT_KERNELS = {"MAMBA_FORCE_BUILD": "TRUE", "MAMBA_SKIP_CUDA_BUILD": "TRUE"}  # read by mamba_ssm's setup.py
 APT_WAY = "install ROS 2 from apt instead and build with colcon (README, 'On a ROS 2 machine')"
 
 
@@ -52,15 +54,16 @@ def requirements() -> list[Path]:
 
 def fingerprint(torch: str) -> str:
     """A name for the state that the environment should have."""
-    content = b"".join(path.read_bytes() for path in requirements())
+    content = b"".join(path.read_bytes() for path in (*requirements(), MAMBA_SSM))
     return hashlib.sha256(content + torch.encode() + sys.version.encode()).hexdigest()
 
 
-def run(*command: str | Path) -> None:
+def run(*command: str | Path, **environment: str) -> None:
     """Run a command, or end with what failed."""
-    result = subprocess.run([str(part) for part in command], cwd=ROOT, check=False)
+    words = [str(part) for part in command]
+    result = subprocess.run(words, cwd=ROOT, env={**os.environ, **environment}, check=False)
     if result.returncode:
-        sys.exit(f"bootstrap: {' '.join(map(str, command))} failed with status {result.returncode}; see above")
+        sys.exit(f"bootstrap: {' '.join(words)} failed with status {result.returncode}; see above")
 
 
 def main() -> None:
@@ -80,6 +83,7 @@ def main() -> None:
     python = VENV / "bin" / "python"
     pip = (python, "-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check")
     run(*pip, torch, *(part for path in requirements() for part in ("-r", path)))
+    run(*pip, "--no-deps", "--no-build-isolation", "-r", MAMBA_SSM, **WITHOUT_KERNELS)
     run(python, ROOT / "tools" / "repair_ros_wheels.py")
     marker.write_text(fingerprint(torch))
     print(f"bootstrap: done in {time.monotonic() - start:.0f} s")

@@ -6,6 +6,7 @@ Shapes: B batch, K directions, C channels of one direction, N state size, L toke
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -123,7 +124,13 @@ def _put_back(y: Tensor, direction: int, height: int, width: int) -> Tensor:
 
 
 def _directional_scans(
-    u: list[Tensor], proj: list[Tensor], weight: Tensor, bias: Tensor, A: Tensor, D: Tensor
+    u: list[Tensor],
+    proj: list[Tensor],
+    weight: Tensor,
+    bias: Tensor,
+    A: Tensor,
+    D: Tensor,
+    scan: Callable[..., Tensor],
 ) -> Tensor:
     """Scan each direction with its own step size, B and C.
 
@@ -134,6 +141,7 @@ def _directional_scans(
         bias: dt_projs_bias [K, C].
         A: [K*C, N].
         D: [K*C].
+        scan: a function with the arguments of `selective_scan`.
 
     Returns:
         [B, K, C, L], each direction in scan order.
@@ -143,29 +151,45 @@ def _directional_scans(
     delta = [F.linear(part[0], w) for part, w in zip(parts, weight, strict=True)]
     xs, deltas = (torch.stack(tensors, 1).mT.flatten(1, 2) for tensors in (u, delta))  # [B, K*C, L]
     B, C = (torch.stack([part[i] for part in parts], 1).mT for i in (1, 2))  # [B, K, N, L]
-    y = selective_scan(xs, deltas, A, B, C, D, bias.flatten(), delta_softplus=True)
+    y = scan(xs, deltas, A, B, C, D, bias.flatten(), delta_softplus=True)
     return y.reshape(y.shape[0], len(u), -1, y.shape[-1])
 
 
-def ss2d_projected(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor) -> Tensor:
-    """`ss2d` after its first product: `proj` [B, H, W, 4, R+2N] stands for x_proj_weight."""
+def ss2d_projected(
+    x: Tensor,
+    proj: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    A: Tensor,
+    D: Tensor,
+    scan: Callable[..., Tensor] = selective_scan,
+) -> Tensor:
+    """Run `ss2d` after its first product, with any `scan`: `proj` [B, H, W, 4, R+2N] stands for x_proj_weight."""
     if x.numel() == 0:
         return x.clone()
     height, width = x.shape[1:3]
     walks = [_walk(x, k) for k in range(4)]
     rows = [_walk(proj[:, :, :, k], k) for k in range(4)]
-    y = _directional_scans(walks, rows, weight, bias, A, D).mT
+    y = _directional_scans(walks, rows, weight, bias, A, D, scan).mT
     maps = [_put_back(y[:, k], k, height, width) for k in range(4)]
     return (maps[0] + maps[1] + maps[2] + maps[3]).contiguous()
 
 
-def bidirectional_scan_projected(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor) -> Tensor:
-    """`bidirectional_scan` after its first product: `proj` [B, 2, R+2N, L] stands for x_proj_weight."""
+def bidirectional_scan_projected(
+    x: Tensor,
+    proj: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    A: Tensor,
+    D: Tensor,
+    scan: Callable[..., Tensor] = selective_scan,
+) -> Tensor:
+    """Run `bidirectional_scan` after its first product, with any `scan`: `proj` is [B, 2, R+2N, L]."""
     if x.numel() == 0:
         return torch.stack((x, x), 1)
     tokens, rows = x.mT, proj.mT
     walks = [tokens, tokens.flip(1)]
-    return _directional_scans(walks, [rows[:, 0], rows[:, 1].flip(1)], weight, bias, A, D)
+    return _directional_scans(walks, [rows[:, 0], rows[:, 1].flip(1)], weight, bias, A, D, scan)
 
 
 def project_map(x: Tensor, x_proj_weight: Tensor) -> Tensor:

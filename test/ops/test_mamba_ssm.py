@@ -1,11 +1,18 @@
-"""What is wrapped around mamba_ssm's scan, with the reference in its place: the kernel itself needs a GPU."""
+"""The back end "mamba_ssm" against mamba_ssm's own code: all of it but its CUDA kernel, which needs a GPU.
+
+mamba_ssm's `selective_scan_fn` runs here as it is installed. Below it, in place of the kernel, stands mamba_ssm's plain
+PyTorch reference, behind the checks that its C++ makes.
+"""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -14,59 +21,146 @@ from torch import Tensor
 from mambaseg_core import ops as package
 from mambaseg_core.ops import reference, selection
 
-NAME = "mambaseg_core.ops.mamba_scan"
+COMMAND = (
+    "MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE pip install --no-deps --no-build-isolation "
+    "-r requirements/mamba_ssm.txt"
+)
+OURS = "mambaseg_core.ops.mamba_scan"
+INTERFACE = "mamba_ssm.ops.selective_scan_interface"
+FOREIGN = ("mamba_ssm", "selective_scan_cuda", OURS)
+Gradients = tuple[Tensor | None, ...]
 
 
-def stand_in(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None, z: Tensor | None = None,
-    delta_bias: Tensor | None = None, delta_softplus: bool = False,
-) -> Tensor:  # fmt: skip
-    """Takes what selective_scan_fn takes, and as strictly."""
-    assert z is None
-    assert all(v.is_contiguous() for v in (u, delta, A, B, C))
-    assert all(v is None or v.dtype == torch.float32 for v in (A, D, delta_bias))
-    return reference.selective_scan(u, delta, A, B, C, D, delta_bias, delta_softplus)
+def need(tensors: dict[str, tuple[Tensor | None, tuple[int, ...]]]) -> None:
+    """Check what mamba_ssm's C++ checks: float32, the shape, and a last dimension without gaps."""
+    for name, (tensor, shape) in tensors.items():
+        if tensor is not None:
+            assert tensor.dtype == torch.float32, name
+            assert tuple(tensor.shape) == shape, name
+            assert tensor.stride(-1) == 1 or tensor.shape[-1] == 1, name
+
+
+class Kernel(ModuleType):
+    """The functions of selective_scan_cuda, computed by mamba_ssm's reference."""
+
+    def __init__(self) -> None:
+        super().__init__("selective_scan_cuda")
+        self.reference: Callable[..., Tensor]
+        self.calls = 0
+
+    def fwd(
+        self, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: None,
+        delta_bias: Tensor | None, delta_softplus: bool,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        (batch, channels, length), state, groups = u.shape, A.shape[1], B.shape[1]
+        long, rows = (batch, channels, length), (batch, groups, state, length)
+        need({"u": (u, long), "delta": (delta, long), "A": (A, (channels, state)), "B": (B, rows), "C": (C, rows)})
+        need({"D": (D, (channels,)), "delta_bias": (delta_bias, (channels,))})
+        assert z is None
+        self.calls += 1
+        y = self.reference(u, delta, A, B, C, D, None, delta_bias, delta_softplus)
+        return y, u.new_zeros(batch, channels, 1, 2 * state)
+
+    def bwd(
+        self, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: None,
+        delta_bias: Tensor | None, dout: Tensor, x: Tensor, out: None, dz: None, delta_softplus: bool, recompute: bool,
+    ) -> Gradients:  # fmt: skip
+        need({"dout": (dout, tuple(u.shape))})
+        inputs = [None if v is None else v.detach().requires_grad_() for v in (u, delta, A, B, C, D, delta_bias)]
+        with torch.enable_grad():
+            y = self.reference(*inputs[:6], None, inputs[6], delta_softplus)
+        found = iter(torch.autograd.grad(y, [v for v in inputs if v is not None], dout))
+        return tuple(None if v is None else next(found) for v in inputs)
 
 
 def forget() -> None:
-    """Let the next import run the module again."""
-    sys.modules.pop(NAME, None)
+    """Let the next import run all of these modules anew."""
+    for name in [name for name in sys.modules if name in FOREIGN or name.startswith("mamba_ssm.")]:
+        del sys.modules[name]
     vars(package).pop("mamba_scan", None)
 
 
 @pytest.fixture
-def mamba(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    interface = ModuleType("mamba_ssm.ops.selective_scan_interface")
-    interface.selective_scan_fn = stand_in
-    for module in (ModuleType("mamba_ssm"), ModuleType("mamba_ssm.ops"), interface, ModuleType("selective_scan_cuda")):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
+    """mamba_ssm's Python files, importable without CUDA and Triton."""
+    found = importlib.util.find_spec("mamba_ssm")
+    if found is None or found.origin is None:
+        pytest.skip(f"mamba_ssm's Python files are not installed here: `{COMMAND}` (make test does it)")
+    before = {name: module for name, module in sys.modules.items() if name.split(".")[0] in FOREIGN or name == OURS}
     forget()
-    yield importlib.import_module(NAME)
+    top, norm, kernel = ModuleType("mamba_ssm"), ModuleType("mamba_ssm.ops.triton.layer_norm"), Kernel()
+    top.__path__ = [str(Path(found.origin).parent)]  # its __init__ imports language models
+    norm._layer_norm_fwd = None  # in Triton; the scan does not call it
+    for module in (top, norm, kernel):
+        sys.modules[module.__name__] = module
+    kernel.reference = importlib.import_module(INTERFACE).selective_scan_ref
+    yield kernel
     forget()
+    sys.modules.update(before)
+
+
+@pytest.fixture
+def ours(kernel: Kernel) -> ModuleType:
+    return importlib.import_module(OURS)
 
 
 def draw(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(len(shape))) / 2
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape))) / 2
 
 
-def test_ss2d(mamba: ModuleType) -> None:
+def results(function: Callable[..., Tensor], inputs: list[Tensor | None], *more: Any) -> list[Tensor]:
+    """The output and the gradients of all inputs, of a loss that weighs every output differently."""
+    leaves = [None if v is None else v.detach().requires_grad_() for v in inputs]
+    y = function(*leaves, *more)
+    (y * draw(*y.shape)).sum().backward()
+    return [y.detach(), *(v.grad for v in leaves if v is not None)]
+
+
+def scan_inputs(*, skip: bool, bias: bool) -> list[Tensor | None]:
+    """Two groups; B and C with gaps in the last dimension, as is the bias."""
+    B, C = draw(2, 2, 9, 3).mT, draw(2, 2, 9, 3).flip(-1).mT
+    head = [draw(2, 6, 9), draw(2, 6, 9), -draw(6, 3).exp(), B, C]
+    return [*head, draw(6) if skip else None, draw(6, 2)[:, 0] if bias else None]
+
+
+@pytest.mark.parametrize("softplus", [False, True])
+@pytest.mark.parametrize(("skip", "bias"), [(False, False), (True, False), (False, True), (True, True)])
+def test_selective_scan(kernel: Kernel, ours: ModuleType, skip: bool, bias: bool, softplus: bool) -> None:
+    inputs = scan_inputs(skip=skip, bias=bias)
+    expected = results(reference.selective_scan, inputs, softplus)
+    torch.testing.assert_close(results(ours.selective_scan, inputs, softplus), expected)
+    assert kernel.calls == 1
+
+
+def test_ss2d(kernel: Kernel, ours: ModuleType) -> None:
     inputs = [draw(2, 3, 5, 6), draw(2, 3, 5, 4, 8), draw(4, 6, 2), draw(4, 6), -draw(24, 3).exp(), draw(24)]
-    torch.testing.assert_close(mamba.ss2d(*inputs), reference.ss2d_projected(*inputs))
-    assert mamba.ss2d(inputs[0][:0], inputs[1][:0], *inputs[2:]).shape == (0, 3, 5, 6)
+    torch.testing.assert_close(results(ours.ss2d, inputs), results(reference.ss2d_projected, inputs))
+    assert kernel.calls == 1
+    assert ours.ss2d(inputs[0][:0], inputs[1][:0], *inputs[2:]).shape == (0, 3, 5, 6)
 
 
-def test_bidirectional_scan(mamba: ModuleType) -> None:
+def test_bidirectional_scan(kernel: Kernel, ours: ModuleType) -> None:
     inputs = [draw(2, 6, 9), draw(2, 2, 8, 9), draw(2, 6, 2), draw(2, 6), -draw(12, 3).exp(), draw(12)]
-    torch.testing.assert_close(mamba.bidirectional_scan(*inputs), reference.bidirectional_scan_projected(*inputs))
+    expected = results(reference.bidirectional_scan_projected, inputs)
+    torch.testing.assert_close(results(ours.bidirectional_scan, inputs), expected)
+    assert kernel.calls == 1
 
 
-def test_selective_scan(mamba: ModuleType) -> None:
-    inputs = [draw(2, 6, 9), draw(2, 6, 9), -draw(6, 3).exp(), draw(2, 2, 3, 9), draw(2, 2, 3, 9)]
-    torch.testing.assert_close(mamba.selective_scan(*inputs), reference.selective_scan(*inputs))
-    full = (*inputs, draw(6), draw(6), True)
-    torch.testing.assert_close(mamba.selective_scan(*full), reference.selective_scan(*full))
-    with pytest.raises(TypeError, match=r"u is torch.float64, back end mamba_ssm takes float32"):
-        mamba.selective_scan(*(v.double() for v in inputs))
+def test_what_the_kernel_does_not_take(kernel: Kernel, ours: ModuleType) -> None:
+    inputs = [v for v in scan_inputs(skip=True, bias=True) if v is not None]
+    with pytest.raises(TypeError, match=r"u is torch.float64, expected float32 for mamba_ssm; use backend='reference'"):
+        ours.selective_scan(*(v.double() for v in inputs))
+    assert ours.selective_scan(inputs[0][:0], inputs[1][:0], inputs[2], inputs[3][:0], inputs[4][:0]).shape == (0, 6, 9)
+    assert kernel.calls == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_our_reference_is_theirs(kernel: Kernel, dtype: torch.dtype) -> None:
+    u, delta, A, B, C, D, bias = scan_inputs(skip=True, bias=True)
+    half = [v.to(dtype) for v in (u, delta)], [v.to(dtype) for v in (B, C)]
+    ours = reference.selective_scan(*half[0], A, *half[1], D, bias, True)
+    torch.testing.assert_close(ours, kernel.reference(*half[0], A, *half[1], D, None, bias, True))
+    assert ours.dtype == dtype
 
 
 def test_why_it_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,3 +22,12 @@ def test_an_unknown_distribution_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("ROS", "indigo")
     found = runpy.run_path(str(ROOT / "tools" / "bootstrap.py"))["problems"]()
     assert any("ROS is 'indigo'; expected one of kilted, jazzy" in sentence for sentence in found)
+
+
+def test_a_change_of_mamba_ssm_makes_the_environment_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fingerprint = runpy.run_path(str(ROOT / "tools" / "bootstrap.py"))["fingerprint"]
+    before = fingerprint("torch")
+    changed = tmp_path / "mamba_ssm.txt"
+    changed.write_text("mamba-ssm==1.0\n")
+    monkeypatch.setitem(fingerprint.__globals__, "MAMBA_SSM", changed)
+    assert fingerprint("torch") != before
