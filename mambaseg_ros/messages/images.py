@@ -1,7 +1,7 @@
 """Image messages to pictures and back. Pure functions: no node, no clock, no state.
 
-The buffers of sensor_msgs/Image are viewed, not copied. `msg.data.frombytes` is the one way to fill a `uint8[]` that is
-fast in the rclpy of every distribution.
+The buffers of sensor_msgs/Image are viewed, not copied; `message.data.frombytes` fills a `uint8[]` in one copy, in the
+rclpy of every distribution.
 """
 
 from __future__ import annotations

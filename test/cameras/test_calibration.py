@@ -45,7 +45,7 @@ def test_the_real_rectify_map_comes_out() -> None:
     assert calibration.image_size == (1080, 1440)
     for (x, y), expected in REAL_CORNERS.items():
         np.testing.assert_allclose(rectified[y, x], expected, rtol=0, atol=CORNER_TOLERANCE_PX)
-    # docs/events.md 2.3: the rows below 472 sample below the image
+    # the rows below 472 sample below the image
     rows = calibration.image_to_event_map()[..., 1]
     assert rows[472].min() < 1079
     assert rows[474].min() > 1079

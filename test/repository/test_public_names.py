@@ -1,4 +1,4 @@
-"""The names that other projects call (ARCHITECTURE.md, "Public names")."""
+"""The names that other projects call."""
 
 from __future__ import annotations
 
