@@ -41,6 +41,18 @@ def run(site: Path, *words: str) -> str:
     return result.stdout
 
 
+def test_every_file_of_the_python_folders_is_installed(site: Path) -> None:
+    for package in ("mambaseg_core", "mambaseg_ros"):
+        ours, installed = files_of(ROOT / package), files_of(site / package)
+        assert installed == ours
+        assert "py.typed" in ours
+
+
+def files_of(folder: Path) -> set[str]:
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".so", ".pyc"))
+    return {path.relative_to(folder).as_posix() for path in paths}
+
+
 def test_the_command_runs_from_the_installed_files(site: Path) -> None:
     assert "97.55 M" in run(site, str(site / "bin" / "mambaseg"), "info", "mambaseg_ddd17")
 
