@@ -1,4 +1,4 @@
-"""What tests of several folders share: recordings, real and synthetic."""
+"""What tests of several folders share: recordings, real and synthetic, and hypothesis without deadlines."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from mambaseg_core.synth.dsec_drive import SequenceSummary, write_sequence
+
+# hypothesis judges answers, not how long they took on a busy machine
+settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any_machine")
 
 SMALL = {"seconds": 0.3, "fps": 20.0, "image_size": (135, 180), "event_size": (120, 160)}
 PACKET = """

@@ -52,7 +52,7 @@ def test_drop_path_keeps_the_expectation_and_does_nothing_at_rest():
     drop, x = DropPath(0.25), torch.ones(4000, 1, 1, 2)
     y = drop(x)
     assert sorted(set(y.flatten().tolist())) == pytest.approx([0, 4 / 3])
-    assert y.mean() == pytest.approx(1, abs=0.03)
+    assert y.mean() == pytest.approx(1, abs=0.06)  # six deviations: other builds of torch draw other numbers
     assert torch.equal(y[..., 0], y[..., 1])  # whole samples
     assert drop.eval()(x) is x
 

@@ -94,15 +94,26 @@ def test_every_output_is_written(name: str, backend: str) -> None:
         assert tensor.isfinite().all()
 
 
+def operator_inputs(name: str) -> list[Tensor | bool]:
+    """What the compiled operator takes: the inputs projected."""
+    x, x_proj, *rest = inputs = CALLS[name][1]
+    if name == "selective_scan":
+        return [*inputs, True]
+    return [x, torch.einsum("bhwc,kmc->bhwkm" if name == "ss2d" else "bcl,kmc->bkml", x, x_proj), *rest]
+
+
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("name", CALLS)
-def test_one_and_two_threads_give_the_same_bits(name: str) -> None:
-    """Three threads for the scan alone: around the others are products of torch, which promises nothing."""
+def test_the_number_of_threads_changes_no_bit(name: str) -> None:
+    """Of the operators alone: around them are products of torch, which promises nothing."""
     need("cpu")
+    given, gy = operator_inputs(name), torch.randn_like(CALLS[name][1][0])
     results = []
-    for count in (1, 2, 3) if name == "selective_scan" else (1, 2):
+    for count in (1, 2, 3, 8):
         torch.set_num_threads(count)
-        results.append(forward_and_gradients(name, CALLS[name][1], "cpu"))
+        results.append([getattr(torch.ops.mambaseg, name)(*given)])
+        if name != "bidirectional_scan":  # its gradients are those of selective_scan
+            results[-1] += getattr(torch.ops.mambaseg, f"{name}_backward")(gy, *given)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
@@ -119,9 +130,9 @@ def test_strides_change_nothing(name: str, backend: str) -> None:
         wide[..., 1] = v
         strided.append(wide[..., 1])
     assert not any(v.is_contiguous() for v in strided)
-    torch.testing.assert_close(function(*strided, backend=backend), wanted, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(function(*strided, backend=backend), wanted, rtol=1e-5, atol=1e-5)
     turned = [inputs[0].transpose(-1, -2).contiguous().transpose(-1, -2), *inputs[1:]]
-    torch.testing.assert_close(function(*turned, backend=backend), wanted, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(function(*turned, backend=backend), wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -196,8 +207,8 @@ def test_slow_decays_do_not_drift() -> None:
     y = ops.selective_scan(u, delta, A, one, one, backend="cpu")
     exact = [v.double() for v in (u, delta, A, one, one)]
     wanted = ops.selective_scan(*exact, backend="reference")
-    # the decay itself is rounded: half a step of float32 below 1, each time
-    assert float(((y - wanted) / wanted).abs().max()) < length * 2.0**-26
+    # the decay is good to a unit in the last place below 1, 2^-24; the state grows from 0: half of the steps count
+    assert float(((y - wanted) / wanted).abs().max()) < length / 2 * 2.0**-24
 
 
 def test_gradcheck_in_float64() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mambaseg_core.events import Events, Window
@@ -126,7 +126,6 @@ def test_refuses(arguments: dict[str, Any], error: type[Exception], told: str) -
         voxel_grid(make([1, 2]), **arguments)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 50), st.integers(0, 3), st.booleans()), max_size=40),
     st.integers(1, 6),

@@ -64,7 +64,6 @@ def test_damaged_files(tmp_path: Path, name: str) -> None:
 
     @settings(
         max_examples=EXAMPLES,
-        deadline=20_000,
         derandomize=EXAMPLES == 120,
         suppress_health_check=list(HealthCheck),
         database=None,
@@ -84,7 +83,7 @@ def test_damaged_files(tmp_path: Path, name: str) -> None:
     fuzz()
 
 
-@settings(max_examples=EXAMPLES, deadline=20_000, derandomize=EXAMPLES == 120, database=None)
+@settings(max_examples=EXAMPLES, derandomize=EXAMPLES == 120, database=None)
 @given(
     st.binary(max_size=300),
     st.sampled_from([b"", b"% evt 3.0\n", b"#!AER-DAT4.0\r\n", b"\x89MCAP0\r\n", b"\x89HDF\r\n\x1a\n"]),
@@ -101,7 +100,7 @@ def test_damaged_frames(tmp_path: Path) -> None:
     packet = recordings.flatbuffer(b"FRME", fields)
     content = path.read_bytes() + struct.pack("<ii", 1, len(packet)) + packet
 
-    @settings(max_examples=EXAMPLES, deadline=20_000, derandomize=EXAMPLES == 120, database=None)
+    @settings(max_examples=EXAMPLES, derandomize=EXAMPLES == 120, database=None)
     @given(damages, st.one_of(st.just(1.0), st.floats(0, 1)))
     def fuzz(damage: list[tuple[float, bytes, bool]], cut: float) -> None:
         path.write_bytes(damaged(content, damage, cut))

@@ -167,7 +167,7 @@ HEADS = st.builds(
 
 
 @pytest.mark.skipif(bool(cdr.missing()), reason=f"compiled reader: {cdr.missing()}")
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(data=st.one_of(st.binary(max_size=120), HEADS, st.integers(0, len(HAND)).map(lambda n: HAND[:n])))
 def test_compiled_is_the_reference(data: bytes) -> None:
     results: list[Any] = []

@@ -41,7 +41,7 @@ def same(a: Events, b: Events) -> bool:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_compiled_is_the_reference(encoding: str, data: st.DataObject) -> None:
     packet = st.one_of(st.binary(max_size=200), speaking(encoding))
@@ -60,7 +60,7 @@ def test_compiled_is_the_reference(encoding: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("encoding", [name for name in ENCODINGS if name.startswith("evt")])
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_a_cut_between_words_changes_nothing(encoding: str, data: st.DataObject) -> None:
     octets = data.draw(speaking(encoding), label="bytes")
@@ -78,7 +78,7 @@ def test_a_cut_between_words_changes_nothing(encoding: str, data: st.DataObject)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(octets=st.binary(max_size=64), offset=st.integers(0, 7))
 @example(octets=b"\xff" * 33, offset=1)
 def test_bytes_at_any_address(encoding: str, octets: bytes, offset: int) -> None:
