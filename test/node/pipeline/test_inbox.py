@@ -5,6 +5,8 @@ import time
 
 from mambaseg_ros.pipeline.inbox import Inbox
 
+FOREVER = 10_000.0  # seconds; pytest ends a test that waits so long
+
 
 def test_newest_image_wins_and_the_replaced_one_is_counted() -> None:
     inbox = Inbox(max_packet_bytes=100)
@@ -44,9 +46,7 @@ def test_wait_until_wakes_with_the_packet_that_makes_it_ready() -> None:
     inbox = Inbox(max_packet_bytes=1000)
     threading.Timer(0.05, inbox.packet_done).start()
     threading.Timer(0.10, inbox.packet_done).start()
-    start = time.monotonic()
-    assert inbox.wait_until(lambda: inbox.packets_done == 2, timeout=30)
-    assert time.monotonic() - start < 20
+    assert inbox.wait_until(lambda: inbox.packets_done == 2, timeout=FOREVER)
 
 
 def test_wait_until_gives_up_even_while_packets_flood_in() -> None:
@@ -54,10 +54,10 @@ def test_wait_until_gives_up_even_while_packets_flood_in() -> None:
     over = threading.Event()
     flood = threading.Thread(target=lambda: [inbox.packet_done() for _ in iter(over.is_set, True)])
     flood.start()
+    assert inbox.wait_until(lambda: inbox.packets_done > 0, timeout=FOREVER)
     assert not inbox.wait_until(lambda: False, timeout=0.05)
     over.set()
     flood.join()
-    assert inbox.packets_done > 0
 
 
 def test_an_image_tells_how_many_packets_came_before_it() -> None:
@@ -72,8 +72,6 @@ def test_an_image_tells_how_many_packets_came_before_it() -> None:
 def test_close_wakes_a_waiting_worker() -> None:
     inbox = Inbox(max_packet_bytes=1000)
     threading.Timer(0.05, inbox.close).start()
-    start = time.monotonic()
-    assert inbox.take_image(timeout=60) is None
-    assert time.monotonic() - start < 30
+    assert inbox.take_image(timeout=FOREVER) is None
     assert inbox.closed
     assert inbox.take_packet() is None
