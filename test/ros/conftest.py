@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pytest
 
@@ -28,15 +27,15 @@ SMALL_MODEL = {
     "model": "mambaseg_nano", "image_height": INPUT[0], "image_width": INPUT[1], "device": "cpu",
     "event_wait_ms": 2000.0, "buffer_ms": 5000.0,  # the events of a test come late where the machine is busy
 }  # fmt: skip
-_taken: list[TextIO] = []
+_taken: list[socket.socket] = []
 
 
 def next_domain() -> int:
-    """A ROS_DOMAIN_ID that no other test of this machine has taken, also not one of another session."""
+    """A ROS_DOMAIN_ID that no other test of this machine has taken, also not one of another checkout."""
     for number in range(1, 101):
-        lock = Path(tempfile.gettempdir(), f"mambaseg_domain_{number}").open("w")  # noqa: SIM115
+        lock = socket.socket(socket.AF_UNIX)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.bind(f"\0mambaseg_domain_{number}")  # a name without a file: it goes with the process
         except OSError:
             lock.close()
             continue
@@ -51,6 +50,15 @@ def domain(monkeypatch: pytest.MonkeyPatch) -> int:
     number = next_domain()
     monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
     return number
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute here as the node's process does: torch promises the same bits for the same number of threads only."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from mambaseg_ros.msg import SegmentationStatus
+from peer import stamp_of
 
 SIZE, OTHER_SIZE = (52, 70), (40, 66)
 START_NS = 1_700_000_000_000_000_000
@@ -30,11 +31,10 @@ def all_is_well(peer: Any, size: tuple[int, int] = SIZE, stamp_ns: int | None = 
     """Good input gives a good mask."""
     stamp_ns = next(times) if stamp_ns is None else stamp_ns
     send_events(peer, stamp_ns, size)
-    peer.masks.clear()
     status = exchange(peer, stamp_ns, size)
     assert (status.state, status.message, status.events_used) == (OK, "", 99)
-    peer.spin_until(lambda: len(peer.masks) == 1, "the mask")
-    assert (peer.masks[0].height, peer.masks[0].width) == size
+    peer.spin_until(lambda: any(stamp_of(mask) == stamp_ns for mask in peer.masks), "the mask")
+    assert (peer.masks[-1].height, peer.masks[-1].width) == size
     return status
 
 
@@ -46,3 +46,15 @@ def named(peer: Any, text: str) -> None:
     count, last = entry.values[sentence].split(" times, last ")
     assert int(count) > 0
     assert entry.level > 0 or int(last.removesuffix(" s ago")) >= 4
+
+
+def count(peer: Any, topic: str, what: str) -> str:
+    """A value of /diagnostics: of images or packets, such as `received`."""
+    entry, name = ("images", "images") if topic == "image" else ("events", "packets")
+    return str(peer.diagnosed(entry).values[f"{name}_{what}"])
+
+
+def settle(peer: Any, topic: str) -> None:
+    """Wait until a node that was stopped or flooded runs, and has got nothing between two /diagnostics since then."""
+    count(peer, topic, "received")
+    peer.spin_until(lambda: count(peer, topic, "received [1/s]") == "0.0", "the end of what was sent")

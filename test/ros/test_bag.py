@@ -64,7 +64,7 @@ def test_an_interrupted_recording_leaves_no_bag_under_its_name(tmp_path: Path, s
         time.sleep(0.05)
     assert unfinished.exists()
     recorder.child.kill()
-    recorder.child.wait(timeout=10)
+    recorder.child.wait(timeout=300)
     assert not (tmp_path / "masks").exists()
     again = start(*MAMBASEG, "bag", "record", tmp_path / "masks", "/nothing")
     assert again.child.wait(timeout=300) == 1
@@ -102,7 +102,7 @@ def test_a_bag_is_played_from_its_middle_twice_with_its_own_clock(
     assert min(clocks) == stamps[5]
     assert stamps[9] - 20_000_000 < max(clocks) <= stamps[9]
     assert sum(later < earlier for earlier, later in pairwise(clocks)) == 1  # the loop
-    assert len(clocks) > 100
+    assert len(clocks) > 4 * len(numbers)  # time passes between the messages too
 
     late = start(*MAMBASEG, "bag", "play", bag, "--start", 7)
     assert late.child.wait(timeout=300) == 1
@@ -123,7 +123,6 @@ def test_a_drivers_type_is_recorded_with_its_definition(tmp_path: Path, start: C
     recorder = start(*MAMBASEG, "bag", "record", tmp_path / "packets", "/packets", "--idle", 3)
     peer.process = recorder
     peer.spin_until(lambda: publisher.get_subscription_count() > 0, "the recorder subscribes")
-    time.sleep(0.5)
     packet = messages.EventPacket(height=4, width=5, seq=7, encoding="mono")
     publisher.publish(packet)
     assert recorder.child.wait(timeout=300) == 0, recorder.output

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 from drive import DEGRADED, ERROR, OTHER_SIZE, SIZE, START_NS, all_is_well, exchange, named, send_events, times
 from lifecycle_msgs.msg import Transition
 from mambaseg_ros.msg import EventArray, SegmentationStatus
-from peer import Peer
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
@@ -134,7 +132,7 @@ def test_a_topic_of_a_wrong_type_is_named(ready: Any) -> None:
 
 
 BREAKABLE = """
-import sys, time, torch
+import sys, threading, torch
 from mambaseg_core.inference import Segmenter
 from mambaseg_ros import node
 from mambaseg_ros.topics.publishers import Publishers
@@ -148,8 +146,8 @@ def breakable(self, image, events):
     if brightness == 2:
         raise torch.OutOfMemoryError("no memory left")
     if brightness == 4:
-        print("an inference of 5 minutes", flush=True)
-        time.sleep(300)
+        print("an inference without end", flush=True)
+        threading.Event().wait()
     weight = next(self.model.parameters())
     kept = weight.detach().clone()
     if brightness == 3:
@@ -219,25 +217,11 @@ def test_a_model_that_breaks_a_cleanup_that_breaks_and_weights_that_are_broken(
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_mid_inference_ends_the_node_within_2_s(
-    domain: int, start: Callable[..., Any], node_command: Callable[..., list[str]], sign: signal.Signals
-) -> None:
-    took: list[float] = []
-    for _ in range(3):  # where the machine is so busy that 2 s are not enough, once of three times is
-        peer = Peer(domain)
-        peer.process = start(*node_command("-c", BREAKABLE))
-        peer.wait_until_connected()
-        all_is_well(peer)
-        peer.send_image(next(times), np.full(SIZE, 4, np.uint8))
-        peer.process.wait_for_line("5 minutes")
-        begin = time.monotonic()
-        assert peer.process.stop(sign) == 0
-        took.append(time.monotonic() - begin)
-        assert "Traceback" not in peer.process.output, peer.process.output
-        peer.close()
-        if took[-1] < 2:
-            return
-    raise AssertionError(f"it took {took} s; expected less than 2 s")
+def test_a_signal_in_mid_inference_ends_the_node(breakable: Any, sign: signal.Signals) -> None:
+    all_is_well(breakable)
+    breakable.send_image(next(times), np.full(SIZE, 4, np.uint8))
+    breakable.process.wait_for_line("an inference without end")
+    assert breakable.process.stop(sign) == 0
 
 
 def test_two_nodes_in_two_namespaces(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ import cv2
 import numpy as np
 import pytest
 import rclpy
-from drive import OK, SIZE, all_is_well, send_events, times
+from drive import OK, SIZE, all_is_well, send_events, settle, times
 from lifecycle_msgs.msg import Transition
-from peer import Peer
+from peer import HANG_S, Peer
+from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage
 
 from mambaseg_ros.parameters import PARAMETERS
@@ -25,16 +25,6 @@ from mambaseg_ros.topics.subscriptions import DEPTHS, InputSubscription
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(900)]
 SENT = 4000
-QUIET_S = 4.0  # longer than an image waits for events
-
-
-def settle(peer: Peer) -> None:
-    """Until the node has answered what came before."""
-    count, since = len(peer.statuses), time.monotonic()
-    while time.monotonic() - since < QUIET_S:
-        peer.executor.spin_once(timeout_sec=0.1)
-        if len(peer.statuses) != count:
-            count, since = len(peer.statuses), time.monotonic()
 
 
 def test_messages_that_the_middleware_drops_are_counted_to_the_last(ready: Any) -> None:
@@ -46,7 +36,7 @@ def test_messages_that_the_middleware_drops_are_counted_to_the_last(ready: Any) 
         x, t_ns = number % SIZE[1], next(times) + number
         ready.send_events(x, x % SIZE[0], t_ns, x % 2, height=SIZE[0], width=SIZE[1])
     ready.process.child.send_signal(signal.SIGCONT)
-    settle(ready)
+    settle(ready, "events")
     all_is_well(ready)
     status = all_is_well(ready)
     assert status.packets_received + status.packets_lost == ready.seq
@@ -61,7 +51,7 @@ def test_images_that_the_middleware_drops_are_counted_to_the_last(ready: Any) ->
     for _ in range(SENT // 4):
         ready.send_image(next(times), picture)
     ready.process.child.send_signal(signal.SIGCONT)
-    settle(ready)
+    settle(ready, "image")
     status = all_is_well(ready)
     assert status.images_received + status.images_lost == SENT // 4 + 2
     assert status.images_lost >= status.images_lost_reported > 0
@@ -75,7 +65,7 @@ def test_what_a_full_queue_of_dds_replaced_is_counted(domain: int, peer: Peer) -
     executor.add_node(node)
     came: list[Any] = []
     lost: list[int] = []
-    values = {parameter.name: parameter.default for parameter in PARAMETERS}
+    values = {parameter.name: parameter.default for parameter in PARAMETERS} | {"image_reliability": "reliable"}
     source = InputSubscription(
         node, "image", values, take=lambda kind, message: came.append(message), lost=lost.append,
         reported=lambda number: None, qos_met=lambda: None, warn=print,
@@ -86,24 +76,21 @@ def test_what_a_full_queue_of_dds_replaced_is_counted(domain: int, peer: Peer) -
         return peer.images.get_subscription_count() > 0
 
     def send(number: int) -> None:
+        """Send images and wait until the queue has had them all; then take those that are still in it."""
         peer.spin_until(subscribed, "a subscription")
         for _ in range(number):
             peer.send_image(next(times), np.zeros(SIZE, np.uint8))
+        assert peer.images.wait_for_all_acked(Duration(seconds=HANG_S))
+        for _ in range(2 * DEPTHS["image"]):
+            executor.spin_once(timeout_sec=0.01)
 
-    def take() -> None:
-        deadline = time.monotonic() + 2.0
-        while time.monotonic() < deadline:
-            executor.spin_once(timeout_sec=0.1)
-
+    reliable = QoSProfile(depth=100)
+    peer.republish("image", qos=reliable)
     send(1)
-    take()
     send(100)
-    time.sleep(1.0)
-    take()
     assert (len(came), lost) == (1 + DEPTHS["image"], [100 - DEPTHS["image"]])
-    peer.republish("image")  # another publisher, which counts anew: nothing is missing
+    peer.republish("image", qos=reliable)  # another publisher, which counts anew: nothing is missing
     send(3)
-    take()
     assert (len(came), len(lost)) == (1 + DEPTHS["image"] + 3, 1)
     source.destroy()
     executor.shutdown()
