@@ -35,7 +35,7 @@ rclpy.spin(node)
 
 
 def test_images_of_1440x1080_rgb_arrive_at_the_first_attempt(peer: Any, start: Callable[..., Any]) -> None:
-    """Without the profile 1 of 200 does. Each is sent when it is asked for, so that no slow machine loses any."""
+    """Without the profile some are lost. Each is sent when it is asked for, so that no slow machine loses any."""
     seen: list[int] = []
     peer.node.create_subscription(
         Image, "large", lambda message: seen.append(message.header.stamp.sec), qos_profile_sensor_data

@@ -93,14 +93,13 @@ def test_a_copy_takes_our_pictures_and_the_model_still_theirs(authors, pictures,
     assert with_unit_inputs(ours) is ours
 
 
-def probabilities(expected):
-    confidence, ids = expected.softmax(1).max(1)
-    return ids[0].numpy(), confidence[0].numpy()
-
-
 def agrees(mask, expected):
-    ids, confidence = probabilities(expected)
-    return (mask.ids == ids).mean() > 0.999 and np.abs(mask.confidence - confidence).max() < 0.02
+    """Whether the confidence is the expected one, and the class wherever rounding cannot decide it."""
+    confidence, ids = (x[0].numpy() for x in expected.softmax(1).max(1))
+    first, second = expected[0].topk(2, dim=0).values
+    clear = (first - second > 2 * TOLERANCE * expected.std()).numpy()
+    assert clear.mean() > 0.9
+    return (mask.ids == ids)[clear].all() and np.abs(mask.confidence - confidence).max() < 0.02
 
 
 def test_a_segmenter_of_the_model_takes_pictures(authors, pictures, expected):
