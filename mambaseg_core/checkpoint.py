@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from mambaseg_core.files import write_bytes
 from mambaseg_core.models.presets import create_model
 from mambaseg_core.models.released.load import load_released_state_dict
 from mambaseg_core.models.released.unit_inputs import take_unit_inputs, with_unit_inputs
@@ -56,16 +57,17 @@ class Architecture:
 
 
 def save_checkpoint(path: str | Path, model: nn.Module, preprocessing: Preprocessing) -> None:
-    """Write weights, configuration and preprocessing to `path` (a temporary name first, then renamed).
+    """Write weights, configuration and preprocessing to `path`, as a whole or not at all.
 
     What is in a checkpoint takes inputs of 0 to 1: a Sigma with the authors' weights is written as one that does.
+
+    Raises:
+        WriteError: the file cannot be written; an old one is as it was.
     """
-    path, model = Path(path), with_unit_inputs(model)
+    model = with_unit_inputs(model)
     header = {"model": Architecture.of(model).__dict__, "preprocessing": preprocessing.to_dict()}
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(save(tensors, metadata={HEADER: json.dumps(header)}))  # others may read it, as umask says
-    temporary.replace(path)
+    write_bytes(Path(path), save(tensors, metadata={HEADER: json.dumps(header)}))
 
 
 def load_checkpoint(path: str | Path) -> tuple[nn.Module, Preprocessing]:

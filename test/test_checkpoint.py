@@ -40,7 +40,7 @@ def test_round_trip_gives_the_same_model_and_preprocessing(model: nn.Module, set
     for (name, tensor), (other, got) in zip(model.state_dict().items(), loaded.state_dict().items(), strict=True):
         assert name == other
         assert torch.equal(tensor, got), name
-    assert not list(path.parent.glob("*.part"))
+    assert list(path.parent.iterdir()) == [path]
     ordinary = path.parent / "ordinary"
     ordinary.touch()
     assert path.stat().st_mode == ordinary.stat().st_mode

@@ -26,6 +26,7 @@ from mambaseg_core.checkpoint import load_checkpoint
 from mambaseg_core.data.loading import layout_of, open_dataset
 from mambaseg_core.evaluation.evaluate import evaluate
 from mambaseg_core.evaluation.report import to_json
+from mambaseg_core.files import write_text
 from mambaseg_core.inference import choose_device
 from mambaseg_core.training.config import MODALITIES, TrainConfig, read_config
 
@@ -83,9 +84,7 @@ def run(words: argparse.Namespace, modalities: str, seed: int) -> None:
     found = {
         keep: to_json(evaluate(model, dataset, device=device, keep=keep, examples=0), {}) for keep in JUDGED[modalities]
     }
-    temporary = folder / "scores.json.part"
-    temporary.write_text(json.dumps({"train_s": trained, "judged": found}, indent=1))
-    temporary.replace(folder / "scores.json")
+    write_text(folder / "scores.json", json.dumps({"train_s": trained, "judged": found}, indent=1))
     print(
         f"{folder}: {found[modalities]['overall']['miou']:.4f} mIoU, trained in {trained:.0f} s, judged in "
         f"{time.perf_counter() - began - trained:.0f} s, load {os.getloadavg()[0]:.1f}", flush=True,

@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 from corruption import judge, table
 
+from mambaseg_core.files import write_text
 from mambaseg_core.inference import choose_device
 from mambaseg_core.models import create_model
 from mambaseg_core.training.config import TrainConfig, read_config
@@ -76,9 +77,8 @@ def run(words: argparse.Namespace, name: str, seed: int) -> None:
     result = train(configuration(words, name, seed), folder, resume=True, accelerator=accelerator, progress=False)
     trained = time.perf_counter() - began
     found = judge(result.last, words.data, split="test", samples=words.samples, device=words.device)
-    temporary = folder / "corrupted.json.part"
-    temporary.write_text(json.dumps({"model": name, "seed": seed, "train_s": trained, "miou": found}, indent=1))
-    temporary.replace(folder / "corrupted.json")
+    scores = {"model": name, "seed": seed, "train_s": trained, "miou": found}
+    write_text(folder / "corrupted.json", json.dumps(scores, indent=1))
     print(
         f"{folder}: {found['clean']:.4f} mIoU clean, trained in {trained:.0f} s, judged in "
         f"{time.perf_counter() - began - trained:.0f} s, load {os.getloadavg()[0]:.1f}", flush=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import yaml
 
 from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.cameras.camera import Camera, Matrix, is_rotation
+from mambaseg_core.files import write_text
 
 
 def read(path: str | Path) -> Calibration:
@@ -39,11 +39,12 @@ def write(path: str | Path, calibration: Calibration) -> None:
     intrinsics and without distortion. The right cameras and `disparity_to_depth` are left out.
 
     Args:
-        path: the file; it appears under its name only when it is complete.
+        path: the file.
         calibration: what to write.
 
     Raises:
         ValueError: the event camera has a distortion that DSEC's layout cannot hold.
+        WriteError: the file cannot be written.
     """
     raw = calibration.event_raw
     if raw.distortion_model != "radtan" or len(raw.distortion) != 4:
@@ -60,13 +61,7 @@ def write(path: str | Path, calibration: Calibration) -> None:
     }
     extrinsics = {name: getattr(calibration, name).tolist() for name in ("T_10", "R_rect0", "R_rect1")}
     content = {"intrinsics": intrinsics, "extrinsics": extrinsics}
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(Path(path), yaml.safe_dump(content, sort_keys=False))
 
 
 def _camera_fields(camera: Camera, camera_type: str, *, rectified: bool) -> dict[str, Any]:

@@ -7,7 +7,6 @@ depends on crop, size or augmentation, so a `ViewCache` does it once; what is re
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from mambaseg_core.events import Events
+from mambaseg_core.files import write_bytes
 from mambaseg_core.preprocessing import Preprocessing
 
 Picture = npt.NDArray[np.uint8]
@@ -63,9 +63,7 @@ class ViewCache:
         except (FileNotFoundError, SafetensorError, KeyError, ValueError):  # missing, or cut off by a crash
             view = make()
             self._folder.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(f".{os.getpid()}.part")
-            part.write_bytes(_to_bytes(view))
-            part.replace(path)
+            write_bytes(path, _to_bytes(view))
             return view
 
 

@@ -16,6 +16,7 @@ from mambaseg_core.data.ddd17 import Ddd17Sequence
 from mambaseg_core.data.dsec import DsecSequence, read_picture
 from mambaseg_core.data.rgbx import PairFolder
 from mambaseg_core.events import Events
+from mambaseg_core.files import write_text
 from mambaseg_core.film import Film
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.png import write_png
@@ -122,7 +123,7 @@ def _claim(out: Path, about: dict[str, str]) -> None:
                 f"{out} holds masks whose {name} is {before.get(name)!r}, but now it is {value!r}; expected the same: "
                 "choose another folder"
             )
-    path.write_text(json.dumps(about, indent=1) + "\n")
+    write_text(path, json.dumps(about, indent=1) + "\n")
 
 
 def second_input(

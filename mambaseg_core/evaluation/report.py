@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mambaseg_core.evaluation.evaluate import Evaluation, Example, Picture
 from mambaseg_core.evaluation.metrics import Scores
+from mambaseg_core.files import write_text
 from mambaseg_core.labels import IGNORE, LabelSet
 
 _STYLE = """body { font: 14px sans-serif; margin: 2em; max-width: 90em }
@@ -155,6 +156,4 @@ def _percent(value: float | None) -> str:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, text)

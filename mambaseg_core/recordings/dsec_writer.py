@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 import h5py
 import numpy as np
 
 from mambaseg_core.events.array import Events
+from mambaseg_core.files import atomic_path
 from mambaseg_core.recordings.dsec import DTYPES, blosc_zstd
 
 _CHUNK: Final = 1 << 16  # events
@@ -18,47 +20,71 @@ _BUFFER: Final = 1 << 20  # events kept back before they are written
 _MAX_T_US: Final = (1 << 32) - 1
 
 
-class DsecEventWriter:
-    """Writes an `events.h5` from events that come in time order; use as a context manager.
-
-    The file appears under its name only when it is complete.
+@contextmanager
+def new_dsec(path: str | Path, t_offset_us: int) -> Iterator[DsecEventWriter]:
+    """Write an `events.h5`, which appears under its name only when it is complete.
 
     Args:
         path: the file.
         t_offset_us: absolute time of the recording's zero, microseconds.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    with atomic_path(Path(path)) as part, _File(part, "w+") as disk:
+        with h5py.File(disk, "w") as file:
+            writer = DsecEventWriter(file)
+            yield writer
+            writer.finish(t_offset_us)
+        if disk.error is not None:
+            raise disk.error
+
+
+class _File(io.FileIO):
+    """Keeps the first error of a write for later: HDF5 that meets one ends the process with a segmentation fault."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = self.error or error
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return self.tell()
+
+
+class DsecEventWriter:
+    """Writes events that come in time order; of `new_dsec`.
+
+    Args:
+        file: an empty file, open.
+
+    Attributes:
+        count: events in the file.
     """
 
-    def __init__(self, path: str | Path, t_offset_us: int) -> None:
-        self._path = Path(path)
-        self._partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
-        self._t_offset_us = t_offset_us
+    def __init__(self, file: h5py.File) -> None:
+        self._file = file
         self._waiting: list[Events] = []
         self._per_ms = np.zeros(0, np.int64)
         self._last_us = 0
         self.count = 0
         compression = blosc_zstd()
-        self._file = h5py.File(self._partial, "w")
         self._columns = {
             name: self._file.create_dataset(
                 f"events/{name}", (0,), dtype, maxshape=(None,), chunks=(_CHUNK,), **compression
             )
             for name, dtype in DTYPES.items()
         }
-
-    def __enter__(self) -> DsecEventWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            self._file.close()
-            if kind is None:
-                self._partial.replace(self._path)
-            self._partial.unlink(missing_ok=True)
 
     def write(self, events: Events) -> None:
         """Append events; `t_ns` counts from the recording's zero and is cut to microseconds.
@@ -79,6 +105,14 @@ class DsecEventWriter:
         if sum(map(len, self._waiting)) >= _BUFFER:
             self._flush()
 
+    def finish(self, t_offset_us: int) -> None:
+        """Write what is left, the index and the absolute time of the recording's zero."""
+        self._flush()
+        ends = np.cumsum(self._per_ms)
+        table = np.concatenate([[0], ends[:-1]]).astype(np.uint64)
+        self._file.create_dataset("ms_to_idx", data=table, **blosc_zstd())
+        self._file.create_dataset("t_offset", data=np.int64(t_offset_us))
+
     def _flush(self) -> None:
         if not self._waiting:
             return
@@ -98,10 +132,3 @@ class DsecEventWriter:
         counts = np.bincount(t_us // 1000, minlength=len(self._per_ms))
         counts[: len(self._per_ms)] += self._per_ms
         self._per_ms = counts
-
-    def _finish(self) -> None:
-        self._flush()
-        ends = np.cumsum(self._per_ms)
-        table = np.concatenate([[0], ends[:-1]]).astype(np.uint64)
-        self._file.create_dataset("ms_to_idx", data=table, **blosc_zstd())
-        self._file.create_dataset("t_offset", data=np.int64(self._t_offset_us))

@@ -19,6 +19,7 @@ import cv2
 import yaml
 
 from mambaseg_core.data.dsec import DESCRIPTION
+from mambaseg_core.files import write_text
 from mambaseg_core.synth.conditions import CONDITIONS
 from mambaseg_core.synth.dsec_drive import DriveSettings, Progress, Size, write_sequence
 
@@ -75,9 +76,7 @@ def write_benchmark(
     missing = [drive for drive in drives if not _is_written(drive)]
     in_processes(_write, missing, jobs=jobs, before=len(drives) - len(missing), progress=progress)
     parts = {part: sorted(drive.folder.name for drive in drives if drive.folder.parent.name == part) for part in SEEDS}
-    partial = root / ".splits.yaml.partial"
-    partial.write_text(yaml.safe_dump(parts), encoding="utf-8")
-    partial.replace(root / "splits.yaml")
+    write_text(root / "splits.yaml", yaml.safe_dump(parts))
     return len(drives) * int(seconds * FPS + 1e-6)
 
 

@@ -11,8 +11,7 @@ Of DSEC-Semantic's four published layouts this is the one that the released trai
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import io
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,9 +26,10 @@ from mambaseg_core.cameras import cam_to_cam
 from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.cameras.camera import Camera
 from mambaseg_core.data.dsec import DESCRIPTION
+from mambaseg_core.files import atomic_path, write_bytes, write_text
 from mambaseg_core.png import write_png
 from mambaseg_core.recordings.dsec import blosc_zstd
-from mambaseg_core.recordings.dsec_writer import DsecEventWriter
+from mambaseg_core.recordings.dsec_writer import new_dsec
 from mambaseg_core.synth.conditions import Conditions, draw_conditions
 from mambaseg_core.synth.event_camera import SENSOR, EventSimulator
 from mambaseg_core.synth.frame_camera import FrameCamera
@@ -118,22 +118,16 @@ def write_sequence(
 
     Raises:
         ValueError: an argument is out of range, or the sequence exists already.
+        WriteError: the sequence cannot be written.
     """
     check_settings(name, seconds, fps, image_size, event_size)
     target = Path(root) / name
     if target.exists():
         raise ValueError(f"{target} exists already, expected a new folder; remove it or choose another name")
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=target.parent))
-    try:
-        settings = DriveSettings(condition, seconds, fps, seed, image_size, event_size)
-        drive = _Drive(folder, settings, progress or (lambda done, total: None))
-        summary = drive.write()
-        folder.chmod(0o755)
-        folder.rename(target)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    settings = DriveSettings(condition, seconds, fps, seed, image_size, event_size)
+    with atomic_path(target) as folder:
+        summary = _Drive(folder, settings, progress or (lambda done, total: None)).write()
     return replace(summary, path=target)
 
 
@@ -216,15 +210,17 @@ class _Drive:
         for part in ("calibration", "events/left", "images/left/rectified", "semantic/11classes/data"):
             (self._folder / part).mkdir(parents=True)
         cam_to_cam.write(self._folder / "calibration" / "cam_to_cam.yaml", self._calibration)
-        with h5py.File(self._folder / "events/left/rectify_map.h5", "w") as file:
+        rectify_map = io.BytesIO()
+        with h5py.File(rectify_map, "w") as file:
             file.create_dataset("rectify_map", data=self._calibration.rectify_map(), **blosc_zstd())
+        write_bytes(self._folder / "events/left/rectify_map.h5", rectify_map.getvalue())
         self._write_images()
         self._write_labels()
         description = yaml.safe_dump(self._settings.description(), sort_keys=False)
-        (self._folder / DESCRIPTION).write_text(description, encoding="utf-8")
+        write_text(self._folder / DESCRIPTION, description)
         times = "".join(f"{t + T_OFFSET_US}\n" for t in self._image_times_us)
         for part in ("images", "semantic"):
-            (self._folder / part / "timestamps.txt").write_text(times)
+            write_text(self._folder / part / "timestamps.txt", times)
         events = self._write_events()
         count = len(self._image_times_us)
         return SequenceSummary(self._folder, count, events, count, self._end_us * 1e-6)
@@ -256,7 +252,7 @@ class _Drive:
     def _write_events(self) -> int:
         camera = RawEventCamera(self._scene, self._calibration, self._conditions)
         simulator = EventSimulator(camera.intensity(0.0), 0, rng=self._event_rng, model=SENSOR)
-        with DsecEventWriter(self._folder / "events/left/events.h5", T_OFFSET_US) as writer:
+        with new_dsec(self._folder / "events/left/events.h5", T_OFFSET_US) as writer:
             for step in range(self._steps):
                 t_us = min((step + 1) * _STEP_US, self._end_us)
                 writer.write(simulator.step(camera.intensity(t_us * 1e-6), t_us))

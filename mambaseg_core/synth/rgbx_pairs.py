@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import yaml
 
+from mambaseg_core.files import write_text
 from mambaseg_core.png import write_png
 from mambaseg_core.synth.benchmark_set import PER_CONDITION, SEEDS, SEQUENCES, SIZE, in_processes
 from mambaseg_core.synth.conditions import CONDITIONS, draw_conditions
@@ -164,7 +165,7 @@ def write_drive(drive: PairDrive) -> None:
         pictures = camera.take(seconds), other.take(seconds), frame.labels
         for folder, picture in zip(_FOLDERS, pictures, strict=True):
             write_png(drive.root / folder / f"{name}.png", picture)
-    _replace(_description(drive), yaml.safe_dump(settings.description(), sort_keys=False))
+    write_text(_description(drive), yaml.safe_dump(settings.description(), sort_keys=False))
 
 
 def _plan(
@@ -199,10 +200,4 @@ def _is_written(drive: PairDrive) -> bool:
 
 
 def _write_list(path: Path, drives: Sequence[PairDrive]) -> None:
-    _replace(path, "".join(f"{name}\n" for drive in drives for name in drive.pictures()))
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_text(path, "".join(f"{name}\n" for drive in drives for name in drive.pictures()))

@@ -15,9 +15,11 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import RichProgressBar
 
+from mambaseg_core.checkpoint import save_checkpoint
+from mambaseg_core.files import write_text
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_core.training.module import NonFiniteLossError, SegmentationModule, parameters_of
-from mambaseg_core.training.state import RunState, write_state, write_weights
+from mambaseg_core.training.state import RunState, write_state
 
 STATE, LAST, BEST = "resume.pt", "last.safetensors", "best.safetensors"
 METRICS, BAD_BATCH = "metrics.jsonl", "bad_batch.json"
@@ -104,7 +106,7 @@ class Keeper(lightning.Callback):
         if scores is not None and scores.miou > self.best:
             self.best = scores.miou
             if trainer.is_global_zero:
-                write_weights(self.folder / BEST, pl_module.model, self.preprocessing)
+                save_checkpoint(self.folder / BEST, pl_module.model, self.preprocessing)
         self.save(trainer, pl_module)
         if self._asked_to_stop(trainer) and trainer.global_step < pl_module.steps:
             self._stop(trainer, pl_module)
@@ -118,7 +120,7 @@ class Keeper(lightning.Callback):
                 "error": str(exception), "step": trainer.global_step, "process": trainer.global_rank,
                 "samples": [{"sequence": name, "index": index, "stamp_ns": stamp} for name, index, stamp in samples],
             }  # fmt: skip
-            (self.folder / BAD_BATCH).write_text(json.dumps(record, indent=2) + "\n")
+            write_text(self.folder / BAD_BATCH, json.dumps(record, indent=2) + "\n")
 
     def _asked_to_stop(self, trainer: lightning.Trainer) -> bool:
         """Whether any process was; the same answer in all of them."""
@@ -143,7 +145,7 @@ class Keeper(lightning.Callback):
             best=self.best,
         )
         write_state(self.folder / STATE, state)
-        write_weights(self.folder / LAST, module.model, self.preprocessing)
+        save_checkpoint(self.folder / LAST, module.model, self.preprocessing)
         self.saved_step = step
 
 
@@ -215,7 +217,5 @@ def cut_metrics(path: Path, step: int) -> None:
     """Drop the lines after a step, which a resumed run writes again."""
     if path.is_file():
         lines = [line for line in path.read_text().splitlines() if line and json.loads(line)["step"] <= step]
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_text("".join(line + "\n" for line in lines))
-        temporary.replace(path)
+        write_text(path, "".join(line + "\n" for line in lines))
 

@@ -24,6 +24,7 @@ from mambaseg_core.checkpoint import load_weights, read_pth
 from mambaseg_core.data.dataset import SampleDataset
 from mambaseg_core.data.loading import evenly, open_dataset, plain_loader
 from mambaseg_core.data.sample import Sample, collate
+from mambaseg_core.files import write_text
 from mambaseg_core.models import create_model
 from mambaseg_core.models.released.imagenet import load_vmamba_imagenet
 from mambaseg_core.preprocessing import Preprocessing
@@ -232,11 +233,11 @@ def _write_run(
 ) -> None:
     """Configuration, and where and with which code the run was made; a resumed run adds an entry."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+    write_text(folder / CONFIG, yaml.safe_dump(config.to_dict(), sort_keys=False))
     path = folder / RUN
     starts = json.loads(path.read_text())["starts"] if state is not None and path.is_file() else []
     starts.append({"step": 0 if state is None else state.step, **_code_and_machine(trainer)})
-    path.write_text(json.dumps({"seed": config.loop.seed, "steps": steps, "starts": starts}, indent=2) + "\n")
+    write_text(path, json.dumps({"seed": config.loop.seed, "steps": steps, "starts": starts}, indent=2) + "\n")
 
 
 def _code_and_machine(trainer: lightning.Trainer) -> dict[str, Any]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
-from mambaseg_core.checkpoint import save_checkpoint
+from mambaseg_core.files import atomic_path
 
 
 @dataclass(frozen=True)
@@ -39,17 +36,15 @@ def write_state(path: Path, state: RunState) -> None:
     """Write a state; the previous one is replaced only when all of the new one is on the disk.
 
     Raises:
-        OSError: it cannot be written; names the file, and the previous one is as it was.
+        WriteError: it cannot be written; the previous one is as it was.
     """
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
+    with atomic_path(path) as part, part.open("wb") as file:
+        try:
             torch.save(state.__dict__, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-
-    _whole(path, write)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # which torch hides behind one of its own
+                raise error.__context__ from None
+            raise
 
 
 def read_state(path: Path) -> RunState:
@@ -66,22 +61,4 @@ def read_state(path: Path) -> RunState:
         raise ValueError(
             f"run state {path} cannot be read ({type(error).__name__}); expected one written by `mambaseg train`: "
             "start a new run, with model.weights set to the run's last.safetensors"
-        ) from error
-
-
-def write_weights(path: Path, model: torch.nn.Module, preprocessing: Any) -> None:
-    """`save_checkpoint`, with the same promise and the same error as `write_state`."""
-    _whole(path, lambda _: save_checkpoint(path, model, preprocessing))
-
-
-def _whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Call `write` with the temporary name of `path`, which it must rename; leave nothing behind if it fails."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        write(temporary)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap some of the system's errors
-        temporary.unlink(missing_ok=True)
-        raise OSError(
-            f"checkpoint {path} cannot be written ({error}); the previous one is as it was: make room on the disk, "
-            "then go on with --resume"
         ) from error

@@ -59,8 +59,9 @@ def record(bag: Path, topics: list[str], *, idle_s: float | None = None) -> dict
 
     Raises:
         ValueError: the bag exists already.
+        WriteError: the disk is full, or the like; names the folder with what was recorded.
     """
-    with new_bag(bag) as writer:
+    with new_bag(bag, salvage=True) as writer:
         rclpy.init()
         node = rclpy.create_node("mambaseg_recorder")
         recorder = _Recorder(node, writer, topics)

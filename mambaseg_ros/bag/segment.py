@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 
+from mambaseg_core.files import write_text
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.png import write_png
 from mambaseg_ros.bag.frames import find_topics, read_frames
@@ -138,7 +139,7 @@ def _resume(out: Path, settings: dict[str, Any]) -> Path:
         raise ValueError(
             f"{root} is left from a run with other settings ({file}); expected the same: repeat that run, or remove it"
         )
-    file.write_text(text)
+    write_text(file, text)
     return root
 
 

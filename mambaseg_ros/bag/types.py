@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from mambaseg_core.files import atomic_path
 from mambaseg_ros.messages.types import EVENT_ARRAY_TYPE, IMAGE_TYPE, STATUS_TYPE, package_of
 from mambaseg_ros.resources import share_folder
 
@@ -76,15 +78,17 @@ def open_bag(path: Path) -> Iterator[AnyReader]:
 
 
 @contextmanager
-def new_bag(path: Path, storage: str = "mcap") -> Iterator[Writer]:
-    """A new bag that appears under its name only when it is complete.
+def new_bag(path: Path, storage: str = "mcap", *, salvage: bool = False) -> Iterator[Writer]:
+    """Write a new bag, which appears under its name only when it is complete.
 
     Args:
         path: its folder.
         storage: "mcap" or "sqlite3".
+        salvage: as of `atomic_path`.
 
     Raises:
         ValueError: an unknown storage, something of that name exists already, or the name is that of a ROS 1 bag.
+        WriteError: the bag cannot be written.
     """
     if storage not in STORAGES:
         raise ValueError(f"storage is {storage!r}; expected one of {', '.join(map(repr, STORAGES))}")
@@ -92,14 +96,13 @@ def new_bag(path: Path, storage: str = "mcap") -> Iterator[Writer]:
         raise ValueError(f"bag {path} ends in .bag, the name of a ROS 1 file; expected a folder's name: leave it out")
     if path.exists():
         raise ValueError(f"bag {path} exists already; expected a new name: remove it or choose another")
-    unfinished = path.parent / f".{path.name}.part"
-    if unfinished.exists():
-        raise ValueError(f"{unfinished} is left from an interrupted run: remove it and try again")
-    unfinished.mkdir(parents=True)
-    with Writer(unfinished / path.name, version=9, storage_plugin=STORAGES[storage]) as writer:
-        yield writer
-    (unfinished / path.name).rename(path)
-    unfinished.rmdir()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path, salvage=salvage) as part:
+        try:
+            with Writer(part, version=9, storage_plugin=STORAGES[storage]) as writer:
+                yield writer
+        except sqlite3.Error as error:  # of what the system refused
+            raise OSError(str(error)) from error
 
 
 def make_header(store: Typestore, stamp_ns: int, frame_id: str) -> Any:

@@ -144,7 +144,7 @@ def test_predict_writes_the_segmenters_masks_and_goes_on(streets: Path, checkpoi
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == len(numbers)
     masks[2].unlink()
     assert f"1 masks made, {len(numbers) - 1} kept" in mambaseg(*words).stdout
-    assert not list((tmp_path / "out").rglob("*.part*"))
+    assert not list((tmp_path / "out").rglob(".*"))
 
 
 def test_predict_refuses_the_masks_of_another_checkpoint(streets: Path, checkpoint: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from mambaseg_core.events import Events
 from mambaseg_core.recordings.bag_messages import COLUMNS, PACKETS, event_typestore
-from mambaseg_core.recordings.dsec_writer import DsecEventWriter
+from mambaseg_core.recordings.dsec_writer import new_dsec
 
 US = 1000
 SIZE = (260, 346)
@@ -93,7 +93,7 @@ def ddd17(folder: Path, events: Events) -> Path:
 def dsec(folder: Path, events: Events) -> Path:
     path = folder / "events.h5"
     first_us = int(events.t_ns[0]) // US if len(events) else 0
-    with DsecEventWriter(path, first_us) as writer:
+    with new_dsec(path, first_us) as writer:
         relative = events.t_ns - first_us * US
         writer.write(Events(events.x, events.y, relative, events.p, events.height, events.width))
     return path

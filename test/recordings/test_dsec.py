@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import resource
 import subprocess
 import sys
 from multiprocessing import get_context
@@ -13,7 +14,7 @@ import pytest
 
 from mambaseg_core.events import Events
 from mambaseg_core.recordings.dsec import blosc_zstd, open_dsec, read_rectify_map
-from mambaseg_core.recordings.dsec_writer import DsecEventWriter
+from mambaseg_core.recordings.dsec_writer import new_dsec
 
 SIZE = (48, 64)
 T_OFFSET_US = 51_000_000_007
@@ -32,7 +33,7 @@ def random_events(count: int = 5000, *, span_us: int = 40_000, seed: int = 0) ->
 
 
 def write(path: Path, events: Events, *, parts: int = 1) -> Path:
-    with DsecEventWriter(path, T_OFFSET_US) as writer:
+    with new_dsec(path, T_OFFSET_US) as writer:
         for block in np.array_split(np.arange(len(events)), parts):
             if len(block):
                 writer.write(events.part(int(block[0]), int(block[-1]) + 1))
@@ -188,12 +189,23 @@ def test_pickled_and_in_another_process(path: Path, events: Events) -> None:
 
 def test_writing_backwards_is_refused_and_leaves_nothing(tmp_path: Path, events: Events) -> None:
     def write_twice() -> None:
-        with DsecEventWriter(tmp_path / "events.h5", 0) as writer:
+        with new_dsec(tmp_path / "events.h5", 0) as writer:
             writer.write(events)
             writer.write(events)
 
     with pytest.raises(ValueError, match="write in time order"):
         write_twice()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, events: Events) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"events\.h5 cannot be written \(File too large\); expected"):
+            write(tmp_path / "events.h5", events)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
 
 

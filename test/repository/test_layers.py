@@ -12,7 +12,8 @@ ROS = ("rclpy", "mambaseg_ros", "sensor_msgs", "std_msgs", "launch", "launch_ros
 
 # lowest first; modules of one layer may import each other only where they are of one folder
 LAYERS = [
-    {"extension", "film", "png"},
+    {"extension", "files"},
+    {"film", "png"},
     {"events", "weights"},
     {"ops", "labels", "cameras", "recordings"},
     {"preprocessing"},

@@ -16,7 +16,7 @@ from mambaseg_core.models import create_model, load_released_state_dict
 from mambaseg_core.models.rgbx.encoder import PatchMerging
 from mambaseg_core.models.rgbx.sigma import CroMB
 
-HERE = Path(__file__).parent / "golden"
+HERE = Path(__file__).parents[1] / "golden"
 SHARED = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[4] / "shared")) / "golden"
 # Of the standard deviation. The drawn decoder magnifies the rounding of float32, in which the kept answers are. Ours in
 # double precision are the same on every processor: 4.5e-4 from the kept logits, 1.4e-5 from the kept features.

@@ -1,0 +1,85 @@
+"""Write files and folders that appear under their name only when they are complete and on the disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+_NO_FOLDER_SYNC: Final = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)  # of file systems that sync files only
+
+
+class WriteError(OSError):
+    """A file or folder could not be written; the text is one sentence that names it and the reason."""
+
+
+@contextmanager
+def atomic_path(path: Path, *, salvage: bool = False) -> Iterator[Path]:
+    """Yield a temporary path, and rename the file or folder that was written there to `path` at the end.
+
+    The temporary path has the same name and lies in a hidden folder beside `path`, one for each writer. It is synced
+    before it is renamed: after a crash or a power failure, too, `path` is the old one or the new one as a whole. After
+    any exception `path` is as it was, and what was written is removed.
+
+    Args:
+        path: in a folder that exists. An old file is replaced, an old folder only where it is empty.
+        salvage: after an OSError leave what was written where it is, as it cannot be made again.
+
+    Raises:
+        WriteError: an OSError in the block or here, unless it names another file.
+    """
+    folder: Path | None = None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        part = folder / path.name
+        yield part
+        for written in (*part.rglob("*"), part):
+            _sync(written)
+        part.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        if isinstance(error, WriteError) or not _is_about(path, error):
+            raise
+        rest = ""
+        if salvage and folder is not None:
+            rest, folder = f", and recover what is in {folder}", None
+        reason = (error.strerror or str(error) or type(error).__name__).splitlines()[0]
+        raise WriteError(
+            f"{path} cannot be written ({reason}); expected a folder to write in and room on the disk: check both{rest}"
+        ) from error
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file; see `atomic_path`."""
+    with atomic_path(path) as part:
+        part.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in UTF-8; see `atomic_path`."""
+    write_bytes(path, text.encode())
+
+
+def _is_about(path: Path, error: OSError) -> bool:
+    """Return whether an error has no file's name or a temporary one of `path`."""
+    return error.filename is None or f".{path.name}." in str(error.filename)
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk holds a file's content, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC or not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
