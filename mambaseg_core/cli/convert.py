@@ -28,8 +28,8 @@ def ev_inf(
     from mambaseg_core.data.dsec import DsecSequence
     from mambaseg_core.data.ev_inf import write_ev_inf
 
-    with progress_bar("warping") as progress, DsecSequence(sequence) as opened:
-        summary = write_ev_inf(opened, progress)
+    with progress_bar("warping") as progress:
+        summary = write_ev_inf(DsecSequence(sequence), progress)
     console.print(f"{summary.folder}: {summary.written} images written, {summary.kept} were there", soft_wrap=True)
 
 

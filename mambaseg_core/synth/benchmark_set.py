@@ -1,19 +1,17 @@
 """`mambaseg synth --benchmark`: one fixed train and test split of short synthetic drives, four conditions in both.
 
     <root>/splits.yaml
-           train/<condition>_<number>/, test/<condition>_<number>/   as `synthetic.write_sequence` writes them
+           train/<condition>_<number>/, test/<condition>_<number>/   as `dsec_drive.write_sequence` writes them
 
 Every sequence has its own seed, hence its own street, vehicle and noise; none is in both parts.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import cv2
 import yaml
@@ -21,7 +19,9 @@ import yaml
 from mambaseg_core.data.dsec import DESCRIPTION
 from mambaseg_core.files import write_text
 from mambaseg_core.synth.conditions import CONDITIONS
-from mambaseg_core.synth.dsec_drive import DriveSettings, Progress, Size, write_sequence
+from mambaseg_core.synth.dsec_drive import DriveSettings, write_sequence
+from mambaseg_core.synth.processes import Progress, in_processes
+from mambaseg_core.synth.rig import Size
 
 SEQUENCES: Final = {"train": 12, "test": 4}
 """Of each condition."""
@@ -29,8 +29,6 @@ SEQUENCES: Final = {"train": 12, "test": 4}
 SECONDS: Final = 1.3
 FPS: Final = 10.0
 SIZE: Final = (240, 320)
-
-Task = TypeVar("Task")
 
 SEEDS: Final = {"train": 10_000, "test": 20_000}  # the first of each part
 PER_CONDITION: Final = 1000
@@ -78,38 +76,6 @@ def write_benchmark(
     parts = {part: sorted(drive.folder.name for drive in drives if drive.folder.parent.name == part) for part in SEEDS}
     write_text(root / "splits.yaml", yaml.safe_dump(parts))
     return len(drives) * int(seconds * FPS + 1e-6)
-
-
-def in_processes(
-    write: Callable[[Task], None], tasks: Sequence[Task], *, jobs: int, before: int, progress: Progress | None
-) -> None:
-    """Call `write` with each task in some processes; the first error ends all.
-
-    Args:
-        write: a function of a module.
-        tasks: can be pickled.
-        jobs: processes.
-        before: tasks that were done before.
-        progress: called with tasks done and tasks in all.
-
-    Raises:
-        ValueError: no processes.
-    """
-    if jobs < 1:
-        raise ValueError(f"jobs is {jobs}, expected 1 or more processes")
-    report = progress or (lambda done, total: None)
-    total, done = before + len(tasks), before
-    report(done, total)
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(write, task) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                future.result()
-                done += 1
-                report(done, total)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _drives(root: Path, size: Size, sequences: Mapping[str, int], seconds: float) -> Iterator[Drive]:

@@ -106,5 +106,3 @@ def draw_conditions(name: str, rng: np.random.Generator, seconds: float) -> Cond
         phase=float(rng.random()),
     )
     return CONDITIONS[name](rng, motion, seconds)
-
-

@@ -12,34 +12,26 @@ Of DSEC-Semantic's four published layouts this is the one that the released trai
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import h5py
 import numpy as np
 import yaml
 
 from mambaseg_core.cameras import cam_to_cam
-from mambaseg_core.cameras.calibration import Calibration
-from mambaseg_core.cameras.camera import Camera
 from mambaseg_core.data.dsec import DESCRIPTION
 from mambaseg_core.files import atomic_path, write_bytes, write_text
 from mambaseg_core.png import write_png
 from mambaseg_core.recordings.dsec import blosc_zstd
 from mambaseg_core.recordings.dsec_writer import new_dsec
-from mambaseg_core.synth.conditions import Conditions, draw_conditions
+from mambaseg_core.synth.conditions import draw_conditions
 from mambaseg_core.synth.event_camera import SENSOR, EventSimulator
-from mambaseg_core.synth.frame_camera import FrameCamera
-from mambaseg_core.synth.pinhole import PinholeView, rotation
+from mambaseg_core.synth.processes import Progress
 from mambaseg_core.synth.render import Renderer
-from mambaseg_core.synth.scene import Scene, build_scene
-from mambaseg_core.synth.textures import Plane
-
-Size = tuple[int, int]
-Progress = Callable[[int, int], None]
+from mambaseg_core.synth.rig import RawEventCamera, Size, event_view, frame_camera, make_calibration
+from mambaseg_core.synth.scene import build_scene
 
 VERSION: Final = 2
 """Of the generator: the same settings give the same sequence."""
@@ -51,7 +43,6 @@ _STEP_US: Final = 5000  # between the frames from which events are made
 _LEAD_US: Final = 137  # images are never at whole milliseconds, as in real recordings
 _MAX_SECONDS: Final = 600.0
 _SIZES: Final = (48, 4096)
-JITTER_PX: Final = ((-0.25, -0.25), (0.25, 0.25), (0.25, -0.25), (-0.25, 0.25))  # against aliasing
 
 
 @dataclass(frozen=True)
@@ -131,63 +122,6 @@ def write_sequence(
     return replace(summary, path=target)
 
 
-def make_calibration(image_size: Size, event_size: Size) -> Calibration:
-    """The synthetic rig: one optical centre, two views slightly turned, a distorted event camera.
-
-    Args:
-        image_size: (height, width) of the rectified frame camera, pixels.
-        event_size: (height, width) of the event camera, pixels.
-    """
-    (he, we), (hi, wi) = event_size, image_size
-    t_10 = np.eye(4)
-    t_10[:3, :3] = rotation(-0.004, 0.021, -0.009)
-    return Calibration(
-        event_raw=Camera(0.87 * we, 0.87 * we, 0.525 * we, 0.455 * he, he, we, (-0.1, 0.18, -0.0004, 0.0002)),
-        event=Camera(0.90 * we, 0.90 * we, 0.515 * we, 0.470 * he, he, we),
-        image=Camera(0.80 * wi, 0.80 * wi, 0.502 * wi, 0.520 * hi, hi, wi),
-        R_rect0=rotation(0.0013, 0.0091, -0.0031),
-        R_rect1=rotation(-0.0034, -0.0122, 0.0133),
-        T_10=t_10,
-    )
-
-
-def image_view(calibration: Calibration, *, shift_px: tuple[float, float] = (0.0, 0.0)) -> PinholeView:
-    """The frame camera, which looks straight ahead; seen at pixels' middles plus a shift (x, y)."""
-    matrix = calibration.image.matrix()
-    matrix[:2, 2] -= shift_px
-    return PinholeView(matrix, np.eye(3), calibration.image_size)
-
-
-def event_view(calibration: Calibration, *, margin: int = 0) -> PinholeView:
-    """The rectified event camera, with a margin of pixels on every side."""
-    matrix = calibration.event.matrix()
-    matrix[:2, 2] += margin
-    height, width = calibration.event_size
-    return PinholeView(matrix, calibration.rotation.T, (height + 2 * margin, width + 2 * margin))
-
-
-class RawEventCamera:
-    """What the event camera's pixels see: the rectified view drawn wide enough and distorted.
-
-    The forward map from raw to rectified pixels says just where to sample the rectified view for each raw
-    pixel.
-    """
-
-    def __init__(self, scene: Scene, calibration: Calibration, conditions: Conditions) -> None:
-        rectified = calibration.rectify_map()
-        limits = np.asarray(calibration.event_size[::-1], np.float32) - 1
-        margin = int(np.ceil(max(-rectified.min(), (rectified - limits).max(), 0))) + 2
-        self._columns, self._rows = np.ascontiguousarray(np.moveaxis(rectified + np.float32(margin), -1, 0))
-        view = event_view(calibration, margin=margin)
-        self._motion = conditions.motion
-        self._renderer = Renderer(scene.quads, scene.ground, view, gray=True, light=conditions.light)
-
-    def intensity(self, seconds: float) -> Plane:
-        """Float32 [H, W], 1 being a white wall by day, at a time of the drive."""
-        rectified = self._renderer.render(self._motion.pose(seconds), seconds).color
-        return np.asarray(cv2.remap(rectified, self._columns, self._rows, cv2.INTER_LINEAR), np.float32)
-
-
 class _Drive:
     """Writes one sequence into a folder."""
 
@@ -230,19 +164,14 @@ class _Drive:
         self._progress(self._done, 2 * len(self._image_times_us) + self._steps)
 
     def _write_images(self) -> None:
-        renderers = [self._renderer(image_view(self._calibration, shift_px=shift)) for shift in JITTER_PX]
-
-        def radiance(seconds: float, sample: int) -> Plane:
-            return renderers[sample % len(renderers)].render(self._conditions.motion.pose(seconds), seconds).color
-
-        camera = FrameCamera(radiance, self._image_rng)
+        camera = frame_camera(self._scene, self._calibration, self._conditions, self._image_rng)
         for index, t_us in enumerate(self._image_times_us):
             picture = camera.take(t_us * 1e-6)
             write_png(self._folder / f"images/left/rectified/{index:06d}.png", picture)
             self._advance()
 
     def _write_labels(self) -> None:
-        renderer = self._renderer(event_view(self._calibration), gray=True)
+        renderer = Renderer(self._scene.quads, self._scene.ground, event_view(self._calibration), gray=True)
         rows = label_rows(self._calibration.event_size[0])
         for index, t_us in enumerate(self._image_times_us):
             labels = renderer.render(self._conditions.motion.pose(t_us * 1e-6), t_us * 1e-6).labels
@@ -258,9 +187,6 @@ class _Drive:
                 writer.write(simulator.step(camera.intensity(t_us * 1e-6), t_us))
                 self._advance()
         return writer.count
-
-    def _renderer(self, view: PinholeView, *, gray: bool = False) -> Renderer:
-        return Renderer(self._scene.quads, self._scene.ground, view, gray=gray, light=self._conditions.light)
 
 
 def label_rows(height: int) -> int:

@@ -44,9 +44,7 @@ class EventModel:
 
 
 IDEAL = EventModel()
-SENSOR = EventModel(
-    mismatch=0.04, shot_hz=0.08, leak_hz=0.06, hot_share=1e-4, refractory_us=300
-)
+SENSOR = EventModel(mismatch=0.04, shot_hz=0.08, leak_hz=0.06, hot_share=1e-4, refractory_us=300)
 """What `mambaseg synth` uses; of the size that is reported for DAVIS and Prophesee sensors."""
 
 

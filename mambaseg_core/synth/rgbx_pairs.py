@@ -22,21 +22,14 @@ import yaml
 
 from mambaseg_core.files import write_text
 from mambaseg_core.png import write_png
-from mambaseg_core.synth.benchmark_set import PER_CONDITION, SEEDS, SEQUENCES, SIZE, in_processes
+from mambaseg_core.synth.benchmark_set import PER_CONDITION, SEEDS, SEQUENCES, SIZE
 from mambaseg_core.synth.conditions import CONDITIONS, draw_conditions
 from mambaseg_core.synth.depth_camera import DepthCamera
-from mambaseg_core.synth.dsec_drive import (
-    JITTER_PX,
-    Progress,
-    Size,
-    check_settings,
-    image_view,
-    make_calibration,
-)
-from mambaseg_core.synth.frame_camera import FrameCamera
+from mambaseg_core.synth.dsec_drive import check_settings
+from mambaseg_core.synth.processes import Progress, in_processes
 from mambaseg_core.synth.render import Renderer
+from mambaseg_core.synth.rig import Size, frame_camera, image_view, jittered_views, make_calibration
 from mambaseg_core.synth.scene import build_scene
-from mambaseg_core.synth.textures import Plane
 from mambaseg_core.synth.thermal_camera import ThermalCamera
 
 CAMERAS: Final[dict[str, type[ThermalCamera] | type[DepthCamera]]] = {"thermal": ThermalCamera, "depth": DepthCamera}
@@ -151,14 +144,8 @@ def write_drive(drive: PairDrive) -> None:
     conditions = draw_conditions(settings.condition, conditions_rng, settings.seconds)
     scene = build_scene(scene_rng, settings.seconds, conditions)
     calibration = make_calibration(settings.size, settings.size)
-    views = [image_view(calibration, shift_px=shift) for shift in JITTER_PX]
-    renderers = [Renderer(scene.quads, scene.ground, view, light=conditions.light) for view in views]
-
-    def radiance(seconds: float, sample: int) -> Plane:
-        return renderers[sample % len(renderers)].render(conditions.motion.pose(seconds), seconds).color
-
-    camera = FrameCamera(radiance, image_rng)
-    other = CAMERAS[settings.modality](scene, views, conditions, other_rng)
+    camera = frame_camera(scene, calibration, conditions, image_rng)
+    other = CAMERAS[settings.modality](scene, jittered_views(calibration), conditions, other_rng)
     labels = Renderer(scene.quads, scene.ground, image_view(calibration), gray=True)
     for name, seconds in zip(drive.pictures(), settings.times_s, strict=True):
         frame = labels.render(conditions.motion.pose(seconds), seconds)
@@ -168,9 +155,7 @@ def write_drive(drive: PairDrive) -> None:
     write_text(_description(drive), yaml.safe_dump(settings.description(), sort_keys=False))
 
 
-def _plan(
-    conditions: Sequence[str], sequences: Mapping[str, int], seed: int
-) -> Iterator[tuple[str, str, int, int]]:
+def _plan(conditions: Sequence[str], sequences: Mapping[str, int], seed: int) -> Iterator[tuple[str, str, int, int]]:
     """Part, condition, number and seed of each drive; seed 0 draws the seeds of `mambaseg synth --benchmark`."""
     places = list(CONDITIONS)
     for condition in conditions:

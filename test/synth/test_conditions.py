@@ -12,8 +12,9 @@ import pytest
 
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.synth.conditions import CONDITIONS, draw_conditions
-from mambaseg_core.synth.dsec_drive import RawEventCamera, SequenceSummary, make_calibration
+from mambaseg_core.synth.dsec_drive import SequenceSummary
 from mambaseg_core.synth.event_camera import EventSimulator
+from mambaseg_core.synth.rig import RawEventCamera, make_calibration
 from mambaseg_core.synth.scene import Scene, build_scene
 
 SIZE = (120, 160)
@@ -24,9 +25,7 @@ def drives(
     tmp_path_factory: pytest.TempPathFactory, write_small: Callable[..., SequenceSummary]
 ) -> dict[str, DsecSequence]:
     root = tmp_path_factory.mktemp("conditions")
-    return {
-        name: DsecSequence(write_small(root, name=name, condition=name, seed=4).path) for name in CONDITIONS
-    }
+    return {name: DsecSequence(write_small(root, name=name, condition=name, seed=4).path) for name in CONDITIONS}
 
 
 def sharpness(images: list[np.ndarray]) -> float:
@@ -60,7 +59,7 @@ def test_the_camera_suffers(drives: dict[str, DsecSequence]) -> None:
 def test_the_events_still_show_the_street(drives: dict[str, DsecSequence]) -> None:
     for name, sequence in drives.items():
         end = int(sequence.image_times_ns[3])
-        events = sequence.calibration.rectify(sequence.events_before(end, 5000))  # type: ignore[union-attr]
+        events = sequence.calibration.rectify(sequence.events.last(5000, end).events)  # type: ignore[union-attr]
         counts = np.zeros(SIZE)
         np.add.at(counts, (events.y, events.x), 1)
         labels = sequence.label(3)

@@ -12,10 +12,10 @@ from mambaseg_core.labels import DSEC_11
 from mambaseg_core.preprocessing import picture_preprocessing
 from mambaseg_core.synth.conditions import Conditions, draw_conditions
 from mambaseg_core.synth.depth_camera import DepthCamera, hidden
-from mambaseg_core.synth.dsec_drive import JITTER_PX, image_view, make_calibration
 from mambaseg_core.synth.pinhole import PinholeView
 from mambaseg_core.synth.render import Renderer
 from mambaseg_core.synth.rgbx_pairs import PairDrive, PairSettings, write_drive, write_pairs
+from mambaseg_core.synth.rig import jittered_views, make_calibration
 from mambaseg_core.synth.scene import CAR, PERSON, Scene, build_scene
 from mambaseg_core.synth.thermal_camera import ZERO_C, ThermalCamera
 
@@ -24,8 +24,7 @@ ROAD = DSEC_11.classes.index("road")
 
 
 def views() -> list[PinholeView]:
-    calibration = make_calibration(SIZE, SIZE)
-    return [image_view(calibration, shift_px=shift) for shift in JITTER_PX]
+    return jittered_views(make_calibration(SIZE, SIZE))
 
 
 @lru_cache
