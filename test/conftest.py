@@ -1,4 +1,4 @@
-"""What tests of several folders share: recordings, real and synthetic, and hypothesis without deadlines."""
+"""What tests of several folders share: recordings, real and synthetic; hypothesis judges answers, not their speed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from mambaseg_core.synth.dsec_drive import SequenceSummary, write_sequence
 
-# hypothesis judges answers, not how long they took on a busy machine
 settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any_machine")
 

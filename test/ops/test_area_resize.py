@@ -68,17 +68,14 @@ def test_what_is_not_finite_stays_in_its_windows() -> None:
     assert int(resized.isfinite().sum()) == 14
 
 
+@pytest.mark.usefixtures("threads")
 def test_threads_change_no_bit() -> None:
     if "cpu" not in backends():
         pytest.skip("the extension is not built")
-    grid, threads = random_grid(10, 900, 1000), torch.get_num_threads()  # large enough for three threads
-    results = []
-    try:
-        for number in (1, 2, 3):
-            torch.set_num_threads(number)
-            results.append(area_resize(grid, (447, 333)))
-    finally:
-        torch.set_num_threads(threads)
+    grid, results = random_grid(10, 900, 1000), []  # large enough for three threads
+    for number in (1, 2, 3):
+        torch.set_num_threads(number)
+        results.append(area_resize(grid, (447, 333)))
     assert all(torch.equal(results[0], other) for other in results[1:])
 
 
@@ -127,18 +124,15 @@ def test_in_one_go_the_bits_are_the_same(mode: str, bins: int) -> None:
     assert not empty.any()
 
 
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("mode", ["bilinear", "binned"])
 def test_in_one_go_threads_change_no_bit(mode: str) -> None:
     if "cpu" not in backends():
         pytest.skip("the extension is not built")
-    events, threads = random_events(1_000_000), torch.get_num_threads()  # enough for four threads
-    grids = []
-    try:
-        for number in (1, 2, 3, 8):
-            torch.set_num_threads(number)
-            grids.append(voxel_grid_resized(events, 10, mode, None, rows=40, size=(19, 33)))
-    finally:
-        torch.set_num_threads(threads)
+    events, grids = random_events(1_000_000), []  # enough for four threads
+    for number in (1, 2, 3, 8):
+        torch.set_num_threads(number)
+        grids.append(voxel_grid_resized(events, 10, mode, None, rows=40, size=(19, 33)))
     assert all(torch.equal(grids[0], other) for other in grids[1:])
 
 

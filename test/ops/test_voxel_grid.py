@@ -131,9 +131,7 @@ def test_refuses(arguments: dict[str, Any], error: type[Exception], told: str) -
     st.integers(1, 6),
     st.lists(st.integers(0, 50), min_size=7, max_size=7),
 )
-def test_both_modes_are_the_slow_ones(
-    drawn: list[tuple[int, int, bool]], bins: int, marks: list[int]
-) -> None:
+def test_both_modes_are_the_slow_ones(drawn: list[tuple[int, int, bool]], bins: int, marks: list[int]) -> None:
     drawn.sort()
     t, x, p = ([row[k] for row in drawn] for k in range(3))
     events = make(t, p=p, x=x)
@@ -189,19 +187,16 @@ def test_kernel_is_the_reference(mode: str, bins: int) -> None:
     assert wanted.abs().sum() > 1000
 
 
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("mode", ["bilinear", "binned"])
 @pytest.mark.parametrize("bins", [1, 4, 10])
 def test_threads_change_no_bit(mode: str, bins: int) -> None:
     if "cpu" not in backends():
         pytest.skip("the extension is not built")
-    events, threads = random_events(1_000_000), torch.get_num_threads()  # enough for four threads
-    grids = []
-    try:
-        for number in (1, 2, 3, 8):
-            torch.set_num_threads(number)
-            grids.append(voxel_grid(events, bins, mode))
-    finally:
-        torch.set_num_threads(threads)
+    events, grids = random_events(1_000_000), []  # enough for four threads
+    for number in (1, 2, 3, 8):
+        torch.set_num_threads(number)
+        grids.append(voxel_grid(events, bins, mode))
     assert all(torch.equal(grids[0], other) for other in grids[1:])
 
 
