@@ -1,4 +1,4 @@
-"""Data sets and the synthetic scene."""
+"""Labelled images, each with its events or with another camera's picture, as data sets."""
 
 from mambaseg_core.data.dataset import RecordingDataset, SampleDataset
 from mambaseg_core.data.ddd17 import Ddd17Dataset

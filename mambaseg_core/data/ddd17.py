@@ -1,7 +1,6 @@
 """DDD17-seg as the ESS authors publish it: one folder a recording, grey images and events registered.
 
-- `dir0/events.dat.t`: int64 [N], nanoseconds
-- `dir0/events.dat.xyp`: int16 [N, 3]: x, y, p in {0, 1}
+- `dir0/events.dat.t`, `dir0/events.dat.xyp`: the events, see `recordings.ddd17`
 - `dir0/index/index_{10,50,250}ms.npy`: int64 [images, 3]: the image's time, events before it, events before that
 - `dir0/imgs/img_%08d.png`: 260x346, grey; image number n belongs to row n - 1 of the index
 - `dir0/segmentation_masks/segmentation_%08d.png`: 200x346, 6 classes, of some images
@@ -11,11 +10,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from mambaseg_core.data.dataset import RecordingDataset, Transform
 from mambaseg_core.data.dsec import Picture, Times, read_picture
@@ -23,9 +21,7 @@ from mambaseg_core.data.sample import UNKNOWN
 from mambaseg_core.events import Events, Window
 from mambaseg_core.labels import DDD17_6
 from mambaseg_core.preprocessing import Preprocessing
-
-SENSOR_SIZE: Final = (260, 346)
-"""(height, width) of the DAVIS camera, pixels."""
+from mambaseg_core.recordings.ddd17 import open_ddd17
 
 SPLITS: Final = {"train": ("dir0", "dir3", "dir4", "dir6", "dir7"), "test": ("dir1",)}
 """The split of the published MambaSeg numbers; dir5, the test recording of ESS, holds one mask only."""
@@ -46,7 +42,6 @@ class Ddd17Sequence:
         label_paths: of each row; None where there is none.
         calibration: None, as images and events are registered.
         condition: "unknown".
-        event_size: (height, width), pixels.
 
     Raises:
         ValueError: a file is missing, or their lengths do not fit.
@@ -56,11 +51,10 @@ class Ddd17Sequence:
         self.root = Path(root)
         self.calibration = None
         self.condition = UNKNOWN
-        self.event_size = SENSOR_SIZE
         self.image_times_ns = self._read_times()
         self.image_paths = self._numbered("imgs")
         self.label_paths = self._numbered("segmentation_masks")
-        self._columns: tuple[npt.NDArray[np.int64], npt.NDArray[np.int16]] | None = None
+        self._events = open_ddd17(self.root)
         unpaired = [n for n in self.labelled() if self.image_paths[n] is None]
         if unpaired:
             raise ValueError(
@@ -70,9 +64,6 @@ class Ddd17Sequence:
 
     def __len__(self) -> int:
         return len(self.image_times_ns)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_columns": None}
 
     @property
     def name(self) -> str:
@@ -100,31 +91,12 @@ class Ddd17Sequence:
         return self._picture(self.label_paths[index], index, "mask")
 
     def window(self, end_ns: int, window: Window, bins: int) -> Events:
-        """The raw events that `window.cut` gives of the whole recording; as `EventBuffer.window`.
+        """Return the raw events that `window.cut` gives of the whole recording.
 
         Raises:
             ValueError: an event file is missing, or the two have different lengths.
         """
-        t_ns, xyp = self._open()
-        start, stop = np.searchsorted(t_ns, (window.start_ns(end_ns, bins), end_ns), side="left").tolist()
-        limit = window.limit(bins)
-        rows = slice(start if limit is None else max(start, stop - limit), stop)
-        x, y, p = np.asarray(xyp[rows]).T
-        return Events.from_arrays(x, y, np.array(t_ns[rows]), p, height=SENSOR_SIZE[0], width=SENSOR_SIZE[1])
-
-    def _open(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int16]]:
-        """Times [N] and x, y, p [N, 3], mapped into memory."""
-        if self._columns is None:
-            times, rows = (self._require(name) for name in ("events.dat.t", "events.dat.xyp"))
-            counts = times.stat().st_size / 8, rows.stat().st_size / 6
-            if counts[0] != counts[1] or counts[0] % 1:
-                raise ValueError(
-                    f"sequence {self.root} has {counts[0]:g} times in events.dat.t and {counts[1]:g} events in "
-                    f"events.dat.xyp, expected as many; unpack the data set again"
-                )
-            shape = (int(counts[1]), 3)
-            self._columns = np.memmap(times, np.int64, "r"), np.memmap(rows, np.int16, "r", shape=shape)
-        return self._columns
+        return self._events.window(window, end_ns, bins).events
 
     def _read_times(self) -> Times:
         path = next((self.root / name for name in _INDICES if (self.root / name).is_file()), None)

@@ -17,6 +17,7 @@ from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.data.sample import UNKNOWN
 from mambaseg_core.events import Events, Window
 from mambaseg_core.recordings.dsec import SENSOR_SIZE, open_dsec, read_rectify_map
+from mambaseg_core.recordings.reader import EventReader
 
 Picture = npt.NDArray[np.uint8]
 Times = npt.NDArray[np.int64]
@@ -58,6 +59,7 @@ class DsecSequence:
         calibration: from `cam_to_cam.yaml`, with the map of `rectify_map.h5` where there is one; None where there is no
             `cam_to_cam.yaml`.
         calibration_path: that file.
+        events: its event file.
         condition: from `sequence.yaml`, such as "night"; "unknown" where there is no such file.
 
     Raises:
@@ -70,6 +72,7 @@ class DsecSequence:
     label_paths: tuple[Path | None, ...]
     calibration: Calibration | None
     calibration_path: Path | None
+    events: EventReader
     condition: str
 
     def __init__(self, root: str | Path, *, classes: int = 11) -> None:
@@ -77,13 +80,12 @@ class DsecSequence:
         self._classes = classes
         if not self.root.is_dir():
             raise ValueError(f"sequence {self.root} is no folder, expected one with {_EVENTS[0]} in it; check the path")
-        events = self._require("events", _EVENTS)
+        event_file = self._require("events", _EVENTS)
         self.image_paths = tuple(sorted(self._require("images", _IMAGES).glob("*.png")))
         self.image_times_ns = _read_times(self._require("image times", _IMAGE_TIMES))
         if len(self.image_paths) != len(self.image_times_ns):
             raise ValueError(
-                f"sequence {self.root} has {len(self.image_paths)} images and {len(self.image_times_ns)} "
-                f"image times, "
+                f"sequence {self.root} has {len(self.image_paths)} images and {len(self.image_times_ns)} image times, "
                 f"expected as many; download and unpack the images again"
             )
         self.label_paths = self._match_labels()
@@ -94,20 +96,10 @@ class DsecSequence:
             self.calibration = replace(self.calibration, published_map=read_rectify_map(rectify_map))
         self.condition = _read_condition(self.root / DESCRIPTION)
         size = SENSOR_SIZE if self.calibration is None else self.calibration.event_raw.size
-        self._events = open_dsec(events, size)
+        self.events = open_dsec(event_file, size)
 
     def __len__(self) -> int:
         return len(self.image_paths)
-
-    def __enter__(self) -> DsecSequence:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the event file; it opens again when needed."""
-        self._events.close()
 
     @property
     def name(self) -> str:
@@ -117,7 +109,7 @@ class DsecSequence:
     @property
     def event_size(self) -> tuple[int, int]:
         """(height, width) of the event camera, pixels: the calibration's, else DSEC's."""
-        return self._events.height, self._events.width
+        return self.events.height, self.events.width
 
     def image(self, index: int) -> Picture:
         """The rectified left image number `index`, RGB uint8 [H, W, 3].
@@ -141,10 +133,8 @@ class DsecSequence:
         if path is None:
             places = ", ".join(self._fill(place) for place in _LABELS)
             raise ValueError(
-                f"image {index} of sequence {self.root} has no label ({sum(map(bool, self.label_paths))} of "
-                f"{len(self)} "
-                f"images have one), expected it in one of {places}; download DSEC-Semantic into the "
-                f"sequence's folder"
+                f"image {index} of sequence {self.root} has no label ({len(self.labelled())} of {len(self)} images "
+                f"have one), expected it in one of {places}; download DSEC-Semantic into the sequence's folder"
             )
         return read_picture(path, cv2.IMREAD_UNCHANGED, dimensions=2)
 
@@ -153,39 +143,20 @@ class DsecSequence:
         return [index for index, path in enumerate(self.label_paths) if path is not None]
 
     def window(self, end_ns: int, window: Window, bins: int) -> Events:
-        """The raw events that `window.cut` gives of the whole recording; as `EventBuffer.window`.
-
-        Raises:
-            ValueError: as `events_between`.
-        """
-        limit = window.limit(bins)
-        start_ns = window.start_ns(end_ns, bins)
-        events = self.events_between(start_ns, end_ns) if limit is None else self.events_before(end_ns, limit)
-        return window.cut(events, end_ns, bins)
-
-    def events_between(self, start_ns: int, end_ns: int) -> Events:
-        """Raw events with start_ns <= t < end_ns in the images' clock; none where the recording has none.
+        """Return the raw events that `window.cut` gives of the whole recording.
 
         Raises:
             ValueError: the event file is damaged or not in DSEC's layout.
         """
-        return self._events.between(start_ns, end_ns).events
-
-    def events_before(self, end_ns: int, count: int) -> Events:
-        """The last `count` raw events with t < end_ns, fewer at the beginning of the recording.
-
-        Raises:
-            ValueError: count is negative, or as `events_between`.
-        """
-        return self._events.last(count, end_ns).events
+        return self.events.window(window, end_ns, bins).events
 
     def iter_events(self, chunk_ns: int) -> Iterator[Events]:
-        """All raw events in chunks of `chunk_ns`; chunks without events are left out.
+        """Iterate over all raw events in chunks of `chunk_ns`; chunks without events are left out.
 
         Raises:
-            ValueError: chunk_ns is below 1, or as `events_between`.
+            ValueError: chunk_ns is below 1, or as `window`.
         """
-        return self._events.chunks(duration_ns=chunk_ns)
+        return self.events.chunks(duration_ns=chunk_ns)
 
     def _fill(self, place: str) -> str:
         return place.format(name=self.name, classes=self._classes)
@@ -249,8 +220,7 @@ def _read_times(path: Path) -> Times:
         ) from error
     if (np.diff(times) < 0).any():
         raise ValueError(
-            f"the times in {path} run backwards at line {int(np.argmax(np.diff(times) < 0)) + 2}, expected "
-            f"rising "
+            f"the times in {path} run backwards at line {int(np.argmax(np.diff(times) < 0)) + 2}, expected rising "
             f"microseconds; download it again"
         )
     return times * 1000

@@ -54,9 +54,7 @@ def evenly(size: int, count: int) -> list[int]:
     return [int(number) for number in np.linspace(0, size - 1, count).round()]
 
 
-def plain_loader(
-    dataset: SampleDataset, numbers: Sequence[int], *, batch: int, workers: int
-) -> DataLoader[Sample]:
+def plain_loader(dataset: SampleDataset, numbers: Sequence[int], *, batch: int, workers: int) -> DataLoader[Sample]:
     """A loader of the samples with these numbers, in this order, unchanged: gives `Batch`es."""
     return DataLoader(
         Subset(dataset, numbers), batch, num_workers=workers, collate_fn=collate, persistent_workers=workers > 0

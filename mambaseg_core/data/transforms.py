@@ -71,9 +71,7 @@ def random_resize(sample: Sample, generator: torch.Generator, *, scale: tuple[fl
     return replace(sample, image=image[0], voxel=voxel[0], label=label)
 
 
-def resize_inputs(
-    image: torch.Tensor, voxel: torch.Tensor, size: tuple[int, int]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def resize_inputs(image: torch.Tensor, voxel: torch.Tensor, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Resize images [B, C, H, W] and grids [B, T, H, W] to (height, width), in training and in evaluation alike."""
     shrinks = size[0] < image.shape[2]
     image = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=shrinks)
@@ -117,7 +115,7 @@ def photometric_noise(sample: Sample, generator: torch.Generator, *, strength: f
     if strength == 0:
         return sample
     bright, contrast, gamma, noise = (_uniform(generator) for _ in range(4))
-    image = sample.image ** 2 ** (strength * (2 * gamma - 1))
+    image = sample.image ** (2 ** (strength * (2 * gamma - 1)))
     mean = image.mean()
     image = (image - mean) * 2 ** (strength * (2 * contrast - 1)) + mean + 0.3 * strength * (2 * bright - 1)
     image = image + 0.1 * strength * noise * torch.randn(image.shape, generator=generator)

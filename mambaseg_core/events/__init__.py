@@ -1,4 +1,4 @@
-"""Event-camera data: the `Events` type, decoding, windows, calibration and files."""
+"""Events: the `Events` type, the way from bytes to it, a bounded buffer, windows, and clocks."""
 
 from __future__ import annotations
 

@@ -156,9 +156,7 @@ class Events:
             ValueError: a field is missing, or as `from_arrays`.
         """
         if operator.index(t_unit_ns) < 1:
-            raise ValueError(
-                f"t_unit_ns is {t_unit_ns}, expected 1 or more nanoseconds; 1000 for microseconds"
-            )
+            raise ValueError(f"t_unit_ns is {t_unit_ns}, expected 1 or more nanoseconds; 1000 for microseconds")
         x, y, t, p = (find_field(array, name) for name in ("x", "y", "t", "p"))
         t_ns = as_nanoseconds(integer_column("t", t, "iu"), t_unit_ns)
         return cls.from_arrays(x, y, t_ns, p, height=height, width=width)
@@ -178,9 +176,7 @@ class Events:
             ValueError: no parts, different sensors, or a part begins before the one ahead of it ends.
         """
         if not parts:
-            raise ValueError(
-                "got no parts to concatenate, expected one or more; use Events.empty(height, width)"
-            )
+            raise ValueError("got no parts to concatenate, expected one or more; use Events.empty(height, width)")
         head = parts[0]
         if len(parts) == 1:
             return head

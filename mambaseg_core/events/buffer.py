@@ -85,9 +85,7 @@ class EventBuffer:
     ) -> None:
         self.height, self.width = check_size(height, width)
         if max_age_ns < 1:
-            raise ValueError(
-                f"max_age_ns is {max_age_ns}, expected 1 or more; give the longest window at least"
-            )
+            raise ValueError(f"max_age_ns is {max_age_ns}, expected 1 or more; give the longest window at least")
         if max_bytes < 2 * CHUNK_OVERHEAD_BYTES:
             raise ValueError(
                 f"max_bytes is {max_bytes}, expected {2 * CHUNK_OVERHEAD_BYTES} or more; an event takes "
@@ -245,9 +243,7 @@ class EventBuffer:
 
 
 def _copy(events: Events) -> Events:
-    return Events(
-        events.x.copy(), events.y.copy(), events.t_ns.copy(), events.p.copy(), events.height, events.width
-    )
+    return Events(events.x.copy(), events.y.copy(), events.t_ns.copy(), events.p.copy(), events.height, events.width)
 
 
 def _merge(held: list[Events], added: Events) -> Events:
@@ -255,7 +251,5 @@ def _merge(held: list[Events], added: Events) -> Events:
     parts = [*held, added]
     t_ns = np.concatenate([part.t_ns for part in parts])
     order = np.argsort(t_ns, kind="stable")
-    x, y, p = (
-        np.concatenate(columns)[order] for columns in zip(*((e.x, e.y, e.p) for e in parts), strict=True)
-    )
+    x, y, p = (np.concatenate(columns)[order] for columns in zip(*((e.x, e.y, e.p) for e in parts), strict=True))
     return Events(x, y, t_ns[order], p, added.height, added.width)

@@ -66,16 +66,12 @@ def find_field(array: Mapping[str, ArrayLike] | Column, name: str) -> ArrayLike:
     elif hasattr(array, "keys"):
         names = list(array.keys())
     else:
-        raise TypeError(
-            f"got {type(array).__name__}, expected fields x, y, t, p; give a structured array or a dict"
-        )
+        raise TypeError(f"got {type(array).__name__}, expected fields x, y, t, p; give a structured array or a dict")
     for candidate in _FIELD_NAMES[name]:
         if candidate in names:
             values: ArrayLike = array[candidate]
             return values
-    raise ValueError(
-        f"got fields {names}, expected {' or '.join(_FIELD_NAMES[name])} among them; rename the field"
-    )
+    raise ValueError(f"got fields {names}, expected {' or '.join(_FIELD_NAMES[name])} among them; rename the field")
 
 
 def outside_sensor(x: Column, y: Column, height: int, width: int) -> NDArray[np.bool_] | None:

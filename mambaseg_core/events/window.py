@@ -40,8 +40,7 @@ class Window:
     def __post_init__(self) -> None:
         if (self.duration_ns is None) == (self.count is None):
             raise ValueError(
-                f"got duration_ns={self.duration_ns} and count={self.count}, expected exactly one; leave "
-                f"the other None"
+                f"got duration_ns={self.duration_ns} and count={self.count}, expected exactly one; leave the other None"
             )
         if self.count is not None and self.max_age_ns is None:
             object.__setattr__(self, "max_age_ns", DEFAULT_MAX_AGE_NS)

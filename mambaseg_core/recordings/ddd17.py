@@ -1,4 +1,7 @@
-"""DDD17 as the ESS package ships it: memory maps `events.dat.t` (int64 ns) and `events.dat.xyp` (int16 [N, 3])."""
+"""DDD17's events as the ESS authors publish them, to be mapped into memory.
+
+`events.dat.t` has int64 [N] nanoseconds; `events.dat.xyp` int16 [N, 3]: x, y, p in {0, 1}.
+"""
 
 from __future__ import annotations
 

@@ -9,9 +9,10 @@ from typing import Any, Final, NamedTuple
 
 from mambaseg_core.events.array import Events
 from mambaseg_core.events.decode import Decoder
+from mambaseg_core.events.decode.reference import WORD_BYTES
 from mambaseg_core.recordings.blocks import BlockSource
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
-from mambaseg_core.recordings.raw_header import WORD_BYTES, read_raw_header
+from mambaseg_core.recordings.raw_header import read_raw_header
 from mambaseg_core.recordings.reader import EventReader
 from mambaseg_core.recordings.resume import resume_words
 

@@ -31,8 +31,6 @@ _ENCODINGS: Final = {
     "3.0": "evt3",
     "evt3": "evt3",
 }
-WORD_BYTES: Final = {"evt2": 4, "evt21": 8, "evt21_legacy": 8, "evt3": 2}
-"""Bytes of a word of each encoding."""
 
 
 @dataclass(frozen=True)

@@ -20,31 +20,31 @@ def root(tmp_path: Path, summary: SequenceSummary) -> Path:
 
 
 def test_a_whole_sequence(summary: SequenceSummary) -> None:
-    with DsecSequence(summary.path) as sequence:
-        assert len(sequence) == summary.images == 6
-        assert sequence.image_times_ns.dtype == np.int64
-        assert sequence.image_times_ns[0] == (T_OFFSET_US + 49_863) * 1000
-        assert sequence.image(0).shape == (135, 180, 3)
-        assert sequence.image(0).dtype == np.uint8
-        assert sequence.label(5).dtype == np.uint8
-        assert sequence.event_size == (120, 160)
-        assert sequence.calibration is not None
-        assert sequence.calibration.image_size == (135, 180)
-        assert sum(map(len, sequence.iter_events(2_000_000))) == summary.events
+    sequence = DsecSequence(summary.path)
+    assert len(sequence) == summary.images == 6
+    assert sequence.image_times_ns.dtype == np.int64
+    assert sequence.image_times_ns[0] == (T_OFFSET_US + 49_863) * 1000
+    assert sequence.image(0).shape == (135, 180, 3)
+    assert sequence.image(0).dtype == np.uint8
+    assert sequence.label(5).dtype == np.uint8
+    assert sequence.event_size == (120, 160)
+    assert sequence.calibration is not None
+    assert sequence.calibration.image_size == (135, 180)
+    assert sum(map(len, sequence.iter_events(2_000_000))) == summary.events
 
 
 def test_windows_end_at_an_image(summary: SequenceSummary) -> None:
-    with DsecSequence(summary.path) as sequence:
-        end = int(sequence.image_times_ns[2])
-        window = sequence.events_between(end - 50_000_000, end)
-        assert len(window) > 100
-        assert window.t_ns[0] >= end - 50_000_000
-        assert window.t_ns[-1] < end
-        last = sequence.events_before(end, 100)
-        np.testing.assert_array_equal(last.t_ns, window.t_ns[-100:])
-        np.testing.assert_array_equal(last.x, window.x[-100:])
-        assert len(sequence.events_between(0, 10**9)) == 0
-        assert len(sequence.calibration.rectify(window)) > 0.8 * len(window)  # type: ignore[union-attr]
+    sequence = DsecSequence(summary.path)
+    end = int(sequence.image_times_ns[2])
+    window = sequence.events.between(end - 50_000_000, end).events
+    assert len(window) > 100
+    assert window.t_ns[0] >= end - 50_000_000
+    assert window.t_ns[-1] < end
+    last = sequence.events.last(100, end).events
+    np.testing.assert_array_equal(last.t_ns, window.t_ns[-100:])
+    np.testing.assert_array_equal(last.x, window.x[-100:])
+    assert len(sequence.events.between(0, 10**9).events) == 0
+    assert len(sequence.calibration.rectify(window)) > 0.8 * len(window)  # type: ignore[union-attr]
 
 
 def test_images_are_rgb(root: Path) -> None:
@@ -100,9 +100,9 @@ def test_without_labels_and_calibration(root: Path) -> None:
 @pytest.mark.parametrize("moved", ["events/left/events.h5", "calibration/cam_to_cam.yaml"])
 def test_files_in_the_sequence_s_own_folder(root: Path, moved: str) -> None:
     shutil.move(root / moved, root / Path(moved).name)
-    with DsecSequence(root) as sequence:
-        assert sequence.event_size == (120, 160)
-        assert len(sequence.events_before(2**62, 5)) == 5
+    sequence = DsecSequence(root)
+    assert sequence.event_size == (120, 160)
+    assert len(sequence.events.last(5, 2**62).events) == 5
 
 
 def test_times_as_in_the_single_files(root: Path) -> None:
@@ -111,12 +111,11 @@ def test_times_as_in_the_single_files(root: Path) -> None:
 
 
 def test_it_can_be_pickled_while_open(summary: SequenceSummary) -> None:
-    with DsecSequence(summary.path) as sequence:
-        end = int(sequence.image_times_ns[3])
-        before = sequence.events_before(end, 10)
-        copy = pickle.loads(pickle.dumps(sequence))
-        np.testing.assert_array_equal(copy.events_before(end, 10).t_ns, before.t_ns)
-        copy.close()
+    sequence = DsecSequence(summary.path)
+    end = int(sequence.image_times_ns[3])
+    before = sequence.events.last(10, end).events
+    copy = pickle.loads(pickle.dumps(sequence))
+    np.testing.assert_array_equal(copy.events.last(10, end).events.t_ns, before.t_ns)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +181,7 @@ def test_damaged_files_are_found_when_read(root: Path, change: Callable[[Path], 
     change(root)
     sequence = DsecSequence(root)
     with pytest.raises(ValueError, match=words):
-        sequence.image(0), sequence.label(0), sequence.events_before(2**62, 1)
+        sequence.image(0), sequence.label(0), sequence.events.last(1, 2**62).events
 
 
 def test_there_is_no_such_image(summary: SequenceSummary) -> None:

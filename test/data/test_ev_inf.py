@@ -20,27 +20,27 @@ def root(summary: SequenceSummary, tmp_path: Path) -> Path:
 
 
 def test_every_image_is_warped_once(root: Path) -> None:
-    with DsecSequence(root) as sequence:
-        steps: list[tuple[int, int]] = []
-        done = write_ev_inf(sequence, lambda *step: steps.append(step))
-        assert (done.written, done.kept) == (len(sequence), 0)
-        assert steps == [(k + 1, len(sequence)) for k in range(len(sequence))]
-        files = sorted((root / "images/left/ev_inf").iterdir())
-        assert [file.name for file in files] == [path.name for path in sequence.image_paths]
-        assert sequence.calibration is not None
-        for index in (0, len(sequence) - 1):
-            picture = cv2.imread(str(files[index]))[..., ::-1]
-            np.testing.assert_array_equal(picture, sequence.calibration.warp_image(sequence.image(index)))
-            assert picture.shape == (*sequence.event_size, 3)
+    sequence = DsecSequence(root)
+    steps: list[tuple[int, int]] = []
+    done = write_ev_inf(sequence, lambda *step: steps.append(step))
+    assert (done.written, done.kept) == (len(sequence), 0)
+    assert steps == [(k + 1, len(sequence)) for k in range(len(sequence))]
+    files = sorted((root / "images/left/ev_inf").iterdir())
+    assert [file.name for file in files] == [path.name for path in sequence.image_paths]
+    assert sequence.calibration is not None
+    for index in (0, len(sequence) - 1):
+        picture = cv2.imread(str(files[index]))[..., ::-1]
+        np.testing.assert_array_equal(picture, sequence.calibration.warp_image(sequence.image(index)))
+        assert picture.shape == (*sequence.event_size, 3)
 
 
 def test_an_interrupted_run_goes_on(root: Path) -> None:
-    with DsecSequence(root) as sequence:
-        write_ev_inf(sequence)
-        files = sorted((root / "images/left/ev_inf").iterdir())
-        files[1].unlink()
-        files[0].write_bytes(b"kept")
-        done = write_ev_inf(sequence)
+    sequence = DsecSequence(root)
+    write_ev_inf(sequence)
+    files = sorted((root / "images/left/ev_inf").iterdir())
+    files[1].unlink()
+    files[0].write_bytes(b"kept")
+    done = write_ev_inf(sequence)
     assert (done.written, done.kept) == (1, len(files) - 1)
     assert files[0].read_bytes() == b"kept"
     assert sorted((root / "images/left/ev_inf").iterdir()) == files
@@ -48,18 +48,15 @@ def test_an_interrupted_run_goes_on(root: Path) -> None:
 
 def test_without_a_calibration_there_is_no_way(root: Path) -> None:
     shutil.rmtree(root / "calibration")
-    with (
-        DsecSequence(root) as sequence,
-        pytest.raises(ValueError, match=r"has no calibration, expected calibration/cam_to_cam"),
-    ):
-        write_ev_inf(sequence)
+    with pytest.raises(ValueError, match=r"has no calibration, expected calibration/cam_to_cam"):
+        write_ev_inf(DsecSequence(root))
 
 
 def test_a_damaged_image_leaves_nothing_half_written(root: Path) -> None:
-    with DsecSequence(root) as sequence:
-        sequence.image_paths[1].write_bytes(b"no picture")
-        with pytest.raises(ValueError, match=r"000001\.png cannot be read"):
-            write_ev_inf(sequence)
+    sequence = DsecSequence(root)
+    sequence.image_paths[1].write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"000001\.png cannot be read"):
+        write_ev_inf(sequence)
     assert [file.name for file in (root / "images/left/ev_inf").iterdir()] == ["000000.png"]
 
 

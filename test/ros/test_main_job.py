@@ -46,7 +46,7 @@ def offline_masks(sequence: DsecSequence) -> dict[int, np.ndarray]:
     setup = segmenter.preprocessing
     masks = {}
     for index, stamp_ns in enumerate(sequence.image_times_ns.tolist()):
-        events = sequence.events_between(setup.window.start_ns(stamp_ns, setup.bins), stamp_ns)
+        events = sequence.events.between(setup.window.start_ns(stamp_ns, setup.bins), stamp_ns).events
         events = setup.window.cut(events, stamp_ns, setup.bins)
         edges_ns = setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
         ids = segmenter.segment(sequence.image(index), events, edges_ns).ids
