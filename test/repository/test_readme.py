@@ -29,9 +29,9 @@ def test_make_knows_the_targets_that_the_readme_and_ci_name() -> None:
     assert set(named) <= set(targets)
 
 
-def test_files_that_the_readme_names_exist() -> None:
-    names = re.findall(r"\]\(([^)#]+)\)", README) + re.findall(r"src/mambaseg/([\w./]+)", README)
-    assert len(names) >= 8
+def test_files_that_the_ros_commands_name_exist() -> None:
+    names = re.findall(r"src/mambaseg/([\w./]+)", README)
+    assert len(names) >= 2
     for name in names:
         assert (ROOT / name).is_file(), name
 
