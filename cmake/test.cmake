@@ -1,0 +1,16 @@
+# `colcon test` runs test/ on what is installed, where ament_cmake_pytest and pytest are. What else the tests import stands in
+# requirements/python.txt.
+if(BUILD_TESTING)
+  find_package(ament_cmake_pytest QUIET)
+endif()
+if(ament_cmake_pytest_FOUND)
+  ament_add_pytest_test(pytest test
+    PYTHON_EXECUTABLE ${Python3_EXECUTABLE}
+    TIMEOUT 7200
+    APPEND_ENV
+      AMENT_PREFIX_PATH=${CMAKE_INSTALL_PREFIX}
+      PATH=${CMAKE_INSTALL_PREFIX}/bin
+      PYTHONPATH=${CMAKE_INSTALL_PREFIX}/${PYTHON_INSTALL_DIR}
+    APPEND_LIBRARY_DIRS ${CMAKE_INSTALL_PREFIX}/lib
+  )
+endif()
