@@ -11,10 +11,12 @@ install(DIRECTORY mambaseg_core mambaseg_ros
 install(DIRECTORY launch config DESTINATION share/${PROJECT_NAME})
 
 # Both start with the Python that has torch, not with whatever `python3` means at run time.
-configure_file(cmake/segmentation_node.in segmentation_node @ONLY)
-install(PROGRAMS ${CMAKE_CURRENT_BINARY_DIR}/segmentation_node DESTINATION lib/${PROJECT_NAME})
-configure_file(cmake/mambaseg.in mambaseg @ONLY)
-install(PROGRAMS ${CMAKE_CURRENT_BINARY_DIR}/mambaseg DESTINATION bin)
+function(install_command NAME MODULE FOLDER)
+  configure_file(cmake/command.in ${NAME} @ONLY)
+  install(PROGRAMS ${CMAKE_CURRENT_BINARY_DIR}/${NAME} DESTINATION ${FOLDER})
+endfunction()
+install_command(segmentation_node mambaseg_ros.node lib/${PROJECT_NAME})
+install_command(mambaseg mambaseg_ros.cli bin)
 
 # One recipe for the extension: setup.py. Without torch or a compiler the plain PyTorch operators serve.
 execute_process(

@@ -57,6 +57,23 @@ def test_the_command_runs_from_the_installed_files(site: Path) -> None:
     assert "97.55 M" in run(site, str(site / "bin" / "mambaseg"), "info", "mambaseg_ddd17")
 
 
+def test_the_command_spawns_processes(site: Path, tmp_path: Path) -> None:
+    small = [
+        "--modality",
+        "thermal",
+        "--sequences",
+        "1",
+        "0",
+        "--seconds",
+        "0.1",
+        "--image-size",
+        "48x64",
+        "--jobs",
+        "2",
+    ]
+    assert "2 labelled pairs" in run(site, str(site / "bin" / "mambaseg"), "synth", str(tmp_path), *small)
+
+
 def test_the_compiled_operators_are_installed_and_used(site: Path) -> None:
     code = "import mambaseg_core as mc; print(mc.__file__, mc.ops.backends())"
     said = run(site, "-c", code)

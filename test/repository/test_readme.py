@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mambaseg_core.synth.benchmark_set import write_benchmark
-
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
@@ -36,26 +34,22 @@ def test_files_that_the_ros_commands_name_exist() -> None:
         assert (ROOT / name).is_file(), name
 
 
-def test_the_commands_run_one_after_the_other(tmp_path: Path) -> None:
-    """As they stand, on a small recording and a small benchmark, with two steps of training."""
+def test_the_commands_run_one_after_the_other(tmp_path: Path, colcon_prefix: Path | None) -> None:
+    """As they stand, installed where they are, on a small recording and benchmark, with two steps of training."""
     lines = [line for line in BLOCKS[2][1].splitlines() if line.startswith("mambaseg ")]
     (tmp_path / "config").symlink_to(ROOT / "config")
     header = b"% evt 2.0\n% geometry 64x48\n% end\n"
     (tmp_path / "recording.raw").write_bytes(header + np.array([0x80000001, 0x10041003, 0x00041003], "<u4").tobytes())
     small = ["loop.steps=2", "loop.batch=1", "data.size=[32, 48]", "data.crop=[32, 48]", "data.workers=0"]
-    more = {"train": [word for value in small for word in ("--set", value)]}
+    more = {
+        "synth": ["--sequences", "1", "1", "--seconds", "0.3", "--image-size", "48x64", "--jobs", "2"],
+        "train": [word for value in small for word in ("--set", value)],
+    }
+    command = [sys.executable, "-m", "mambaseg_ros"] if colcon_prefix is None else [str(colcon_prefix / "bin/mambaseg")]
     for line in lines:
         words = line.split("#")[0].split()[1:]
-        if words == ["synth", "data", "--benchmark"]:  # minutes; its own tests run it
-            sizes = {"size": (48, 64), "sequences": {"train": 1, "test": 1}, "seconds": 0.3}
-            assert write_benchmark(tmp_path / "data", **sizes)
-            continue
         result = subprocess.run(
-            [sys.executable, "-m", "mambaseg_ros", *words, *more.get(words[0], [])],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=600,
+            [*command, *words, *more.get(words[0], [])], cwd=tmp_path, capture_output=True, text=True, timeout=600
         )
         assert result.returncode == 0, line + result.stdout + result.stderr
         assert result.stdout.strip(), line
