@@ -144,11 +144,22 @@ class Segmenter:
         self._spare_grid: torch.Tensor | None = None  # memory of the last voxel grid
 
     def warm_up(self) -> None:
-        """Run the model once on zeros and keep the memory it took, so that the first real frame is not late."""
+        """Take one blank frame the whole way and keep the memory it took, so that the first real frame is not late.
+
+        Most of what it saves is the calibration's maps, which are made on their first use.
+        """
         if self.device.type == "cpu":
             keep_memory()
-        setup = self.preprocessing
-        self._infer(torch.zeros(setup.channels, *setup.size), torch.zeros(setup.bins, *setup.size))
+        setup, calibration = self.preprocessing, self.calibration
+        image_size = setup.view_size if calibration is None else calibration.image_size
+        height, width = setup.view_size if calibration is None else calibration.event_raw.size
+        second: Events | Reading = np.zeros((height, width), np.uint8)
+        if setup.other == "events":
+            middle, t_ns = ([width // 2] * 2, [height // 2] * 2), [0, 1000]
+            second = Events.from_arrays(*middle, t_ns, [1, 1], height=height, width=width)
+        channels = (setup.channels,) if setup.channels > 1 else ()
+        mask = self.segment(np.zeros((*image_size, *channels), np.uint8), second)
+        self.to_camera(mask.ids, image_size)
 
     def segment(
         self, image: Image | None, events: Events | Reading | None, edges_ns: npt.NDArray[np.int64] | None = None

@@ -11,6 +11,7 @@ import torch
 from mambaseg_core.events import Events
 from mambaseg_core.inference import Segmenter, choose_device, choose_precision
 from mambaseg_core.models import create_model
+from mambaseg_core.synth.dsec_drive import make_calibration
 
 SIZE = (24, 32)
 
@@ -93,6 +94,17 @@ def test_the_mask_returns_to_the_cameras_size(segmenter: Segmenter, image: np.nd
     assert camera.shape == (260, 346)
     assert (camera[200:] == 255).all()
     assert set(np.unique(camera[:200])) == set(np.unique(ids))
+
+
+def test_after_warming_up_a_frame_finds_all_maps_made() -> None:
+    rig = make_calibration(image_size=(45, 60), event_size=(40, 56))
+    segmenter = Segmenter(create_model("mambaseg_nano", image_size=SIZE), "cpu", calibration=rig)
+    segmenter.warm_up()
+    made = set(vars(rig))
+    some = Events.from_arrays([5, 9], [7, 3], [0, 10], [0, 1], height=rig.event_raw.height, width=rig.event_raw.width)
+    mask = segmenter.segment(np.zeros((*rig.image_size, 3), np.uint8), some)
+    assert segmenter.to_camera(mask.ids, rig.image_size).shape == rig.image_size
+    assert set(vars(rig)) == made
 
 
 def test_a_model_that_gives_nan_is_refused(image: np.ndarray, events: Events) -> None:

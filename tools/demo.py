@@ -13,10 +13,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_ros.bag.types import STATUS_TYPE, open_bag
+from mambaseg_ros.messages.images import stamp_to_ns
 from mambaseg_ros.resources import share_folder
 
 SECONDS = 2.0
@@ -62,17 +65,46 @@ def node_command(sequence: Path) -> list[str]:
     return [str(executable), "--ros-args", *words]
 
 
-def latencies_ms(bag: Path) -> list[float]:
-    """Time from each image's arrival to its mask, as ~/status has it."""
-    values = []
+def read_answers(bag: Path) -> tuple[set[int], list[Any]]:
+    """Read the stamps of the masks and all of ~/status from the recording."""
+    masks, statuses = set(), []
     with open_bag(bag) as reader:
         for connection, _, data in reader.messages():
+            message: Any = reader.deserialize(data, connection.msgtype)
             if connection.msgtype == STATUS_TYPE:
-                status = reader.deserialize(data, connection.msgtype)
-                if status.message:
-                    say(f"status: {status.message}")
-                values.append(float(status.total_ms))
-    return values
+                statuses.append(message)
+            else:
+                masks.add(stamp_to_ns(message.header.stamp))
+    return masks, statuses
+
+
+def account(stamps: list[int], masks: set[int], statuses: list[Any]) -> list[str]:
+    """Say what became of every image: how many had which fate, then each that got no mask, or a mask with a remark.
+
+    Args:
+        stamps: of all images that were played.
+        masks: stamps of the masks that were recorded.
+        statuses: all that the node said, in order; at least one.
+    """
+    last = statuses[-1]
+    fates = {"masks": last.masks_published, "replaced": last.images_replaced, "dropped": last.images_dropped}
+    fates |= {"refused": last.images_refused, "failed": last.images_failed, "lost": last.images_lost}
+    fates["never seen by the node"] = max(0, len(stamps) - sum(fates.values()))
+    unanswered = {
+        "replaced": "replaced by a newer image while the model was busy",
+        "lost": "lost on the way to the node",
+        "never seen by the node": "sent before the node had subscribed, or not received by its last status",
+    }
+    silent = "; or ".join(text for fate, text in unanswered.items() if fates[fate]) or "its status was not recorded"
+    remarks = {stamp_to_ns(status.header.stamp): status.message for status in statuses}
+    lines = [f"images in: {len(stamps)}; " + ", ".join(f"{fate}: {number}" for fate, number in fates.items())]
+    for stamp in stamps:
+        remark = remarks.get(stamp, silent)
+        if stamp not in masks:
+            lines.append(f"image {stamp}: no mask: {remark or 'it was published, but not recorded'}")
+        elif remark:
+            lines.append(f"image {stamp}: mask, but {remark}")
+    return lines
 
 
 def main() -> None:
@@ -97,13 +129,16 @@ def main() -> None:
     say("drawing the masks over the images")
     subprocess.run(command("bag", "pictures", bag, masks, out), check=True)
 
-    times = latencies_ms(masks)
-    images = len(list((sequence / "images" / "left" / "rectified").glob("*.png")))
-    count = len(list(out.glob("overlay_*.png")))
-    say(f"images in: {images}, masks out: {count}")
-    say(f"latency from image to mask: median {np.median(times):.0f} ms, largest {max(times):.0f} ms")
+    recorded, statuses = read_answers(masks)
+    if not statuses:
+        sys.exit("demo: the node said nothing of any image; see its log above")
+    for line in account(DsecSequence(sequence).image_times_ns.tolist(), recorded, statuses):
+        say(line)
+    times = [status.total_ms for status in statuses]
+    first, median, largest = times[0], np.median(times), max(times)
+    say(f"latency from image to mask: first {first:.0f} ms, median {median:.0f} ms, largest {largest:.0f} ms")
     say(f"picture: {out / 'contact_sheet.png'}")
-    if count == 0:
+    if not recorded:
         sys.exit("demo: no mask came out")
 
 
