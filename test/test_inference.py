@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import platform
 import subprocess
 import sys
@@ -125,16 +126,33 @@ def test_devices_are_chosen_or_refused() -> None:
             choose_device("cuda")
 
 
-def test_bfloat16_gives_nearly_the_same_mask_and_leaves_the_model_alone(
-    segmenter: Segmenter, image: np.ndarray, events: Events
-) -> None:
+def test_bfloat16_moves_logits_by_what_its_eight_bits_allow(image: np.ndarray, events: Events) -> None:
+    """Holds on every processor: each rounds at other places, all round to 8 bits.
+
+    Rounding moves a value by at most u = 2**-8 of it, in the mean square by u / sqrt(3). A feature of this network is
+    rounded about 180 times on its way: 13 times in each of 10 blocks, then in fusions and head. The roundings are
+    independent and the norms hold the features' spread, so logits move by sqrt(180 / 3) * u = 3 % of their standard
+    deviation in the mean square (measured: 1.9 %). The largest of 845,000 errors is allowed eight times that (4).
+    """
+    exact = Segmenter(create_model("mambaseg_nano", weights="synthetic"), "cpu")
+    rounded = Segmenter(exact.model, "cpu", precision="bfloat16")
+    inputs = [tensor[None] for tensor in exact.prepare(image, events)]
+    with torch.inference_mode():
+        wanted = exact.model(*inputs)
+        error = rounded.model(*(tensor.bfloat16() for tensor in inputs)).float() - wanted
+    moved = math.sqrt(180 / 3) * 2**-8 * wanted.std()
+    assert 0 < error.square().mean().sqrt() < moved
+    assert error.abs().max() < 8 * moved
+    best, second = wanted[0].topk(2, dim=0).values
+    clear = (best - second > 2 * 8 * moved).numpy()
+    assert clear.mean() > 0.5
+    np.testing.assert_array_equal(rounded.segment(image, events).ids[clear], exact.segment(image, events).ids[clear])
+
+
+def test_bfloat16_leaves_the_given_model_alone(segmenter: Segmenter) -> None:
     before = {name: x.clone() for name, x in segmenter.model.state_dict().items()}
     fast = Segmenter(segmenter.model, "cpu", precision="bfloat16")
     assert {p.dtype for p in fast.model.parameters()} == {torch.bfloat16, torch.float32}  # the scans' are float32
-    got, wanted = fast.segment(image, events), segmenter.segment(image, events)
-    assert np.abs(got.confidence - wanted.confidence).max() < 0.02
-    assert (got.ids == wanted.ids).mean() > 0.95
-    assert not np.array_equal(got.confidence, wanted.confidence)
     for name, x in segmenter.model.state_dict().items():
         assert x.dtype == before[name].dtype
         assert torch.equal(x, before[name])

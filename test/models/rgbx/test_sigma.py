@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import os
 from pathlib import Path
 
@@ -141,6 +142,7 @@ def test_half_precision_leaves_every_scan_in_float32(on_meta):
 
 
 def test_half_precision_says_nearly_the_same():
+    """The bound is that of `test_inference`: 15 blocks of 13 roundings, then fusions and decoder, about 250 in all."""
     torch.manual_seed(0)
     model = create_model("sigma_tiny", image_size=(32, 32)).eval()
     pair = torch.randn(2, 1, 3, 32, 32)
@@ -148,4 +150,7 @@ def test_half_precision_says_nearly_the_same():
         expected = model(*pair)
         found = lowered(model, torch.bfloat16)(*pair.bfloat16())
     assert found.dtype == torch.bfloat16
-    assert (found.float() - expected).abs().max() < 0.1 * expected.std()
+    error = found.float() - expected
+    moved = math.sqrt(250 / 3) * 2**-8 * expected.std()  # measured: a third of it
+    assert error.square().mean().sqrt() < moved
+    assert error.abs().max() < 8 * moved
