@@ -18,7 +18,7 @@ ARGUMENTS = {
     "params_file": (PathJoinSubstitution([CONFIG, "mambaseg.param.yaml"]), "parameter file of the node"),
     "image_topic": ("image", "sensor_msgs/Image or CompressedImage of the camera"),
     "events_topic": ("events", "EventPacket or EventArray (also of dvs_msgs, prophesee_event_msgs) of its camera"),
-    "other_topic": ("other", "in place of events: Image or CompressedImage of a thermal or depth camera"),
+    "second_topic": ("second", "in place of events: Image or CompressedImage of a thermal or depth camera"),
     "camera_info_topic": ("camera_info", "CameraInfo of the camera; read where calibration is camera_info"),
     "event_camera_info_topic": ("event_camera_info", "the same of the event camera"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
@@ -72,7 +72,7 @@ def segmentation_node(context):
             remappings=[
                 ("image", LaunchConfiguration("image_topic")),
                 ("events", LaunchConfiguration("events_topic")),
-                ("other", LaunchConfiguration("other_topic")),
+                ("second", LaunchConfiguration("second_topic")),
                 ("camera_info", LaunchConfiguration("camera_info_topic")),
                 ("event_camera_info", LaunchConfiguration("event_camera_info_topic")),
             ],

@@ -81,7 +81,7 @@ def segment(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     image_topic: Annotated[str, typer.Option(help="images")] = "/image",
     events_topic: Annotated[
-        str, typer.Option("--events-topic", "--other-topic", help="events, or thermal or depth pictures")
+        str, typer.Option("--events-topic", "--second-topic", help="events, or thermal or depth images")
     ] = "/events",
     set_: Annotated[list[str], typer.Option("--set", help="a parameter of the node, as event_clock=sensor")] = [],  # noqa: B006
 ) -> None:

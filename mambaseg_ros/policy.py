@@ -1,4 +1,4 @@
-"""What is done about a missing or stale modality. Pure functions of times: no node, no clock."""
+"""What is done about a missing or stale input. Pure functions of times: no node, no clock."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ class Policy:
     """The parameters that may change while the node is active.
 
     Attributes:
-        event_wait_s: longest wait for events up to an image's stamp, or for the picture nearest to it, seconds.
-        events_stale_ns: events that end longer before an image's stamp are missing, and pictures farther from it.
+        event_wait_s: longest wait for events up to an image's stamp, or for the second image nearest to it, seconds.
+        events_stale_ns: maximum gap between an image and its newest event, or the nearest second image. Beyond it the
+            second input counts as missing.
         when_events_missing: "image_only", "hold" or "drop".
         images_stale_ns: images are missing when none came for this long.
         when_images_missing: "drop", "events_only" or "hold".
@@ -38,7 +39,7 @@ class Policy:
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Policy:
-        """From parameter values by name."""
+        """Return the policy of parameter values by name."""
         return cls(
             event_wait_s=float(values["event_wait_ms"]) / 1e3,
             events_stale_ns=int(float(values["events_stale_ms"]) * 1e6),
@@ -50,7 +51,7 @@ class Policy:
 
 
 def judge_events(stamp_ns: int, newest_ns: int | None, used: int, policy: Policy) -> tuple[Health, str]:
-    """The events' health at an image, and a sentence where they must not be used.
+    """Return the health of the events at an image, and a sentence where they must not be used.
 
     Args:
         stamp_ns: the image's stamp.
@@ -79,23 +80,23 @@ def judge_events(stamp_ns: int, newest_ns: int | None, used: int, policy: Policy
     return Health.GOOD, ""
 
 
-def judge_picture(what: str, stamp_ns: int, picture_ns: int | None, policy: Policy) -> tuple[Health, str]:
-    """The health of a second camera at an image, and a sentence where its picture must not be used.
+def judge_second_image(what: str, stamp_ns: int, second_ns: int | None, policy: Policy) -> tuple[Health, str]:
+    """Return the health of a second camera at an image, and a sentence where its image must not be used.
 
     Args:
         what: "thermal" or "depth".
         stamp_ns: the image's stamp.
-        picture_ns: stamp of the picture nearest to it, None where none is held.
+        second_ns: stamp of the second image nearest to it, None where none is held.
         policy: the limit.
 
     Returns:
         GOOD and an empty string, or SILENT or STALE and one sentence.
     """
-    if picture_ns is None:
-        return Health.SILENT, f"no {what} pictures have come; expected some: check the topic 'other' and its publisher"
-    if abs(stamp_ns - picture_ns) > policy.events_stale_ns:
+    if second_ns is None:
+        return Health.SILENT, (f"no {what} images have come; expected some: check the topic 'second' and its publisher")
+    if abs(stamp_ns - second_ns) > policy.events_stale_ns:
         return Health.STALE, (
-            f"the nearest {what} picture is {(picture_ns - stamp_ns) / 1e6:+.1f} ms from the image's stamp; expected "
+            f"the nearest {what} image is {(second_ns - stamp_ns) / 1e6:+.1f} ms from the image's stamp; expected "
             f"less than events_stale_ms = {policy.events_stale_ns / 1e6:g}: check its driver, and that both stamps are "
             "of one clock"
         )
@@ -103,17 +104,17 @@ def judge_picture(what: str, stamp_ns: int, picture_ns: int | None, policy: Poli
 
 
 class Freshness:
-    """Whether images are missing, on a clock that may stand still (a paused bag) or jump back (a looped one)."""
+    """How long messages are missing, on a clock that may stand still (a paused bag) or jump back (a looped one)."""
 
     def __init__(self, now_ns: int) -> None:
         self._last_ns = now_ns
 
     def seen(self, now_ns: int) -> None:
-        """An image came."""
+        """Note that a message came."""
         self._last_ns = now_ns
 
     def silent_ns(self, now_ns: int) -> int:
-        """How long none came; a jump of the clock, back or from 0 to the first /clock, begins anew."""
+        """Return how long none came. A jump of the clock, back or from 0 to the first /clock, begins anew."""
         if now_ns < self._last_ns or self._last_ns == 0:
             self._last_ns = now_ns
         return now_ns - self._last_ns

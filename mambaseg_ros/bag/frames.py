@@ -1,4 +1,4 @@
-"""The images of a bag, each when a node would have the events or the picture that belongs to it."""
+"""The images of a bag, each when a node would have the second input that belongs to it."""
 
 from __future__ import annotations
 
@@ -28,22 +28,28 @@ class BagImage(NamedTuple):
     message: Any
 
 
-def find_topics(reader: AnyReader, image_topic: str, second_topic: str, *, other: str = "events") -> Topics:
-    """The topics of these names; the second has events, or where `other` is not "events" pictures.
+def find_topics(reader: AnyReader, image_topic: str, second_topic: str, *, kind: str = "events") -> Topics:
+    """Return the topics of these names.
+
+    Args:
+        reader: an open bag.
+        image_topic: topic of the images.
+        second_topic: topic of the second input.
+        kind: "events", or what else the second input is: then it has images.
 
     Raises:
         ValueError: the bag lacks one, or its type is not one that the node reads.
     """
-    kinds = EVENT_TYPES if other == "events" else IMAGE_TYPES
-    return Topics(_find(reader, image_topic, IMAGE_TYPES), _find(reader, second_topic, kinds))
+    second_types = EVENT_TYPES if kind == "events" else IMAGE_TYPES
+    return Topics(_find(reader, image_topic, IMAGE_TYPES), _find(reader, second_topic, second_types))
 
 
-def _find(reader: AnyReader, topic: str, kinds: tuple[str, ...]) -> Connection:
+def _find(reader: AnyReader, topic: str, types: tuple[str, ...]) -> Connection:
     found = {connection.topic: connection for connection in reader.connections}
     if topic not in found:
         raise ValueError(f"topic {topic} is not in the bag (it has {', '.join(sorted(found))}): name one of these")
-    if found[topic].msgtype not in kinds:
-        raise ValueError(f"topic {topic} is of type {found[topic].msgtype}; expected one of {', '.join(kinds)}")
+    if found[topic].msgtype not in types:
+        raise ValueError(f"topic {topic} is of type {found[topic].msgtype}; expected one of {', '.join(types)}")
     return found[topic]
 
 

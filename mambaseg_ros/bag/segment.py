@@ -94,7 +94,7 @@ def segment(
         out: folder of the new bag with `/mambaseg/mask`.
         values: the node's parameters by name; an interrupted run goes on only with the same.
         image_topic: topic of the images.
-        events_topic: topic of the events, or of the pictures of a second camera where the model takes such.
+        events_topic: topic of the second input: events, or the images of a second camera where the model takes such.
         warn: told, in one sentence, that the weights are random.
         progress: called with images done and images in all.
 
@@ -106,7 +106,7 @@ def segment(
         raise ValueError("when_events_missing is 'hold'; expected 'image_only' or 'drop', which need no earlier mask")
     with open_bag(source) as reader:
         segmenter = make_segmenter(values, warn)
-        topics = find_topics(reader, image_topic, events_topic, other=segmenter.preprocessing.other)
+        topics = find_topics(reader, image_topic, events_topic, kind=segmenter.preprocessing.other)
         check_reach(values, segmenter.preprocessing)
         settings = {**values, "bag": str(source.resolve()), "topics": [image_topic, events_topic]}
         folder = _Folder(_resume(out, {**settings, "weights": weights_hash(values)}))

@@ -1,7 +1,7 @@
-"""Messages of a second camera, thermal or depth, to what a `Preprocessing` takes. Pure functions.
+"""Messages of a second camera, thermal or depth, to the second images of a `Preprocessing`. Pure functions.
 
-Depth is in millimetres where it is an integer and in metres where it is a float (REP 118); 0, NaN and infinity say that
-there is no reading.
+Depth is in millimetres where it is an integer and in metres where it is a float (REP 118); 0, NaN and infinity mean
+that nothing was measured.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ COMPRESSED_DEPTH = "compressedDepth"  # of compressed_depth_image_transport: wha
 COMPRESSED_DEPTH_HEADER = 12  # bytes
 
 
-def reading_from_message(message: Any, setup: Preprocessing) -> Reading:
-    """What a sensor_msgs/Image or CompressedImage of a thermal or depth camera says.
+def second_image_from_message(message: Any, setup: Preprocessing) -> Reading:
+    """Return what a sensor_msgs/Image or CompressedImage of a thermal or depth camera holds.
 
     Args:
         message: depth as 16UC1, mono16 (millimetres), 32FC1 (metres), or PNG of 16 bits; thermal as the encodings of
@@ -31,43 +31,43 @@ def reading_from_message(message: Any, setup: Preprocessing) -> Reading:
         setup: its `other` and `other_range` say what the model takes.
 
     Returns:
-        [H, W] uint8, uint16 or float32, or of a coloured thermal picture uint8 [H, W, 3].
+        [H, W] uint8, uint16 or float32, or of a coloured thermal image uint8 [H, W, 3].
 
     Raises:
-        ValueError: an encoding that carries no such readings, or data that do not fill the rows.
+        ValueError: an encoding that carries no such values, or data that do not fill the rows.
     """
-    picture = _decompressed(message) if hasattr(message, "format") else _raw(message, setup)
-    if picture is None or not (_fits_depth(picture) if setup.other == "depth" else _fits_thermal(picture, setup)):
+    image = _decompressed(message) if hasattr(message, "format") else _raw(message, setup)
+    if image is None or not (_fits_depth(image) if setup.other == "depth" else _fits_thermal(image, setup)):
         form = getattr(message, "encoding", "") or message.format
-        got = "" if picture is None else f", {picture.dtype} {list(picture.shape)}"
+        got = "" if image is None else f", {image.dtype} {list(image.shape)}"
         expected = "16UC1 in millimetres or 32FC1 in metres" if setup.other == "depth" else _expected_thermal(setup)
         raise ValueError(
-            f"{setup.other} picture has encoding {form!r}{got}; expected {expected}: "
-            "set it in the camera driver, or take a model that was trained with such readings"
+            f"{setup.other} image has encoding {form!r}{got}; expected {expected}: "
+            "set it in the camera driver, or take a model that was trained with such images"
         )
-    if setup.other == "depth" and picture.dtype == np.float32:
-        return picture * np.float32(MM_PER_M)
-    return picture
+    if setup.other == "depth" and image.dtype == np.float32:
+        return image * np.float32(MM_PER_M)
+    return image
 
 
-def _fits_depth(picture: Reading) -> bool:
-    return picture.dtype != np.uint8 and picture.ndim == 2
+def _fits_depth(image: Reading) -> bool:
+    return image.dtype != np.uint8 and image.ndim == 2
 
 
-def _fits_thermal(picture: Reading, setup: Preprocessing) -> bool:
-    if picture.dtype == np.uint8:
+def _fits_thermal(image: Reading, setup: Preprocessing) -> bool:
+    if image.dtype == np.uint8:
         return setup.other_range[1] <= MOST_OF_8_BITS
-    return picture.ndim == 2 and (picture.dtype == np.float32 or setup.other_range[1] > MOST_OF_8_BITS)
+    return image.ndim == 2 and (image.dtype == np.float32 or setup.other_range[1] > MOST_OF_8_BITS)
 
 
 def _expected_thermal(setup: Preprocessing) -> str:
     low, high = setup.other_range
     form = "mono8" if high <= MOST_OF_8_BITS else "16UC1"
-    return f"{form}, because the model's readings go from {low:g} to {high:g}"
+    return f"{form}, because the model's values go from {low:g} to {high:g}"
 
 
 def _raw(message: Any, setup: Preprocessing) -> Reading | None:
-    """None of an encoding that says nothing to any camera here."""
+    """Return None for an encoding that no camera here has."""
     if message.encoding == "32FC1":
         order = ">f4" if message.is_bigendian else "<f4"
         numbers: npt.NDArray[np.float32] = np.ascontiguousarray(pixel_rows(message, 4)).view(order).astype(np.float32)
@@ -84,10 +84,10 @@ def _decompressed(message: Any) -> Reading:
     data = np.frombuffer(message.data, np.uint8)
     if COMPRESSED_DEPTH in message.format:
         data = data[COMPRESSED_DEPTH_HEADER:]
-    picture = decompress(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-    if picture is None or picture.dtype not in (np.uint8, np.uint16) or message.format.startswith("32FC1"):
+    image = decompress(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    if image is None or image.dtype not in (np.uint8, np.uint16) or message.format.startswith("32FC1"):
         raise ValueError(
-            f"compressed picture of format {message.format!r} with {len(message.data)} bytes cannot be read; expected "
+            f"compressed image of format {message.format!r} with {len(message.data)} bytes cannot be read; expected "
             "PNG or JPEG of 8 bits, or PNG of 16: check its publisher"
         )
-    return picture
+    return image

@@ -1,4 +1,4 @@
-"""The thread that decodes what goes beside the images as it comes, so that it is ready when its image is."""
+"""The thread that decodes the second input as it comes, so that it is ready when its image is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mambaseg_ros.pipeline.inbox import Inbox
 
 
 class Feeder:
-    """Moves messages from the inbox into the event buffer, or to the pictures of a second camera.
+    """Move messages of the second input from the inbox to its source.
 
     Args:
         inbox: where they come from; closing it ends the thread.

@@ -92,7 +92,7 @@ class Pipeline:
 
 
 def make_source(setup: Preprocessing, values: dict[str, Any]) -> EventSource | PictureSource:
-    """What a model takes beside images, by its preprocessing: windows of events, or pictures of a second camera."""
+    """Return the source of a model's second input, by its preprocessing: events, or the images of a second camera."""
     max_age_ns, max_bytes = int(float(values["buffer_ms"]) * 1e6), int(values["buffer_mib"]) * MIB
     if setup.other != "events":
         return PictureSource(setup, max_age_ns=max_age_ns, max_bytes=max_bytes)

@@ -1,1 +1,1 @@
-"""What goes beside an image: windows of events, or the pictures of a second camera."""
+"""Second inputs: windows of events, or the images of a second camera."""

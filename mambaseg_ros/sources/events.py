@@ -1,4 +1,4 @@
-"""From event messages to the event buffer: type, size and times are checked here."""
+"""Events as the second input: messages are checked and decoded into a buffer, windows are cut from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OTHERS_IN_A_ROW = 3  # messages of one other sensor, until it is believed that t
 
 
 class _Part(NamedTuple):
-    """What a message gave."""
+    """Events of one message."""
 
     events: Events
     refused: int
@@ -28,7 +28,7 @@ class _Part(NamedTuple):
 
 
 class EventIntake:
-    """Decodes event messages into a buffer. Called by one thread; counts, buffer and frame_id are read by others.
+    """Decode event messages into a buffer. One thread calls it; others read counts, buffer and frame_id.
 
     A message of another sensor size is refused; the third in a row means that the camera was exchanged, and the buffer
     begins anew with it.
@@ -81,12 +81,12 @@ class EventIntake:
         return None if self.buffer is None else self.buffer.newest_ns
 
     def reaches(self, stamp_ns: int) -> bool:
-        """Whether events up to the stamp have come."""
+        """Return True if events up to the stamp have come."""
         return (self.newest_ns or 0) >= stamp_ns
 
     @property
     def buffered(self) -> BufferCounters:
-        """The counters of the buffer, and of those of sensors before."""
+        """Counters of the buffer, and of the buffers of sensors before."""
         if self.buffer is None:
             return self._retired
         now, before = asdict(self.buffer.counters), asdict(self._retired)
@@ -137,11 +137,11 @@ class EventIntake:
 
 
 class EventSource(EventIntake):
-    """Windows of events, as the model's preprocessing cuts them.
+    """Cut windows of events as the model's preprocessing does.
 
     Args:
         setup: the model's preprocessing.
-        max_age_ns: as of `EventIntake`, like the others.
+        max_age_ns: as in `EventIntake`, like the others.
         max_bytes: memory of the buffer, bytes.
         clock_mode: how times of EventPackets become those of the header stamps.
     """
@@ -151,7 +151,7 @@ class EventSource(EventIntake):
         self._setup = setup
 
     def beside(self, stamp_ns: int) -> Second | None:
-        """The window that ends at the stamp."""
+        """Return the window that ends at the stamp."""
         if self.buffer is None:
             return None
         setup = self._setup
@@ -162,14 +162,14 @@ class EventSource(EventIntake):
         return Second(events, len(events), int(events.t_ns[0]), edges_ns, (events.height, events.width))
 
     def judge(self, stamp_ns: int, second: Second | None, policy: Policy) -> tuple[Health, str]:
-        """As `judge_events`."""
+        """Judge as `judge_events` does."""
         if second is None:
             return judge_events(stamp_ns, self.newest_ns, 0, policy)
         assert isinstance(second.data, Events)
         return judge_events(stamp_ns, int(second.data.t_ns[-1]), second.events, policy)
 
     def forget_after(self, stamp_ns: int) -> bool:
-        """Drop all events where the newest is of later."""
+        """Clear the buffer if its newest event is later than `stamp_ns`; return True if cleared."""
         if self.buffer is None or self.newest_ns is None or self.newest_ns <= stamp_ns:
             return False
         self.buffer.clear()

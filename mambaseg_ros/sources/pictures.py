@@ -11,31 +11,31 @@ import numpy as np
 
 from mambaseg_core.events.buffer import JUMP_NS, BufferCounters
 from mambaseg_core.preprocessing import Preprocessing, Reading
-from mambaseg_ros.messages.second_images import reading_from_message
+from mambaseg_ros.messages.second_images import second_image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
-from mambaseg_ros.policy import Health, Policy, judge_picture
+from mambaseg_ros.policy import Health, Policy, judge_second_image
 from mambaseg_ros.sources.source import Second, SourceCounts
 
-RECENT = 8  # pictures from which the period of the second camera is known
+RECENT = 8  # images from which the period of the second camera is known
 
 
-class _Picture(NamedTuple):
+class _SecondImage(NamedTuple):
     stamp_ns: int
-    reading: Reading
+    pixels: Reading
 
 
 class PictureSource:
-    """The newest pictures of a second camera; the one nearest in time belongs to an image.
+    """Keep the newest images of a second camera. The one nearest in time belongs to an image.
 
     Args:
-        setup: the model's preprocessing, which says what the pictures are.
-        max_age_ns: age of the oldest picture that is kept, nanoseconds.
-        max_bytes: memory of the pictures, bytes.
+        setup: the model's preprocessing, which says what these images are.
+        max_age_ns: age of the oldest one that is kept, nanoseconds.
+        max_bytes: memory of all, bytes.
     """
 
     def __init__(self, setup: Preprocessing, *, max_age_ns: int, max_bytes: int) -> None:
         self._setup, self._max_age_ns, self._max_bytes = setup, max_age_ns, max_bytes
-        self._held: tuple[_Picture, ...] = ()  # by stamp; exchanged as a whole, so that the worker needs no lock
+        self._held: tuple[_SecondImage, ...] = ()  # by stamp; exchanged as a whole, so that the worker needs no lock
         self._period_ns = 0.0
         self.counts = SourceCounts()
         self.buffered = BufferCounters()
@@ -44,13 +44,13 @@ class PictureSource:
         self.clock = None  # their stamps are those of the header
 
     def add(self, message: Any) -> None:
-        """Keep the picture of a message.
+        """Keep the image of a message.
 
         Raises:
             ValueError: it cannot be read; it is counted.
         """
         try:
-            picture = _Picture(stamp_to_ns(message.header.stamp), reading_from_message(message, self._setup))
+            new = _SecondImage(stamp_to_ns(message.header.stamp), second_image_from_message(message, self._setup))
         except Exception:
             self.counts.packets_refused += 1
             self.last_refused = True
@@ -58,45 +58,45 @@ class PictureSource:
         self.last_refused = False
         self.frame_id = str(message.header.frame_id)
         held = list(self._held)
-        if held and picture.stamp_ns < held[-1].stamp_ns - JUMP_NS:  # a looped bag
+        if held and new.stamp_ns < held[-1].stamp_ns - JUMP_NS:  # a looped bag
             held.clear()
             self.buffered = replace(self.buffered, resets=self.buffered.resets + 1)
-        insort(held, picture, key=lambda kept: kept.stamp_ns)
-        oldest_ns, used = held[-1].stamp_ns - self._max_age_ns, sum(kept.reading.nbytes for kept in held)
+        insort(held, new, key=lambda kept: kept.stamp_ns)
+        oldest_ns, used = held[-1].stamp_ns - self._max_age_ns, sum(kept.pixels.nbytes for kept in held)
         while len(held) > 1 and (held[0].stamp_ns < oldest_ns or used > self._max_bytes):
-            used -= held.pop(0).reading.nbytes
+            used -= held.pop(0).pixels.nbytes
         stamps = [kept.stamp_ns for kept in held[-RECENT:]]
         self._period_ns = median(np.diff(stamps).tolist()) if len(stamps) > 1 else 0.0
         self._held = tuple(held)
 
     @property
     def newest_ns(self) -> int | None:
-        """Stamp of the newest picture, None where there is none."""
+        """Stamp of the newest image, None where there is none."""
         held = self._held
         return held[-1].stamp_ns if held else None
 
     def reaches(self, stamp_ns: int) -> bool:
-        """Whether the picture nearest to the stamp has come: the next one would be farther away."""
+        """Return True if the image nearest to the stamp has come: the next one would be farther away."""
         newest_ns = self.newest_ns
         return newest_ns is not None and stamp_ns - newest_ns <= self._period_ns / 2
 
     def beside(self, stamp_ns: int) -> Second | None:
-        """The picture nearest to the stamp, of two as near the later one."""
+        """Return the image nearest to the stamp, of two as near the later one."""
         held = self._held
         if not held:
             return None
         after = bisect_left(held, stamp_ns, key=lambda kept: kept.stamp_ns)
         near = held[max(after - 1, 0) : after + 1]
-        picture = min(reversed(near), key=lambda kept: abs(kept.stamp_ns - stamp_ns))
-        height, width = picture.reading.shape[:2]
-        return Second(picture.reading, 0, picture.stamp_ns, None, (height, width))
+        nearest = min(reversed(near), key=lambda kept: abs(kept.stamp_ns - stamp_ns))
+        height, width = nearest.pixels.shape[:2]
+        return Second(nearest.pixels, 0, nearest.stamp_ns, None, (height, width))
 
     def judge(self, stamp_ns: int, second: Second | None, policy: Policy) -> tuple[Health, str]:
-        """As `judge_picture`."""
-        return judge_picture(self._setup.other, stamp_ns, None if second is None else second.start_ns, policy)
+        """Judge as `judge_second_image` does."""
+        return judge_second_image(self._setup.other, stamp_ns, None if second is None else second.start_ns, policy)
 
     def forget_after(self, stamp_ns: int) -> bool:
-        """Drop all pictures where the newest is of later."""
+        """Clear the images if the newest is later than `stamp_ns`; return True if cleared."""
         if (self.newest_ns or 0) <= stamp_ns:
             return False
         self._held = ()
@@ -104,6 +104,6 @@ class PictureSource:
 
     @property
     def fill(self) -> tuple[int, float]:
-        """Pictures held, and the memory in use, per cent of its bound."""
+        """Images held, and the memory in use, per cent of its bound."""
         held = self._held
-        return len(held), 100.0 * sum(kept.reading.nbytes for kept in held) / self._max_bytes
+        return len(held), 100.0 * sum(kept.pixels.nbytes for kept in held) / self._max_bytes

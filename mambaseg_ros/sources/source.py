@@ -1,4 +1,4 @@
-"""What a second input is to the worker: it asks a `Source` and does not know whether events or images come from it.
+"""The second input as the worker sees it: a `Source`, of events or of the images of a second camera.
 
 Nothing in `sources` knows ROS.
 """
@@ -21,9 +21,9 @@ class Second(NamedTuple):
     """A model's second input for one image.
 
     Attributes:
-        data: raw events, or a picture.
-        events: how many events; 0 of a picture.
-        start_ns: time of the first event, or the picture's stamp.
+        data: raw events, or a second image.
+        events: how many events; 0 of a second image.
+        start_ns: time of the first event, or the second image's stamp.
         edges_ns: edges of the events' window.
         size: (height, width) of the sensor, pixels.
     """
@@ -46,34 +46,34 @@ class SourceCounts:
 
 
 class Source(Protocol):
-    """Second inputs as the worker needs them; `add` is called by the feeder's thread, the rest by the worker's."""
+    """Holds second inputs. The feeder's thread calls `add`, the worker's thread all else."""
 
     counts: SourceCounts
     frame_id: str
     last_refused: bool
 
     def add(self, message: Any) -> None:
-        """Take a message; ValueError, counted, where it cannot be read."""
+        """Take a message; count it and raise ValueError if it cannot be read."""
 
     @property
     def newest_ns(self) -> int | None:
-        """Time of the newest that is held."""
+        """Time of the newest that is held, None where there is none."""
 
     def reaches(self, stamp_ns: int) -> bool:
-        """Whether nothing better is to come for an image of that stamp."""
+        """Return True if nothing better is to come for an image of that stamp."""
 
     def beside(self, stamp_ns: int) -> Second | None:
-        """What belongs to an image of that stamp; None where there is nothing."""
+        """Return what belongs to an image of that stamp, None where there is nothing."""
 
     def judge(self, stamp_ns: int, second: Second | None, policy: Policy) -> tuple[Health, str]:
-        """Health, and a sentence where it must not be used."""
+        """Return the health, and a sentence where it must not be used."""
 
     def forget_after(self, stamp_ns: int) -> bool:
-        """Drop all where the newest is of later; whether that was so."""
+        """Clear the buffer if its newest entry is later than `stamp_ns`; return True if cleared."""
 
     @property
     def buffered(self) -> BufferCounters:
-        """What the buffer dropped."""
+        """Counts of what the buffer took and dropped."""
 
     @property
     def fill(self) -> tuple[int, float]:

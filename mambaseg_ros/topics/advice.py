@@ -19,7 +19,7 @@ class Topic(NamedTuple):
 
     Attributes:
         name: as it was resolved, such as "/camera/image_raw".
-        argument: what has to be remapped, "image", "events" or "other".
+        argument: what has to be remapped, "image", "events" or "second".
         kinds: the types that the node reads now: all known ones, or the one that a parameter names.
         reliable: whether the node asks for reliable publishers.
     """

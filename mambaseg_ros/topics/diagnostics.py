@@ -84,10 +84,10 @@ class Diagnostics:
         counts = pipeline.counts()
         rates = self._rates.per_second(counts | {"bytes_received": pipeline.inbox.bytes_received})
         entries = []
-        worker, other = pipeline.worker, pipeline.worker.segmenter.preprocessing.other
+        worker, kind = pipeline.worker, pipeline.worker.segmenter.preprocessing.other
         for what, words, source, health, reliability in (
             ("images", ("images", "masks"), inputs.image, worker.images_health, worker.reliability[0]),
-            (other, ("events", "packets", "resets", "qos"), inputs.second, worker.events_health, worker.reliability[1]),
+            (kind, ("events", "packets", "resets", "qos"), inputs.second, worker.events_health, worker.reliability[1]),
         ):
             entries.append(
                 topic_entry(
@@ -100,7 +100,7 @@ class Diagnostics:
                 entries[-1].values["reliability"] = f"{reliability:.3f}"
         entries[1].values["bytes_received [MiB/s]"] = f"{rates['bytes_received'] / MIB:.2f}"
         held, fill = pipeline.source.fill
-        unit = "events" if other == "events" else "pictures"
+        unit = "events" if kind == "events" else "images"
         entries[1].values |= {f"buffer [{unit}]": str(held), "buffer fill [%]": f"{fill:.1f}"}
         clock = pipeline.source.clock
         if clock is not None and clock.offset_ns is not None:

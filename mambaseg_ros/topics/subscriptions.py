@@ -32,8 +32,8 @@ from mambaseg_ros.topics.advice import Publisher, Topic, choose_kind, why_no_tim
 
 # Deep enough that images wait for the callback and not in a DDS queue that replaces them without telling anybody.
 INFO_TOPICS = ("camera_info", "event_camera_info")
-DEPTHS = {"image": 20, "events": 1000, "other": 20}
-KINDS = {"image": IMAGE_TYPES, "events": EVENT_TYPES, "other": IMAGE_TYPES}
+DEPTHS = {"image": 20, "events": 1000, "second": 20}
+KINDS = {"image": IMAGE_TYPES, "events": EVENT_TYPES, "second": IMAGE_TYPES}
 BYTES_AN_EVENT = 9  # of EventArray's columns
 SILENT_S = 5.0
 MOST_PUBLISHERS = 100  # whose numbers are remembered
@@ -58,7 +58,7 @@ class InputSubscription:
 
     Args:
         node: owner of the subscription.
-        argument: "image", "events" or "other", as in remappings and parameters.
+        argument: "image", "events" or "second", as in remappings and parameters.
         values: parameter values by name.
         take: called with the type's name and each message.
         lost: called with the number of messages that are missing, by their seq, or where the type has none by the
@@ -190,8 +190,8 @@ class Subscriptions:
             node, "image", values, take=self._take_image, lost=partial(self._count, "images_lost"),
             reported=partial(self._count, "images_lost_reported"), qos_met=qos_met, warn=warn,
         )  # fmt: skip
-        pictures = pipeline.worker.segmenter.preprocessing.other != "events"
-        argument, take = ("other", self._take_picture) if pictures else ("events", self._take_events)
+        events = pipeline.worker.segmenter.preprocessing.other == "events"
+        argument, take = ("events", self._take_events) if events else ("second", self._take_second_image)
         try:
             self.second = InputSubscription(
                 node, argument, values, take=take, lost=partial(self._count, "packets_lost"),
@@ -262,7 +262,7 @@ class Subscriptions:
     def _take_image(self, kind: str, message: Any) -> None:
         self._pipeline.inbox.put_image(message)
 
-    def _take_picture(self, kind: str, message: Any) -> None:
+    def _take_second_image(self, kind: str, message: Any) -> None:
         self._pipeline.inbox.put_packet(message, 64 + len(message.data))
 
     def _take_events(self, kind: str, message: Any) -> None:

@@ -27,7 +27,7 @@ from sensor_msgs.msg import Image
 HANG_S = 300.0  # guards against hangs only
 DRIVERS: dict[str, tuple[str, Any, Any]] = {
     "image": ("images", Image, qos_profile_sensor_data), "events": ("events", EventArray, 1000),
-    "other": ("others", Image, qos_profile_sensor_data),
+    "second": ("second_images", Image, qos_profile_sensor_data),
 }  # fmt: skip
 
 
@@ -76,7 +76,7 @@ class Process:
 
 
 class Peer:
-    """The other side: publishes images and events, or a second camera's pictures; keeps masks and status."""
+    """The other side: publishes images and events, or a second camera's images; keeps masks and status."""
 
     def __init__(self, domain: int, *, second: str = "events") -> None:
         self.context = rclpy.Context()

@@ -20,7 +20,7 @@ from mambaseg_core.preprocessing import picture_preprocessing, preset_preprocess
 
 pytestmark = pytest.mark.ros
 INPUT = (32, 48)
-SIZE, OTHER_SIZE = (48, 64), (30, 40)
+SIZE, SECOND_SIZE = (48, 64), (30, 40)
 MS = 1_000_000
 PERIOD_NS = 50 * MS
 
@@ -60,14 +60,14 @@ def scene(number: int, size: tuple[int, int]) -> np.ndarray:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_masks_are_those_of_the_image_and_the_thermal_picture_nearest_to_it(drive: Any, tmp_path: Path) -> None:
+def test_masks_are_those_of_the_image_and_the_thermal_image_nearest_to_it(drive: Any, tmp_path: Path) -> None:
     weights = checkpoint(tmp_path, "thermal")
-    peer, segmenter = drive(weights, "other", "thermal"), Segmenter(weights, "cpu")
+    peer, segmenter = drive(weights, "second", "thermal"), Segmenter(weights, "cpu")
     assert peer.set_parameter("images_stale_ms", 60_000.0) == ""  # or /diagnostics shows no mask's reliability any more
     for number in range(6):
         stamp_ns = START_NS + number * PERIOD_NS
         for turn, offset_ns in enumerate((-7 * MS, 25 * MS)):  # the second one is nearer to no image
-            peer.send_image(stamp_ns + offset_ns, scene(100 * number + turn, OTHER_SIZE), topic="other")
+            peer.send_image(stamp_ns + offset_ns, scene(100 * number + turn, SECOND_SIZE), topic="second")
         image = np.dstack([scene(1000 + number, SIZE)] * 3)
         status = peer.exchange(stamp_ns, image, encoding="rgb8")
         assert (status.state, status.message) == (OK, "")
@@ -75,31 +75,31 @@ def test_masks_are_those_of_the_image_and_the_thermal_picture_nearest_to_it(driv
         peer.spin_until(lambda n=number: len(peer.masks) > n, "the mask")
         mask = peer.masks[-1]
         assert (stamp_of(mask), mask.height, mask.width) == (stamp_ns, *SIZE)
-        expected = segmenter.segment(image, scene(100 * number, OTHER_SIZE))
+        expected = segmenter.segment(image, scene(100 * number, SECOND_SIZE))
         np.testing.assert_array_equal(
             np.frombuffer(mask.data, np.uint8).reshape(SIZE), segmenter.to_camera(expected.ids, SIZE)
         )
         assert (status.image_reliability, status.second_reliability) == pytest.approx(expected.reliability, rel=1e-4)
 
-    peer.send_image(stamp_ns + 200 * MS, scene(0, OTHER_SIZE).view(np.uint16), encoding="16UC1", topic="other")
+    peer.send_image(stamp_ns + 200 * MS, scene(0, SECOND_SIZE).view(np.uint16), encoding="16UC1", topic="second")
     status = peer.exchange(stamp_ns + 200 * MS, image, encoding="rgb8")
     assert (status.state, status.policy) == (DEGRADED, "image_only")
     assert status.events_health == SegmentationStatus.HEALTH_BAD
     assert (status.packets_received, status.packets_refused) == (13, 1)
-    named(peer, "thermal picture has encoding '16UC1'")
+    named(peer, "thermal image has encoding '16UC1'")
     entry = peer.diagnosed("thermal")
-    assert (entry.values["topic"], entry.values["type"]) == ("/other", "sensor_msgs/msg/Image")
+    assert (entry.values["topic"], entry.values["type"]) == ("/second", "sensor_msgs/msg/Image")
     assert entry.values["reliability"] == "0.000"
 
-    peer.republish("other")  # its driver comes back, with another size
+    peer.republish("second")  # its driver comes back, with another size
     peer.wait_until_connected("thermal")
     stamp_ns += 400 * MS
-    peer.send_image(stamp_ns, scene(1, SIZE), topic="other")
+    peer.send_image(stamp_ns, scene(1, SIZE), topic="second")
     assert peer.exchange(stamp_ns, image, encoding="rgb8").state == OK
 
 
 def test_depth_in_millimetres_and_in_metres_gives_the_same_mask(drive: Any, tmp_path: Path) -> None:
-    peer = drive(checkpoint(tmp_path, "depth", (0.0, 10_000.0)), "other", "depth")
+    peer = drive(checkpoint(tmp_path, "depth", (0.0, 10_000.0)), "second", "depth")
     depth = (scene(0, SIZE).astype(np.uint16) + 1) * 40
     depth[:9] = 0
     metres = depth.astype(np.float32) / 1000
@@ -107,7 +107,7 @@ def test_depth_in_millimetres_and_in_metres_gives_the_same_mask(drive: Any, tmp_
     image = np.dstack([scene(1, SIZE)] * 3)
     for number, (picture, encoding) in enumerate(((depth, "16UC1"), (metres, "32FC1"), (depth.T.copy(), "16UC1"))):
         stamp_ns = START_NS + number * PERIOD_NS
-        peer.send_image(stamp_ns, picture, encoding=encoding, topic="other")
+        peer.send_image(stamp_ns, picture, encoding=encoding, topic="second")
         status = peer.exchange(stamp_ns, image, encoding="rgb8")
         assert (status.state, status.message) == (OK, "")
         peer.spin_until(lambda n=number: len(peer.masks) > n, "the mask")

@@ -13,7 +13,7 @@ from mambaseg_ros.topics.diagnostic_entries import DiagnosticLevel
 
 
 def test_a_parameter_names_each_type_that_is_read() -> None:
-    assert TABLE["image_type"].choices == TABLE["other_type"].choices == ("auto", *types.IMAGE_TYPES)
+    assert TABLE["image_type"].choices == TABLE["second_type"].choices == ("auto", *types.IMAGE_TYPES)
     assert TABLE["events_type"].choices == ("auto", *types.EVENT_TYPES)
     assert set(types.EVENT_TYPES) == {*types.NUMBERED_TYPES, *types.NESTED_TYPES}
 

@@ -284,7 +284,7 @@ def test_an_unreadable_event_message_is_said_and_counted(
 
 
 class Warmth(nn.Module):
-    """Class 1 where the image, class 2 where the thermal picture is brighter than a half; trusts what varies."""
+    """Class 1 where the image, class 2 where the thermal image is brighter than a half; trusts what varies."""
 
     name, num_classes, image_size, in_channels, bins = "sigma_tiny", 9, (20, 34), 3, 3
     reliability_aware = True
@@ -310,7 +310,7 @@ def warm_worker() -> Any:
     assert pipeline.stop(timeout=60)
 
 
-def test_pictures_of_a_second_camera_take_the_place_of_events(warm_worker: Worker, image_message: Any) -> None:
+def test_images_of_a_second_camera_take_the_place_of_events(warm_worker: Worker, image_message: Any) -> None:
     thermal = np.full((40, 68), 20, np.uint8)  # twice the image's resolution
     thermal[:20] = 200
     for time_ms, picture in ((-100, thermal[::-1]), (-10, thermal), (200, thermal[::-1])):
@@ -328,12 +328,12 @@ def test_pictures_of_a_second_camera_take_the_place_of_events(warm_worker: Worke
 
     report = answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS + 90 * MS))
     assert (report.state, report.policy, report.events_health) == (State.DEGRADED, "image_only", Health.STALE)
-    assert "the nearest thermal picture is -100.0 ms from the image's stamp" in report.message
+    assert "the nearest thermal image is -100.0 ms from the image's stamp" in report.message
     assert (report.image_reliability, report.second_reliability, report.window_start_ns) == (1, 0, 0)
     assert set(np.unique(warm_worker.sink.masks[-1])) == {0, 1}
 
 
-def test_pictures_alone_give_masks_while_images_are_missing(warm_worker: Worker, image_message: Any) -> None:
+def test_second_images_alone_give_masks_while_images_are_missing(warm_worker: Worker, image_message: Any) -> None:
     warm_worker.policy = replace(warm_worker.policy, when_images_missing="events_only", timer_s=0.01)
     feed(warm_worker, image_message(np.full((40, 68), 200, np.uint8), "mono8", stamp_ns=START_NS))
     kept = warm_worker.sink
@@ -413,7 +413,7 @@ def test_the_health_of_events_is_said_where_no_mask_was_made(
     assert answer(worker, image_message(halves(), "rgb9")).events_health == Health.BAD
 
 
-def test_a_camera_whose_pictures_cannot_be_read_is_missing(
+def test_a_camera_whose_images_cannot_be_read_is_missing(
     worker: Worker, image_message: Any, event_message: Any
 ) -> None:
     worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)

@@ -1,4 +1,4 @@
-"""Which picture of a second camera belongs to an image, and when it is known."""
+"""Which image of a second camera belongs to an image, and when it is known."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def beside(source: PictureSource, time_ms: float) -> float:
     return (second.start_ns - START_NS) / MS
 
 
-def test_the_nearest_picture_in_time_belongs_to_an_image(source: PictureSource, image_message: Any) -> None:
+def test_the_nearest_in_time_belongs_to_an_image(source: PictureSource, image_message: Any) -> None:
     assert source.beside(START_NS) is None
     add(source, image_message, 0, 111, 222)
     assert [beside(source, t) for t in (-50, 0, 55, 55.5, 56, 111, 200, 900)] == [0, 0, 0, 111, 111, 111, 222, 222]
@@ -48,7 +48,7 @@ def test_it_is_known_once_the_next_one_would_be_farther_away(source: PictureSour
     assert [source.reaches(START_NS + t * MS) for t in (150, 200, 250, 251)] == [True, True, True, False]
 
 
-def test_pictures_out_of_order_are_sorted_in_and_old_ones_go(source: PictureSource, image_message: Any) -> None:
+def test_images_out_of_order_are_sorted_in_and_old_ones_go(source: PictureSource, image_message: Any) -> None:
     add(source, image_message, 100, 0, 50)
     assert beside(source, 40) == 50
     assert source.newest_ns == START_NS + 100 * MS
@@ -81,8 +81,8 @@ def test_what_cannot_be_read_is_counted(source: PictureSource, image_message: An
     [
         (100, Health.GOOD, ""),
         (150, Health.GOOD, ""),
-        (151, Health.STALE, "the nearest thermal picture is -51.0 ms from the image's stamp"),
-        (49, Health.STALE, "the nearest thermal picture is +51.0 ms from the image's stamp; expected less than events"),
+        (151, Health.STALE, "the nearest thermal image is -51.0 ms from the image's stamp"),
+        (49, Health.STALE, "the nearest thermal image is +51.0 ms from the image's stamp; expected less than events"),
     ],
 )  # fmt: skip
 def test_it_is_judged_by_its_distance(
@@ -90,7 +90,7 @@ def test_it_is_judged_by_its_distance(
 ) -> None:
     stamp_ns = START_NS + time_ms * MS
     judged = source.judge(stamp_ns, None, Policy())
-    assert (judged[0], "no thermal pictures have come" in judged[1]) == (Health.SILENT, True)
+    assert (judged[0], "no thermal images have come" in judged[1]) == (Health.SILENT, True)
     add(source, image_message, 100)
     judged = source.judge(stamp_ns, source.beside(stamp_ns), Policy())
     assert judged[0] == health
