@@ -70,11 +70,11 @@ class SegmentationNode(LifecycleNode):
     # -- lifecycle ---------------------------------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load and warm up the model, make the publishers; undone where anything fails."""
+        """Load and warm up the model, make the publishers. Undo all of it where anything fails."""
         return self._transition("configure", self._load, self._release, "inactive")
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start the pipeline and subscribe; undone where anything fails."""
+        """Start the pipeline and subscribe. Undo both where anything fails."""
 
         def work() -> None:
             super(SegmentationNode, self).on_activate(state)
@@ -107,7 +107,7 @@ class SegmentationNode(LifecycleNode):
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """A transition raised: begin anew as unconfigured."""
+        """Begin anew as unconfigured after a transition raised."""
         self.stop()
         self._release()
         self._state = "unconfigured"
@@ -116,7 +116,7 @@ class SegmentationNode(LifecycleNode):
     def _transition(
         self, what: str, work: Callable[[], None], undo: Callable[[], None], state: str
     ) -> TransitionCallbackReturn:
-        """Do the work or undo it; the reason of a failure goes to the log and to /diagnostics."""
+        """Do the work, or undo it and put the reason into the log and /diagnostics."""
         try:
             work()
         except Exception as error:  # rclpy would swallow it: a model may raise anything while it is loaded
@@ -162,7 +162,7 @@ class SegmentationNode(LifecycleNode):
         self._inputs.poll()
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Unsubscribe and end the pipeline; whether its threads have ended within `timeout` seconds."""
+        """Unsubscribe and end the pipeline; return True if its threads ended within `timeout` seconds."""
         pipeline, inputs = self._pipeline, self._inputs
         self._pipeline = self._inputs = None
         for timer in self._timers_while_active:
@@ -173,7 +173,7 @@ class SegmentationNode(LifecycleNode):
         return pipeline is None or pipeline.stop(timeout)
 
     def _enable(self, request: Any, response: Any) -> Any:
-        """The service ~/enable: rest without unloading the model, and go on."""
+        """Serve ~/enable: rest without unloading the model, and go on."""
         if self._state != "active":
             response.message = f"the node is {self._state}; expected it active: configure and activate it first"
             return response
@@ -222,7 +222,7 @@ class SegmentationNode(LifecycleNode):
 
 
 def _descriptor(parameter: Parameter) -> ParameterDescriptor:
-    """The table's row as ROS shows it."""
+    """Return a row of the table as ROS shows it."""
     descriptor = ParameterDescriptor(description=parameter.meaning, read_only=parameter.changes == "never")
     if parameter.bounds is not None and isinstance(parameter.default, float):
         low, high = parameter.bounds

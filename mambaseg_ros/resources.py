@@ -12,7 +12,7 @@ RCLPY_OF_FAST_DDS_3 = 8  # first such major version; installs from wheels have n
 
 
 def share_folder() -> Path:
-    """The folder that holds `msg/` and `config/`: the source tree, or share/mambaseg_ros of the install prefix.
+    """Return the folder that holds `msg/` and `config/`: the source tree, or share/mambaseg_ros of the install prefix.
 
     Raises:
         FileNotFoundError: the Python folders were copied without them.
@@ -30,7 +30,7 @@ def share_folder() -> Path:
 def use_large_image_profile() -> None:
     """Let this process publish large images over Fast DDS without losing them (docs/ros.md, "Large images").
 
-    To be called before `rclpy.init`. A profile that the user has set stays.
+    Call it before `rclpy.init`. A profile that the user has set stays.
     """
     if not any(name in os.environ for name in PROFILE_VARIABLES):
         older = int(version("rclpy").split(".")[0]) < RCLPY_OF_FAST_DDS_3

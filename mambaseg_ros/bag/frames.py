@@ -62,15 +62,15 @@ def read_frames(
     wait_ns: int,
     warn: Callable[[str], None],
 ) -> Iterator[BagImage]:
-    """Each image as soon as what belongs to it is there, or its wait is over.
+    """Yield each image as soon as what belongs to it is there, or its wait is over.
 
     Args:
         reader: an open bag.
         topics: of `find_topics`.
-        add: gets the messages of the second topic.
-        reaches: whether nothing better is to come for an image of that stamp.
+        add: called with the messages of the second topic.
+        reaches: returns True if nothing better is to come for an image of that stamp.
         wait_ns: longest wait for it, nanoseconds of the bag's time.
-        warn: told of a broken message, which costs itself only, as in the node.
+        warn: called with a sentence on a broken message, which is left out as in the node.
     """
     waiting: deque[tuple[int, BagImage]] = deque()
     for connection, bag_ns, data in reader.messages(list(topics)):

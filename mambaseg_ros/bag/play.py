@@ -74,7 +74,7 @@ def play(
 
 
 class _Pace:
-    """Lets the bag's time pass at `rate`, and tells it to /clock."""
+    """Let the bag's time pass at `rate`, and publish it as /clock."""
 
     def __init__(self, rate: float, clock: Any) -> None:
         self._rate = rate
@@ -82,7 +82,7 @@ class _Pace:
         self._clock = clock
 
     def restart(self, bag_ns: int) -> None:
-        """The bag's time is `bag_ns` now."""
+        """Set the bag's time to `bag_ns`."""
         self._bag_ns, self._start = bag_ns, time.monotonic()
         self._tell(bag_ns)
 

@@ -31,7 +31,7 @@ MASK_TOPIC = "/mambaseg/mask"
 
 @dataclass(frozen=True)
 class Segmented:
-    """What became of the images of a bag.
+    """Counts of a run.
 
     Attributes:
         images: images in the bag.
@@ -95,7 +95,7 @@ def segment(
         values: the node's parameters by name; an interrupted run goes on only with the same.
         image_topic: topic of the images.
         events_topic: topic of the second input: events, or the images of a second camera where the model takes such.
-        warn: told, in one sentence, that the weights are random.
+        warn: called with one sentence if the weights are random.
         progress: called with images done and images in all.
 
     Raises:
@@ -129,7 +129,7 @@ def segment(
 
 
 def _resume(out: Path, settings: dict[str, Any]) -> Path:
-    """The folder of masks of this run, or of an interrupted one with the same settings."""
+    """Return the folder of masks of this run, or of an interrupted one with the same settings."""
     if out.exists():
         raise ValueError(f"bag {out} exists already; expected a new name: remove it or choose another")
     root = out.parent / f".{out.name}.masks"
@@ -144,7 +144,7 @@ def _resume(out: Path, settings: dict[str, Any]) -> Path:
 
 
 def _worker(segmenter: Segmenter, values: dict[str, Any], sink: _Folder) -> Worker:
-    """The node's worker, driven by the bag in place of threads."""
+    """Return the node's worker, driven by the bag in place of threads."""
     inbox = Inbox(max_packet_bytes=int(values["buffer_mib"]) * MIB)
     policy = Policy.of({**values, "event_wait_ms": 0.0})
     return Worker(segmenter, inbox, make_source(segmenter.preprocessing, values), sink, policy)

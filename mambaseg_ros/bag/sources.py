@@ -20,15 +20,15 @@ TIMES = "timestamps.txt"  # beside the pictures of a .raw file: one time in micr
 
 
 class ImageEventSequence(Protocol):
-    """What every recorded sequence offers."""
+    """Images and events of a recording."""
 
     image_times_ns: npt.NDArray[np.int64]
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """RGB uint8 [H, W, 3] or grey uint8 [H, W]."""
+        """Return an image, RGB uint8 [H, W, 3] or grey uint8 [H, W]."""
 
     def iter_events(self, chunk_ns: int) -> Iterator[Events]:
-        """The events in chunks of at most `chunk_ns`."""
+        """Yield the events in chunks of at most `chunk_ns`."""
 
 
 class EventFileWithImages:
@@ -54,7 +54,7 @@ class EventFileWithImages:
         self._events = events
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """RGB uint8 [H, W, 3] or grey uint8 [H, W].
+        """Return an image, RGB uint8 [H, W, 3] or grey uint8 [H, W].
 
         Raises:
             ValueError: the file cannot be read.
@@ -63,7 +63,7 @@ class EventFileWithImages:
         return _read(picture) if isinstance(picture, Path) else picture
 
     def iter_events(self, chunk_ns: int) -> Iterator[Events]:
-        """The events in chunks of at most `chunk_ns`."""
+        """Yield the events in chunks of at most `chunk_ns`."""
         with open_events(self._events) as reader:
             yield from reader.chunks(duration_ns=chunk_ns)
 
@@ -77,13 +77,13 @@ def _read(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def open_aedat4_recording(path: Path) -> EventFileWithImages:
-    """Frames and events of an `.aedat4` file."""
+    """Open the frames and events of an `.aedat4` file."""
     frames = list(aedat4_frames(path))
     return EventFileWithImages(path, [frame.stamp_ns for frame in frames], [frame.picture for frame in frames])
 
 
 def open_ddd17_recording(path: Path) -> EventFileWithImages:
-    """A folder of DDD17-seg; rows of its index without a picture are left out."""
+    """Open a folder of DDD17-seg. Rows of its index without an image are left out."""
     sequence = Ddd17Sequence(path)
     rows = [
         (int(stamp), picture)
@@ -94,7 +94,7 @@ def open_ddd17_recording(path: Path) -> EventFileWithImages:
 
 
 def open_raw_recording(path: Path, images: Path | None) -> EventFileWithImages:
-    """A `.raw` file, and a folder of pictures with their times in the camera's clock.
+    """Open a `.raw` file, and a folder of images with their times in the camera's clock.
 
     Args:
         path: EVT2, EVT2.1 or EVT3.
@@ -137,11 +137,11 @@ class DavisExport:
         self._size = self.image(0).shape[:2]
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """Grey uint8 [H, W]."""
+        """Return an image, grey uint8 [H, W]."""
         return _read(self._paths[index])
 
     def iter_events(self, chunk_ns: int) -> Iterator[Events]:
-        """The events in chunks of at most `chunk_ns`."""
+        """Yield the events in chunks of at most `chunk_ns`."""
         t_ns, x, y, p = _columns(self._table)
         events = Events.from_arrays(x, y, t_ns, p, height=self._size[0], width=self._size[1])
         if len(events):

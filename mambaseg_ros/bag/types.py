@@ -25,7 +25,7 @@ STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 
 
 def typestore() -> Typestore:
-    """The message types of ROS 2 and our own."""
+    """Return the message types of ROS 2 and our own."""
     store = get_typestore(Stores.ROS2_HUMBLE)
     for name in OWN_TYPES:
         text = (share_folder() / "msg" / f"{name.split('/')[-1]}.msg").read_text()
@@ -106,7 +106,7 @@ def new_bag(path: Path, storage: str = "mcap", *, salvage: bool = False) -> Iter
 
 
 def make_header(store: Typestore, stamp_ns: int, frame_id: str) -> Any:
-    """A std_msgs/Header for a bag."""
+    """Return a std_msgs/Header for a bag."""
     seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
     stamp = store.types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
     return store.types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id)

@@ -82,26 +82,6 @@ def wide_pixels(message: Any) -> npt.NDArray[np.uint16]:
     return np.ascontiguousarray(pixel_rows(message, 2)).view(order).astype(np.uint16)
 
 
-def decompress(data: Image, flags: int) -> npt.NDArray[Any] | None:
-    """Decode a JPEG, a PNG or what else OpenCV reads: RGB [H, W, 3] or grey [H, W]; None where it cannot."""
-    try:
-        picture = cv2.imdecode(data, flags) if len(data) else None
-        return picture if picture is None or picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-    except cv2.error:
-        return None
-
-
-def fill_image_message(message: Any, picture: Image, *, header: Any, encoding: str) -> Any:
-    """Fill an empty sensor_msgs/Image with a contiguous picture [H, W] (mono8) or [H, W, 3] (rgb8)."""
-    message.header = header
-    message.height, message.width = picture.shape[:2]
-    message.encoding = encoding
-    message.is_bigendian = 0
-    message.step = message.width * (1 if picture.ndim == 2 else picture.shape[2])
-    message.data.frombytes(np.ascontiguousarray(picture).reshape(-1).data)
-    return message
-
-
 def _converted(pixels: Image, message: Any, shape: tuple[int, int, int], conversion: int | None) -> Image:
     """Return bytes of rows [H, W * bytes] as grey [H, W] or RGB [H, W, 3]."""
     height, width, pixel_bytes = shape
@@ -121,12 +101,26 @@ def _converted(pixels: Image, message: Any, shape: tuple[int, int, int], convers
 
 
 def _decompressed(message: Any) -> Image:
-    """Return the picture of a CompressedImage."""
+    """The picture of a CompressedImage (JPEG, PNG and what else OpenCV reads)."""
     data = np.frombuffer(message.data, np.uint8)
-    picture: Image | None = decompress(data, cv2.IMREAD_ANYCOLOR)
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR) if len(data) else None
+    except cv2.error:
+        picture = None
     if picture is None:
         raise ValueError(
             f"compressed image of format {message.format!r} with {len(data)} bytes cannot be decompressed; expected "
             "JPEG or PNG: check its publisher"
         )
-    return picture
+    return picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+
+
+def fill_image_message(message: Any, picture: Image, *, header: Any, encoding: str) -> Any:
+    """Fill an empty sensor_msgs/Image with a contiguous picture [H, W] (mono8) or [H, W, 3] (rgb8)."""
+    message.header = header
+    message.height, message.width = picture.shape[:2]
+    message.encoding = encoding
+    message.is_bigendian = 0
+    message.step = message.width * (1 if picture.ndim == 2 else picture.shape[2])
+    message.data.frombytes(np.ascontiguousarray(picture).reshape(-1).data)
+    return message

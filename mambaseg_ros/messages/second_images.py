@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.preprocessing import Preprocessing, Reading
-from mambaseg_ros.messages.images import ENCODINGS, decompress, image_from_message, pixel_rows, wide_pixels
+from mambaseg_ros.messages.images import ENCODINGS, image_from_message, pixel_rows, wide_pixels
 
 MOST_OF_8_BITS = 255
 WIDE = ("16UC1", "mono16")
@@ -84,10 +84,13 @@ def _decompressed(message: Any) -> Reading:
     data = np.frombuffer(message.data, np.uint8)
     if COMPRESSED_DEPTH in message.format:
         data = data[COMPRESSED_DEPTH_HEADER:]
-    image = decompress(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-    if image is None or image.dtype not in (np.uint8, np.uint16) or message.format.startswith("32FC1"):
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR) if len(data) else None
+    except cv2.error:
+        picture = None
+    if picture is None or picture.dtype not in (np.uint8, np.uint16) or message.format.startswith("32FC1"):
         raise ValueError(
-            f"compressed image of format {message.format!r} with {len(message.data)} bytes cannot be read; expected "
+            f"compressed picture of format {message.format!r} with {len(message.data)} bytes cannot be read; expected "
             "PNG or JPEG of 8 bits, or PNG of 16: check its publisher"
         )
-    return image
+    return picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]

@@ -16,7 +16,7 @@ class Feeder:
     Args:
         inbox: where they come from; closing it ends the thread.
         add: decodes, counts and keeps one.
-        warn: told, in one sentence, what is wrong with a message.
+        warn: called with one sentence on what is wrong with a message.
     """
 
     def __init__(self, inbox: Inbox, add: Callable[[Any], None], warn: Callable[[str], None]) -> None:
@@ -28,7 +28,7 @@ class Feeder:
         self._thread.start()
 
     def join(self, timeout: float | None) -> None:
-        """Wait until it has ended, which it does once the inbox is closed; if it was started at all."""
+        """Wait until the thread has ended, if it was started. It ends once the inbox is closed."""
         if self._thread.ident is not None:
             self._thread.join(timeout)
 

@@ -1,4 +1,4 @@
-"""Between the callbacks and the threads that work: bounded mailboxes, newest image wins.
+"""Bounded mailboxes between the callbacks and the threads that work: the newest image wins.
 
 Callbacks only append here; the feeder takes packets, the worker images. Nothing in this file knows ROS.
 """
@@ -20,7 +20,7 @@ class Arrival:
     Attributes:
         message: as the callback got it.
         arrived: seconds of the monotonic clock.
-        packets_before: event messages that had come before it.
+        packets_before: packets that had come before it.
     """
 
     message: Any
@@ -35,11 +35,11 @@ class _Packet(NamedTuple):
 
 
 class Inbox:
-    """One image and a bounded queue of event packets.
+    """Hold one image and a bounded queue of packets, the messages of the second input.
 
     Args:
         max_packet_bytes: bound of the queue; the oldest packets are dropped and counted beyond it.
-        max_packet_age_s: packets that waited longer are dropped and counted too: no window needs them any more.
+        max_packet_age_s: packets that waited longer are dropped and counted too, since no image needs them any more.
     """
 
     def __init__(self, max_packet_bytes: int, max_packet_age_s: float = 60.0) -> None:
@@ -58,7 +58,7 @@ class Inbox:
         self.bytes_received = 0
 
     def put_image(self, message: Any) -> None:
-        """Keep an image as the newest one; an older one that nobody took is counted as replaced."""
+        """Keep an image as the newest one. Count an older one that nobody took as replaced."""
         with self._lock:
             self.images_received += 1
             self.images_replaced += self._image is not None
@@ -66,7 +66,7 @@ class Inbox:
             self._image_came.notify()
 
     def put_packet(self, message: Any, size: int) -> None:
-        """Queue an event packet of about `size` bytes."""
+        """Queue a packet of about `size` bytes."""
         with self._lock:
             self.packets_received += 1
             self.bytes_received += size
@@ -76,14 +76,14 @@ class Inbox:
             self._packet_came.notify()
 
     def take_image(self, timeout: float) -> Arrival | None:
-        """The newest image, waited for at most `timeout` seconds; None if none came or the inbox was closed."""
+        """Wait at most `timeout` seconds for the newest image; return None if none came or the inbox was closed."""
         with self._lock:
             self._image_came.wait_for(lambda: self._closed or self._image is not None, timeout)
             image, self._image = self._image, None
             return None if self._closed else image
 
     def take_packet(self) -> Any:
-        """The oldest packet, waited for; None once the inbox is closed. To be followed by `packet_done`."""
+        """Wait for the oldest packet; return None once the inbox is closed. Call `packet_done` when it is decoded."""
         with self._lock:
             self._packet_came.wait_for(lambda: self._closed or bool(self._packets))
             if self._closed:
@@ -93,13 +93,13 @@ class Inbox:
             return packet.message
 
     def packet_done(self) -> None:
-        """Tell those who wait that the packet taken last is in the event buffer, or refused."""
+        """Wake those who wait: the packet taken last is held by its source, or refused."""
         with self._lock:
             self.packets_done += 1
             self._packet_done.notify()
 
     def wait_until(self, ready: Callable[[], bool], timeout: float) -> bool:
-        """Ask `ready` now and after every packet, until it is true, `timeout` seconds are over or the inbox closes.
+        """Call `ready` now and after every packet, until it returns True, `timeout` seconds pass or `close` is called.
 
         `ready` is called with the inbox's lock held: it must not take long, nor call the inbox.
         """

@@ -20,7 +20,7 @@ from mambaseg_ros.sources.pictures import PictureSource
 
 @dataclass
 class Reported:
-    """Losses on the way: by gaps in the messages' numbers, and as the middleware reports them."""
+    """Messages lost on the way, by gaps in their numbers and as the middleware reports them."""
 
     images_lost: int = 0
     images_lost_reported: int = 0
@@ -30,7 +30,7 @@ class Reported:
 
 
 class Pipeline:
-    """From messages to masks, from activation to deactivation.
+    """Turn messages into masks, from activation to deactivation.
 
     Args:
         segmenter: ready to run.
@@ -48,7 +48,7 @@ class Pipeline:
         self._second_topic = ""
 
     def name_topics(self, image: str, second: str) -> None:
-        """Say what messages that cannot be read came on."""
+        """Set the topics that sentences about unreadable messages begin with."""
         self.worker.image_topic, self._second_topic = f"{image}: ", f"{second}: "
 
     def start(self) -> None:
@@ -57,7 +57,7 @@ class Pipeline:
         self.worker.start()
 
     def stop(self, timeout: float | None = None) -> bool:
-        """End both threads after the image in hand; whether they have ended within `timeout` seconds."""
+        """End both threads after the image in hand; return True if they ended within `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         self.inbox.close()
         ended = self.worker.join(timeout)
@@ -65,7 +65,7 @@ class Pipeline:
         return ended
 
     def counts(self) -> dict[str, int]:
-        """The counts of SegmentationStatus by name."""
+        """Return the counts of SegmentationStatus by name."""
         reported, inbox, worker = self.reported, self.inbox, self.worker
         taken, held = self.source.counts, self.source.buffered
         return {

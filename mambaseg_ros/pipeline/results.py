@@ -1,4 +1,4 @@
-"""What the worker hands over: masks, and reports of what became of each image."""
+"""The worker's results: masks, and a report on each image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_RELIABILITY = (math.nan, math.nan)  # of a model that does not say how far it
 
 
 class State(IntEnum):
-    """What became of an image. The numbers are the STATE_ constants of SegmentationStatus."""
+    """Outcome for an image. The numbers are the STATE_ constants of SegmentationStatus."""
 
     OK = 0
     DEGRADED = 1
@@ -24,7 +24,7 @@ class State(IntEnum):
 
 @dataclass
 class Report:
-    """What became of one image. The fields are those of SegmentationStatus."""
+    """Outcome for one image, or one turn of the timer. The fields are those of SegmentationStatus."""
 
     header: Any
     state: State = State.OK
@@ -50,13 +50,13 @@ class Report:
 
 
 class PublishedMask(NamedTuple):
-    """A mask as it is published.
+    """A mask, ready to be published.
 
     Attributes:
         header: of the image, or made from the events.
         image: the camera's picture, None where the mask is of the second input alone.
         ids: uint8 [H, W] class ids in the camera's view, or in the event view without an image.
-        confidence: gives uint8 [H, W]: 254 times the class's probability, 255 where the model saw nothing.
+        confidence: returns uint8 [H, W]: 254 times the class's probability, 255 where the model saw nothing.
     """
 
     header: Any
@@ -66,7 +66,7 @@ class PublishedMask(NamedTuple):
 
 
 class ResultSink(Protocol):
-    """Where the worker's results go."""
+    """Takes the worker's results."""
 
     def mask(self, mask: PublishedMask) -> None:
         """Publish a mask and what is drawn from it."""
@@ -75,10 +75,10 @@ class ResultSink(Protocol):
         """Publish what became of an image."""
 
     def warn(self, sentence: str) -> None:
-        """Say what is wrong."""
+        """Report a fault that belongs to no image."""
 
     def header(self, stamp_ns: int, frame_id: str) -> Any:
-        """A std_msgs/Header."""
+        """Return a std_msgs/Header."""
 
     def now_ns(self) -> int:
-        """The node's clock."""
+        """Return the time of the node's clock, nanoseconds."""

@@ -1,4 +1,4 @@
-"""What the node waits for, in one sentence with the remedy. Pure: it is given what the graph shows."""
+"""Advice while nothing comes: the cause in one sentence, with the remedy. Pure functions of what the graph shows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Topic(NamedTuple):
 
 
 def choose_kind(topic: Topic, publishers: Sequence[Publisher], current: str = "") -> str:
-    """The type to subscribe with: the present one as long as somebody publishes it or nobody publishes anything.
+    """Choose the type to subscribe with: the present one while somebody publishes it or nobody publishes anything.
 
     Returns:
         a type of `topic.kinds`, or "" where no publisher has one.
@@ -43,7 +43,7 @@ def choose_kind(topic: Topic, publishers: Sequence[Publisher], current: str = ""
 
 
 def why_silent(topic: Topic, publishers: Sequence[Publisher]) -> str:
-    """Why nothing comes on a topic, and what to do."""
+    """Return why nothing comes on a topic, and what to do."""
     names = ", ".join(sorted({publisher.node for publisher in publishers})) or "none"
     start = f"nothing comes on {topic.name} ({len(publishers)} publishers: {names}); "
     if not publishers:
@@ -65,7 +65,7 @@ def why_silent(topic: Topic, publishers: Sequence[Publisher]) -> str:
 
 
 def why_no_time(publishers: int) -> str:
-    """What to do where `use_sim_time` is true and the clock stands at 0."""
+    """Return what to do where `use_sim_time` is true and the clock stands at 0."""
     return (
         f"parameter 'use_sim_time' is true and nothing comes on /clock ({publishers} publishers); expected the time: "
         "play the bag with --clock, or set use_sim_time to false"

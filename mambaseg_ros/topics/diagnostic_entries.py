@@ -16,7 +16,7 @@ import numpy as np
 from mambaseg_ros.faults import Fault
 from mambaseg_ros.policy import Health
 
-RECENT_S = 5.0  # so long a fault keeps the level up
+RECENT_S = 5.0  # how long a fault keeps the level up
 
 
 class DiagnosticLevel(IntEnum):
@@ -37,18 +37,18 @@ LEVELS = {
 
 
 class Latencies:
-    """The last stage latencies of published masks, in milliseconds."""
+    """Keep the last stage latencies of published masks, milliseconds."""
 
     def __init__(self, most: int = 300) -> None:
         self._rows: deque[tuple[float, ...]] = deque(maxlen=most)
 
     def add(self, **stages_ms: float) -> None:
-        """One mask's; always the same names."""
+        """Add those of one mask, always with the same names."""
         self._names = tuple(stages_ms)
         self._rows.append(tuple(stages_ms.values()))
 
     def summary(self) -> dict[str, str]:
-        """p50 and p95 of each stage, as text."""
+        """Return p50 and p95 of each stage, as text."""
         if not self._rows:
             return {}
         p50, p95 = np.percentile(np.array(self._rows), (50, 95), axis=0)
@@ -57,14 +57,14 @@ class Latencies:
 
 
 class Rates:
-    """Counts per second between two looks."""
+    """Turn counts into rates."""
 
     def __init__(self) -> None:
         self._before: dict[str, int] = {}
         self._at = time.monotonic()
 
     def per_second(self, counts: Mapping[str, int]) -> dict[str, float]:
-        """Of each count since the last call; 0 at the first one."""
+        """Return the rate of each count since the last call, 0 at the first one."""
         now = time.monotonic()
         seconds = max(now - self._at, 1e-3)
         rates = {name: max(0, count - self._before.get(name, count)) / seconds for name, count in counts.items()}
@@ -85,7 +85,7 @@ class Entry:
 def topic_entry(
     what: str, *, health: Health, topic: Mapping[str, str], counts: Mapping[str, int], rates: Mapping[str, float]
 ) -> Entry:
-    """Images or events: level by health, counts and rates of that topic."""
+    """Return the entry of an input: level by health, counts and rates of its topic."""
     values = dict(topic)
     values |= {f"{name} [1/s]": f"{rate:.1f}" for name, rate in rates.items()}
     values |= {name: str(count) for name, count in counts.items()}
@@ -93,7 +93,7 @@ def topic_entry(
 
 
 def faults_entry(faults: list[Fault], now: float) -> Entry:
-    """All faults with their numbers; the level stays up for some seconds after the last one."""
+    """Return the entry of all faults. Its level stays up for some seconds after the last one."""
     recent = [fault for fault in faults if now - fault.at < RECENT_S]
     values = {fault.sentence: f"{fault.count} times, last {now - fault.at:.0f} s ago" for fault in faults}
     if recent:
@@ -102,7 +102,7 @@ def faults_entry(faults: list[Fault], now: float) -> Entry:
 
 
 def state_entry(state: str, enabled: bool, reason: str) -> Entry:
-    """Where the node is in its life cycle, and why the last transition failed."""
+    """Return the entry of the life cycle, with the reason if the last transition failed."""
     if reason:
         return Entry("state", DiagnosticLevel.ERROR, reason, {"state": state})
     if not enabled:

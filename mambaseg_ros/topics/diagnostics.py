@@ -9,10 +9,12 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from mambaseg_core.events.clock import EventClock
 from mambaseg_ros.faults import FaultLog
 from mambaseg_ros.model import MIB, memory
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.pipeline.results import Report
+from mambaseg_ros.policy import Health
 from mambaseg_ros.topics.diagnostic_entries import (
     DiagnosticLevel,
     Entry,
@@ -22,12 +24,12 @@ from mambaseg_ros.topics.diagnostic_entries import (
     state_entry,
     topic_entry,
 )
-from mambaseg_ros.topics.subscriptions import Subscriptions
+from mambaseg_ros.topics.subscriptions import InputSubscription, Subscriptions
 
 
 @dataclass
 class Condition:
-    """What the node knows of itself.
+    """State of the node itself.
 
     Attributes:
         enabled: whether the `~/enable` service lets it run.
@@ -41,7 +43,7 @@ class Condition:
 
 
 class Diagnostics:
-    """Collects what happens and publishes it.
+    """Collect latencies and rates, and publish them with the faults and the state.
 
     Args:
         node: the lifecycle node.
@@ -61,61 +63,75 @@ class Diagnostics:
     def add(self, report: Report) -> None:
         """Take the latencies of a published mask."""
         if report.inference_ms > 0:
-            own_ms = report.total_ms - report.wait_ms - report.inference_ms
             self._latencies.add(
-                total=report.total_ms, wait=report.wait_ms, prepare=report.prepare_ms,
-                inference=report.inference_ms, publish=report.publish_ms, own=own_ms, age=report.age_ms,
-            )  # fmt: skip
+                total=report.total_ms,
+                wait=report.wait_ms,
+                prepare=report.prepare_ms,
+                inference=report.inference_ms,
+                publish=report.publish_ms,
+                own=report.total_ms - report.wait_ms - report.inference_ms,
+                age=report.age_ms,
+            )
 
-    def publish(self, state: str, pipeline: Pipeline | None, inputs: Subscriptions | None) -> None:
+    def publish(self, state: str, pipeline: Pipeline | None, subscriptions: Subscriptions | None) -> None:
         """Publish one DiagnosticArray."""
         entries = [state_entry(state, self._condition.enabled, self._condition.reason)]
         entries.append(faults_entry(self._faults.all(), time.monotonic()))
         if self._condition.model:
             values = self._condition.model | memory() | self._latencies.summary()
             entries.append(Entry("model", DiagnosticLevel.OK, self._condition.model["model"], values))
-        if pipeline is not None and inputs is not None:
-            entries += self._topics(pipeline, inputs)
+        if pipeline is not None and subscriptions is not None:
+            entries += self._inputs(pipeline, subscriptions)
         array = DiagnosticArray(status=[self._message(entry) for entry in entries])
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(array)
 
-    def _topics(self, pipeline: Pipeline, inputs: Subscriptions) -> list[Entry]:
+    def _inputs(self, pipeline: Pipeline, subscriptions: Subscriptions) -> list[Entry]:
         counts = pipeline.counts()
         rates = self._rates.per_second(counts | {"bytes_received": pipeline.inbox.bytes_received})
-        entries = []
         worker, kind = pipeline.worker, pipeline.worker.segmenter.preprocessing.other
-        for what, words, source, health, reliability in (
-            ("images", ("images", "masks"), inputs.image, worker.images_health, worker.reliability[0]),
-            (kind, ("events", "packets", "resets", "qos"), inputs.second, worker.events_health, worker.reliability[1]),
-        ):
-            entries.append(
-                topic_entry(
-                    what, health=health, topic=source.describe(),
-                    counts={name: count for name, count in counts.items() if name.startswith(words)},
-                    rates={n: rates[n] for n in rates if n.startswith(words) and n.endswith(("received", "published"))},
-                )
-            )  # fmt: skip
+
+        def entry(
+            name: str, source: InputSubscription, health: Health, reliability: float, *, counted: tuple[str, ...]
+        ) -> Entry:
+            own = {name: count for name, count in counts.items() if name.startswith(counted)}
+            own_rates = {name: rates[name] for name in own if name.endswith(("received", "published"))}
+            found = topic_entry(name, health=health, topic=source.describe(), counts=own, rates=own_rates)
             if not math.isnan(reliability):
-                entries[-1].values["reliability"] = f"{reliability:.3f}"
-        entries[1].values["bytes_received [MiB/s]"] = f"{rates['bytes_received'] / MIB:.2f}"
+                found.values["reliability"] = f"{reliability:.3f}"
+            return found
+
+        of_image, of_second = worker.reliability
+        image = entry("images", subscriptions.image, worker.images_health, of_image, counted=("images", "masks"))
+        counted = ("events", "packets", "resets", "qos")
+        second = entry(kind, subscriptions.second, worker.events_health, of_second, counted=counted)
         held, fill = pipeline.source.fill
-        unit = "events" if kind == "events" else "images"
-        entries[1].values |= {f"buffer [{unit}]": str(held), "buffer fill [%]": f"{fill:.1f}"}
-        clock = pipeline.source.clock
-        if clock is not None and clock.offset_ns is not None:
-            entries[1].values |= {
-                "clock": clock.mode,
-                "clock offset [ms]": f"{clock.offset_ns / 1e6:.3f}",
-                "clock jitter [ms]": f"{clock.late_ns / 1e6:.3f}",
-                "clock jumps": str(clock.jumps),
-            }
-        return entries
+        second.values |= {
+            "bytes_received [MiB/s]": f"{rates['bytes_received'] / MIB:.2f}",
+            f"buffer [{'events' if kind == 'events' else 'images'}]": str(held),
+            "buffer fill [%]": f"{fill:.1f}",
+            **_clock_values(pipeline.source.clock),
+        }
+        return [image, second]
 
     def _message(self, entry: Entry) -> Any:
         pairs = [KeyValue(key=key, value=value) for key, value in entry.values.items()]
         name = self._node.get_fully_qualified_name()
         return DiagnosticStatus(
-            level=bytes([entry.level]), name=f"{name.strip('/')}: {entry.name}", message=entry.message,
-            hardware_id=name, values=pairs,
-        )  # fmt: skip
+            level=bytes([entry.level]),
+            name=f"{name.strip('/')}: {entry.name}",
+            message=entry.message,
+            hardware_id=name,
+            values=pairs,
+        )
+
+
+def _clock_values(clock: EventClock | None) -> dict[str, str]:
+    if clock is None or clock.offset_ns is None:
+        return {}
+    return {
+        "clock": clock.mode,
+        "clock offset [ms]": f"{clock.offset_ns / 1e6:.3f}",
+        "clock jitter [ms]": f"{clock.late_ns / 1e6:.3f}",
+        "clock jumps": str(clock.jumps),
+    }

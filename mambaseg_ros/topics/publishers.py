@@ -26,12 +26,12 @@ IMAGE_TOPICS = ("~/mask", "~/color_mask", "~/overlay", "~/confidence")
 
 
 class Publishers:
-    """Publishes what the worker makes.
+    """Publish what the worker makes.
 
     Args:
         node: the lifecycle node, which owns the publishers.
         labels: names and colours of the classes.
-        faults: counts what is wrong, and says when to log it.
+        faults: counts faults, and throttles the log.
         counts: the counts of SegmentationStatus by name.
         qos_met: called where a subscriber's QoS does not fit.
     """
@@ -75,7 +75,7 @@ class Publishers:
         self._publishers.clear()
 
     def labels(self) -> None:
-        """Publish what the class ids mean; late subscribers get it too."""
+        """Publish the names of the class ids; late subscribers get them too."""
         publisher = self._publishers.get("~/label_info")
         if publisher is None:
             return
@@ -100,7 +100,7 @@ class Publishers:
             self._publish("~/confidence", header, mask.confidence(), "mono8")
 
     def report(self, report: Report) -> None:
-        """Publish what became of an image."""
+        """Publish a status, and log it unless it is OK."""
         if not self._node.context.ok():
             return
         self._publishers["~/status"].publish(SegmentationStatus(**report.fields(), **self._counts()))
@@ -113,18 +113,18 @@ class Publishers:
                 self._node.get_logger().warning(report.message)
 
     def warn(self, sentence: str) -> None:
-        """Count a fault; say it in the log, one of a kind at most every 5 s."""
+        """Count a fault; log it, one of a kind at most every 5 s."""
         if self._faults.note(sentence) and self._node.context.ok():
             self._node.get_logger().warning(sentence)
 
     def header(self, stamp_ns: int, frame_id: str) -> Any:
-        """A std_msgs/Header."""
+        """Return a std_msgs/Header."""
         header = Header(frame_id=frame_id)
         header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
         return header
 
     def now_ns(self) -> int:
-        """The node's clock: simulated time where `use_sim_time` is true."""
+        """Return the time of the node's clock, simulated where `use_sim_time` is true."""
         return int(self._node.get_clock().now().nanoseconds)
 
     def _heard(self, topic: str) -> bool:
@@ -135,7 +135,7 @@ class Publishers:
 
 
 def _rgb(image: Image | None, ids: Image) -> Image:
-    """The picture to draw over: grey as RGB, black where there is none."""
+    """Return the picture to draw over: grey as RGB, black where there is none."""
     if image is None:
         image = ids * 0
     return image if image.ndim == 3 else image[..., None].repeat(3, axis=2)

@@ -41,20 +41,20 @@ MOST_LOST = 1_000_000  # messages; a larger step is another publisher, or garbag
 
 
 class Numbers:
-    """Rising numbers of messages, of which some are missing."""
+    """Find gaps in the rising numbers of messages."""
 
     def __init__(self) -> None:
         self._next: int | None = None
 
     def missing(self, number: int) -> int:
-        """How many were left out before this one; 0 of the first, and of one that cannot follow those before."""
+        """Return how many are missing before this one: 0 for the first, and for one that cannot follow those before."""
         gap = 0 if self._next is None else number - self._next
         self._next = number + 1
         return gap if 0 < gap < MOST_LOST else 0
 
 
 class InputSubscription:
-    """One topic: subscribes once somebody publishes a type that the node reads, again where that type changes.
+    """Subscribe to one topic once somebody publishes a type that the node reads, and anew where that type changes.
 
     Args:
         node: owner of the subscription.
@@ -65,7 +65,7 @@ class InputSubscription:
             number that the middleware gives them.
         reported: called with the number of messages that the middleware says it lost.
         qos_met: called where a publisher's QoS does not fit.
-        warn: told what is wrong.
+        warn: called with a sentence on what is wrong.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class InputSubscription:
                 self._warn(sentence_of(error))
 
     def publishers(self) -> list[Publisher]:
-        """Who publishes the topic now."""
+        """List who publishes the topic now."""
         return [
             Publisher(
                 f"{info.node_namespace.rstrip('/')}/{info.node_name}",
@@ -118,7 +118,7 @@ class InputSubscription:
         ]
 
     def describe(self) -> dict[str, str]:
-        """The topic, its type and who publishes it, as /diagnostics shows them."""
+        """Return the topic, its type and who publishes it, as /diagnostics shows them."""
         names = ", ".join(sorted(publisher.node for publisher in self.publishers()))
         return {"topic": self.topic.name, "type": self.kind or "not known yet", "publishers": names or "none"}
 
@@ -156,7 +156,7 @@ class InputSubscription:
         self._take(self.kind, message)
 
     def _count_missing(self, message: Any, info: Any) -> None:
-        """DDS tells what never came, and nothing of what its queue replaced before it was taken; its numbers do."""
+        """Count gaps in the numbers: DDS does not report what its queue replaced before it was taken."""
         number = message.seq if self.kind in NUMBERED_TYPES else info.get("publication_sequence_number")
         publisher = info.get("publisher_gid")  # since Kilted; before, two publishers' numbers cannot be told apart
         mixed = publisher is None and not self._alone
@@ -174,29 +174,22 @@ class InputSubscription:
 
 
 class Subscriptions:
-    """Both topics and the clock, while the node is active.
+    """Hold the subscriptions while the node is active, and explain silence.
 
     Args:
         node: owner of the subscriptions.
         values: parameter values by name.
         pipeline: takes the messages and counts the losses.
-        warn: told what is wrong.
+        warn: called with a sentence on what is wrong.
     """
 
     def __init__(self, node: Any, values: dict[str, Any], pipeline: Pipeline, warn: Callable[[str], None]) -> None:
         self._node, self._pipeline, self._warn = node, pipeline, warn
-        qos_met = self.count_qos
-        self.image = InputSubscription(
-            node, "image", values, take=self._take_image, lost=partial(self._count, "images_lost"),
-            reported=partial(self._count, "images_lost_reported"), qos_met=qos_met, warn=warn,
-        )  # fmt: skip
+        self.image = self._subscribe("image", values, self._take_image, counts="images")
         events = pipeline.worker.segmenter.preprocessing.other == "events"
         argument, take = ("events", self._take_events) if events else ("second", self._take_second_image)
         try:
-            self.second = InputSubscription(
-                node, argument, values, take=take, lost=partial(self._count, "packets_lost"),
-                reported=partial(self._count, "packets_lost_reported"), qos_met=qos_met, warn=warn,
-            )  # fmt: skip
+            self.second = self._subscribe(argument, values, take, counts="packets")
         except Exception:  # a type that is fixed and not installed
             self.image.destroy()
             raise
@@ -227,8 +220,22 @@ class Subscriptions:
         self.second.destroy()
 
     def count_qos(self) -> None:
-        """A QoS that does not fit was met."""
+        """Count a QoS that does not fit."""
         self._count("qos_incompatible", 1)
+
+    def _subscribe(
+        self, argument: str, values: dict[str, Any], take: Callable[[str, Any], None], *, counts: str
+    ) -> InputSubscription:
+        return InputSubscription(
+            self._node,
+            argument,
+            values,
+            take=take,
+            lost=partial(self._count, f"{counts}_lost"),
+            reported=partial(self._count, f"{counts}_lost_reported"),
+            qos_met=self.count_qos,
+            warn=self._warn,
+        )
 
     def _count(self, what: str, number: int) -> None:
         reported = self._pipeline.reported
@@ -246,7 +253,7 @@ class Subscriptions:
         )
 
     def _take_info(self, topic: str, info: Any) -> None:
-        """Once both have come, images and events have a common view."""
+        """Set the calibration once both have come."""
         self._infos[topic] = info
         worker = self._pipeline.worker
         if not worker.waiting_for or len(self._infos) < len(INFO_TOPICS):
