@@ -27,7 +27,7 @@ ARGUMENTS = {
 # Arguments that are parameters of the node. Empty means: as params_file has it.
 PARAMETERS = {
     "model": (str, "name of the model, as `mambaseg info` lists them"),
-    "weights": (str, ".safetensors checkpoint, the authors' .pth, or a name that ships with the model; empty: random"),
+    "weights": (str, ".safetensors checkpoint, the authors' .pth, a name that ships with the model, or random"),
     "image_height": (int, "rows of the model's input; 0: as the model was made"),
     "image_width": (int, "columns of the model's input; 0: as the model was made"),
     "device": (str, "auto, cpu, cuda or cuda:N"),

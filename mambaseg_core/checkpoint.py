@@ -16,8 +16,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mambaseg_core.files import write_bytes
-from mambaseg_core.models.presets import create_model
-from mambaseg_core.models.released.load import load_released_state_dict
+from mambaseg_core.models.presets import create_model, list_models
+from mambaseg_core.models.released.load import load_released_state_dict, released_tensors
 from mambaseg_core.models.released.unit_inputs import take_unit_inputs, with_unit_inputs
 from mambaseg_core.preprocessing import Preprocessing
 
@@ -102,13 +102,38 @@ def load_weights(model: nn.Module, path: str | Path) -> Preprocessing | None:
     """
     path = Path(path)
     if path.suffix in (".pth", ".pt"):
-        load_released_state_dict(model, read_pth(path))
+        _load_released(model, path)
         take_unit_inputs(model)
         return None
     header, tensors = _read_safetensors(path)
     _check_config(header.get("model", {}), model, path)
     _load_strict(model, tensors, path)
     return Preprocessing.from_dict(header["preprocessing"]) if "preprocessing" in header else None
+
+
+def _load_released(model: nn.Module, path: Path) -> None:
+    """Load the authors' `.pth`, which does not name its model; a refusal names the one that it fits."""
+    state = read_pth(path)
+    try:
+        load_released_state_dict(model, state)
+    except ValueError as error:
+        fitting = [name for name in list_models() if name != model.name and _fits(name, state)]
+        if not fitting:
+            raise ValueError(f"weights file {path} does not fit the model {model.name!r}: {error}") from error
+        raise ValueError(
+            f"weights file {path} is the authors' {' or '.join(fitting)}, but the model is {model.name!r}: "
+            f"set the model to {fitting[0]!r}"
+        ) from error
+
+
+def _fits(name: str, state: dict[str, Any]) -> bool:
+    with torch.device("meta"):
+        model = create_model(name)
+    try:
+        released_tensors(model, state)
+    except ValueError:
+        return False
+    return True
 
 
 def _require_file(path: Path) -> None:

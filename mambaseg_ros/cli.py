@@ -75,8 +75,8 @@ def record(
 def segment(
     source: Annotated[Path, typer.Argument(help="bag with an image and an event topic, or one of a second camera")],
     out: Annotated[Path, typer.Argument(help="folder of the new bag with /mambaseg/mask")],
-    weights: Annotated[str, typer.Option(help="checkpoint; without any the weights are random")] = "",
-    model: Annotated[str, typer.Option(help="name of the model, where the weights do not tell it")] = "",
+    weights: Annotated[str, typer.Option(help="checkpoint, or random; default: what ships with the model")] = "",
+    model: Annotated[str, typer.Option(help="the model's name, where the weights do not tell it: mambaseg_nano")] = "",
     calibration: Annotated[str, typer.Option(help="cam_to_cam.yaml, where the cameras have different views")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     image_topic: Annotated[str, typer.Option(help="images")] = "/image",

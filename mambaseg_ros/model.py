@@ -18,13 +18,19 @@ from mambaseg_core.cameras import cam_to_cam
 from mambaseg_core.checkpoint import Architecture, load_checkpoint
 from mambaseg_core.events.array import BYTES_PER_EVENT
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.models import create_model
+from mambaseg_core.models import create_model, list_models, shipped_weights
 from mambaseg_core.models.presets import weights_file
 from mambaseg_core.ops import backends
 from mambaseg_core.preprocessing import Preprocessing
 
 MIB = 1 << 20
 CAMERA_INFO = "camera_info"  # the value of `calibration` that asks for two topics instead of a file
+RANDOM = "random"  # the value of `weights` that asks for none
+CAVEATS = {  # by the weights' name, what a user must know of them
+    RANDOM: "random weights: its masks mean nothing",
+    "synthetic": "weights that were trained on synthetic drives only: they show that everything works, not how well it "
+    "works on your road",
+}
 
 
 def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmenter:
@@ -32,7 +38,7 @@ def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmen
 
     Args:
         values: parameter values by name (mambaseg_ros.parameters).
-        warn: told, in one sentence, that the weights are random.
+        warn: told, in one sentence, that the weights are random, or what the ones that ship are good for.
 
     Raises:
         ValueError: a name, size, device or file that does not fit; one sentence.
@@ -54,8 +60,8 @@ def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmen
             f"parameter 'calibration' is {values['calibration']!r}, but {setup.other} pictures are taken as registered "
             "to the image; expected it empty: register them, and clear it"
         )
-    if weights is None:
-        warn(f"the weights of {values['model']} are random: masks mean nothing until parameter 'weights' names a file")
+    if caveat := CAVEATS.get(weights_name(values)):
+        warn(f"{values['model']} has {caveat}; set parameter 'weights' to a checkpoint of your own")
     segmenter.warm_up()
     return segmenter
 
@@ -96,7 +102,7 @@ def describe(segmenter: Segmenter, values: dict[str, Any]) -> dict[str, str]:
         "model": config.name,
         "input [rows x columns]": f"{segmenter.preprocessing.size[0]} x {segmenter.preprocessing.size[1]}",
         "second input": segmenter.preprocessing.other,
-        "weights": str(values["weights"]) or "random",
+        "weights": weights_name(values),
         "weights sha256": weights_hash(values),
         "device": str(segmenter.device),
         "precision": str(segmenter.dtype).removeprefix("torch."),
@@ -130,13 +136,36 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def weights_name(values: dict[str, Any]) -> str:
+    """Return what parameter `weights` says; where it is empty, the name of the weights that ship with the model.
+
+    Raises:
+        ValueError: it is empty and none ship with the model.
+    """
+    name, model = str(values["weights"]), str(values["model"])
+    shipped = [name] if name else shipped_weights(model)
+    if not shipped:
+        if model not in list_models():
+            raise ValueError(f"parameter 'model' is {model!r}; expected one of {', '.join(list_models())}")
+        raise ValueError(
+            f"parameter 'weights' is empty and no weights ship with model {model!r}; expected a file: "
+            "set weights:=/path/to/checkpoint, or weights:=random for a trial whose masks mean nothing"
+        )
+    return shipped[0]
+
+
 def weights_path(values: dict[str, Any]) -> Path | None:
-    """The file that parameter `weights` names, which may be one that ships with the model; None where it is empty."""
-    return weights_file(str(values["model"]), str(values["weights"])) if values["weights"] else None
+    """Return the file of the weights, which may be one that ships with the model; None where they are random.
+
+    Raises:
+        ValueError: as of `weights_name`, or a name of no weights that ship.
+    """
+    name = weights_name(values)
+    return None if name == RANDOM else weights_file(str(values["model"]), name)
 
 
 def weights_hash(values: dict[str, Any]) -> str:
-    """SHA-256 of the file of weights; empty where there is none."""
+    """Return the SHA-256 of the file of weights; empty where they are random."""
     path = weights_path(values)
     if path is None:
         return ""

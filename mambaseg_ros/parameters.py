@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import yaml
@@ -91,8 +92,8 @@ IMAGES_MISSING = ("drop", "events_only", "hold")
 
 PARAMETERS = (
     Parameter("autostart", True, "whether the node configures and activates itself; false leaves it to a lifecycle manager", changes="never"),
-    Parameter("model", "mambaseg_dsec", "the model's name, as `mambaseg info` lists them; unused where weights is the path of a checkpoint of ours"),
-    Parameter("weights", "", "path of a .safetensors checkpoint or of the authors' .pth, or the name of weights that ship with `model`; empty: random weights, for tests only"),
+    Parameter("model", "mambaseg_nano", "the model's name, as `mambaseg info` lists them; unused where weights is the path of a checkpoint of ours"),
+    Parameter("weights", "", "path of a .safetensors checkpoint or of the authors' .pth, or the name of weights that ship with `model`; empty: those that ship with it; random: none, for trials whose masks mean nothing"),
     Parameter("image_height", 0, "rows of the model's input, pixels; 0: as the model was made", bounds=(0, 4096)),
     Parameter("image_width", 0, "columns of the model's input, pixels; 0: as the model was made", bounds=(0, 4096)),
     Parameter("device", "auto", "where the model runs: auto, cpu, cuda or cuda:N"),
@@ -145,9 +146,8 @@ def markdown_table() -> str:
             bounds = f"{parameter.bounds[0]:g} to {parameter.bounds[1]:g}"
         elif parameter.choices is not None:
             bounds = ", ".join(f"`{choice}`" for choice in parameter.choices)
-        default = str(parameter.default).lower() if isinstance(parameter.default, bool) else parameter.default
-        kind = type(parameter.default).__name__
+        default, kind = json.dumps(parameter.default), type(parameter.default).__name__
         rows.append(
-            f"| `{parameter.name}` | {kind} | `{default!r}` | {bounds} | {parameter.changes} | {parameter.meaning} |"
+            f"| `{parameter.name}` | {kind} | `{default}` | {bounds} | {parameter.changes} | {parameter.meaning} |"
         )
     return "\n".join(rows)

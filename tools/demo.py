@@ -23,7 +23,6 @@ from mambaseg_ros.messages.images import stamp_to_ns
 from mambaseg_ros.resources import share_folder
 
 SECONDS = 2.0
-MODEL, WEIGHTS = "mambaseg_nano", "synthetic"  # trained on other drives of `mambaseg synth`: docs/training.md
 RATE = 0.15  # the bag is played so slowly that a CPU keeps up
 CALIBRATION = "calibration/cam_to_cam.yaml"
 
@@ -55,14 +54,8 @@ def process(child: subprocess.Popen[bytes], *, stop: bool = True) -> Iterator[No
 
 def node_command(sequence: Path) -> list[str]:
     """The installed node, as `ros2 run mambaseg_ros segmentation_node` starts it."""
-    parameters = {
-        "model": MODEL,
-        "weights": WEIGHTS,
-        "calibration": sequence / CALIBRATION,
-    }
-    words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
     executable = share_folder().parents[1] / "lib" / "mambaseg_ros" / "segmentation_node"
-    return [str(executable), "--ros-args", *words]
+    return [str(executable), "--ros-args", "-p", f"calibration:={sequence / CALIBRATION}"]
 
 
 def read_answers(bag: Path) -> tuple[set[int], list[Any]]:
@@ -119,7 +112,7 @@ def main() -> None:
     subprocess.run(command("synth", out, "--seconds", SECONDS), check=True)
     say("converting it to an mcap bag")
     subprocess.run(command("bag", "convert", sequence, bag), check=True)
-    say(f"starting segmentation_node ({MODEL}, weights '{WEIGHTS}', trained on synthetic drives only) and a recorder")
+    say("starting segmentation_node with its defaults, mambaseg_nano trained on synthetic drives only, and a recorder")
     recorder = command("bag", "record", masks, "/mambaseg/mask", "/mambaseg/status", "--idle", 15)
     recording = subprocess.Popen(recorder)  # before the node, so that it is there for the first mask
     with process(subprocess.Popen(node_command(sequence))), process(recording, stop=False):

@@ -139,7 +139,7 @@ class Rig:
         rclpy.init()
         self.begun = time.monotonic()
         words = [sys.executable, "-m", "mambaseg_ros.node", "--ros-args", "-p", "model:=mambaseg_nano"]
-        words += ["-p", "device:=cpu", *arguments]
+        words += ["-p", "weights:=random", "-p", "device:=cpu", *arguments]
         self.child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.node, self.spin = rclpy.create_node("benchmark"), rclpy.spin_once
         self.images = self.node.create_publisher(Image, "image", qos_profile_sensor_data)

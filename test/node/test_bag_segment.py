@@ -24,7 +24,7 @@ from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.model import check_reach, make_segmenter
 from mambaseg_ros.parameters import read_values
 
-SMALL = ["model=mambaseg_nano", "image_height=32", "image_width=48", "device=cpu"]
+SMALL = ["model=mambaseg_nano", "weights=random", "image_height=32", "image_width=48", "device=cpu"]
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ from mambaseg_core.weights import SHIPPED
 from mambaseg_ros.model import describe, make_segmenter
 from mambaseg_ros.parameters import PARAMETERS
 
+SHARED = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 SIZE = (32, 48)
 
 
@@ -70,10 +73,38 @@ def test_half_a_size_is_refused(nano: Path) -> None:
 
 def test_random_weights_are_told_and_named() -> None:
     told: list[str] = []
-    given = values(model="mambaseg_nano", image_height=SIZE[0], image_width=SIZE[1])
+    given = values(model="mambaseg_nano", weights="random", image_height=SIZE[0], image_width=SIZE[1])
     segmenter = make_segmenter(given, warn=told.append)
-    assert ["mambaseg_nano are random" in sentence for sentence in told] == [True]
+    assert ["mambaseg_nano has random weights: its masks mean nothing" in sentence for sentence in told] == [True]
     assert (describe(segmenter, given)["weights"], describe(segmenter, given)["weights sha256"]) == ("random", "")
+
+
+def test_by_default_the_weights_that_ship_run_and_say_what_they_are() -> None:
+    told: list[str] = []
+    given = values()
+    segmenter = make_segmenter(given, warn=told.append)
+    assert ["mambaseg_nano has weights that were trained on synthetic drives only" in said for said in told] == [True]
+    shipped = SHIPPED["mambaseg_nano"]["synthetic"]
+    assert torch.equal(first_weight(segmenter), first_weight(Segmenter(shipped, "cpu")))
+    assert describe(segmenter, given)["weights"] == "synthetic"
+
+
+def test_a_model_without_shipped_weights_asks_for_a_file_or_for_random_ones() -> None:
+    with pytest.raises(ValueError, match=r"no weights ship with model 'mambaseg_dsec'.*weights:=/.*weights:=random"):
+        make_segmenter(values(model="mambaseg_dsec"), warn=forbidden)
+    with pytest.raises(ValueError, match=r"'model' is 'mambaseg_huge'; expected one of mambaseg_ddd17"):
+        make_segmenter(values(model="mambaseg_huge"), warn=forbidden)
+
+
+@pytest.mark.parametrize("name", ["ddd17", "dsec"])
+def test_a_file_of_the_authors_names_the_model_that_it_needs(name: str, tmp_path: Path) -> None:
+    keys = SHARED / "golden" / f"{name}_keys.json"
+    if not keys.is_file():
+        pytest.skip(f"{keys} is missing: set MAMBASEG_SHARED to the folder with the golden answers")
+    shapes = json.loads(keys.read_text())
+    torch.save({key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}, tmp_path / "best.pth")
+    with pytest.raises(ValueError, match=rf"best.pth is the authors' mambaseg_{name}, but .* is 'mambaseg_nano': set"):
+        make_segmenter(values(weights=str(tmp_path / "best.pth")), warn=forbidden)
 
 
 def test_a_start_imports_neither_torchs_compiler_nor_the_data_sets() -> None:

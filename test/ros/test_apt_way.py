@@ -98,7 +98,7 @@ def test_node_built_over_a_ros_prefix_runs_with_the_environments_torch(
     run([*colcon, *places, tmp_path / "src"], active)
 
     setup = tmp_path / "install" / "setup.bash"
-    parameters = "-p model:=mambaseg_ddd17 -p image_height:=32 -p image_width:=48 -p device:=cpu"
+    parameters = "-p model:=mambaseg_ddd17 -p weights:=random -p image_height:=32 -p image_width:=48 -p device:=cpu"
     executable = tmp_path / "install" / "lib" / "mambaseg_ros" / "segmentation_node"
     assert executable.read_text().startswith(f"#!{venv}")
     shell = f"source {setup} && exec {executable} --ros-args {parameters}"

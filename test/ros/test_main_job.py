@@ -20,7 +20,7 @@ from mambaseg_ros.parameters import PARAMETERS
 
 pytestmark = pytest.mark.ros
 MAMBASEG = (sys.executable, "-m", "mambaseg_ros")
-MODEL = {"model": "mambaseg_nano", "image_height": 32, "image_width": 48, "device": "cpu"}
+MODEL = {"model": "mambaseg_nano", "weights": "random", "image_height": 32, "image_width": 48, "device": "cpu"}
 CALIBRATION = "calibration/cam_to_cam.yaml"
 
 
@@ -62,7 +62,7 @@ def test_a_replayed_drive_gives_the_masks_of_the_offline_model_bit_for_bit(
     converted = start(*MAMBASEG, "bag", "convert", sequence.root, bag)
     assert converted.child.wait(timeout=300) == 0, converted.output
     recorder = start(*MAMBASEG, "bag", "record", masks, "/mambaseg/mask", "--idle", 8)
-    node = start(*node_command(**MODEL, weights=None, calibration=sequence.root / CALIBRATION))
+    node = start(*node_command(**MODEL, calibration=sequence.root / CALIBRATION))
     player = start(*MAMBASEG, "bag", "play", bag, "--rate", "0.05", "--wait", "90")
     assert player.child.wait(timeout=500) == 0, player.output
     assert recorder.child.wait(timeout=300) == 0, recorder.output + node.output

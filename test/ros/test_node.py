@@ -231,7 +231,7 @@ def test_sigint_and_sigterm_end_the_node_cleanly(
 ) -> None:
     for sign in (signal.SIGINT, signal.SIGTERM):
         # slow enough to be met while it infers
-        process = start(*node_command(image_height=200, image_width=346, weights=None))
+        process = start(*node_command(image_height=200, image_width=346, weights="random"))
         peer.wait_until_connected()
         for index in range(5):
             peer.send_image(START_NS + index, picture())
@@ -241,13 +241,25 @@ def test_sigint_and_sigterm_end_the_node_cleanly(
         assert "Traceback" not in process.output
 
 
+def test_without_parameters_it_runs_the_weights_that_ship_and_says_what_they_are(
+    peer: Any, start: Callable[..., Any]
+) -> None:
+    peer.process = start(sys.executable, "-m", "mambaseg_ros.node")
+    peer.process.wait_for_line("mambaseg_nano has weights that were trained on synthetic drives only")
+    peer.wait_until_connected()
+    assert peer.diagnosed("model").values["weights"] == "synthetic"
+    send_events_until(peer, START_NS)
+    peer.send_image(START_NS, picture())
+    peer.spin_until(lambda: len(peer.masks) == 1, "a mask")
+
+
 def test_missing_weights_are_named_and_can_be_corrected(
     peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
 ) -> None:
     process = start(*node_command(weights="/nowhere/best.safetensors"))
     process.wait_for_line("/nowhere/best.safetensors does not exist")
     assert state_of(peer) == State.PRIMARY_STATE_UNCONFIGURED
-    assert peer.set_parameter("weights", "") == ""
+    assert peer.set_parameter("weights", "random") == ""
     assert peer.change(Transition.TRANSITION_CONFIGURE)
     assert peer.change(Transition.TRANSITION_ACTIVATE)
     peer.wait_until_connected()

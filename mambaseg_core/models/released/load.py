@@ -36,6 +36,17 @@ def load_released_state_dict(model: nn.Module, state_dict: Mapping[str, Any]) ->
     Raises:
         ValueError: Tensors are missing, unexpected or of another shape; nothing has been loaded then.
     """
+    model.load_state_dict(released_tensors(model, state_dict))
+    if isinstance(model, Sigma) and model.in_channels == len(MEAN):
+        model.authors_inputs = True
+
+
+def released_tensors(model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the authors' tensors under the model's names and in its shapes; arguments as `load_released_state_dict`.
+
+    Raises:
+        ValueError: Tensors are missing, unexpected or of another shape.
+    """
     sigma = isinstance(model, Sigma)
     wrapper, layout, rules = ("model", "Sigma", SIGMA) if sigma else ("state_dict", "MambaSeg", MAMBASEG)
     given = {released_name(key, rules): value for key, value in tensors_of(state_dict, wrapper).items()}
@@ -45,9 +56,7 @@ def load_released_state_dict(model: nn.Module, state_dict: Mapping[str, Any]) ->
     wrong = [key for key in own if fitted[key].shape != own[key].shape]
     if wrong:
         raise ValueError(_shape_message(model, wrong, fitted, own))
-    model.load_state_dict(fitted)
-    if isinstance(model, Sigma) and model.in_channels == len(MEAN):
-        model.authors_inputs = True
+    return fitted
 
 
 def released_name(key: str, rules: Rules = MAMBASEG) -> str:
