@@ -1,1 +1,1 @@
-"""Training and evaluation. `config`, `metrics`, `evaluation` and `report` need no Lightning; `module` and `run` do."""
+"""Training: from a configuration to weights. `module`, `callbacks` and `run` need Lightning."""

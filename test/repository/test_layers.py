@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROS = ("rclpy", "mambaseg_ros", "sensor_msgs", "std_msgs", "launch", "launch_ros", "cv_bridge")
 
-# lowest first; modules of one layer may import each other only where they are of one folder
+# ARCHITECTURE.md draws them, lowest last; modules of one layer may import each other only where they are of one folder
 LAYERS = [
     {"extension", "files"},
     {"film", "png"},
@@ -75,3 +75,8 @@ def test_the_rule_sees_violations() -> None:
 def test_every_room_has_a_level() -> None:
     rooms = {path.relative_to(ROOT / "mambaseg_core").parts[0].removesuffix(".py") for path in core_files()}
     assert rooms - {"__init__"} == set(LEVEL)
+
+
+def test_architecture_md_draws_these_layers() -> None:
+    rule = (ROOT / "ARCHITECTURE.md").read_text().partition("Layer rule:")[2].split("\n\n")[1]
+    assert [set(line.strip().split(", ")) for line in rule.splitlines()] == LAYERS[::-1]
