@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mambaseg_core import ops
+from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.events import Decoder, EventBuffer, Events, Window, decode
 from mambaseg_core.inference import Mask, Segmenter
 from mambaseg_core.models import create_model, list_models, load_released_state_dict, load_vmamba_imagenet
@@ -11,6 +12,7 @@ from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_core.profile import profile_model
 
 __all__ = [
+    "Calibration",
     "Decoder",
     "EventBuffer",
     "Events",

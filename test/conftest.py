@@ -11,24 +11,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from rosbags.rosbag2 import Reader
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from mambaseg_core.recordings.bag_messages import event_typestore
 from mambaseg_core.synth.dsec_drive import SequenceSummary, write_sequence
 
 settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any_machine")
 
 SMALL = {"seconds": 0.3, "fps": 20.0, "image_size": (135, 180), "event_size": (120, 160)}
-PACKET = """
-std_msgs/Header header
-uint32 height
-uint32 width
-uint64 seq
-uint64 time_base
-string encoding
-bool is_bigendian
-uint8[] events
-"""
 
 
 @pytest.fixture(scope="session")
@@ -90,10 +80,7 @@ def _readable(bag: Path, folder: Path) -> Path:
 
 
 def _read(bag: Path) -> Iterator[Any]:
-    # AnyReader would parse the IDL that the mcap carries, which rosbags 0.11 cannot; our own text is enough
-    store = get_typestore(Stores.ROS2_HUMBLE)
-    for name in ("event_camera_msgs/msg/EventPacket", "event_array_msgs/msg/EventArray"):
-        store.register(get_types_from_msg(PACKET, name))
+    store = event_typestore()  # AnyReader would parse the IDL that the mcap carries, which rosbags 0.11 cannot
     with Reader(bag) as reader:
         for connection, _, raw in reader.messages():
             yield store.deserialize_cdr(raw, connection.msgtype)

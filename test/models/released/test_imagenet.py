@@ -18,7 +18,7 @@ from mambaseg_core.training.config import parse_config
 from mambaseg_core.training.data import make_preprocessing
 from mambaseg_core.training.run import build_model
 
-HERE = Path(__file__).parent / "golden"
+HERE = Path(__file__).parents[1] / "golden"
 
 
 def drawn(released_weights, name):

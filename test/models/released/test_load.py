@@ -11,7 +11,7 @@ import torch
 
 from mambaseg_core.models import create_model, load_released_state_dict
 
-HERE = Path(__file__).parent / "golden"
+HERE = Path(__file__).parents[1] / "golden"
 SIZE = (64, 96)
 
 

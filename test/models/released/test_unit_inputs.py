@@ -23,7 +23,7 @@ TOLERANCE = 3e-3  # of the logits' deviation; the drawn decoder magnifies roundi
 
 @pytest.fixture(scope="module")
 def weights(released_weights):
-    with np.load(Path(__file__).parent / "golden" / "sigma_tiny.npz") as file:
+    with np.load(Path(__file__).parents[1] / "golden" / "sigma_tiny.npz") as file:
         return released_weights(json.loads(file["keys"].tobytes()))
 
 
