@@ -16,7 +16,7 @@
 #define MAMBASEG_LIBRARY_IMPL STABLE_TORCH_LIBRARY_IMPL
 #define MAMBASEG_FUNCTION(f) TORCH_BOX(f)
 #else
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 #define MAMBASEG_CHECK TORCH_CHECK

@@ -27,10 +27,8 @@ BORROWED = ("torch", "torchgen", "functorch", "sympy", "mpmath", "networkx", "ji
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 
-def run(words: list[Any], env: dict[str, str], timeout: float = 600) -> str:
-    result = subprocess.run(
-        [str(word) for word in words], env=env, capture_output=True, text=True, timeout=timeout, cwd=ROOT
-    )
+def run(words: list[Any], env: dict[str, str]) -> str:
+    result = subprocess.run([str(word) for word in words], env=env, capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, f"{words}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
     return result.stdout
 

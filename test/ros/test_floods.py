@@ -12,7 +12,7 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.ros
 
 FLOOD = 10_000
 

@@ -23,7 +23,7 @@ from sensor_msgs.msg import CompressedImage
 from mambaseg_ros.parameters import PARAMETERS
 from mambaseg_ros.topics.subscriptions import DEPTHS, InputSubscription
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.ros
 SENT = 4000
 
 
