@@ -90,7 +90,7 @@ except ValueError as error:
 
 
 def test_without_the_extension_one_warning_says_what_to_do() -> None:
-    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=300, check=True)
     first, second = done.stdout.splitlines()
     assert first.startswith("1 [1000] mambaseg runs")
     assert "in plain Python, a hundred times slower" in first
