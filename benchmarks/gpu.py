@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from mambaseg_core import ops
-from mambaseg_core.inference import lowered
 from mambaseg_core.models import create_model
+from mambaseg_core.precision import lowered
 
 ROOT = Path(__file__).resolve().parents[1]
 Task = Callable[[], object]

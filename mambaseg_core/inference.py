@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import time
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,8 @@ from mambaseg_core.checkpoint import Architecture, load_checkpoint
 from mambaseg_core.events import Events
 from mambaseg_core.labels import IGNORE
 from mambaseg_core.models.released.unit_inputs import with_unit_inputs
-from mambaseg_core.models.scans import DirectionalScan, SequenceScan
+from mambaseg_core.precision import choose_precision, lowered, why_slow
 from mambaseg_core.preprocessing import Image, Preprocessing, Reading, preset_preprocessing
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of malloc.h
 
@@ -66,33 +65,6 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype of a model's weights and features from "float32", "bfloat16" or "float16".
-
-    Raises:
-        ValueError: the name is none of these, or float16 is asked for on a CPU.
-    """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}; expected one of {', '.join(map(repr, PRECISIONS))}")
-    if precision == "float16" and device.type == "cpu":
-        raise ValueError("precision is 'float16' on the device 'cpu'; expected 'bfloat16' or 'float32' there")
-    return PRECISIONS[precision]
-
-
-def lowered(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A copy of a model with weights in `dtype`, for inference; those of the scans stay as they are.
-
-    Cast weights were 1.03 times as fast as autocast on a CPU with AVX512-BF16, and need half the memory.
-    """
-    kept = (DirectionalScan, SequenceScan)
-    scans = {id(p) for part in model.modules() if isinstance(part, kept) for p in part.parameters()}
-    memo: dict[int, Any] = {
-        id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False) for p in model.parameters() if id(p) not in scans
-    }
-    memo |= {id(b): b.to(dtype) for b in model.buffers() if b.is_floating_point()}
-    return copy.deepcopy(model, memo)
-
-
 def keep_memory() -> None:
     """Have this process keep freed memory for its next frame (glibc; elsewhere nothing happens).
 
@@ -112,10 +84,15 @@ class Segmenter:
         model_or_checkpoint: a model of `create_model`, or the path of a checkpoint of ours. A Sigma into which
             `load_released_state_dict` has put the authors' weights is copied, for inputs of 0 to 1.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        precision: "float32"; "bfloat16", which a CPU with AVX512-BF16 or AMX and every recent GPU runs faster; or
-            "float16", on a GPU. Scans are computed in float32 always; a given model is not changed.
+        precision: "float32", "bfloat16" or, on a GPU, "float16". Processors without AVX512-BF16 or AMX-BF16 and GPUs
+            below compute capability 8.0 run bfloat16 slower than float32. Scans are computed in float32 always; a given
+            model is not changed.
         preprocessing: default: the checkpoint's own, or the preset's of the model's name.
         calibration: where image and events have different views (DSEC); None where both are registered.
+        warn: called with one sentence if `precision` makes this device slower.
+
+    Attributes:
+        warning: that sentence, or empty.
     """
 
     def __init__(
@@ -126,9 +103,14 @@ class Segmenter:
         precision: str = "float32",
         preprocessing: Preprocessing | None = None,
         calibration: Calibration | None = None,
+        warn: Callable[[str], Any] = warnings.warn,
     ) -> None:
         self.device = choose_device(device)
         self.dtype = choose_precision(precision, self.device)
+        slow = why_slow(precision, self.device)
+        self.warning = f"precision is {precision!r}, but {slow}: use 'float32'" if slow else ""
+        if self.warning:
+            warn(self.warning)
         if isinstance(model_or_checkpoint, nn.Module):
             model = model_or_checkpoint
             config = Architecture.of(model)

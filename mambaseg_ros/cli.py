@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from mambaseg_core.cli import app, console, progress_bar
+from mambaseg_core.cli import app, console, progress_bar, warn
 
 bag = typer.Typer(help="Convert, play, record and look at ROS 2 bags.", no_args_is_help=True)
 app.add_typer(bag, name="bag")
@@ -101,7 +101,7 @@ def segment(
             values=read_values([*given, *set_]),
             image_topic=image_topic,
             events_topic=events_topic,
-            warn=console.print,
+            warn=warn,
             progress=progress,
         )
     for sentence, times in result.complaints.most_common():

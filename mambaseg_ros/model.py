@@ -38,7 +38,8 @@ def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmen
 
     Args:
         values: parameter values by name (mambaseg_ros.parameters).
-        warn: told, in one sentence, that the weights are random, or what the ones that ship are good for.
+        warn: called with one sentence where the weights are random or ship with the package, and one where the precision
+            makes this machine slower.
 
     Raises:
         ValueError: a name, size, device or file that does not fit; one sentence.
@@ -52,7 +53,7 @@ def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmen
         torch.manual_seed(0)
         model = create_model(values["model"], image_size=size, weights=weights)
     segmenter = Segmenter(
-        model, values["device"], precision=values["precision"], preprocessing=setup, calibration=calibration
+        model, values["device"], precision=values["precision"], preprocessing=setup, calibration=calibration, warn=warn
     )
     setup = segmenter.preprocessing
     if setup.other != "events" and values["calibration"]:
@@ -108,6 +109,7 @@ def describe(segmenter: Segmenter, values: dict[str, Any]) -> dict[str, str]:
         "precision": str(segmenter.dtype).removeprefix("torch."),
         "threads": str(torch.get_num_threads()),
         "back end": next((name for name in backends() if name in kinds), "reference"),
+        **({"warning": segmenter.warning} if segmenter.warning else {}),
     }
 
 

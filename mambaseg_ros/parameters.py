@@ -97,7 +97,7 @@ PARAMETERS = (
     Parameter("image_height", 0, "rows of the model's input, pixels; 0: as the model was made", bounds=(0, 4096)),
     Parameter("image_width", 0, "columns of the model's input, pixels; 0: as the model was made", bounds=(0, 4096)),
     Parameter("device", "auto", "where the model runs: auto, cpu, cuda or cuda:N"),
-    Parameter("precision", "float32", "number format of the model's weights and features; float16 needs a GPU", choices=PRECISIONS),
+    Parameter("precision", "float32", "number format of the model's weights and features; bfloat16 is fast on processors with AVX512-BF16 or AMX-BF16 and on GPUs of compute capability 8.0 and later, elsewhere slower than float32; float16 needs a GPU", choices=PRECISIONS),
     Parameter("calibration", "", "path of DSEC's cam_to_cam.yaml, or `camera_info` to wait for the topics camera_info and event_camera_info; empty: image and events are registered to one view"),
     Parameter("image_type", "auto", "type of the image topic; auto takes that of its publisher", choices=IMAGE_TYPES, changes="inactive"),
     Parameter("image_reliability", "best_effort", "what is asked of the image's publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mambaseg_core.events import Events
-from mambaseg_core.inference import Segmenter, choose_device, choose_precision
+from mambaseg_core.inference import Segmenter, choose_device
 from mambaseg_core.models import create_model
 from mambaseg_core.synth.dsec_drive import make_calibration
 
@@ -156,14 +156,6 @@ def test_bfloat16_leaves_the_given_model_alone(segmenter: Segmenter) -> None:
     for name, x in segmenter.model.state_dict().items():
         assert x.dtype == before[name].dtype
         assert torch.equal(x, before[name])
-
-
-def test_precisions_are_chosen_or_refused() -> None:
-    assert choose_precision("float16", torch.device("cuda")) == torch.float16
-    with pytest.raises(ValueError, match=r"precision is 'int8'.*'bfloat16'"):
-        choose_precision("int8", torch.device("cpu"))
-    with pytest.raises(ValueError, match=r"precision is 'float16' on the device 'cpu'.*'bfloat16'"):
-        choose_precision("float16", torch.device("cpu"))
 
 
 HELD = """

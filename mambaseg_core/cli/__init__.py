@@ -1,7 +1,7 @@
 """The `mambaseg` command, a file for each command: what needs no ROS. `mambaseg_ros.cli` adds `bag`."""
 
 from mambaseg_core.cli import bench, convert, convert_checkpoint, evaluate, info, predict, synth, train
-from mambaseg_core.cli.app import app, console, progress_bar
+from mambaseg_core.cli.app import app, console, progress_bar, warn
 
 __all__ = [
     "app",
@@ -15,4 +15,5 @@ __all__ = [
     "progress_bar",
     "synth",
     "train",
+    "warn",
 ]

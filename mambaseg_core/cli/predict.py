@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mambaseg_core.cli.app import app, console, progress_bar
+from mambaseg_core.cli.app import app, console, progress_bar, warn
 
 
 @app.command()
@@ -16,7 +16,9 @@ def predict(
     sequence: Annotated[Path, typer.Argument(help="folder of a sequence in DSEC's or DDD17's layout, or of pairs")],
     out: Annotated[Path, typer.Argument(help="folder for masks, overlays and the film")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    precision: Annotated[str, typer.Option(help="float32, bfloat16, or on a GPU float16")] = "float32",
+    precision: Annotated[
+        str, typer.Option(help="float32, bfloat16 (where the processor has units for it), or on a GPU float16")
+    ] = "float32",
     fps: Annotated[float, typer.Option(help="pictures of the film per second", min=0.1)] = 20.0,
 ) -> None:
     """Segment every image of a sequence: masks, overlays and a film. An interrupted call goes on when repeated.
@@ -26,7 +28,7 @@ def predict(
     from mambaseg_core.evaluation.predict import open_recording, predict_sequence
     from mambaseg_core.inference import Segmenter
 
-    segmenter = Segmenter(checkpoint, device, precision=precision)
+    segmenter = Segmenter(checkpoint, device, precision=precision, warn=warn)
     recording, numbers = open_recording(sequence, segmenter.preprocessing.other)
     segmenter.calibration = recording.calibration
     changed = checkpoint.stat().st_mtime_ns

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from mambaseg_core.cli.app import app, console
+from mambaseg_core.cli.app import app, console, warn
 
 
 @app.command()
@@ -45,7 +45,7 @@ def train(
         torch.set_num_threads(threads)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
-        result = run(settings, out, resume=resume, accelerator=accelerator, progress=console.is_terminal)
+        result = run(settings, out, resume=resume, accelerator=accelerator, progress=console.is_terminal, warn=warn)
     except StoppedError as stopped:
         console.print(f"{out}: {stopped}", highlight=False, soft_wrap=True)
         raise typer.Exit(130) from None

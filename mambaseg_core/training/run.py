@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +28,7 @@ from mambaseg_core.data.sample import Sample, collate
 from mambaseg_core.files import write_text
 from mambaseg_core.models import create_model
 from mambaseg_core.models.released.imagenet import load_vmamba_imagenet
+from mambaseg_core.precision import why_slow
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_core.training.callbacks import (
     BEST,
@@ -48,6 +50,7 @@ from mambaseg_core.training.sampler import StepSampler
 from mambaseg_core.training.state import RunState, read_state
 
 CONFIG, RUN = "config.yaml", "run.json"
+_DTYPES: Final = {"32-true": "float32", "bf16-mixed": "bfloat16", "16-mixed": "float16"}
 _MAY_CHANGE: Final = ("data.root", "data.workers", "loop.checkpoint_every", "loop.log_every")
 
 
@@ -67,7 +70,13 @@ class TrainingResult:
 
 
 def train(
-    config: TrainConfig, folder: Path, *, resume: bool = False, accelerator: str = "auto", progress: bool = True
+    config: TrainConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    accelerator: str = "auto",
+    progress: bool = True,
+    warn: Callable[[str], Any] = warnings.warn,
 ) -> TrainingResult:
     """Train, or go on with a run that was interrupted.
 
@@ -77,6 +86,7 @@ def train(
         resume: go on with the run in `folder` where there is one.
         accelerator: "auto", "cpu" or "gpu".
         progress: whether to draw a progress bar.
+        warn: called with one sentence if `loop.precision` makes this machine slower.
 
     Raises:
         ValueError: the configuration does not fit the data or the run in `folder`, weights do not fit the model, or
@@ -117,6 +127,7 @@ def train(
         )
         if trainer.is_global_zero:
             _write_run(folder, config, trainer, steps, state)
+            _warn_of_precision(config, trainer.strategy.root_device, warn)
         if first < steps:
             trainer.fit(module, *_loaders(config, training, validation, trainer, first=first, steps=steps))
     return TrainingResult(folder / LAST, folder / BEST, _last_miou(folder / METRICS))
@@ -183,6 +194,12 @@ def _check_state(state: RunState | None, per_step: int) -> None:
             f"the run had {state.samples_per_step} samples a step and would go on with {per_step}; expected as many: "
             "start as many processes as before"
         )
+
+
+def _warn_of_precision(config: TrainConfig, device: torch.device, warn: Callable[[str], Any]) -> None:
+    slow = why_slow(_DTYPES[config.loop.precision], device)
+    if slow:
+        warn(f"loop.precision is {config.loop.precision!r}, but {slow}: use '32-true'")
 
 
 def _fixed(config: TrainConfig, folder: Path) -> dict[str, Any]:

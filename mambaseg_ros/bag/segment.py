@@ -95,7 +95,7 @@ def segment(
         values: the node's parameters by name; an interrupted run goes on only with the same.
         image_topic: topic of the images.
         events_topic: topic of the second input: events, or the images of a second camera where the model takes such.
-        warn: called with one sentence if the weights are random, or ship with the package.
+        warn: as in `make_segmenter`.
         progress: called with images done and images in all.
 
     Raises:

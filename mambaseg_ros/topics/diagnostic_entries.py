@@ -101,6 +101,13 @@ def faults_entry(faults: list[Fault], now: float) -> Entry:
     return Entry("faults", DiagnosticLevel.OK, "none now", values)
 
 
+def model_entry(model: Mapping[str, str], measured: Mapping[str, str]) -> Entry:
+    """Return what runs, with what was measured of it; a warning raises the level."""
+    warning = model.get("warning", "")
+    level = DiagnosticLevel.WARN if warning else DiagnosticLevel.OK
+    return Entry("model", level, warning or model["model"], {**model, **measured})
+
+
 def state_entry(state: str, enabled: bool, reason: str) -> Entry:
     """Return the entry of the life cycle, with the reason if the last transition failed."""
     if reason:

@@ -16,11 +16,11 @@ from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.pipeline.results import Report
 from mambaseg_ros.policy import Health
 from mambaseg_ros.topics.diagnostic_entries import (
-    DiagnosticLevel,
     Entry,
     Latencies,
     Rates,
     faults_entry,
+    model_entry,
     state_entry,
     topic_entry,
 )
@@ -78,8 +78,7 @@ class Diagnostics:
         entries = [state_entry(state, self._condition.enabled, self._condition.reason)]
         entries.append(faults_entry(self._faults.all(), time.monotonic()))
         if self._condition.model:
-            values = self._condition.model | memory() | self._latencies.summary()
-            entries.append(Entry("model", DiagnosticLevel.OK, self._condition.model["model"], values))
+            entries.append(model_entry(self._condition.model, memory() | self._latencies.summary()))
         if pipeline is not None and subscriptions is not None:
             entries += self._inputs(pipeline, subscriptions)
         array = DiagnosticArray(status=[self._message(entry) for entry in entries])

@@ -18,7 +18,7 @@ LAYERS = [
     {"ops", "labels", "cameras", "recordings"},
     {"preprocessing"},
     {"models", "data"},
-    {"profile", "synth"},
+    {"profile", "precision", "synth"},
     {"checkpoint"},
     {"inference"},
     {"evaluation"},

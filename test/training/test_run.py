@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mambaseg_core import precision
 from mambaseg_core.checkpoint import load_checkpoint, save_checkpoint
 from mambaseg_core.models import create_model
 from mambaseg_core.training import state as state_files
@@ -281,6 +282,18 @@ def test_weights_to_start_from_must_fit_and_are_used(configure: Configure, tmp_p
     run(configure(changes), tmp_path / "run")
     start, end = load_file(tmp_path / "eleven"), load_file(tmp_path / "run" / LAST)
     assert all(torch.allclose(tensor, end[name], atol=1e-6) for name, tensor in start.items())
+
+
+@pytest.mark.parametrize("flag", ["avx2", "avx512_bf16"])
+def test_a_precision_that_the_processor_runs_slowly_is_named(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str
+) -> None:
+    monkeypatch.setattr(precision, "read_cpu_flags", lambda: {flag})
+    said: list[str] = []
+    config = configure({"loop.precision": "bf16-mixed", "loop.steps": 1})
+    train(config, tmp_path / "run", accelerator="cpu", progress=False, warn=said.append)
+    expected = ["loop.precision is 'bf16-mixed', but this processor has no units"] if flag == "avx2" else []
+    assert [sentence[:63] for sentence in said] == expected
 
 
 def test_a_model_of_one_size_refuses_crops(configure: Configure, tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from mambaseg_core.inference import lowered
 from mambaseg_core.models import create_model, load_released_state_dict
 from mambaseg_core.models.rgbx.encoder import PatchMerging
 from mambaseg_core.models.rgbx.sigma import CroMB
+from mambaseg_core.precision import lowered
 
 HERE = Path(__file__).parents[1] / "golden"
 SHARED = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[4] / "shared")) / "golden"

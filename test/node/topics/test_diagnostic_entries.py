@@ -11,6 +11,7 @@ from mambaseg_ros.topics.diagnostic_entries import (
     Latencies,
     Rates,
     faults_entry,
+    model_entry,
     state_entry,
     topic_entry,
 )
@@ -62,3 +63,11 @@ def test_a_failed_transition_is_an_error_and_a_resting_node_a_warning() -> None:
     assert state_entry("active", True, "") == Entry("state", DiagnosticLevel.OK, "active")
     assert state_entry("active", False, "").level == DiagnosticLevel.WARN
     assert state_entry("unconfigured", True, "cannot configure: x").level == DiagnosticLevel.ERROR
+
+
+def test_a_warning_about_the_model_raises_its_level() -> None:
+    assert model_entry({"model": "nano"}, {"rate": "9"}) == Entry(
+        "model", DiagnosticLevel.OK, "nano", {"model": "nano", "rate": "9"}
+    )
+    warned = model_entry({"model": "nano", "warning": "precision is slow"}, {})
+    assert (warned.level, warned.message, warned.values["model"]) == (DiagnosticLevel.WARN, "precision is slow", "nano")
