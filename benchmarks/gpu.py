@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from mambaseg_core import ops
-from mambaseg_core.models import create_model
+from mambaseg_core.checkpoint import create_model
 from mambaseg_core.precision import lowered
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from mambaseg_core import ops
 from mambaseg_core.cameras.calibration import Calibration
+from mambaseg_core.checkpoint import create_model
 from mambaseg_core.events import Decoder, EventBuffer, Events, Window, decode
 from mambaseg_core.inference import Mask, Segmenter
-from mambaseg_core.models import create_model, list_models, load_released_state_dict, load_vmamba_imagenet
+from mambaseg_core.models import list_models, load_released_state_dict, load_vmamba_imagenet
 from mambaseg_core.ops.voxel_grid import voxel_grid
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_core.profile import profile_model

@@ -16,10 +16,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mambaseg_core.files import write_bytes
-from mambaseg_core.models.presets import create_model, list_models
+from mambaseg_core.models.presets import Network, build, list_models
 from mambaseg_core.models.released.load import load_released_state_dict, released_tensors
 from mambaseg_core.models.released.unit_inputs import take_unit_inputs, with_unit_inputs
 from mambaseg_core.preprocessing import Preprocessing
+from mambaseg_core.weights import SHIPPED
 
 HEADER = "mambaseg"
 
@@ -47,13 +48,64 @@ class Architecture:
 
     def create(self) -> nn.Module:
         """A new model with this configuration and fresh weights."""
-        return create_model(
+        return build(
             self.name,
             num_classes=self.num_classes,
             image_size=self.image_size,
             in_channels=self.in_channels,
             reliability=self.reliability,
         )
+
+
+def shipped_weights(name: str) -> list[str]:
+    """Names of the weights that come with the package for a model; `create_model(name, weights=...)` takes them."""
+    return list(SHIPPED.get(name, {}))
+
+
+def create_model(
+    name: str,
+    num_classes: int | None = None,
+    image_size: tuple[int, int] | None = None,
+    in_channels: int | None = None,
+    weights: str | Path | None = None,
+    *,
+    reliability: bool = False,
+) -> Network:
+    """Build a network by name.
+
+    Args:
+        name: One of `list_models()`.
+        num_classes: Classes of the head; by default the preset's.
+        image_size: (height, width) in pixels; by default the preset's.
+        in_channels: Channels of the image; by default the preset's.
+        weights: One of `shipped_weights(name)`, or a checkpoint: our safetensors or the authors' `.pth`; by
+            default the weights are drawn at random.
+        reliability: Whether each modality is weighed by how far it can be trusted; one of `RELIABLE`.
+
+    Returns:
+        The network, in training mode and on the current default device.
+
+    Raises:
+        ValueError: An unknown name, a number that is not positive, weights that do not fit, or `reliability` of a
+            network that has none.
+    """
+    model = build(name, num_classes, image_size, in_channels, reliability=reliability)
+    if weights is not None:
+        load_weights(model, weights_file(name, weights))
+    return model
+
+
+def weights_file(name: str, weights: str | Path) -> Path:
+    """The file of a model's shipped weights, or the file that was given; the one place where names become files.
+
+    Raises:
+        ValueError: neither a name of `shipped_weights(name)` nor a path with a suffix.
+    """
+    shipped = SHIPPED.get(name, {}).get(str(weights))
+    if shipped is None and not Path(weights).suffix:
+        known = ", ".join(shipped_weights(name)) or "none"
+        raise ValueError(f"unknown weights {str(weights)!r} of {name}; shipped are: {known}; pass one or a file's path")
+    return shipped or Path(weights)
 
 
 def save_checkpoint(path: str | Path, model: nn.Module, preprocessing: Preprocessing) -> None:

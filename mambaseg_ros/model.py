@@ -15,11 +15,10 @@ import torch
 from torch import nn
 
 from mambaseg_core.cameras import cam_to_cam
-from mambaseg_core.checkpoint import Architecture, load_checkpoint
+from mambaseg_core.checkpoint import Architecture, create_model, load_checkpoint, shipped_weights, weights_file
 from mambaseg_core.events.array import BYTES_PER_EVENT
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.models import create_model, list_models, shipped_weights
-from mambaseg_core.models.presets import weights_file
+from mambaseg_core.models import list_models
 from mambaseg_core.ops import backends
 from mambaseg_core.preprocessing import Preprocessing
 
@@ -38,7 +37,7 @@ def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmen
 
     Args:
         values: parameter values by name (mambaseg_ros.parameters).
-        warn: called with one sentence where the weights are random or ship with the package, and one where the precision
+        warn: called with one sentence if the weights are random or ship with the package, and one if the precision
             makes this machine slower.
 
     Raises:

@@ -8,8 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from mambaseg_core.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from mambaseg_core.models import create_model, shipped_weights
+from mambaseg_core.checkpoint import create_model, load_checkpoint, load_weights, save_checkpoint, shipped_weights
 from mambaseg_core.preprocessing import Preprocessing, preset_preprocessing
 from mambaseg_core.weights import SHIPPED
 

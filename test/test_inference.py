@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from mambaseg_core.checkpoint import create_model
 from mambaseg_core.events import Events
 from mambaseg_core.inference import Segmenter, choose_device
-from mambaseg_core.models import create_model
 from mambaseg_core.synth.dsec_drive import make_calibration
 
 SIZE = (24, 32)

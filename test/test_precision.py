@@ -13,10 +13,9 @@ import torch
 from typer.testing import CliRunner
 
 from mambaseg_core import precision
-from mambaseg_core.checkpoint import save_checkpoint
+from mambaseg_core.checkpoint import create_model, save_checkpoint
 from mambaseg_core.cli import app
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.models import create_model
 from mambaseg_core.precision import choose_precision, read_cpu_flags, why_slow
 from mambaseg_core.preprocessing import picture_preprocessing
 from mambaseg_ros.model import describe, make_segmenter

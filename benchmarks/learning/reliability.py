@@ -22,9 +22,9 @@ from pathlib import Path
 import torch
 from corruption import judge, table
 
+from mambaseg_core.checkpoint import create_model
 from mambaseg_core.files import write_text
 from mambaseg_core.inference import choose_device
-from mambaseg_core.models import create_model
 from mambaseg_core.training.config import TrainConfig, read_config
 
 CONFIG = Path(__file__).parents[2] / "config" / "train" / "synthetic_thermal.yaml"

@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from mambaseg_core.checkpoint import create_model
 from mambaseg_core.data.loading import open_dataset
-from mambaseg_core.models import create_model
 from mambaseg_core.training.config import read_config
 from mambaseg_core.training.data import make_preprocessing, make_transform
 

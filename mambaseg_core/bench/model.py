@@ -16,8 +16,9 @@ from torch import Tensor
 
 from mambaseg_core import ops
 from mambaseg_core.bench.timing import Task, environment, medians
+from mambaseg_core.checkpoint import create_model
 from mambaseg_core.inference import keep_memory
-from mambaseg_core.models import Network, create_model
+from mambaseg_core.models import Network
 from mambaseg_core.precision import PRECISIONS, lowered
 
 CASES = (("float32", "cpu"), ("bfloat16", "cpu"), ("float32", "reference"))  # precision and back end

@@ -22,8 +22,7 @@ def checkpoint(
 
     Example: mambaseg convert checkpoint best_model.pth mambaseg_ddd17.safetensors --model mambaseg_ddd17
     """
-    from mambaseg_core.checkpoint import load_checkpoint, load_weights, save_checkpoint
-    from mambaseg_core.models import create_model
+    from mambaseg_core.checkpoint import create_model, load_checkpoint, load_weights, save_checkpoint
     from mambaseg_core.preprocessing import preset_preprocessing
 
     if source.suffix not in (".pth", ".pt", ".safetensors"):

@@ -65,7 +65,8 @@ def _print_file(path: Path, size: tuple[int, int] | None, topic: str | None) -> 
 def _print_models(name: str, size: tuple[int, int] | None) -> None:
     import torch
 
-    from mambaseg_core.models import create_model, list_models
+    from mambaseg_core.checkpoint import create_model
+    from mambaseg_core.models import list_models
     from mambaseg_core.profile import profile_model
 
     numbers = ("input", "classes", "parameters", "MACs in products", "MACs in scans", "MACs")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mambaseg_core.models.mambaseg.network import MambaSeg
-from mambaseg_core.models.presets import Network, create_model, list_models, shipped_weights
+from mambaseg_core.models.presets import Network, list_models
 from mambaseg_core.models.released.imagenet import load_vmamba_imagenet
 from mambaseg_core.models.released.load import load_released_state_dict
 from mambaseg_core.models.rgbx.rsgmamba import RSGMamba
@@ -14,9 +14,7 @@ __all__ = [
     "Network",
     "RSGMamba",
     "Sigma",
-    "create_model",
     "list_models",
     "load_released_state_dict",
     "load_vmamba_imagenet",
-    "shipped_weights",
 ]

@@ -21,12 +21,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mambaseg_core.checkpoint import load_weights, read_pth
+from mambaseg_core.checkpoint import create_model, load_weights, read_pth
 from mambaseg_core.data.dataset import SampleDataset
 from mambaseg_core.data.loading import evenly, open_dataset, plain_loader
 from mambaseg_core.data.sample import Sample, collate
 from mambaseg_core.files import write_text
-from mambaseg_core.models import create_model
 from mambaseg_core.models.released.imagenet import load_vmamba_imagenet
 from mambaseg_core.precision import why_slow
 from mambaseg_core.preprocessing import Preprocessing

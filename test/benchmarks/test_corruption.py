@@ -8,9 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mambaseg_core.checkpoint import save_checkpoint
+from mambaseg_core.checkpoint import create_model, save_checkpoint
 from mambaseg_core.data.sample import Sample
-from mambaseg_core.models import create_model
 from mambaseg_core.preprocessing import picture_preprocessing
 
 ROWS = ["clean", "image noisy", "other noisy", "other moved by 8 px", "image missing", "other missing"]

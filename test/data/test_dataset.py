@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from mambaseg_core.checkpoint import create_model
 from mambaseg_core.data import Batch, Ddd17Dataset, DsecDataset, collate
 from mambaseg_core.data.ddd17 import Ddd17Sequence
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.data.transforms import Augmentation
 from mambaseg_core.events import EventBuffer, Window
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.models import create_model
 from mambaseg_core.preprocessing import Preprocessing, preset_preprocessing
 from mambaseg_core.synth.dsec_drive import SequenceSummary
 

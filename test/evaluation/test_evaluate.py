@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mambaseg_core.checkpoint import save_checkpoint
+from mambaseg_core.checkpoint import create_model, save_checkpoint
 from mambaseg_core.data.dataset import RecordingDataset
 from mambaseg_core.data.loading import open_dataset
 from mambaseg_core.data.sample import Sample
@@ -26,7 +26,6 @@ from mambaseg_core.evaluation.metrics import Scores, confusion_matrix
 from mambaseg_core.evaluation.predict import open_recording
 from mambaseg_core.evaluation.report import absent_sentence, to_json
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.models import create_model
 from mambaseg_core.training.config import DataConfig
 from mambaseg_core.training.data import make_preprocessing
 

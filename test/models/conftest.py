@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mambaseg_core.models import MambaSeg, create_model
+from mambaseg_core.checkpoint import create_model
+from mambaseg_core.models import MambaSeg
 
 Shapes = dict[str, list[int]]
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from mambaseg_core.models import MambaSeg, create_model, load_released_state_dict
+from mambaseg_core.checkpoint import create_model
+from mambaseg_core.models import MambaSeg, load_released_state_dict
 from mambaseg_core.models.released.load import released_name
 
 HERE = Path(__file__).parent / "golden"

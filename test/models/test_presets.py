@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mambaseg_core.models import create_model, list_models
+from mambaseg_core.checkpoint import create_model
+from mambaseg_core.models import list_models
 
 SMALL = (40, 56)  # feature maps 10x14, 5x7, 3x4, 2x2
 PARAMETERS = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mambaseg_core.models import create_model
+from mambaseg_core.checkpoint import create_model
 from mambaseg_core.profile import Profile, profile_model
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mambaseg_core.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from mambaseg_core.models import create_model
+from mambaseg_core.checkpoint import create_model, load_checkpoint, load_weights, save_checkpoint
 from mambaseg_core.models.reliability import Judge, presence
 from mambaseg_core.preprocessing import preset_preprocessing
 

@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mambaseg_core.checkpoint import save_checkpoint
+from mambaseg_core.checkpoint import create_model, save_checkpoint
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.models import create_model
 from mambaseg_core.preprocessing import picture_preprocessing
 from mambaseg_core.synth.dsec_drive import write_sequence
 from mambaseg_ros.bag.convert import convert

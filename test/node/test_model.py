@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from mambaseg_core.checkpoint import save_checkpoint
+from mambaseg_core.checkpoint import create_model, save_checkpoint
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.models import create_model
 from mambaseg_core.ops.selection import choose
 from mambaseg_core.preprocessing import preset_preprocessing
 from mambaseg_core.weights import SHIPPED

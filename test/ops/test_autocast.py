@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mambaseg_core import ops
-from mambaseg_core.models import create_model
+from mambaseg_core.checkpoint import create_model
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:

@@ -18,8 +18,7 @@ import torch
 from lifecycle_msgs.msg import Transition
 from peer import Peer, Process
 
-from mambaseg_core.checkpoint import save_checkpoint
-from mambaseg_core.models import create_model
+from mambaseg_core.checkpoint import create_model, save_checkpoint
 from mambaseg_core.preprocessing import preset_preprocessing
 
 INPUT = (32, 48)

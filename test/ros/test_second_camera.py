@@ -13,9 +13,8 @@ from drive import DEGRADED, OK, START_NS, named
 from mambaseg_ros.msg import SegmentationStatus
 from peer import Peer, stamp_of
 
-from mambaseg_core.checkpoint import save_checkpoint
+from mambaseg_core.checkpoint import create_model, save_checkpoint
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.models import create_model
 from mambaseg_core.preprocessing import picture_preprocessing, preset_preprocessing
 
 pytestmark = pytest.mark.ros

@@ -10,9 +10,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from mambaseg_core.checkpoint import load_checkpoint, save_checkpoint
+from mambaseg_core.checkpoint import create_model, load_checkpoint, save_checkpoint
 from mambaseg_core.cli import app
-from mambaseg_core.models import create_model
 from mambaseg_core.preprocessing import preset_preprocessing
 
 SHARED = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[2] / ".." / "shared"))

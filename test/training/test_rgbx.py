@@ -15,14 +15,13 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
-from mambaseg_core.checkpoint import load_checkpoint
+from mambaseg_core.checkpoint import create_model, load_checkpoint
 from mambaseg_core.cli import app
 from mambaseg_core.data import collate
 from mambaseg_core.data.loading import layout_of, open_dataset
 from mambaseg_core.evaluation.evaluate import evaluate, predict_ids
 from mambaseg_core.events import Events
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.models import create_model
 from mambaseg_core.training.config import TrainConfig, parse_config
 from mambaseg_core.training.data import make_preprocessing
 from mambaseg_core.training.run import TrainingResult, train

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from mambaseg_core.checkpoint import create_model
 from mambaseg_core.data.sample import Batch
-from mambaseg_core.models import create_model
 from mambaseg_core.training.config import parse_config
 from mambaseg_core.training.module import SegmentationModule, trust_loss
 

@@ -17,8 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from mambaseg_core import precision
-from mambaseg_core.checkpoint import load_checkpoint, save_checkpoint
-from mambaseg_core.models import create_model
+from mambaseg_core.checkpoint import create_model, load_checkpoint, save_checkpoint
 from mambaseg_core.training import state as state_files
 from mambaseg_core.training.callbacks import BAD_BATCH, BEST, LAST, METRICS, STATE, StoppedError
 from mambaseg_core.training.config import TrainConfig
@@ -247,8 +246,7 @@ def test_a_real_limit_on_the_disk_is_the_same_error(configure: Configure, tmp_pa
 import resource, sys
 from pathlib import Path
 import torch
-from mambaseg_core.checkpoint import save_checkpoint
-from mambaseg_core.models import create_model
+from mambaseg_core.checkpoint import create_model, save_checkpoint
 from mambaseg_core.training.config import DataConfig
 from mambaseg_core.training.data import make_preprocessing
 from mambaseg_core.training.state import RunState, write_state

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from mambaseg_core.models import create_model, load_vmamba_imagenet
+from mambaseg_core.checkpoint import create_model
+from mambaseg_core.models import load_vmamba_imagenet
 from mambaseg_core.models.mambaseg.encoder import VMambaEncoder
 from mambaseg_core.models.rgbx.encoder import SiameseEncoder
 from mambaseg_core.training.config import parse_config

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from mambaseg_core.models import create_model, load_released_state_dict
+from mambaseg_core.checkpoint import create_model
+from mambaseg_core.models import load_released_state_dict
 
 HERE = Path(__file__).parents[1] / "golden"
 SIZE = (64, 96)

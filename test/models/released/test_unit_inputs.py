@@ -10,10 +10,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from mambaseg_core.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from mambaseg_core.checkpoint import create_model, load_checkpoint, load_weights, save_checkpoint
 from mambaseg_core.cli import app
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.models import create_model, load_released_state_dict
+from mambaseg_core.models import load_released_state_dict
 from mambaseg_core.models.released.unit_inputs import take_unit_inputs, with_unit_inputs
 from mambaseg_core.preprocessing import preset_preprocessing
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from mambaseg_core.models import create_model, load_released_state_dict
+from mambaseg_core.checkpoint import create_model
+from mambaseg_core.models import load_released_state_dict
 from mambaseg_core.models.rgbx.encoder import PatchMerging
 from mambaseg_core.models.rgbx.sigma import CroMB
 from mambaseg_core.precision import lowered
