@@ -20,6 +20,7 @@ from mambaseg_core.events import Events, Window
 from mambaseg_core.labels import DDD17_6, DSEC_11, IGNORE, LABEL_SETS, MFNET_9, LabelSet
 from mambaseg_core.ops.area_resize import area_resize
 from mambaseg_core.ops.voxel_grid import voxel_grid, voxel_grid_resized
+from mambaseg_core.pictures import in_rgb
 
 Image = npt.NDArray[np.uint8]
 Reading = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
@@ -242,7 +243,7 @@ def _with_channels(image: Image, channels: int) -> Image:
     if channels == 1 and image.ndim == 3:
         return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
     if channels == 3 and image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
+        return in_rgb(image)
     return image
 
 

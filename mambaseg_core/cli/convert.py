@@ -46,7 +46,7 @@ def events_to_video(
     width: Width = 0,
     topic: Topic = "",
 ) -> None:
-    """Draw events as a film: blue brighter, red darker, on white.
+    """Draw events as a film: ON (brighter) blue, OFF (darker) vermilion, on white.
 
     Example: mambaseg convert events-to-video recording.raw film.mp4 --window 10 --slowdown 10
     """

@@ -14,9 +14,10 @@ from torch.utils.data import Dataset
 
 from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.data.sample import Sample
-from mambaseg_core.data.view import Picture, View, ViewCache
+from mambaseg_core.data.view import View, ViewCache
 from mambaseg_core.events import Events, Window
 from mambaseg_core.labels import IGNORE, LabelSet
+from mambaseg_core.pictures import Picture
 from mambaseg_core.preprocessing import Preprocessing
 
 Transform = Callable[[Sample, torch.Generator], Sample]

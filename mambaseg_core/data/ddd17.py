@@ -12,14 +12,14 @@ import re
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 
 from mambaseg_core.data.dataset import RecordingDataset, Transform
-from mambaseg_core.data.dsec import Picture, Times, read_picture
+from mambaseg_core.data.dsec import Times
 from mambaseg_core.data.sample import UNKNOWN
 from mambaseg_core.events import Events, Window
 from mambaseg_core.labels import DDD17_6
+from mambaseg_core.pictures import Picture, read_image, read_label
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_core.recordings.ddd17 import open_ddd17
 
@@ -80,7 +80,7 @@ class Ddd17Sequence:
         Raises:
             ValueError: there is none, or it cannot be read.
         """
-        return self._picture(self.image_paths[index], index, "image")
+        return read_image(self._path(self.image_paths, index, "image"))
 
     def label(self, index: int) -> Picture:
         """Class ids of a row's image, uint8 [200, 346]: the lowest 60 rows are cut; 255 means ignore.
@@ -88,7 +88,7 @@ class Ddd17Sequence:
         Raises:
             ValueError: there is none, or it cannot be read.
         """
-        return self._picture(self.label_paths[index], index, "mask")
+        return read_label(self._path(self.label_paths, index, "mask"))
 
     def window(self, end_ns: int, window: Window, bins: int) -> Events:
         """Return the raw events that `window.cut` gives of the whole recording.
@@ -127,10 +127,11 @@ class Ddd17Sequence:
             raise ValueError(f"sequence {self.root} has no {name} (found: {found}); unpack ddd17_seg.tar.gz there")
         return path
 
-    def _picture(self, path: Path | None, index: int, what: str) -> Picture:
+    def _path(self, paths: tuple[Path | None, ...], index: int, what: str) -> Path:
+        path = paths[index]
         if path is None:
             raise ValueError(f"row {index} of sequence {self.root} has no {what}; use the rows that `labelled` gives")
-        return read_picture(path, cv2.IMREAD_UNCHANGED, dimensions=2)
+        return path
 
 
 class Ddd17Dataset(RecordingDataset):

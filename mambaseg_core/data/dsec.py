@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import yaml
@@ -16,10 +15,10 @@ from mambaseg_core.cameras import cam_to_cam
 from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.data.sample import UNKNOWN
 from mambaseg_core.events import Events, Window
+from mambaseg_core.pictures import Picture, read_image, read_label
 from mambaseg_core.recordings.dsec import SENSOR_SIZE, open_dsec, read_rectify_map
 from mambaseg_core.recordings.reader import EventReader
 
-Picture = npt.NDArray[np.uint8]
 Times = npt.NDArray[np.int64]
 
 # Alternatives in the order in which they are looked for; {name} is the sequence's, {classes} 11 or 19.
@@ -112,13 +111,13 @@ class DsecSequence:
         return self.events.height, self.events.width
 
     def image(self, index: int) -> Picture:
-        """The rectified left image number `index`, RGB uint8 [H, W, 3].
+        """The rectified left image number `index`, RGB uint8 [H, W, 3], or grey [H, W] where the file is.
 
         Raises:
             IndexError: there is no such image.
             ValueError: the file cannot be read as a picture.
         """
-        return read_picture(self.image_paths[index], cv2.IMREAD_COLOR)[..., ::-1]
+        return read_image(self.image_paths[index])
 
     def label(self, index: int) -> Picture:
         """Class ids of image number `index` in the rectified event view, uint8 [440, 640].
@@ -136,7 +135,7 @@ class DsecSequence:
                 f"image {index} of sequence {self.root} has no label ({len(self.labelled())} of {len(self)} images "
                 f"have one), expected it in one of {places}; download DSEC-Semantic into the sequence's folder"
             )
-        return read_picture(path, cv2.IMREAD_UNCHANGED, dimensions=2)
+        return read_label(path)
 
     def labelled(self) -> list[int]:
         """Numbers of the images that have a label."""
@@ -224,20 +223,3 @@ def _read_times(path: Path) -> Times:
             f"microseconds; download it again"
         )
     return times * 1000
-
-
-def read_picture(path: Path, flags: int, dimensions: int = 3) -> Picture:
-    """A picture file as OpenCV reads it, uint8.
-
-    Raises:
-        ValueError: it cannot be read, or has another type or number of dimensions.
-    """
-    picture = cv2.imread(str(path), flags)
-    if picture is None:
-        raise ValueError(f"{path} cannot be read as a picture, expected a PNG; download it again")
-    if picture.dtype != np.uint8 or picture.ndim != dimensions:
-        raise ValueError(
-            f"{path} is {picture.dtype} {list(picture.shape)}, expected uint8 with {dimensions} dimensions; "
-            f"download it again"
-        )
-    return picture  # type: ignore[return-value]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from mambaseg_core.data.dsec import DsecSequence
-from mambaseg_core.png import write_png
+from mambaseg_core.pictures import write_png
 
 FOLDER: Final = "images/left/ev_inf"
 

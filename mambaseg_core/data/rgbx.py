@@ -16,16 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.data.dataset import SampleDataset, Transform, check_label
 from mambaseg_core.data.sample import UNKNOWN, Sample
-from mambaseg_core.data.view import Picture
 from mambaseg_core.labels import IGNORE
+from mambaseg_core.pictures import Picture, read_image, read_label, read_picture
 from mambaseg_core.preprocessing import Preprocessing, Reading
 
 COUNTED_FROM_1: Final = ("nyu_40", "sunrgbd_37")
@@ -60,24 +59,24 @@ class PairFolder:
         self.names = sorted(self.images)
 
     def image(self, number: int) -> Picture:
-        """RGB uint8 [H, W, 3] of the image of that number."""
-        return np.ascontiguousarray(_read(self.images[self.names[number]], cv2.IMREAD_COLOR)[..., ::-1])
+        """Return the image of that number, RGB uint8 [H, W, 3], or grey [H, W] where the file is."""
+        return read_image(self.images[self.names[number]])
 
     def other(self, number: int, preprocessing: Preprocessing) -> Reading:
-        """What the other camera saw at that image, uint8 or uint16 [H, W].
+        """What the other camera saw at that image, uint8 or uint16 [H, W], or RGB [H, W, 3] where the file is.
 
         Raises:
             ValueError: there is no such picture, or its readings are beyond the preprocessing's range by far.
         """
         path = find(self.others, self.names[number], f"{preprocessing.other} picture")
-        picture: Any = _read(path, cv2.IMREAD_UNCHANGED)
+        picture = read_picture(path)
         if picture.dtype == np.uint16 and preprocessing.other_range[1] <= 255:
             low, high = preprocessing.other_range
             raise ValueError(
                 f"{path} has 16 bits and readings up to {picture.max()}, expected {low:g} to {high:g}; set "
                 "data.other_range to the readings that become 0 and 1, such as [0, 10000] for depth in millimetres"
             )
-        return np.ascontiguousarray(picture[..., 2::-1]) if picture.ndim == 3 else picture
+        return picture
 
 
 class RgbxDataset(SampleDataset):
@@ -130,15 +129,11 @@ class RgbxDataset(SampleDataset):
 
     def _label(self, name: str) -> npt.NDArray[np.uint8]:
         path = self.labels[name]
-        ids: Any = _read(path, cv2.IMREAD_UNCHANGED)
-        if ids.dtype != np.uint8 or ids.ndim != 2:
-            raise ValueError(
-                f"label {path} is {ids.dtype} {list(ids.shape)}, expected class ids, uint8 [H, W]; convert it"
-            )
+        ids = read_label(path)
         if self.preprocessing.labels in COUNTED_FROM_1:
             ids = np.where(ids == IGNORE, ids, ids - np.uint8(1))  # 0 becomes 255
         check_label(ids, path, self.preprocessing.label_set)
-        return np.asarray(ids, np.uint8)
+        return ids
 
 
 def read_list(root: Path, split: str) -> list[str]:
@@ -203,10 +198,3 @@ def _conditions(root: Path, split: str, names: Sequence[str]) -> dict[str, str]:
         if every.issuperset(part):
             found.update(dict.fromkeys(part, path.stem.removeprefix(f"{split}_")))
     return found
-
-
-def _read(path: Path, mode: int) -> Any:
-    picture = cv2.imread(str(path), mode)
-    if picture is None:
-        raise ValueError(f"{path} cannot be read as a picture, expected PNG or JPEG; download it again")
-    return picture

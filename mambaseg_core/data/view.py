@@ -18,9 +18,8 @@ from safetensors.numpy import load, save
 
 from mambaseg_core.events import Events
 from mambaseg_core.files import write_bytes
+from mambaseg_core.pictures import Picture
 from mambaseg_core.preprocessing import Preprocessing
-
-Picture = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

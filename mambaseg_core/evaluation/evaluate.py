@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,8 +16,10 @@ from mambaseg_core.data.sample import Batch
 from mambaseg_core.data.transforms import resize_inputs
 from mambaseg_core.evaluation.metrics import Scores, confusion_matrix
 from mambaseg_core.labels import LabelSet
+from mambaseg_core.pictures import Picture, event_picture, in_rgb
 
-Picture = npt.NDArray[np.uint8]
+FULL: Final = 3.0
+"""So many events more of one polarity than of the other have its full colour in a picture."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,7 @@ class Example:
     Attributes:
         title: sequence, number and condition.
         image: RGB uint8 [H, W, 3].
-        events: RGB uint8 [H, W, 3], red for more positive and blue for more negative events; or the picture that stands
-            in their place.
+        events: RGB uint8 [H, W, 3], as `event_picture` draws them; or the picture that stands in their place.
         truth: class ids, uint8 [H, W].
         predicted: class ids, uint8 [H, W].
     """
@@ -172,19 +172,9 @@ def _check_scales(model: nn.Module, scales: Sequence[float]) -> None:
         raise ValueError(f"scales are {list(scales)}, but {model.name} takes {size} only; leave --scales out")
 
 
-def event_picture(voxel: Tensor) -> Picture:
-    """A voxel grid [T, H, W] as RGB [H, W, 3]: red where positive events prevail, blue where negative ones do."""
-    total = voxel.sum(0).clamp(-3, 3).numpy() / 3
-    picture = np.full((*total.shape, 3), 1.0, np.float32)
-    picture[..., :2] += np.minimum(total, 0)[..., None]
-    picture[..., 1:] -= np.maximum(total, 0)[..., None]
-    return (255 * picture.clip(0, 1)).astype(np.uint8)
-
-
 def image_picture(image: Tensor) -> Picture:
-    """An image [C, H, W] in 0..1 as RGB uint8 [H, W, 3]."""
-    picture = (255 * image).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
+    """Return an image [C, H, W] in 0..1 as RGB uint8 [H, W, 3]."""
+    return in_rgb((255 * image).round().to(torch.uint8).permute(1, 2, 0).numpy())
 
 
 def _example(batch: Batch, predicted: Tensor, row: int, other: str) -> Example:
@@ -192,7 +182,7 @@ def _example(batch: Batch, predicted: Tensor, row: int, other: str) -> Example:
     return Example(
         title=f"{batch.sequence[row]}/{batch.index[row]}, {batch.condition[row]}",
         image=image_picture(batch.image[row]),
-        events=event_picture(second) if other == "events" else image_picture(second[:1]),
+        events=event_picture(second.sum(0).numpy() / FULL) if other == "events" else image_picture(second[:1]),
         truth=batch.label[row].to(torch.uint8).numpy(),
         predicted=predicted[row].to(torch.uint8).numpy(),
     )

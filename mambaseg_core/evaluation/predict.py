@@ -7,19 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.data.dataset import LabelledSequence
 from mambaseg_core.data.ddd17 import Ddd17Sequence
-from mambaseg_core.data.dsec import DsecSequence, read_picture
+from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.data.rgbx import PairFolder
+from mambaseg_core.evaluation.evaluate import image_picture
 from mambaseg_core.events import Events
 from mambaseg_core.files import write_text
-from mambaseg_core.film import Film
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.png import write_png
+from mambaseg_core.pictures import new_film, read_image, write_png
 from mambaseg_core.preprocessing import Preprocessing, Reading
 
 
@@ -106,9 +105,9 @@ def predict_sequence(
             progress(done, len(numbers))
     video = out / "overlay.mp4"
     if written or not video.is_file():
-        with Film(video, fps) as film:
+        with new_film(video, fps) as film:
             for number in numbers:
-                film.write(read_picture(folders[1] / f"{number:06d}.png", cv2.IMREAD_COLOR)[..., ::-1])
+                film.write(read_image(folders[1] / f"{number:06d}.png"))
     return PredictionSummary(written, len(numbers) - written, video)
 
 
@@ -144,7 +143,5 @@ def _segment(
     image = recording.image(number)
     ids = segmenter.segment(image, *second_input(recording, number, setup)).ids
     seen = image if recording.calibration is None else recording.calibration.warp_image(image)
-    picture = (255 * setup.image_tensor(seen)).round().byte().permute(1, 2, 0).numpy()
-    rgb = np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
     write_png(mask_path, ids)
-    write_png(overlay_path, setup.label_set.overlay(rgb, ids))
+    write_png(overlay_path, setup.label_set.overlay(image_picture(setup.image_tensor(seen)), ids))

@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from torch import Tensor
 
-from mambaseg_core.evaluation.evaluate import Evaluation, Example, Picture
+from mambaseg_core.evaluation.evaluate import Evaluation, Example
 from mambaseg_core.evaluation.metrics import Scores
 from mambaseg_core.files import write_text
 from mambaseg_core.labels import IGNORE, LabelSet
+from mambaseg_core.pictures import EVENT_LEGEND, Color, Picture, encode_png
 
 _STYLE = """body { font: 14px sans-serif; margin: 2em; max-width: 90em }
 table { border-collapse: collapse; margin: 1em 0 } th, td { padding: .25em .7em; text-align: right }
@@ -67,6 +67,7 @@ def write_html(path: Path, evaluation: Evaluation, about: dict[str, Any]) -> Non
         "<h2>Confusion: share in % of a true class (row) that was taken for a class (column)</h2>",
         _confusion(evaluation.all_confusion, names),
         f"<h2>Samples: image, {evaluation.other}, truth, prediction, error (red; ignored pixels are grey)</h2>",
+        *([_event_legend()] if evaluation.other == "events" else []),
         *(_figures(example, evaluation.labels, evaluation.other) for example in evaluation.examples),
     ]
     _write(path, "\n".join(parts) + "\n")
@@ -97,7 +98,15 @@ def absent_sentence(evaluation: Evaluation) -> str:
 
 def _class_rows(evaluation: Evaluation) -> Iterable[tuple[str, ...]]:
     for (name, *values), color in zip(class_rows(evaluation), evaluation.labels.colors, strict=True):
-        yield (f"<span class='box' style='background: rgb{color}'></span> {html.escape(name)}", *values)
+        yield (f"{_box(color)} {html.escape(name)}", *values)
+
+
+def _event_legend() -> str:
+    return f"<p>Events: {', '.join(f'{_box(color)} {name}' for name, color in EVENT_LEGEND)}</p>"
+
+
+def _box(color: Color) -> str:
+    return f"<span class='box' style='background: rgb{color}'></span>"
 
 
 def _confusion(matrix: Tensor, names: tuple[str, ...]) -> str:
@@ -136,7 +145,7 @@ def error_picture(example: Example) -> Picture:
 
 
 def _png(picture: Picture) -> str:
-    return base64.b64encode(cv2.imencode(".png", picture[..., ::-1])[1].tobytes()).decode()
+    return base64.b64encode(encode_png(picture)).decode()
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -215,6 +215,12 @@ class Events:
         start, stop = np.searchsorted(self.t_ns, (start_ns, end_ns), side="left")
         return self.part(int(start), max(int(start), int(stop)))
 
+    def polarity_map(self) -> NDArray[np.int8]:
+        """Return the polarity of each pixel's newest event, [H, W]; 0 where there is none."""
+        polarity = np.zeros((self.height, self.width), np.int8)
+        polarity[self.y, self.x] = self.p  # of several at a pixel the last
+        return polarity
+
     def require_size(self, height: int, width: int) -> None:
         """Raise ValueError where the sensor is not (height, width)."""
         if (self.height, self.width) != (height, width):

@@ -1,4 +1,4 @@
-"""Events as pictures and films: blue where it became brighter, red where darker, on white."""
+"""Films of events."""
 
 from __future__ import annotations
 
@@ -7,26 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
-from mambaseg_core.events.array import Events
-from mambaseg_core.film import Film
+from mambaseg_core.pictures import EVENT_LEGEND, event_picture, new_film, with_legend
 from mambaseg_core.recordings.reader import EventReader
 
-Picture = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
-ON_COLOR: Final = (30, 80, 220)
-OFF_COLOR: Final = (220, 40, 40)
 MOST_FRAMES: Final = 1_000_000
-
-
-def event_picture(events: Events) -> Picture:
-    """RGB uint8 [H, W, 3]; each pixel has the colour of its newest event, white without one."""
-    picture = np.full((events.height, events.width, 3), 255, np.uint8)
-    picture[events.y, events.x] = np.where(events.p[:, None] > 0, ON_COLOR, OFF_COLOR)
-    return picture
 
 
 @dataclass(frozen=True)
@@ -81,11 +67,11 @@ class VideoTiming:
 def write_video(
     reader: EventReader, out: str | Path, timing: VideoTiming, progress: Progress = lambda done, total: None
 ) -> int:
-    """Write a film of a recording's events.
+    """Write a film of a recording's events: each pixel has the colour of its newest one.
 
     Args:
         reader: the recording.
-        out: `.mp4` or `.avi`; it appears under its name only when it is complete.
+        out: as of `new_film`.
         timing: see `VideoTiming`.
         progress: called with pictures written and pictures in all.
 
@@ -96,9 +82,10 @@ def write_video(
         ValueError: another ending of the name, nothing to show, or a damaged recording.
         OSError: the film cannot be written.
     """
-    with Film(out, timing.fps) as film:
+    with new_film(Path(out), timing.fps) as film:
         ends_ns = timing.frame_ends_ns(reader)
         for index, end_ns in enumerate(ends_ns):
-            film.write(event_picture(reader.between(end_ns - timing.window_ns, end_ns).events))
+            events = reader.between(end_ns - timing.window_ns, end_ns).events
+            film.write(with_legend(event_picture(events.polarity_map()), EVENT_LEGEND))
             progress(index + 1, len(ends_ns))
     return len(ends_ns)

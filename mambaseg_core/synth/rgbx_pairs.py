@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 
 from mambaseg_core.files import write_text
-from mambaseg_core.png import write_png
+from mambaseg_core.pictures import write_png
 from mambaseg_core.synth.benchmark_set import PER_CONDITION, SEEDS, SEQUENCES, SIZE
 from mambaseg_core.synth.conditions import CONDITIONS, draw_conditions
 from mambaseg_core.synth.depth_camera import DepthCamera

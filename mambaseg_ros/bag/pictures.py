@@ -8,13 +8,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from mambaseg_core.events import Window
-from mambaseg_core.film import Film
 from mambaseg_core.labels import LABEL_SETS
-from mambaseg_core.png import write_png
-from mambaseg_core.recordings.video import event_picture
+from mambaseg_core.pictures import EVENT_LEGEND, Picture, event_picture, in_rgb, new_film, with_legend, write_png
 from mambaseg_ros.bag.frames import find_topics, read_frames
 from mambaseg_ros.bag.types import open_bag
 from mambaseg_ros.messages.images import image_from_message
@@ -22,7 +19,6 @@ from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.messages.types import IMAGE_TYPE
 from mambaseg_ros.sources.events import EventIntake
 
-Picture = npt.NDArray[np.uint8]
 EVENTS_SHOWN_NS = 50_000_000
 KEPT_NS, MOST_BYTES = 2_000_000_000, 1 << 28  # of events in memory
 SHEET_WIDTH = 480  # pixels of one picture in the contact sheet
@@ -48,7 +44,7 @@ def draw_pictures(
     labels: str = "dsec_11",
     fps: float = 20.0,
 ) -> PicturesSummary:
-    """Write one overlay PNG per mask, a film of them, and a contact sheet (image, events, overlay).
+    """Write one overlay PNG per mask, a film of them, and a contact sheet (image, events, overlay) with a legend.
 
     Args:
         bag: a bag with images and events of any type that the node reads.
@@ -73,7 +69,7 @@ def draw_pictures(
     shown = {sorted(masks)[index] for index in evenly}  # in the contact sheet
     rows: list[Picture] = []
     intake = EventIntake(max_age_ns=KEPT_NS, max_bytes=MOST_BYTES)
-    with open_bag(bag) as reader, Film(out / "overlay.mp4", fps) as film:
+    with open_bag(bag) as reader, new_film(out / "overlay.mp4", fps) as film:
         topics = find_topics(reader, image_topic, events_topic)
         frames = read_frames(
             reader,
@@ -88,8 +84,7 @@ def draw_pictures(
             stamp_ns = stamp_to_ns(frame.message.header.stamp)
             if stamp_ns not in masks:
                 continue
-            picture = image_from_message(frame.message)
-            image = picture if picture.ndim == 3 else picture[..., None].repeat(3, axis=2)
+            image = in_rgb(image_from_message(frame.message))
             overlay = label_set.overlay(image, masks[stamp_ns])
             write_png(out / f"overlay_{stamp_ns}.png", overlay)
             film.write(overlay)
@@ -97,13 +92,14 @@ def draw_pictures(
             if stamp_ns in shown:
                 row = image, _event_picture(intake, stamp_ns, image), overlay
                 rows.append(np.hstack([_small(part) for part in row]))
-    if not drawn:
-        raise ValueError(
-            f"{masks_bag} holds {len(masks)} masks, none with the stamp of one of the {images} images of {bag}: "
-            "give the bag that the masks were made from"
-        )
+        if not drawn:
+            raise ValueError(
+                f"{masks_bag} holds {len(masks)} masks, none with the stamp of one of the {images} images of {bag}: "
+                "give the bag that the masks were made from"
+            )
     sheet = out / "contact_sheet.png"
-    write_png(sheet, np.vstack(rows))
+    classes = zip(label_set.classes, label_set.colors, strict=True)
+    write_png(sheet, with_legend(np.vstack(rows), [*EVENT_LEGEND, *classes]))
     return PicturesSummary(images=images, masks=drawn, contact_sheet=sheet)
 
 
@@ -123,7 +119,7 @@ def _event_picture(intake: EventIntake, stamp_ns: int, image: Picture) -> Pictur
     """The events before a stamp, at the sensor's resolution; white where there are none."""
     if intake.buffer is None:
         return np.full_like(image, 255)
-    return event_picture(intake.buffer.window(stamp_ns, Window(duration_ns=EVENTS_SHOWN_NS)))
+    return event_picture(intake.buffer.window(stamp_ns, Window(duration_ns=EVENTS_SHOWN_NS)).polarity_map())
 
 
 def _small(picture: Picture) -> Picture:

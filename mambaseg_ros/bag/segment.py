@@ -11,14 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from mambaseg_core.files import write_text
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.png import write_png
+from mambaseg_core.pictures import read_label, write_png
 from mambaseg_ros.bag.frames import find_topics, read_frames
 from mambaseg_ros.bag.types import ImageWriter, new_bag, open_bag, typestore
-from mambaseg_ros.messages.images import Image
 from mambaseg_ros.model import MIB, check_reach, make_segmenter, weights_hash
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
 from mambaseg_ros.pipeline.pipeline import make_source
@@ -156,7 +153,6 @@ def _write(out: Path, folder: _Folder, frames: list[tuple[int, Any]]) -> int:
         writer = ImageWriter(bag, typestore(), MASK_TOPIC)
         for index, (bag_ns, header) in enumerate(frames):
             if folder.path(index).is_file():
-                ids: Image = cv2.imread(str(folder.path(index)), cv2.IMREAD_GRAYSCALE)  # type: ignore[assignment]
-                writer.write(bag_ns, header, ids)
+                writer.write(bag_ns, header, read_label(folder.path(index)))
                 masks += 1
     return masks

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.data.ddd17 import Ddd17Sequence
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.events import Events
+from mambaseg_core.pictures import read_image
 from mambaseg_core.recordings import aedat4_frames, open_events
 
 TIMES = "timestamps.txt"  # beside the pictures of a .raw file: one time in microseconds a line
@@ -60,20 +60,12 @@ class EventFileWithImages:
             ValueError: the file cannot be read.
         """
         picture = self._pictures[index]
-        return _read(picture) if isinstance(picture, Path) else picture
+        return read_image(picture) if isinstance(picture, Path) else picture
 
     def iter_events(self, chunk_ns: int) -> Iterator[Events]:
         """Yield the events in chunks of at most `chunk_ns`."""
         with open_events(self._events) as reader:
             yield from reader.chunks(duration_ns=chunk_ns)
-
-
-def _read(path: Path) -> npt.NDArray[np.uint8]:
-    """A picture file: RGB uint8 [H, W, 3], or grey uint8 [H, W] where the file is grey."""
-    picture = cv2.imread(str(path), cv2.IMREAD_ANYCOLOR)
-    if picture is None:
-        raise ValueError(f"frame {path} cannot be read as a picture; expected a PNG or JPEG: export it again")
-    return picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
 def open_aedat4_recording(path: Path) -> EventFileWithImages:
@@ -138,7 +130,7 @@ class DavisExport:
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """Return an image, grey uint8 [H, W]."""
-        return _read(self._paths[index])
+        return read_image(self._paths[index])
 
     def iter_events(self, chunk_ns: int) -> Iterator[Events]:
         """Yield the events in chunks of at most `chunk_ns`."""

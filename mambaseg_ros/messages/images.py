@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mambaseg_core.pictures import decode, in_8_bits
+
 Image = npt.NDArray[np.uint8]
 
 # encoding: (bytes of a pixel, OpenCV's conversion to RGB or None). OpenCV names Bayer patterns by their second row.
@@ -46,7 +48,7 @@ def image_from_message(message: Any) -> Image:
         ValueError: an unknown encoding, a size of 0, or data that do not fill the rows or cannot be decompressed.
     """
     if hasattr(message, "format"):
-        return _decompressed(message)
+        return in_8_bits(decode(message.data, f"compressed image of format {message.format!r}", "check its publisher"))
     if message.encoding not in ENCODINGS:
         raise ValueError(
             f"image has encoding {message.encoding!r}; expected one of {', '.join(ENCODINGS)}: "
@@ -86,8 +88,7 @@ def _converted(pixels: Image, message: Any, shape: tuple[int, int, int], convers
     """Return bytes of rows [H, W * bytes] as grey [H, W] or RGB [H, W, 3]."""
     height, width, pixel_bytes = shape
     if message.encoding.endswith("16"):
-        wide = wide_pixels(message).astype(np.uint32)
-        pixels, pixel_bytes = ((wide + 128) // 257).astype(np.uint8), 1
+        pixels, pixel_bytes = in_8_bits(wide_pixels(message)), 1
     picture = pixels if pixel_bytes == 1 else pixels.reshape(height, width, pixel_bytes)
     if conversion is None:
         return picture
@@ -98,21 +99,6 @@ def _converted(pixels: Image, message: Any, shape: tuple[int, int, int], convers
             f"image of {height} x {width} {message.encoding} cannot be converted to RGB; expected an even width for "
             "yuv422 and at least 2 x 2 pixels for bayer: check the camera driver"
         ) from error
-
-
-def _decompressed(message: Any) -> Image:
-    """The picture of a CompressedImage (JPEG, PNG and what else OpenCV reads)."""
-    data = np.frombuffer(message.data, np.uint8)
-    try:
-        picture = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR) if len(data) else None
-    except cv2.error:
-        picture = None
-    if picture is None:
-        raise ValueError(
-            f"compressed image of format {message.format!r} with {len(data)} bytes cannot be decompressed; expected "
-            "JPEG or PNG: check its publisher"
-        )
-    return picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
 def fill_image_message(message: Any, picture: Image, *, header: Any, encoding: str) -> Any:

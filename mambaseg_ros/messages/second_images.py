@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mambaseg_core.pictures import decode
 from mambaseg_core.preprocessing import Preprocessing, Reading
 from mambaseg_ros.messages.images import ENCODINGS, image_from_message, pixel_rows, wide_pixels
 
@@ -81,16 +81,8 @@ def _raw(message: Any, setup: Preprocessing) -> Reading | None:
 
 
 def _decompressed(message: Any) -> Reading:
-    data = np.frombuffer(message.data, np.uint8)
-    if COMPRESSED_DEPTH in message.format:
-        data = data[COMPRESSED_DEPTH_HEADER:]
-    try:
-        picture = cv2.imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR) if len(data) else None
-    except cv2.error:
-        picture = None
-    if picture is None or picture.dtype not in (np.uint8, np.uint16) or message.format.startswith("32FC1"):
-        raise ValueError(
-            f"compressed picture of format {message.format!r} with {len(message.data)} bytes cannot be read; expected "
-            "PNG or JPEG of 8 bits, or PNG of 16: check its publisher"
-        )
-    return picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+    what, remedy = f"compressed picture of format {message.format!r}", "check its publisher"
+    if message.format.startswith("32FC1"):
+        raise ValueError(f"{what} cannot be read; expected PNG or JPEG of 8 bits, or PNG of 16: {remedy}")
+    header = COMPRESSED_DEPTH_HEADER if COMPRESSED_DEPTH in message.format else 0
+    return decode(np.frombuffer(message.data, np.uint8)[header:], what, remedy)

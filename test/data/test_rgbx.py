@@ -146,7 +146,7 @@ def test_what_is_wrong_is_named(layout: tuple[str, Path]) -> None:
         RgbxDataset(root, "train", setup)
     image = root / folders[0] / f"00001D{ending}"
     image.write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"00001D\.... cannot be read as a picture"):
+    with pytest.raises(ValueError, match=r"00001D\.... with \d+ bytes cannot be read"):
         RgbxDataset(root, "test_day", setup)[0]
     (root / folders[1]).rename(root / "infrared")
     with pytest.raises(ValueError, match=rf"no folder of {other} pictures \(folders there: .*'infrared'"):

@@ -26,6 +26,7 @@ from mambaseg_core.evaluation.metrics import Scores, confusion_matrix
 from mambaseg_core.evaluation.predict import open_recording
 from mambaseg_core.evaluation.report import absent_sentence, to_json
 from mambaseg_core.inference import Segmenter
+from mambaseg_core.pictures import EVENT_LEGEND
 from mambaseg_core.training.config import DataConfig
 from mambaseg_core.training.data import make_preprocessing
 
@@ -111,6 +112,8 @@ def test_eval_prints_a_table_and_writes_json_and_one_html_file(streets: Path, ch
     page = (tmp_path / "eval" / "report.html").read_text()
     assert not re.findall(r"""(?:src|href)=['"](?!data:)""", page)  # needs no other file
     assert page.count("data:image/png;base64,") == 3 * 5
+    for name, color in EVENT_LEGEND:
+        assert f"<span class='box' style='background: rgb{color}'></span> {name}" in page
     assert {path.name for path in (tmp_path / "eval").iterdir()} == {"scores.json", "report.html"}
 
 

@@ -122,7 +122,7 @@ def test_pictures_and_a_film_of_a_bag(drive: Any, tmp_path: Path) -> None:
     film = cv2.VideoCapture(str(tmp_path / "out" / "overlay.mp4"))
     assert [film.read()[0] for _ in range(5)] == [True] * 4 + [False]
     sheet = cv2.imread(str(summary.contact_sheet))
-    assert sheet.shape == (4 * 360, 3 * 480, 3)
+    assert sheet.shape == (4 * 360 + 2 * 26, 3 * 480, 3)  # and two rows of legend
     events = sheet[-360:, 480:960]
     assert 0.002 < (events.min(axis=2) < 128).mean() < 0.9  # some are drawn, on white
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from mambaseg_core.events import Events
+from mambaseg_core.pictures import OFF_COLOR, ON_COLOR
 from mambaseg_core.recordings import open_events
 from mambaseg_core.recordings.summary import summarise
-from mambaseg_core.recordings.video import VideoTiming, event_picture, write_video
+from mambaseg_core.recordings.video import VideoTiming, write_video
 
 MS = 1_000_000
 
@@ -23,12 +24,9 @@ def ddd17(folder: Path, t_ms: list[float], x: list[int], y: list[int], p: list[i
     return folder
 
 
-def test_the_newest_event_colours_its_pixel() -> None:
+def test_the_newest_event_counts_at_its_pixel() -> None:
     events = Events.from_arrays([0, 1, 1], [0, 2, 2], [5, 6, 7], [1, 1, -1], height=3, width=4)
-    picture = event_picture(events)
-    assert picture[0, 0].tolist() == [30, 80, 220]
-    assert picture[2, 1].tolist() == [220, 40, 40]
-    assert (picture.reshape(-1, 3) == 255).all(axis=1).sum() == 10
+    assert events.polarity_map().tolist() == [[1, 0, 0, 0], [0] * 4, [0, -1, 0, 0]]
 
 
 def test_a_film_shows_each_event_in_the_pictures_of_its_window(tmp_path: Path) -> None:
@@ -45,10 +43,10 @@ def test_a_film_shows_each_event_in_the_pictures_of_its_window(tmp_path: Path) -
     film = cv2.VideoCapture(str(out))
     frames = [film.read()[1] for _ in range(10)]
     assert not film.read()[0]
-    assert frames[0].shape == (260, 346, 3)
+    assert frames[0].shape == (260 + 18, 346, 3)  # with a legend
     for index, frame in enumerate(frames):  # BGR, and lossy
-        assert (np.abs(frame[60, 60] - np.array([220.0, 80, 30])) < 40).all() == (index < 2)
-        assert (np.abs(frame[160, 160] - np.array([40.0, 40, 220])) < 40).all() == (index == 9)
+        assert (np.abs(frame[60, 60].astype(int) - ON_COLOR[::-1]) < 40).all() == (index < 2)
+        assert (np.abs(frame[160, 160].astype(int) - OFF_COLOR[::-1]) < 40).all() == (index == 9)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["events.dat.t", "events.dat.xyp", "film.mp4"]
 
 

@@ -13,7 +13,7 @@ ROS = ("rclpy", "mambaseg_ros", "sensor_msgs", "std_msgs", "launch", "launch_ros
 # ARCHITECTURE.md draws them, lowest last; modules of one layer may import each other only where they are of one folder
 LAYERS = [
     {"extension", "files"},
-    {"film", "png"},
+    {"pictures"},
     {"events", "weights"},
     {"ops", "labels", "cameras", "recordings"},
     {"preprocessing"},

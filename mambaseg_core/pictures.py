@@ -1,0 +1,226 @@
+"""Read, write and draw pictures: grey [H, W] or RGB [H, W, 3], uint8 unless said otherwise.
+
+The one place that decodes and encodes, for files and messages alike. A picture is turned as its EXIF orientation says;
+transparency is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mambaseg_core.files import atomic_path, write_bytes
+
+Picture = npt.NDArray[np.uint8]
+DeepPicture = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Color = tuple[int, int, int]
+
+ON_COLOR: Final[Color] = (0, 114, 178)
+OFF_COLOR: Final[Color] = (213, 94, 0)
+"""Blue and vermilion of the palette of Okabe and Ito, which colour-blind people tell apart."""
+EVENT_LEGEND: Final = (("ON: brighter", ON_COLOR), ("OFF: darker", OFF_COLOR))
+
+_FLAGS: Final = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR  # 8 or 16 bits, grey or colour: as stored
+_CODECS: Final = {".mp4": "mp4v", ".avi": "MJPG"}
+_WHITE: Final = (255, 255, 255)
+
+
+def decode(data: Any, what: str, remedy: str = "check the file") -> DeepPicture:
+    """Decode a picture as it is stored, uint8 or uint16.
+
+    Args:
+        data: bytes of a PNG, a JPEG or another format of OpenCV.
+        what: name of the picture, for the error.
+        remedy: what to do about one that cannot be read.
+
+    Raises:
+        ValueError: it cannot be decoded, or has neither 8 nor 16 bits.
+    """
+    octets = np.frombuffer(data, np.uint8)
+    try:
+        picture: Any = cv2.imdecode(octets, _FLAGS)
+    except cv2.error:  # no bytes, or more pixels than OpenCV takes
+        picture = None
+    if picture is None or picture.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"{what} with {len(octets)} bytes cannot be read; expected PNG or JPEG of 8 or 16 bits: {remedy}"
+        )
+    return picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # type: ignore[no-any-return]
+
+
+def in_8_bits(picture: DeepPicture) -> Picture:
+    """Round 16 bits to 8, v / 257; return a picture of 8 bits as it is."""
+    if picture.dtype == np.uint8:
+        return picture  # type: ignore[return-value]
+    return ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def read_picture(path: Path) -> DeepPicture:
+    """Read a picture as it is stored, uint8 or uint16: what a thermal or depth camera saw.
+
+    Raises:
+        ValueError: as of `decode`, or there is no such file.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"picture {path} cannot be read ({error.strerror}); expected PNG or JPEG of 8 or 16 bits: check the path"
+        ) from error
+    return decode(data, f"picture {path}")
+
+
+def read_image(path: Path) -> Picture:
+    """Read the picture of a frame camera; 16 bits become 8.
+
+    Raises:
+        ValueError: as of `read_picture`.
+    """
+    return in_8_bits(read_picture(path))
+
+
+def read_label(path: Path) -> Picture:
+    """Read class ids, uint8 [H, W].
+
+    Raises:
+        ValueError: as of `read_picture`, or the picture has colours or 16 bits.
+    """
+    ids = read_picture(path)
+    if ids.dtype != np.uint8 or ids.ndim != 2:
+        raise ValueError(f"label {path} is {ids.dtype} {list(ids.shape)}, expected class ids, uint8 [H, W]; convert it")
+    return ids  # type: ignore[return-value]
+
+
+def encode_png(picture: DeepPicture) -> bytes:
+    """Return a picture, uint8 or uint16, as the bytes of a PNG."""
+    data: bytes = cv2.imencode(".png", picture if picture.ndim == 2 else picture[..., ::-1])[1].tobytes()
+    return data
+
+
+def write_png(path: Path, picture: DeepPicture) -> None:
+    """Write a picture, uint8 or uint16.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    write_bytes(path, encode_png(picture))
+
+
+@contextmanager
+def new_film(path: Path, fps: float) -> Iterator[Film]:
+    """Write a film, which appears under its name only when it is complete.
+
+    Args:
+        path: `.mp4` or `.avi`; an old file is replaced.
+        fps: pictures a second.
+
+    Raises:
+        ValueError: another ending of the name, or no picture was written.
+        WriteError: the film cannot be written, or OpenCV lacks the codec.
+    """
+    if path.suffix.lower() not in _CODECS:
+        raise ValueError(f"film {path} ends in {path.suffix!r}, expected {' or '.join(_CODECS)}; choose one of them")
+    with atomic_path(path) as part:
+        film = Film(part, fps)
+        try:
+            yield film
+        finally:
+            film.close()
+        if not film.pictures:
+            raise ValueError(f"film {path} has no pictures, expected one or more; check what it is made of")
+        found = int(cv2.VideoCapture(str(part)).get(cv2.CAP_PROP_FRAME_COUNT))
+        if found != film.pictures:  # OpenCV says nothing of a full disk
+            raise OSError(f"{found} of its {film.pictures} pictures can be read")
+
+
+class Film:
+    """Encodes pictures one after the other; of `new_film`.
+
+    Args:
+        path: of the file.
+        fps: pictures a second.
+
+    Attributes:
+        pictures: how many were written.
+    """
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self.pictures = 0
+        self._path, self._fps = path, fps
+        self._writer: cv2.VideoWriter | None = None
+
+    def write(self, picture: Picture) -> None:
+        """Add a picture; the first one sets the size. Odd sizes get a white row or column.
+
+        Raises:
+            OSError: OpenCV cannot write the file.
+        """
+        height, width = picture.shape[:2]
+        down, right = height % 2, width % 2  # codecs want even numbers
+        if self._writer is None:
+            codec = cv2.VideoWriter.fourcc(*_CODECS[self._path.suffix.lower()])
+            self._writer = cv2.VideoWriter(str(self._path), codec, self._fps, (width + right, height + down))
+            if not self._writer.isOpened():
+                raise OSError("OpenCV cannot open it")
+        bgr = in_rgb(picture)[..., ::-1]
+        self._writer.write(cv2.copyMakeBorder(bgr, 0, down, 0, right, cv2.BORDER_CONSTANT, value=_WHITE))
+        self.pictures += 1
+
+    def close(self) -> None:
+        """Complete the file."""
+        if self._writer is not None:
+            self._writer.release()
+
+
+def in_rgb(picture: Picture) -> Picture:
+    """Return grey [H, W] or [H, W, 1] as RGB [H, W, 3], and RGB as it is."""
+    return picture if picture.shape[2:] == (3,) else cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
+
+
+def event_picture(polarity: npt.NDArray[Any]) -> Picture:
+    """Draw events in `ON_COLOR` and `OFF_COLOR` on white.
+
+    Args:
+        polarity: [H, W]: 1 full ON, -1 full OFF, 0 none; what is beyond is cut, what is between is lighter.
+
+    Returns:
+        RGB [H, W, 3].
+    """
+    levels = np.clip(polarity, -1, 1).astype(np.float32) * 127 + 127.5
+    return cv2.applyColorMap(levels.astype(np.uint8), _polarity_colors())  # type: ignore[return-value]
+
+
+def _polarity_colors() -> Picture:
+    """Return the colours of the levels 0 (OFF) to 127 (white) to 254 (ON), [256, 1, 3]."""
+    strength = np.abs(np.arange(-127, 129)[:, None]) / 127
+    full = np.where(np.arange(256)[:, None] < 127, OFF_COLOR, ON_COLOR)
+    colors: Picture = (255 - np.minimum(strength, 1) * (255 - full)).round().astype(np.uint8)
+    return colors[:, None]
+
+
+def with_legend(picture: Picture, entries: Sequence[tuple[str, Color]]) -> Picture:
+    """Add rows with a coloured box and a name for each entry below an RGB picture [H, W, 3]."""
+    width = picture.shape[1]
+    scale = max(1.0, width / 1000)
+    row, box, gap = round(18 * scale), round(10 * scale), round(5 * scale)
+    font, size, thick = cv2.FONT_HERSHEY_SIMPLEX, 0.4 * scale, round(scale)
+    places: list[tuple[int, int]] = []
+    x = y = 0
+    for name, _ in entries:
+        length = box + 4 * gap + cv2.getTextSize(name, font, size, thick)[0][0]
+        if x and x + length > width:
+            x, y = 0, y + row
+        places.append((x + gap, y))
+        x += length
+    strip = np.full((y + row, width, 3), 255, np.uint8)
+    for (name, color), (x, y) in zip(entries, places, strict=True):
+        top, bottom = y + (row - box) // 2, y + (row + box) // 2
+        cv2.rectangle(strip, (x, top), (x + box, bottom), color, cv2.FILLED)
+        cv2.putText(strip, name, (x + box + gap, bottom), font, size, (0, 0, 0), thick, cv2.LINE_AA)
+    return np.concatenate([picture, strip])
