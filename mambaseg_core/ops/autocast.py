@@ -1,4 +1,4 @@
-"""The scans compute in float32 under autocast too, as torch's own exponentials and sums do."""
+"""Autocast off inside the scans: they compute in float32, as torch's own exponentials and sums do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import torch
 
 
 def without_autocast(device_type: str) -> AbstractContextManager[Any]:
-    """Switch autocast off for a kind of device; nothing happens where it is off, so that graphs stay as they are."""
+    """Return a context that switches autocast off for a device type.
+
+    Where autocast is off already, the context does nothing, so compiled graphs stay unchanged.
+    """
     if device_type == "meta" or not torch.is_autocast_enabled(device_type):
         return nullcontext()
     return torch.autocast(device_type, enabled=False)

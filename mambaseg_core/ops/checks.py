@@ -1,4 +1,4 @@
-"""Refusals: every wrong shape, dtype or device is named with what was got and what was expected."""
+"""Checks of shapes, dtypes and devices; an error names the argument, its value and the expected one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which a scan over `dtype` is computed: float64 for float64, else float32."""
+    """Return the dtype in which a scan over `dtype` is computed: float64 for float64, else float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
@@ -22,7 +22,7 @@ def need_shape(op: str, name: str, tensor: Tensor, expected: Sequence[int], lett
 
 
 def need_dims(op: str, name: str, tensor: Tensor, letters: str) -> None:
-    """Raise unless `tensor` is a tensor of as many dimensions as `letters`, such as "[B, N]", has entries."""
+    """Raise unless `tensor` is a tensor with one dimension per entry of `letters`, such as "[B, N]"."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{op}: {name} is a {type(tensor).__name__}, expected a torch.Tensor {letters}")
     if tensor.dim() != letters.count(",") + 1:
@@ -35,8 +35,8 @@ def need_types(op: str, first: str, data: dict[str, Tensor], parameters: dict[st
     Args:
         op: Name of the operator for the message.
         first: Key of `data` that sets the dtype and the device.
-        data: Activations; all of one floating dtype.
-        parameters: Weights; of that dtype, or float32 beside a half-precision activation (autocast).
+        data: Activations, all of the same floating dtype.
+        parameters: Weights of that dtype, or float32 beside half-precision activations (autocast).
 
     Raises:
         TypeError: A dtype that is not floating or does not fit.

@@ -1,4 +1,4 @@
-"""Gradients of the operators in `ops.schemas`: scans backward in C++, the products around them in torch."""
+"""Gradients of the operators in `ops.schemas`: backward scans in C++, the products around them in torch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from torch import Tensor
 from mambaseg_core.ops import reference, schemas
 from mambaseg_core.ops.selection import has_kernels
 
-__all__ = ["schemas"]  # defines the operators that get their gradients here
+__all__ = ["schemas"]  # defines the operators whose gradients are registered here
 
 Gradients = tuple[Tensor | None, ...]
 
 
 def _refuse_second_derivative() -> None:
-    """Autograd runs a backward pass with gradients enabled only to differentiate it again."""
+    """Raise RuntimeError if the running backward pass is to be differentiated again.
+
+    Autograd enables gradients in a backward pass only for that.
+    """
     if torch.is_grad_enabled():
         raise RuntimeError(
             "mambaseg: the compiled scans have no second derivative (create_graph=True was asked for); "
@@ -26,7 +29,7 @@ def _refuse_second_derivative() -> None:
 
 
 def _through_reference(function: Callable[..., Tensor], inputs: tuple[Any, ...], gy: Tensor) -> Gradients:
-    """Gradients by autograd through the plain operator, where there is no kernel for the device."""
+    """Return gradients by autograd through the plain operator, for a device without kernels."""
     with torch.enable_grad():
         leaves = [v.detach().requires_grad_() if isinstance(v, Tensor) else v for v in inputs]
         tensors = [v for v in leaves if isinstance(v, Tensor)]
@@ -83,7 +86,7 @@ def _ss2d_backward(ctx: Any, gy: Tensor) -> Gradients:
 
 
 def _turn(x: Tensor) -> Tensor:
-    """[B, 2, M, L] with direction 1 reversed in time; its own inverse."""
+    """Return [B, 2, M, L] with direction 1 reversed in time; its own inverse."""
     return torch.stack((x[:, 0], x[:, 1].flip(-1)), 1)
 
 

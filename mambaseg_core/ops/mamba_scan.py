@@ -1,7 +1,7 @@
-"""The scans through mamba_ssm's CUDA kernel, where it is installed: the back end "mamba_ssm".
+"""The back end "mamba_ssm": scans through mamba_ssm's CUDA kernel, where it is installed.
 
-The reference's walks over the map go around the kernel; gradients are mamba_ssm's own. The kernel itself has never run
-here, for want of a GPU. All else is tested against mamba_ssm's reference function (test/ops/test_mamba_ssm.py).
+The walks over the map are those of `reference`; gradients are mamba_ssm's own. The kernel itself has not run here, for
+lack of a GPU. Everything else is tested against mamba_ssm's reference function (test/ops/test_mamba_ssm.py).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def selective_scan(
     """Scan as `reference.selective_scan` does, in float32.
 
     Raises:
-        TypeError: float64, which the kernel does not take.
+        TypeError: The dtype is float64, which the kernel does not take.
     """
     if u.dtype == torch.float64:
         raise TypeError("selective_scan: u is torch.float64, expected float32 for mamba_ssm; use backend='reference'")
     if u.numel() == 0:
         return u.clone()
-    bias = None if delta_bias is None else delta_bias.contiguous()  # the one that selective_scan_fn leaves strided
+    bias = None if delta_bias is None else delta_bias.contiguous()  # selective_scan_fn leaves only this one strided
     return cast(Tensor, selective_scan_fn(u, delta, A, B, C, D, None, bias, delta_softplus))
 
 

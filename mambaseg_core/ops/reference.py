@@ -16,7 +16,7 @@ from mambaseg_core.ops.checks import accumulator
 
 
 def _by_step(x: Tensor, groups: int, chunk: int, chunks: int) -> Tensor:
-    """[B, K*C, L] -> [chunk, B, K, chunks, C]: step t of every chunk at once; zeros beyond L."""
+    """Rearrange [B, K*C, L] to [chunk, B, K, chunks, C]: entry t is step t of every chunk; zeros beyond L."""
     batch, channels, length = x.shape
     padded = F.pad(x, (0, chunk * chunks - length))
     split = padded.reshape(batch, groups, channels // groups, chunks, chunk)
@@ -24,14 +24,14 @@ def _by_step(x: Tensor, groups: int, chunk: int, chunks: int) -> Tensor:
 
 
 def _scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """y_l = C_l . h_l with h_l = exp(dt_l A) h_{l-1} + dt_l B_l u_l, over about sqrt(L) chunks side by side.
+    """Compute y_l = C_l . h_l with h_l = exp(dt_l A) h_{l-1} + dt_l B_l u_l, in about sqrt(L) chunks side by side.
 
-    First the state that each chunk adds, then the state at the head of each chunk, then the chunks again from
-    there. Nothing is ever divided by a decay, so nothing underflows into NaN.
+    The first pass finds the state that each chunk adds, the second the state at the head of each chunk. The third
+    runs the chunks again from there. Nothing is divided by a decay, so nothing underflows into NaN.
 
     Args:
-        u: [B, K*C, L]; dt, the final step size, has the same shape.
-        dt: [B, K*C, L].
+        u: [B, K*C, L].
+        dt: [B, K*C, L], the final step size.
         A: [K*C, N].
         B: [B, K, N, L].
         C: [B, K, N, L].
@@ -80,7 +80,7 @@ def selective_scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
 ) -> Tensor:
-    """Selective scan (Gu and Dao 2023, equation 2) with K groups of input and output matrices.
+    """Run the selective scan (Gu and Dao 2023, equation 2) with K groups of input and output matrices.
 
     Args:
         u: [B, K*C, L].
@@ -110,13 +110,13 @@ def selective_scan(
 
 
 def _walk(x: Tensor, direction: int) -> Tensor:
-    """[B, H, W, C] -> [B, L, C] in the order of a direction."""
+    """Return the tokens [B, L, C] of a map [B, H, W, C] in the order of a direction."""
     tokens = (x.transpose(1, 2) if direction % 2 else x).flatten(1, 2)
     return tokens.flip(1) if direction >= 2 else tokens
 
 
 def _put_back(y: Tensor, direction: int, height: int, width: int) -> Tensor:
-    """[B, L, C] in the order of a direction -> [B, H, W, C]; undoes `_walk`."""
+    """Return the map [B, H, W, C] of tokens [B, L, C] in the order of a direction; the inverse of `_walk`."""
     tokens = y.flip(1) if direction >= 2 else y
     if direction % 2:
         return tokens.reshape(y.shape[0], width, height, -1).transpose(1, 2)
@@ -136,12 +136,12 @@ def _directional_scans(
 
     Args:
         u: K tensors [B, L, C], each in scan order.
-        proj: K tensors [B, L, R+2N], likewise.
+        proj: K tensors [B, L, R+2N], each in scan order.
         weight: dt_projs_weight [K, C, R].
         bias: dt_projs_bias [K, C].
         A: [K*C, N].
         D: [K*C].
-        scan: a function with the arguments of `selective_scan`.
+        scan: A function with the arguments of `selective_scan`.
 
     Returns:
         [B, K, C, L], each direction in scan order.
@@ -164,7 +164,7 @@ def ss2d_projected(
     D: Tensor,
     scan: Callable[..., Tensor] = selective_scan,
 ) -> Tensor:
-    """Run `ss2d` after its first product, with any `scan`: `proj` [B, H, W, 4, R+2N] stands for x_proj_weight."""
+    """Run `ss2d` from its first product `proj` [B, H, W, 4, R+2N] on, with any `scan` function."""
     if x.numel() == 0:
         return x.clone()
     height, width = x.shape[1:3]
@@ -184,7 +184,7 @@ def bidirectional_scan_projected(
     D: Tensor,
     scan: Callable[..., Tensor] = selective_scan,
 ) -> Tensor:
-    """Run `bidirectional_scan` after its first product, with any `scan`: `proj` is [B, 2, R+2N, L]."""
+    """Run `bidirectional_scan` from its first product `proj` [B, 2, R+2N, L] on, with any `scan` function."""
     if x.numel() == 0:
         return torch.stack((x, x), 1)
     tokens, rows = x.mT, proj.mT
@@ -193,12 +193,12 @@ def bidirectional_scan_projected(
 
 
 def project_map(x: Tensor, x_proj_weight: Tensor) -> Tensor:
-    """[B, H, W, C] by [4, R+2N, C] -> [B, H, W, 4, R+2N]: one product over the map as it lies."""
+    """Multiply [B, H, W, C] by [4, R+2N, C] to [B, H, W, 4, R+2N], in one product over the map in memory order."""
     proj = F.linear(x, x_proj_weight.flatten(0, 1))
     return proj.reshape(*x.shape[:-1], *x_proj_weight.shape[:2])
 
 
 def project_sequence(x: Tensor, x_proj_weight: Tensor) -> Tensor:
-    """[B, C, L] by [2, R+2N, C] -> [B, 2, R+2N, L]."""
+    """Multiply [B, C, L] by [2, R+2N, C] to [B, 2, R+2N, L]."""
     proj = torch.matmul(x_proj_weight.flatten(0, 1), x)
     return proj.reshape(x.shape[0], *x_proj_weight.shape[:2], x.shape[2])

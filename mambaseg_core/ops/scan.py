@@ -1,6 +1,6 @@
-"""The scans as the models call them: arguments checked, back end chosen.
+"""The scans that the models call: they check the arguments and choose the back end.
 
-Autocast is switched off inside: half precision goes in and comes out, float32 is computed with.
+Autocast is off inside. Half-precision inputs are computed in float32; the result has the dtype of the input.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["bidirectional_scan", "gradients", "scan_macs", "selective_scan", "ss
 
 
 def scan_macs(channels: int, length: int, state: int) -> int:
-    """Multiply-adds of a selective scan: 3N + 2 for each of `channels` (K*C) at each of `length` steps."""
+    """Return the multiply-adds of a selective scan: 3N + 2 for each of `channels` (K*C) at each of `length` steps."""
     return channels * length * (3 * state + 2)
 
 
@@ -33,7 +33,7 @@ def selective_scan(
     delta_softplus: bool = False,
     backend: str | None = None,
 ) -> Tensor:
-    """Selective scan: h_l = exp(dt_l A) h_{l-1} + dt_l B_l u_l, y_l = C_l . h_l + D u_l (Gu and Dao 2023).
+    """Run a selective scan: h_l = exp(dt_l A) h_{l-1} + dt_l B_l u_l, y_l = C_l . h_l + D u_l (Gu and Dao 2023).
 
     Args:
         u: [B, K*C, L], float32, float64, bfloat16 or float16; half precision is computed in float32.
@@ -50,8 +50,8 @@ def selective_scan(
         [B, K*C, L] in the dtype of `u`.
 
     Raises:
-        ValueError: A shape, a device or a back end that does not fit, with its name.
-        TypeError: A dtype that does not fit.
+        ValueError: A shape, a device or a back end does not fit; the message names it.
+        TypeError: A dtype does not fit.
     """
     checks.selective_scan_arguments(u, delta, A, B, C, D, delta_bias)
     chosen = choose(u.device.type, backend)
@@ -73,7 +73,7 @@ def ss2d(
     D: Tensor,
     backend: str | None = None,
 ) -> Tensor:
-    """Projections, four directional scans over a map and their sum (SS2D of VMamba, Liu et al. 2024).
+    """Project a map, scan it in four directions and add up the scans (SS2D of VMamba, Liu et al. 2024).
 
     Directions: 0 row-major, 1 column-major, 2 the reverse of 0, 3 the reverse of 1.
 
@@ -84,14 +84,14 @@ def ss2d(
         dt_projs_bias: [4, C].
         A: [4*C, N].
         D: [4*C].
-        backend: As for `selective_scan`.
+        backend: See `selective_scan`.
 
     Returns:
         [B, H, W, C] in the dtype of `x`.
 
     Raises:
-        ValueError: A shape, a device or a back end that does not fit, with its name.
-        TypeError: A dtype that does not fit.
+        ValueError: A shape, a device or a back end does not fit; the message names it.
+        TypeError: A dtype does not fit.
     """
     weights = (x_proj_weight, dt_projs_weight, dt_projs_bias, A, D)
     checks.projected_scan_arguments("ss2d", x, "[B, H, W, C]", 4, *weights)
@@ -109,7 +109,7 @@ def bidirectional_scan(
     D: Tensor,
     backend: str | None = None,
 ) -> Tensor:
-    """Projections and scans over a sequence, forward and backward (the temporal scan of CTIM).
+    """Project a sequence and scan it forward and backward (the temporal scan of CTIM).
 
     Args:
         x: [B, C, L].
@@ -118,14 +118,14 @@ def bidirectional_scan(
         dt_projs_bias: [2, C].
         A: [2*C, N].
         D: [2*C].
-        backend: As for `selective_scan`.
+        backend: See `selective_scan`.
 
     Returns:
         [B, 2, C, L] in the dtype of `x`; direction 1 ran over the reversed sequence and stays in that order.
 
     Raises:
-        ValueError: A shape, a device or a back end that does not fit, with its name.
-        TypeError: A dtype that does not fit.
+        ValueError: A shape, a device or a back end does not fit; the message names it.
+        TypeError: A dtype does not fit.
     """
     weights = (x_proj_weight, dt_projs_weight, dt_projs_bias, A, D)
     checks.projected_scan_arguments("bidirectional_scan", x, "[B, C, L]", 2, *weights)
@@ -140,7 +140,7 @@ def _projected(
     project: Callable[[Tensor, Tensor], Tensor],
     scan: Callable[..., Tensor],
 ) -> Tensor:
-    """The product with the first weight, then the scan, both in the accumulator's dtype; the result in that of `x`."""
+    """Multiply by the first weight and scan, both in the accumulator's dtype; return the dtype of `x`."""
     wide = checks.accumulator(x.dtype)
     with without_autocast(x.device.type):
         first, *rest = (v.to(wide) for v in weights)

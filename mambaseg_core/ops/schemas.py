@@ -1,7 +1,7 @@
-"""The operators as torch sees them: one schema, one fake, one plain fallback and one flop formula each.
+"""The operators registered with torch: schemas, fakes, plain fallbacks and flop formulas.
 
 They exist without the extension (`csrc/`), which only adds kernels for the CPU. The scans take one dtype, float32
-or float64; `ops.scan` checks, casts and projects before it calls them, as `ops.voxel_grid` does for the grid.
+or float64; `ops.scan` checks, casts and projects before it calls them. `ops.voxel_grid` checks the grid's arguments.
 """
 
 from __future__ import annotations
@@ -79,9 +79,7 @@ def _bidirectional_scan(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A
 
 
 @torch.library.impl("mambaseg::voxel_grid_", "default")
-def _voxel_grid(
-    grid: Tensor, x: Tensor, y: Tensor, t_ns: Tensor, p: Tensor, edges_ns: Tensor, bilinear: bool
-) -> None:
+def _voxel_grid(grid: Tensor, x: Tensor, y: Tensor, t_ns: Tensor, p: Tensor, edges_ns: Tensor, bilinear: bool) -> None:
     voxel_reference.voxel_grid_(grid, x, y, t_ns, p, edges_ns, bilinear)
 
 
@@ -143,7 +141,7 @@ def _area_resize_fake(grid: Tensor, height: int, width: int) -> Tensor:
     return grid.new_empty((grid.shape[0], height, width))
 
 
-# ---- flops: two a multiply-add of the step-size product inside; the scans count apart (scan_macs) ----
+# ---- flops: two per multiply-add of the step-size product; scan_macs counts the scans ----
 
 
 @register_flop_formula([torch.ops.mambaseg.ss2d, torch.ops.mambaseg.bidirectional_scan])
@@ -154,4 +152,4 @@ def _projected_flops(x_shape: torch.Size, proj_shape: torch.Size, weight_shape: 
 
 @register_flop_formula(torch.ops.mambaseg.ss2d_backward)
 def _projected_backward_flops(_gy_shape: torch.Size, *shapes: Any, **__: Any) -> int:
-    return _projected_flops(*shapes)  # computed once more; its gradients are matrix products of their own
+    return _projected_flops(*shapes)  # computed once more; torch counts the matrix products of its gradients

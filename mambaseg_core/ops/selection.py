@@ -1,4 +1,4 @@
-"""Which implementation runs: chosen here, once a kind of device, and logged with the reason.
+"""Choice of the implementation that runs, made once per device type and logged with the reason.
 
 Precedence: the `backend=` argument, the environment variable `MAMBASEG_BACKEND`, the best for the device.
 """
@@ -25,7 +25,7 @@ Choice = TypeVar("Choice", bound=Callable[..., str])
 
 @functools.cache
 def _triton() -> str:
-    """Register the Triton kernels, on first use; an empty string, or why they cannot be used."""
+    """Register the Triton kernels on first use; return why they cannot be used, or an empty string."""
     if not (_INTERPRETED or torch.cuda.is_available()):
         return "torch sees no CUDA device"
     try:
@@ -38,7 +38,7 @@ def _triton() -> str:
 
 @functools.cache
 def _mamba_ssm() -> str:
-    """Import mamba_ssm's CUDA scan, on first use; an empty string, or why it cannot be used."""
+    """Import mamba_ssm's CUDA scan on first use; return why it cannot be used, or an empty string."""
     if not torch.cuda.is_available():
         return "torch sees no CUDA device"
     try:
@@ -49,7 +49,7 @@ def _mamba_ssm() -> str:
 
 
 def _missing(backend: str) -> str:
-    """Why a back end cannot be used in this process; an empty string if it can."""
+    """Return why a back end cannot be used in this process; an empty string if it can."""
     asked_once = {"triton": _triton, "mamba_ssm": _mamba_ssm}
     if backend in asked_once:
         return asked_once[backend]()
@@ -57,16 +57,16 @@ def _missing(backend: str) -> str:
 
 
 def backends() -> tuple[str, ...]:
-    """Names of the back ends that work in this process.
+    """Return the names of the back ends that work in this process.
 
-    "cpu" serves tensors on the CPU, "triton" and "mamba_ssm" those on CUDA, best first; "reference", the last,
+    "cpu" serves tensors on the CPU; "triton" and "mamba_ssm", best first, those on CUDA. "reference", the last,
     serves all.
     """
     return tuple(name for name in ("cpu", "triton", "mamba_ssm", "reference") if not _missing(name))
 
 
 def _serves(backend: str, device_type: str) -> bool:
-    """Whether a back end, if it works at all, takes tensors on that kind of device."""
+    """Return whether a back end, if it works at all, takes tensors on that device type."""
     if backend == "reference":
         return True
     kinds = {"cpu": ("cpu", "meta"), "triton": ("cuda", "meta"), "mamba_ssm": ("cuda",)}[backend]
@@ -74,13 +74,13 @@ def _serves(backend: str, device_type: str) -> bool:
 
 
 def has_kernels(device_type: str) -> bool:
-    """Whether the operators of `ops.schemas` have kernels for that device; "meta" needs shapes only."""
+    """Return whether the operators of `ops.schemas` have kernels for that device type; "meta" needs shapes only."""
     return device_type == "meta" or any(_serves(name, device_type) and not _missing(name) for name in ("cpu", "triton"))
 
 
 @functools.cache
 def _best(device_type: str) -> str:
-    """The best back end for a kind of device; says so, once, and why."""
+    """Return the best back end for a device type; log it and the reason once."""
     if device_type == "meta" or (device_type == "cpu" and not _MISSING):
         lanes = 0 if _MISSING else torch.ops.mambaseg.vector_lanes()
         logger.info("mambaseg scans on %s: back end cpu (compiled, %d float32 lanes)", device_type, lanes)
@@ -97,7 +97,7 @@ def _best_on_cuda(device_type: str) -> str:
     for name in ("triton", "mamba_ssm"):
         reason = _missing(name) if _serves(name, device_type) else f"not for {device_type}"
         if not reason:
-            # a warning, so that it is seen: until benchmarks/gpu.py has run, the choice is a guess
+            # a warning, so that users see it: until benchmarks/gpu.py has run, the choice is a guess
             logger.warning("mambaseg scans on %s: back end %s (never measured on a GPU)", device_type, name)
             return name
         reasons.append(f"{name}: {reason}")
@@ -106,21 +106,24 @@ def _best_on_cuda(device_type: str) -> str:
 
 
 def _constant(function: Choice) -> Choice:
-    """What `torch.compiler.assume_constant_result` does, which would import torch._dynamo: half the time of a start."""
+    """Mark a function as `torch.compiler.assume_constant_result` does.
+
+    That function would import torch._dynamo, which takes half the time of a start.
+    """
     vars(function)["_dynamo_marked_constant"] = True
     return function
 
 
 @_constant
 def choose(device_type: str, backend: str | None) -> str:
-    """Name of the back end for tensors on a kind of device ("cpu", "cuda", "meta").
+    """Return the name of the back end for tensors on a device type ("cpu", "cuda", "meta").
 
     Args:
         device_type: `tensor.device.type`.
-        backend: What the caller asked for, or None.
+        backend: The caller's choice, or None.
 
     Raises:
-        ValueError: `backend` or `MAMBASEG_BACKEND` names one that is unknown or does not work here.
+        ValueError: `backend` or `MAMBASEG_BACKEND` names a back end that is unknown or does not work here.
     """
     asked, source = backend, "backend="
     if asked is None:
@@ -141,12 +144,12 @@ def choose(device_type: str, backend: str | None) -> str:
 
 
 def operators(backend: str) -> Any:
-    """What has `selective_scan`, `ss2d` and `bidirectional_scan` with the schemas of `ops.schemas`.
+    """Return the namespace of `selective_scan`, `ss2d` and `bidirectional_scan` with the schemas of `ops.schemas`.
 
     Args:
-        backend: What `choose` returned, but for "reference".
+        backend: The result of `choose`, other than "reference".
     """
-    if backend == "mamba_ssm":  # no kernels of torch.ops: its gradients are its own
+    if backend == "mamba_ssm":  # not registered in torch.ops: it has its own gradients
         from mambaseg_core.ops import mamba_scan
 
         return mamba_scan

@@ -1,13 +1,13 @@
 # mypy: ignore-errors
-"""Scans as Triton kernels; `triton_scan` launches them. Triton's language is not Python: mypy stays out.
+"""Scans as Triton kernels, launched by `triton_scan`. Triton's language is not Python, so mypy skips this file.
 
-A sequence is cut into chunks of T steps that run side by side; a program has one chunk of BC channels of one
-direction of one image as a tile [T, BC]. Forward: `chunk_ends` (the state that each chunk adds), `chain` (the
-state at the head of each), `outputs`. Backward: those two, `adjoint_starts` and `chain` in reverse (the adjoint that
-enters each chunk from the right), `gradients`, which makes the states again rather than read them.
-With 32 channels a warp, every thread has whole columns of the tile: the scans along T need no exchange.
+A sequence is cut into chunks of T steps that run side by side. A program has one chunk of BC channels of one
+direction of one image, as a tile [T, BC]. Forward: `chunk_ends` (the state that each chunk adds), `chain` (the
+state at the head of each chunk), `outputs`. Backward: `chunk_ends`, `chain`, `adjoint_starts`, `chain` in reverse
+(the adjoint that enters each chunk from the right), `gradients`, which recomputes the states rather than read them.
+With 32 channels per warp, every thread has whole columns of the tile, so scans along T need no exchange.
 
-A direction is a rule of indices (`_place`): WALK 0 is in order, 1 adds the reverse (k = 1), 2 the four walks of a
+A direction is an index rule (`_place`): WALK 0 is in order, 1 adds the reverse (k = 1), 2 has the four walks over a
 map. No directional copy is made. Layouts: LAST [L, C], else [C, L]; SHARED inputs have no direction dimension.
 """
 
@@ -16,19 +16,19 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-# a row need not start on 16 bytes: else the compiler gives a thread four channels and the rows to other lanes
+# rows need not start on 16 bytes; specialized on it, the compiler gives a thread four channels and spreads the rows
 _LOOSE = ["C", "L", "H", "W", "sb", "sk", "st", "sn"]
 
 
 @triton.jit
 def _combine(a0, b0, a1, b1):
-    """The step h -> a1 h + b1 after the step h -> a0 h + b0."""
+    """Return the step h -> a1 h + b1 after the step h -> a0 h + b0, as one step."""
     return a0 * a1, a1 * b0 + b1
 
 
 @triton.jit
 def _place(t, k, L, H, W, WALK: tl.constexpr):
-    """Where step t of direction k lies in memory order."""
+    """Return the place of step t of direction k in memory order."""
     if WALK == 1:
         t = tl.where(k == 1, L - 1 - t, t)
     if WALK == 2:
@@ -39,20 +39,23 @@ def _place(t, k, L, H, W, WALK: tl.constexpr):
 
 @triton.jit
 def _cells(place, c, C, L, LAST: tl.constexpr):
-    """Offsets of a tile [T, BC] in [L, C] or [C, L]."""
+    """Return the offsets of a tile [T, BC] in [L, C] or [C, L]."""
     return place[:, None] * C + c[None, :] if LAST else c[None, :] * L + place[:, None]
 
 
 @triton.jit
 def _tile(t, inside, k, c, C, L, H, W, LAST: tl.constexpr, WALK: tl.constexpr):
-    """Of steps t [T] and channels c [BC]: places [T], offsets [T, BC], and which of these exist."""
+    """Return, for steps t [T] and channels c [BC], the places [T], the offsets [T, BC] and which of them exist."""
     place = _place(t, k.to(tl.int32), L, H, W, WALK)
     return place, _cells(place, c, C, L, LAST), inside[:, None] & (c < C)[None, :]
 
 
 @triton.jit
 def _softplus(x):
-    """log(1 + exp(x)), to the last digits of small values too: what rounding 1 + z lost is put back."""
+    """Return log(1 + exp(x)), exact in the last digits of small values too.
+
+    Rounding 1 + z loses digits of z; the factor `lost` restores them.
+    """
     z = tl.exp(-tl.abs(x))
     one = 1.0 + z
     lost = tl.where(one == 1.0, 1.0, z / tl.where(one == 1.0, 1.0, one - 1.0))
@@ -61,13 +64,13 @@ def _softplus(x):
 
 @triton.jit
 def _raw_steps(delta, cells, live, bias, c, C):
-    """Step sizes of a tile before the softplus; `bias` at its direction."""
+    """Return the step sizes of a tile before the softplus; `bias` points to its direction."""
     return tl.load(delta + cells, mask=live, other=0.0) + tl.load(bias + c, mask=c < C, other=0.0)[None, :]
 
 
 @triton.jit
 def _steps(delta, cells, live, bias, c, C, SOFT: tl.constexpr):
-    """Step sizes of a tile; 0 where nothing is, so that a state passes unchanged."""
+    """Return the step sizes of a tile; 0 where no cell exists, so that a state passes unchanged."""
     dt = _raw_steps(delta, cells, live, bias, c, C)
     if SOFT:
         dt = _softplus(dt)
@@ -75,17 +78,15 @@ def _steps(delta, cells, live, bias, c, C, SOFT: tl.constexpr):
 
 
 @triton.jit
-def _stepped(
-    delta, t, inside, k, bias, c, C, L, H, W, LAST: tl.constexpr, WALK: tl.constexpr, SOFT: tl.constexpr
-):  # fmt: skip
-    """Tile of `_tile` and the step sizes in it."""
+def _stepped(delta, t, inside, k, bias, c, C, L, H, W, LAST: tl.constexpr, WALK: tl.constexpr, SOFT: tl.constexpr):
+    """Return the results of `_tile` and the step sizes of the tile."""
     place, cells, live = _tile(t, inside, k, c, C, L, H, W, LAST, WALK)
     return place, cells, live, _steps(delta, cells, live, bias, c, C, SOFT)
 
 
 @triton.jit
 def _slices(x, delta, bias, C, L, K, SHARED: tl.constexpr):
-    """Image, direction, and the parts of x, delta and bias that belong to this program."""
+    """Return b*K + k, image b, direction k, and this program's parts of x, delta and bias."""
     bk = tl.program_id(2).to(tl.int64)
     b = bk // K
     k = bk % K
@@ -98,10 +99,31 @@ def _slices(x, delta, bias, C, L, K, SHARED: tl.constexpr):
 
 @triton.jit(do_not_specialize_on_alignment=_LOOSE)
 def chunk_ends(
-    x, delta, bmat, A, bias, ends, totals, K, C, N, L, H, W, sb, sk, st, sn,
-    SHARED: tl.constexpr, LAST: tl.constexpr, WALK: tl.constexpr, SOFT: tl.constexpr, T: tl.constexpr, BC: tl.constexpr,
-):  # fmt: skip
-    """The state that each chunk adds: ends [B, K, chunks, N, C]; its steps summed: totals [B, K, chunks, C].
+    x,
+    delta,
+    bmat,
+    A,
+    bias,
+    ends,
+    totals,
+    K,
+    C,
+    N,
+    L,
+    H,
+    W,
+    sb,
+    sk,
+    st,
+    sn,
+    SHARED: tl.constexpr,
+    LAST: tl.constexpr,
+    WALK: tl.constexpr,
+    SOFT: tl.constexpr,
+    T: tl.constexpr,
+    BC: tl.constexpr,
+):
+    """Store the state that each chunk adds, ends [B, K, chunks, N, C], and its summed steps, totals [B, K, chunks, C].
 
     x [B, (K,) L, C] or [B, (K,) C, L], delta [B, K, ...] likewise, bmat by strides (sb, sk, st, sn), A [K, N, C].
     """
@@ -123,10 +145,8 @@ def chunk_ends(
 
 
 @triton.jit(do_not_specialize_on_alignment=_LOOSE)
-def chain(
-    ends, totals, A, heads, K, C, N, chunks, REVERSE: tl.constexpr, T: tl.constexpr, BC: tl.constexpr
-):  # fmt: skip
-    """What enters each chunk: heads [B, K, chunks, N, C] from what each adds; REVERSE for the adjoint."""
+def chain(ends, totals, A, heads, K, C, N, chunks, REVERSE: tl.constexpr, T: tl.constexpr, BC: tl.constexpr):
+    """Store the state that enters each chunk, heads [B, K, chunks, N, C], from what each adds; REVERSE: the adjoint."""
     row = tl.arange(0, T)
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     n = tl.program_id(1)
@@ -152,10 +172,33 @@ def chain(
 
 @triton.jit(do_not_specialize_on_alignment=_LOOSE)
 def outputs(
-    x, delta, bmat, cmat, A, D, bias, heads, y, K, C, N, L, H, W, sb, sk, st, sn,
-    SHARED: tl.constexpr, LAST: tl.constexpr, WALK: tl.constexpr, SOFT: tl.constexpr, T: tl.constexpr, BC: tl.constexpr,
-):  # fmt: skip
-    """Outputs y [B, K, L, C] or [B, K, C, L]: in memory order, for WALK 1 in scan order."""
+    x,
+    delta,
+    bmat,
+    cmat,
+    A,
+    D,
+    bias,
+    heads,
+    y,
+    K,
+    C,
+    N,
+    L,
+    H,
+    W,
+    sb,
+    sk,
+    st,
+    sn,
+    SHARED: tl.constexpr,
+    LAST: tl.constexpr,
+    WALK: tl.constexpr,
+    SOFT: tl.constexpr,
+    T: tl.constexpr,
+    BC: tl.constexpr,
+):
+    """Store the outputs y [B, K, L, C] or [B, K, C, L] in memory order, for WALK 1 in scan order."""
     j = tl.program_id(1)
     row = tl.arange(0, T)
     t = j * T + row
@@ -182,13 +225,33 @@ def outputs(
 
 @triton.jit(do_not_specialize_on_alignment=_LOOSE)
 def adjoint_starts(
-    gy, delta, cmat, A, bias, starts, K, C, N, L, H, W, sb, sk, st, sn,
-    SHARED: tl.constexpr, LAST: tl.constexpr, WALK: tl.constexpr, SOFT: tl.constexpr, T: tl.constexpr, BC: tl.constexpr,
-):  # fmt: skip
-    """The adjoint that each chunk hands to the state before it: starts [B, K, chunks, N, C]; gy laid out as x."""
+    gy,
+    delta,
+    cmat,
+    A,
+    bias,
+    starts,
+    K,
+    C,
+    N,
+    L,
+    H,
+    W,
+    sb,
+    sk,
+    st,
+    sn,
+    SHARED: tl.constexpr,
+    LAST: tl.constexpr,
+    WALK: tl.constexpr,
+    SOFT: tl.constexpr,
+    T: tl.constexpr,
+    BC: tl.constexpr,
+):
+    """Store the adjoint that a chunk passes to the one before it, starts [B, K, chunks, N, C]; gy is laid out as x."""
     j = tl.program_id(1)
     row = tl.arange(0, T)
-    t = j * T + T - 1 - row  # from the right: the compiler turns a tile for reverse=True through all lanes
+    t = j * T + T - 1 - row  # from the right: for reverse=True the compiler reverses a tile across all lanes
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     bk, b, k, gy, delta, bias = _slices(gy, delta, bias, C, L, K, SHARED)
     place, cells, live, dt = _stepped(delta, t, t < L, k, bias, c, C, L, H, W, LAST, WALK, SOFT)
@@ -204,12 +267,41 @@ def adjoint_starts(
 
 @triton.jit(do_not_specialize_on_alignment=_LOOSE)
 def gradients(
-    gy, x, delta, bmat, cmat, A, D, bias, heads, tails, gx, gdelta, gb, gc, ga, K, C, N, L, H, W, sb, sk, st, sn,
-    SHARED: tl.constexpr, LAST: tl.constexpr, WALK: tl.constexpr, SOFT: tl.constexpr, T: tl.constexpr, BC: tl.constexpr,
-):  # fmt: skip
-    """Gradients: gx, gdelta [B, K, ...] in memory order, and parts to be summed by the caller.
+    gy,
+    x,
+    delta,
+    bmat,
+    cmat,
+    A,
+    D,
+    bias,
+    heads,
+    tails,
+    gx,
+    gdelta,
+    gb,
+    gc,
+    ga,
+    K,
+    C,
+    N,
+    L,
+    H,
+    W,
+    sb,
+    sk,
+    st,
+    sn,
+    SHARED: tl.constexpr,
+    LAST: tl.constexpr,
+    WALK: tl.constexpr,
+    SOFT: tl.constexpr,
+    T: tl.constexpr,
+    BC: tl.constexpr,
+):
+    """Store the gradients gx, gdelta [B, K, ...] in memory order, and partial sums that the caller adds up.
 
-    gb, gc [channel blocks, B, K, N, L] in memory order; ga [B, K, chunks, N, C].
+    These are gb, gc [channel blocks, B, K, N, L] in memory order and ga [B, K, chunks, N, C].
     """
     j = tl.program_id(1)
     row = tl.arange(0, T)

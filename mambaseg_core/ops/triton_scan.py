@@ -1,11 +1,11 @@
-"""The operators of `ops.schemas` on CUDA, launched from `triton_kernels`.
+"""The operators of `ops.schemas` on CUDA, with the kernels of `triton_kernels`.
 
-What has run: the kernels in Triton's interpreter on a CPU at small sizes, forward and gradients, against the
+Tested so far: the kernels in Triton's interpreter on a CPU at small sizes, forward and gradients, against the
 float64 reference; and their compilation to machine code for sm_80 to sm_110 (`test/ops/test_triton.py`). Nothing
 here has run on a GPU yet, so neither speed nor the tile sizes below are measured.
 
-The step sizes come from one matrix product (cuBLAS) in memory order and every direction reads them by its own
-indices; so `ss2d` writes the outputs of four directions and sums them, but copies no input.
+The step sizes come from one matrix product (cuBLAS) in memory order. Every direction reads them by its own indices,
+so `ss2d` copies no input; it writes the outputs of four directions and sums them.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class Tile:
     channels: int
 
 
-# a warp a program, a thread a channel; as many steps as fit the registers without spilling (read off the cubins)
+# one warp per program, one thread per channel; as many steps as fit the registers without spills (see the cubins)
 FORWARD, BACKWARD, CHAIN = (Tile(4, 4),) * 3 if INTERPRETED else (Tile(16, 32), Tile(8, 32), Tile(32, 32))
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One scan, as the kernels take it.
+    """Arguments of one scan for the kernels.
 
     Args:
         x: [B, L, C] or [B, K, L, C]; with L and C swapped unless `last`.
-        delta: [B, K, L, C], or swapped likewise; in memory order.
+        delta: [B, K, L, C], with L and C swapped unless `last`; in memory order.
         bmat: [B, K, L, N], any strides.
         cmat: [B, K, L, N], the strides of `bmat`.
         A: [K, N, C].
@@ -71,22 +71,35 @@ class Problem:
     width: int = 1
 
     def sizes(self) -> tuple[int, int, int, int, int]:
-        """B, K, C, N, L."""
+        """Return B, K, C, N and L."""
         batch, directions, length, state = self.bmat.shape
         return batch, directions, self.A.shape[2], state, length
 
     def launch(self, kernel: Any, tile: Tile, *tensors: Tensor) -> None:
-        """Run a kernel with one program for each tile of each direction of each image."""
+        """Run a kernel with one program per tile, direction and image."""
         batch, k, c, n, length = self.sizes()
         grid = (triton.cdiv(c, tile.channels), triton.cdiv(length, tile.steps), batch * k)
         kernel[grid](
-            *tensors, k, c, n, length, self.height, self.width, *self.bmat.stride(),
-            SHARED=self.x.dim() == 3, LAST=self.last, WALK=self.walk, SOFT=self.soft,
-            T=tile.steps, BC=tile.channels, num_warps=1, enable_fp_fusion=True,
-        )  # fmt: skip
+            *tensors,
+            k,
+            c,
+            n,
+            length,
+            self.height,
+            self.width,
+            *self.bmat.stride(),
+            SHARED=self.x.dim() == 3,
+            LAST=self.last,
+            WALK=self.walk,
+            SOFT=self.soft,
+            T=tile.steps,
+            BC=tile.channels,
+            num_warps=1,
+            enable_fp_fusion=True,
+        )
 
     def chained(self, ends: Tensor, totals: Tensor, reverse: bool) -> Tensor:
-        """What enters each chunk, [B, K, chunks, N, C], from what each adds."""
+        """Return the state that enters each chunk [B, K, chunks, N, C], from the states that the chunks add."""
         batch, k, c, n, _ = self.sizes()
         heads = torch.empty_like(ends)
         grid = (triton.cdiv(c, CHAIN.channels), n, batch * k)
@@ -95,7 +108,7 @@ class Problem:
         return heads
 
     def heads(self, tile: Tile) -> tuple[Tensor, Tensor]:
-        """The state at the head of each chunk [B, K, chunks, N, C] and the sum of its steps [B, K, chunks, C]."""
+        """Return each chunk's state at its head [B, K, chunks, N, C] and the sum of its steps [B, K, chunks, C]."""
         batch, k, c, n, length = self.sizes()
         ends = self.x.new_empty((batch, k, triton.cdiv(length, tile.steps), n, c))
         totals = self.x.new_empty((batch, k, ends.shape[2], c))
@@ -104,12 +117,12 @@ class Problem:
 
 
 def _on_device(x: Tensor) -> contextlib.AbstractContextManager[object]:
-    """Triton launches on the current device; this makes it that of `x`."""
+    """Return a context in which the device of `x` is current: Triton launches on the current device."""
     return torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext()
 
 
 def forward(problem: Problem) -> Tensor:
-    """Outputs in the layout of `delta`."""
+    """Return the outputs in the layout of `delta`."""
     p, y = problem, torch.empty_like(problem.delta)
     if y.numel() == 0:
         return y
@@ -120,10 +133,10 @@ def forward(problem: Problem) -> Tensor:
 
 
 def backward(problem: Problem, gy: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients for `gy`, laid out as `x`.
+    """Return the gradients for `gy`, which is laid out as `x`.
 
     Returns:
-        gx and gdelta in the layout of `delta`; of B and C [B, K, N, L] in memory order; of A [B, K, N, C].
+        gx and gdelta in the layout of `delta`; those of B and C [B, K, N, L] in memory order; that of A [B, K, N, C].
     """
     p, gx, gdelta = problem, torch.empty_like(problem.delta), torch.empty_like(problem.delta)
     batch, k, c, n, length = p.sizes()
@@ -144,7 +157,7 @@ def backward(problem: Problem, gy: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
 
 
 def _rates(A: Tensor, directions: int) -> Tensor:
-    """[K*C, N] -> [K, N, C]."""
+    """Rearrange [K*C, N] to [K, N, C]."""
     return A.reshape(directions, -1, A.shape[1]).mT.contiguous()
 
 
@@ -172,7 +185,7 @@ def _sequence(
 def selective_scan(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, bias: Tensor | None, soft: bool
 ) -> Tensor:
-    """`mambaseg::selective_scan`; shapes as in `ops.selective_scan`."""
+    """Run `mambaseg::selective_scan`; shapes as in `ops.selective_scan`."""
     return forward(_sequence(u, delta, A, B, C, D, bias, soft)).reshape(u.shape)
 
 
@@ -187,7 +200,7 @@ def selective_scan_backward(
     bias: Tensor | None,
     soft: bool,
 ) -> tuple[Tensor, ...]:
-    """`mambaseg::selective_scan_backward`: gradients in the order of the arguments, those of weights per image."""
+    """Run `mambaseg::selective_scan_backward`: gradients in the order of the arguments, those of weights per image."""
     problem = _sequence(u, delta, A, B, C, D, bias, soft)
     gx, gdelta, gb, gc, ga = backward(problem, gy.contiguous().reshape(problem.x.shape))
     gdelta = gdelta.reshape(u.shape)
@@ -216,14 +229,14 @@ def _map(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Te
 
 
 def ss2d(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor) -> Tensor:
-    """`mambaseg::ss2d`; x [B, H, W, C], proj [B, H, W, 4, R+2N]."""
+    """Run `mambaseg::ss2d`; x [B, H, W, C], proj [B, H, W, 4, R+2N]."""
     return forward(_map(x, proj, weight, bias, A, D)).sum(1).reshape(x.shape)
 
 
 def ss2d_backward(
     gy: Tensor, x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`mambaseg::ss2d_backward`: of x, of proj (its rank part is left 0), of the step sizes [B, 4, L, C], of A."""
+    """Run `mambaseg::ss2d_backward`: gradients of x, proj (0 in its rank part), step sizes [B, 4, L, C] and A."""
     problem = _map(x, proj, weight, bias, A, D)
     gx, gdelta, gb, gc, ga = backward(problem, gy.contiguous().flatten(1, 2))
     rank = proj.new_zeros((*proj.shape[:-1], weight.shape[2]))
@@ -232,7 +245,7 @@ def ss2d_backward(
 
 
 def bidirectional_scan(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor) -> Tensor:
-    """`mambaseg::bidirectional_scan`; x [B, C, L], proj [B, 2, R+2N, L]. Its backward is `selective_scan`'s."""
+    """Run `mambaseg::bidirectional_scan`; x [B, C, L], proj [B, 2, R+2N, L]. Its backward is `selective_scan`'s."""
     rank, state = weight.shape[2], A.shape[1]
     low, b, c = torch.split(proj.contiguous(), [rank, state, state], dim=2)
     delta = torch.matmul(weight, low).contiguous()  # [B, 2, C, L]
@@ -244,7 +257,7 @@ def bidirectional_scan(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A:
 
 @functools.cache
 def register() -> None:
-    """Once: make these the kernels of CUDA tensors, and of CPU tensors where Triton interprets."""
+    """Register these once as the kernels of CUDA tensors, and of CPU tensors under Triton's interpreter."""
     functions: tuple[Callable[..., Any], ...] = (
         selective_scan,
         selective_scan_backward,

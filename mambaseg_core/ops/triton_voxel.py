@@ -1,8 +1,8 @@
 # mypy: ignore-errors
-"""Packed events to a voxel grid as a Triton kernel: a lane an event, two atomic additions each.
+"""Triton kernel that adds packed events to a voxel grid: one lane per event, two atomic additions each.
 
-What has run: the kernel in Triton's interpreter on a CPU, and its compilation for sm_80 to sm_110. Nothing here has
-run on a GPU yet. Triton's language is not Python: mypy stays out.
+Tested so far: the kernel in Triton's interpreter on a CPU, and its compilation for sm_80 to sm_110. Nothing here has
+run on a GPU yet. Triton's language is not Python, so mypy skips this file.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from mambaseg_core.ops.voxel_packed import fraction_bits
 
-BLOCK = 256  # events of a program; not measured
+BLOCK = 256  # events per program; not measured
 
 
 @triton.jit
 def scatter(packed, grid, count, bins, width, plane, BITS: tl.constexpr, BLOCK: tl.constexpr):
-    """Add each event [count] to its bin and to the next of the zeroed grid [bins, plane]."""
+    """Add each event [count] to its bin and to the next one in the zeroed grid [bins, plane]."""
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     exists = i < count
     event = tl.load(packed + i, exists, 0)
@@ -33,7 +33,7 @@ def scatter(packed, grid, count, bins, width, plane, BITS: tl.constexpr, BLOCK: 
 
 
 def scatter_(grid: Tensor, packed: Tensor) -> None:
-    """Overwrite a grid [T, H, W] with packed events [M], both on one GPU."""
+    """Overwrite a grid [T, H, W] with packed events [M], both on the same GPU."""
     bins, height, width = grid.shape
     grid.zero_()
     if len(packed):

@@ -1,4 +1,4 @@
-"""Events to a voxel grid: the released code's bilinear one and the paper's binned one."""
+"""Voxel grids from events: bilinear in time as in the released code, or binned as in the paper."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mambaseg_core.ops.voxel_packed import pack_events, scatter_reference_
 
 Edges = Sequence[int] | NDArray[np.int64]
 
-_MAX_SPAN_NS: Final = 2**62  # of all bins together; products of time and bins must fit in int64
+_MAX_SPAN_NS: Final = 2**62  # largest product of time and bins, which must fit in int64
 
 
 def voxel_grid(
@@ -33,34 +33,34 @@ def voxel_grid(
 ) -> torch.Tensor:
     """Sum the polarities of events into T bins of time.
 
-    `bilinear` (the released MambaSeg code): tn = (T - 1) * (t - first) / (last - first), the divisor being 1
-    where first = last; an event adds p * (1 - frac(tn)) to bin floor(tn) and p * frac(tn) to the next.
-    Events with t < first or t > last are left out: both ends belong to the grid, as the last event lies
-    exactly on the last bin. Only simultaneous events all fall in bin 0.
+    `bilinear` (the released MambaSeg code): tn = (T - 1) * (t - first) / (last - first), with divisor 1 if
+    first = last. An event adds p * (1 - frac(tn)) to bin floor(tn) and p * frac(tn) to the next. Events with
+    t < first or t > last are left out. Both ends belong to the grid, since the last event lies exactly on the
+    last bin. If all events are simultaneous, they fall in bin 0.
 
-    `binned` (the paper's text, E(t, x, y)): an event adds p to the one bin k that has it,
-    edges[k] <= t < edges[k + 1]; events outside the edges are left out. A bin between equal edges is empty.
+    `binned` (the paper's text, E(t, x, y)): an event adds p to the one bin k with edges[k] <= t < edges[k + 1].
+    Events outside the edges are left out. A bin between equal edges is empty.
 
-    No events give zeros. Time is taken relative to the first edge in integers before any floating point;
+    Without events the grid is zero. Time is taken relative to the first edge in integers before any floating point;
     sums are float32. On the CPU each cell adds in the order of the events, so the result is the same on every run
-    and for any number of threads (`torch.set_num_threads`); on CUDA the order, and so the last bits, may change.
+    and for any number of threads (`torch.set_num_threads`). On CUDA the order, and so the last bits, may change.
 
     Args:
-        events: N events; rectified ones with the `edges_ns` of the raw window, so that time is normalised as
-            before.
+        events: N events. For rectified events pass the `edges_ns` of the raw window, so that time is normalized as
+            before rectification.
         bins: T.
         mode: `bilinear` or `binned`.
-        edges_ns: from `Window.edges_ns`: (first, last) for `bilinear`, the T + 1 bin edges for `binned`.
-            None takes the events' own first and last, and T equal steps from the first to the last + 1 ns.
-        out: float32 [T, H, W], contiguous, on any device; overwritten and returned. A new grid's memory costs more
-            than its events, so give the same one again where the last grid is no longer needed.
+        edges_ns: From `Window.edges_ns`: (first, last) for `bilinear`, the T + 1 bin edges for `binned`. None: the
+            events' own first and last time, or T equal steps from the first to the last + 1 ns.
+        out: float32 [T, H, W], contiguous, on any device; overwritten and returned. Allocating a grid costs more
+            than adding its events, so pass the last grid again once it is no longer needed.
 
     Returns:
-        float32 [T, H, W]: `out`, or a new one on the CPU.
+        float32 [T, H, W]: `out`, or a new grid on the CPU.
 
     Raises:
-        TypeError: the edges are not integers.
-        ValueError: no bins, another mode, edges of another number or out of order, or another `out`.
+        TypeError: The edges are not integers.
+        ValueError: No bins, an unknown mode, edges of a wrong number or out of order, or an `out` that does not fit.
     """
     edges, size = _edges(events, bins, mode, edges_ns), (bins, events.height, events.width)
     grid = torch.empty(size) if out is None else _checked_out(out, size)
@@ -75,9 +75,9 @@ def voxel_grid(
 
 
 def scatter_(grid: torch.Tensor, packed: torch.Tensor) -> None:
-    """Overwrite a grid [T, H, W] with packed events [M] of its own device, by the back end for that device.
+    """Overwrite a grid [T, H, W] with packed events [M] on its device, with the back end for that device.
 
-    Atomic additions come in any order, so the last bits of a sum differ from run to run on CUDA.
+    Atomic additions run in any order, so on CUDA the last bits of a sum differ from run to run.
     """
     if selection.choose(grid.device.type, None) == "triton":
         from mambaseg_core.ops import triton_voxel
@@ -90,22 +90,22 @@ def scatter_(grid: torch.Tensor, packed: torch.Tensor) -> None:
 def voxel_grid_resized(
     events: Events, bins: int, mode: str, edges_ns: Edges | None, *, rows: int, size: tuple[int, int]
 ) -> torch.Tensor:
-    """The upper rows of a `voxel_grid`, resized by `area_resize`: the same bits, in half the time on the CPU.
+    """Return the upper rows of a `voxel_grid`, resized by `area_resize`: the same bits, in half the time on the CPU.
 
     Args:
-        events: as in `voxel_grid`.
+        events: See `voxel_grid`.
         bins: T.
-        mode: as in `voxel_grid`.
-        edges_ns: as in `voxel_grid`.
-        rows: of the grid, from its top, that are resized; the events below are left out.
+        mode: See `voxel_grid`.
+        edges_ns: See `voxel_grid`.
+        rows: Number of rows to resize, from the grid's top; events below them are left out.
         size: (height, width) of the result.
 
     Returns:
         float32 [T, height, width] on the CPU.
 
     Raises:
-        TypeError: as in `voxel_grid`.
-        ValueError: as in `voxel_grid`.
+        TypeError: See `voxel_grid`.
+        ValueError: See `voxel_grid`.
     """
     edges, grid = _edges(events, bins, mode, edges_ns), torch.empty(bins, *size)
     if not len(events):
@@ -115,7 +115,7 @@ def voxel_grid_resized(
 
 
 def _edges(events: Events, bins: int, mode: str, edges_ns: Edges | None) -> NDArray[np.int64]:
-    """Return the edges to use, once bins and mode are checked."""
+    """Check bins and mode; return the edges to use."""
     if operator.index(bins) < 1:
         raise ValueError(f"bins is {bins}, expected 1 or more; the models take 10")
     if mode not in ("bilinear", "binned"):
@@ -163,7 +163,7 @@ def _checked_out(out: torch.Tensor, size: tuple[int, int, int]) -> torch.Tensor:
 
 
 class _Writable:
-    """A read-only array as torch wants it. `torch.from_numpy` warns of those; the operator writes to none."""
+    """Read-only array that claims to be writable: `torch.from_numpy` warns otherwise, and no operator writes to it."""
 
     def __init__(self, array: NDArray[Any]) -> None:
         self.array = array  # keeps the memory alive

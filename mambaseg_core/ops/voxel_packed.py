@@ -1,7 +1,7 @@
-"""Events packed into 8 bytes each on the CPU, to be scattered into a voxel grid on a device.
+"""Packing of events into 8 bytes each on the CPU, to scatter them into a voxel grid on a device.
 
 One event is an int64: bits 0-15 x, 16-30 y, 31 polarity (1 = ON), 32-63 the time in bins as a fixed-point number
-with as many bits of fraction as the number of bins leaves (28 of 32 with 10 bins, so 4e-9 of a bin).
+whose fraction has the bits that the number of bins leaves (28 of 32 with 10 bins, so 4e-9 of a bin).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _MAX_HEIGHT: Final = 2**15
 
 
 def fraction_bits(bins: int) -> int:
-    """Return the number of bits of the time field behind the point."""
+    """Return the number of fraction bits in the time field."""
     return 32 - (bins - 1).bit_length()
 
 
 def pack_events(events: Events, edges_ns: NDArray[np.int64], *, bins: int, mode: str) -> NDArray[np.int64]:
-    """Pack those events that lie between the edges, int64 [M]; `edges_ns` and `mode` as of `voxel_grid`.
+    """Pack the events between the edges, int64 [M]; for `edges_ns` and `mode` see `voxel_grid`.
 
     Raises:
-        ValueError: the sensor has more rows than fit.
+        ValueError: The sensor has more rows than fit.
     """
     if events.height > _MAX_HEIGHT:
         raise ValueError(

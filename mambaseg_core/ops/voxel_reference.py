@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def voxel_grid_(grid: Tensor, x: Tensor, y: Tensor, t_ns: Tensor, p: Tensor, edges_ns: Tensor, bilinear: bool) -> None:
-    """Overwrite a grid, as `voxel_grid` describes its two modes.
+    """Overwrite a grid in one of the two modes that `voxel_grid` describes.
 
     Args:
         grid: float32 [T, H, W], contiguous.
@@ -19,7 +19,7 @@ def voxel_grid_(grid: Tensor, x: Tensor, y: Tensor, t_ns: Tensor, p: Tensor, edg
         t_ns: int64 [N], not decreasing.
         p: int8 [N], -1 or +1.
         edges_ns: int64, (first, last) for bilinear, else the T + 1 edges.
-        bilinear: the mode.
+        bilinear: True for that mode, False for binned.
     """
     bins, height, width = grid.shape
     cells = grid.zero_().view(-1)
@@ -35,12 +35,12 @@ def voxel_grid_(grid: Tensor, x: Tensor, y: Tensor, t_ns: Tensor, p: Tensor, edg
     place = tn.long()
     to_next = (tn - place).float() * sign
     cells.index_add_(0, place * (height * width) + pixel, sign - to_next)
-    # on the last bin the tap to the next adds nothing, so any plane will do
+    # on the last bin the share of the next one is 0, so any plane will do
     cells.index_add_(0, (place + 1).clamp_max(bins - 1) * (height * width) + pixel, to_next)
 
 
 def area_resize(grid: Tensor, height: int, width: int) -> Tensor:
-    """Each cell the mean over its window of the grid, as `area_resize` describes it.
+    """Resize a grid by the mean over windows, as `ops.area_resize` describes.
 
     Args:
         grid: float32 [T, H, W].
@@ -51,11 +51,11 @@ def area_resize(grid: Tensor, height: int, width: int) -> Tensor:
 
 
 def voxel_grid_resized_(grid: Tensor, *events: Any) -> None:
-    """Overwrite a grid [T, h, w] with one of [T, rows, columns], resized.
+    """Overwrite a grid [T, h, w] with a resized grid [T, rows, columns].
 
     Args:
         grid: float32 [T, h, w], contiguous.
-        events: x, y, t_ns, p, edges_ns and bilinear as of `voxel_grid_`, then rows and columns.
+        events: x, y, t_ns, p, edges_ns and bilinear as in `voxel_grid_`, then rows and columns.
     """
     *events_and_mode, rows, columns = events
     whole = grid.new_empty((grid.shape[0], rows, columns))
