@@ -1,4 +1,4 @@
-"""Loads the compiled library `_C.so` once for all that use it: the scans, the voxel grid, the event decoders."""
+"""Loading of the compiled library `_C.so`, once for all its users: scans, voxel grid, event decoders."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from typing import Any, Final
 import torch
 
 LIBRARY: Final = Path(__file__).resolve().with_name("_C.so")
-INTERPRETED: Final = os.environ.get("TRITON_INTERPRET") == "1"  # Triton runs on CPU tensors too, very slowly: for tests
+INTERPRETED: Final = os.environ.get("TRITON_INTERPRET") == "1"  # for tests: Triton on CPU tensors, very slowly
 ADVICE: Final = "Build them with `python setup.py build_ext --inplace` or `pip install --no-build-isolation .`"
 
 
 def _load() -> str:
-    """Load the extension; an empty string, or why it cannot be used."""
+    """Load the extension; return why it cannot be used, or an empty string."""
     if INTERPRETED:
-        return "TRITON_INTERPRET=1 puts Triton's interpreter in its place"
+        return "TRITON_INTERPRET=1 replaces it with Triton's interpreter"
     if not LIBRARY.exists():
         return f"{LIBRARY} does not exist"
     try:
         torch.ops.load_library(LIBRARY)  # type: ignore[no-untyped-call]
-    except OSError as error:  # built against a torch that is not this one
+    except OSError as error:  # built against another torch
         return f"{LIBRARY} does not fit torch {torch.__version__}: {error}"
     return ""
 
 
 MISSING: Final = _load()
-"""Why the extension cannot be used in this process; an empty string if it can."""
+"""Reason why the extension cannot be used in this process; an empty string if it can."""
 
 
 @functools.cache
 def warn_missing(reason: str) -> None:
-    """Say, once for a reason, that the plain implementations run."""
+    """Warn, once per reason, that the plain implementations run."""
     warnings.warn(
         "mambaseg runs its scans in plain PyTorch, ten to twenty times slower than its compiled kernels, and decodes "
         f"events in plain Python, a hundred times slower: {reason}. {ADVICE}.",
@@ -45,11 +45,11 @@ def warn_missing(reason: str) -> None:
 
 
 def choose(backend: str | None, missing: str) -> str:
-    """Which of two implementations runs: "cpu", the compiled one, or "reference".
+    """Return which of two implementations runs: "cpu", the compiled one, or "reference".
 
     Args:
-        backend: what the caller asked for, or None for the first that works.
-        missing: why the compiled one cannot be used; an empty string if it can.
+        backend: The caller's choice, or None for the first that works.
+        missing: Why the compiled one cannot be used; an empty string if it can.
 
     Raises:
         ValueError: `backend` is unknown or cannot be used.
@@ -66,14 +66,14 @@ def choose(backend: str | None, missing: str) -> str:
 
 
 def symbol(name: str, arguments: Sequence[Any]) -> Callable[..., int]:
-    """A plain C function of the library, called without the GIL.
+    """Return a plain C function of the library; a call releases the GIL.
 
     Args:
-        name: its name.
-        arguments: ctypes types of its arguments; it returns int64.
+        name: Name of the function.
+        arguments: The ctypes types of its arguments; it returns int64.
 
     Raises:
-        AttributeError: the library has none of that name.
+        AttributeError: The library has no function of that name.
     """
     function = ctypes.CDLL(str(LIBRARY))[name]
     function.argtypes, function.restype = arguments, ctypes.c_int64

@@ -1,7 +1,7 @@
-"""Label sets: class names and display colours of the data sets.
+"""Label sets: class names and display colors of the data sets.
 
-DSEC-Semantic's 11 and 19 classes (these are Cityscapes'), DDD17-seg's 6, MFNet's 9, PST900's 5, NYU Depth V2's 40 and
-SUN RGB-D's 37 are those of the published data sets; 255 means ignore (none).
+The classes are those of the published data sets: 11 and 19 of DSEC-Semantic (the 19 are Cityscapes'), 6 of DDD17-seg,
+9 of MFNet, 5 of PST900, 40 of NYU Depth V2 and 37 of SUN RGB-D. 255 means ignore (no class).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Names and RGB colours of the class ids 0, 1, 2, ..."""
+    """Names and RGB colors of the class ids 0, 1, 2, ..."""
 
     name: str
     classes: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]
 
     def color_mask(self, ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Paint class ids [H, W] as RGB [H, W, 3]; ids without a class are black."""
+        """Return class ids [H, W] painted as RGB [H, W, 3]; ids without a class are black."""
         lut = np.zeros((256, 3), np.uint8)
         lut[: len(self.colors)] = self.colors
         return lut[ids]
@@ -31,7 +31,7 @@ class LabelSet:
     def overlay(
         self, image: npt.NDArray[np.uint8], ids: npt.NDArray[np.uint8], *, alpha: float = 0.5
     ) -> npt.NDArray[np.uint8]:
-        """Blend the painted ids [H, W] over an RGB image [H, W, 3]; where there is no class the image stays."""
+        """Blend the painted ids [H, W] over an RGB image [H, W, 3]; pixels without a class stay unchanged."""
         blend = (image * (1.0 - alpha) + self.color_mask(ids) * alpha).astype(np.uint8)
         return np.where((ids < len(self.classes))[..., None], blend, image)
 
@@ -74,7 +74,10 @@ PST900_5 = LabelSet(
 
 
 def _voc_colors(count: int) -> tuple[tuple[int, int, int], ...]:
-    """PASCAL VOC's colours of the ids 1 to `count`: an id's bits go to red, green and blue in turn, highest first."""
+    """Return PASCAL VOC's colors of the ids 1 to `count`.
+
+    An id's bits go to red, green and blue in turn, to the highest bits first.
+    """
     return tuple((_spread(number), _spread(number >> 1), _spread(number >> 2)) for number in range(1, count + 1))
 
 
@@ -102,6 +105,4 @@ SUNRGBD_37 = LabelSet(
     _voc_colors(37),
 )  # fmt: skip
 
-LABEL_SETS = {
-    labels.name: labels for labels in (DSEC_11, DSEC_19, DDD17_6, MFNET_9, PST900_5, NYU_40, SUNRGBD_37)
-}
+LABEL_SETS = {labels.name: labels for labels in (DSEC_11, DSEC_19, DDD17_6, MFNET_9, PST900_5, NYU_40, SUNRGBD_37)}

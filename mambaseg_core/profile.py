@@ -1,11 +1,11 @@
-"""What a network costs: every parameter and every multiply-add, the scans included.
+"""Cost of a network: all parameters and multiply-adds, the scans included.
 
 Profilers that hook known module types miss bare parameters and every scan: they report 25.44 M parameters for
 a MambaSeg that has 97.55 M.
 
-The network is counted as its layout is written, so that numbers compare with the paper's and with other
-implementations. Ours runs the decoder in a cheaper order (`SegFormerHead.forward`): of the 32.42 G multiply-adds
-in products that stand here for `mambaseg_ddd17`, it does 22.54 G, and 113.06 G of the 154.02 G of `mambaseg_dsec`.
+The count follows the layout as written, so that numbers compare with the paper's and with other implementations.
+The decoder here runs in a cheaper order (`SegFormerHead.forward`): it does 22.54 G of the 32.42 G multiply-adds in
+products that are counted for `mambaseg_ddd17`, and 113.06 G of the 154.02 G for `mambaseg_dsec`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Profile:
     """Cost of one forward pass of one image with its events.
 
     Attributes:
-        parameters: Numbers that are learnt.
+        parameters: Number of learned values.
         product_macs: Multiply-adds in convolutions and matrix products, the scans' projections included.
         scan_macs: Multiply-adds in the scans, 3N + 2 per channel, direction and step.
     """
@@ -48,8 +48,8 @@ class Profile:
 def profile_model(model: Network, image_size: tuple[int, int] | None = None) -> Profile:
     """Count parameters and multiply-adds. Nothing is computed: the network runs without memory on `meta`.
 
-    Products are counted as torch's flop counter has them, halved, and those of the scans' projections by
-    hand, so that no back end changes the result.
+    Products are half of the flops that torch's flop counter reports. Those of the scans' projections are counted
+    apart, so that no back end changes the result.
 
     Args:
         model: The network; it is not changed.
@@ -78,10 +78,9 @@ def profile_model(model: Network, image_size: tuple[int, int] | None = None) -> 
 
 
 def _without_memory(model: Network) -> Network:
-    """A copy of the network whose tensors have shapes only; the weights are never copied."""
+    """Return a copy of the network whose tensors have shapes only; the weights are never copied."""
     memo: dict[int, Any] = {
-        id(p): nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False)
-        for p in model.parameters()
+        id(p): nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False) for p in model.parameters()
     }
     memo |= {id(buffer): torch.empty_like(buffer, device="meta") for buffer in model.buffers()}
     return copy.deepcopy(model, memo)
@@ -95,7 +94,7 @@ _RESULTS: dict[Callable[..., Tensor], Callable[[Tensor], Tensor]] = {
 
 
 class _CountedScan(nn.Module):
-    """Stands in for a scan: gives a result of the right shape and adds up what the scan would cost."""
+    """Stand-in for a scan: returns a result of the right shape and adds up the cost of the scan."""
 
     def __init__(self, scan: DirectionalScan | SequenceScan) -> None:
         super().__init__()
@@ -104,7 +103,7 @@ class _CountedScan(nn.Module):
         self.scan_macs = 0
 
     def forward(self, x: Tensor, *_: Tensor) -> Tensor:
-        """The shapes of `x` and of the result are those of the scan's op."""
+        """Count one call; `x` and the result have the shapes of the scan's op."""
         positions = x.numel() // self.scan.channels
         self.product_macs += self.scan.product_macs(positions)
         self.scan_macs += self.scan.scan_macs(positions)
@@ -112,7 +111,7 @@ class _CountedScan(nn.Module):
 
 
 def _replace_scans(model: nn.Module) -> list[_CountedScan]:
-    """Put a stand-in in the place of every scan, in place, and give them all."""
+    """Replace every scan with a stand-in, in place; return the stand-ins."""
     found = {name: part for name, part in model.named_modules() if isinstance(part, (DirectionalScan, SequenceScan))}
     stand_ins = {name: _CountedScan(scan) for name, scan in found.items()}
     for name, stand_in in stand_ins.items():
@@ -121,19 +120,19 @@ def _replace_scans(model: nn.Module) -> list[_CountedScan]:
 
 
 class _WrittenHead(nn.Module):
-    """Stands in for a decoder: the same layers in the order of the layout."""
+    """Stand-in for a decoder: the same layers in the order of the layout."""
 
     def __init__(self, head: SegFormerHead) -> None:
         super().__init__()
         self.head = head
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """As `SegFormerHead.forward`."""
+        """Run `SegFormerHead.as_written`."""
         return self.head.as_written(features)
 
 
 def _replace_heads(model: nn.Module) -> None:
-    """Put a stand-in in the place of every SegFormer decoder, in place."""
+    """Replace every SegFormer decoder with a stand-in, in place."""
     found = {name: part for name, part in model.named_modules() if isinstance(part, SegFormerHead)}
     for name, head in found.items():
         model.set_submodule(name, _WrittenHead(head))

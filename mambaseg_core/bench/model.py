@@ -1,4 +1,4 @@
-"""A whole network on one frame (`mambaseg bench model`): back ends and precisions side by side."""
+"""Benchmark of a whole network on one frame (`mambaseg bench model`): back ends and precisions side by side."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ CASES = (("float32", "cpu"), ("bfloat16", "cpu"), ("float32", "reference"))  # p
 
 
 def network(name: str, precision: str, size: tuple[int, int] | None = None) -> Network:
-    """A network with random weights, ready to infer on the CPU; `size` (height, width) None: the preset's."""
+    """Return a network with random weights, ready to infer on the CPU; `size` (height, width) None: the preset's."""
     torch.manual_seed(0)
     model = create_model(name, image_size=size).eval()
     return model if precision == "float32" else cast(Network, lowered(model, PRECISIONS[precision]))
 
 
 def frame(model: Network) -> tuple[Tensor, Tensor]:
-    """One image and one voxel grid as the network takes them, in its dtype."""
+    """Return one image and one voxel grid of the network's sizes, in its dtype."""
     dtype = next(model.parameters()).dtype
     image = torch.rand(1, model.in_channels, *model.image_size)
     events = torch.randn(1, model.bins, *model.image_size)
@@ -40,7 +40,7 @@ def frame(model: Network) -> tuple[Tensor, Tensor]:
 
 
 def on_backend(backend: str, run: Callable[[], object]) -> Task:
-    """A task that runs with MAMBASEG_BACKEND set to `backend`, and leaves the variable as it was."""
+    """Return a task that runs with MAMBASEG_BACKEND set to `backend`, then restores the variable."""
 
     def task() -> object:
         before = os.environ.get("MAMBASEG_BACKEND")
@@ -57,7 +57,7 @@ def on_backend(backend: str, run: Callable[[], object]) -> Task:
 
 @torch.inference_mode()
 def times_ms(name: str, cases: list[tuple[str, str]], repeats: int) -> list[float]:
-    """Median milliseconds of one frame in each case; the cases take turns."""
+    """Return the median milliseconds of one frame in each case; the cases take turns."""
     models = {precision: network(name, precision) for precision, _ in cases}
     inputs = {precision: frame(model) for precision, model in models.items()}
     tasks = [on_backend(backend, partial(models[precision], *inputs[precision])) for precision, backend in cases]
@@ -65,16 +65,16 @@ def times_ms(name: str, cases: list[tuple[str, str]], repeats: int) -> list[floa
 
 
 def peak_mib(name: str, precision: str, threads: int) -> float:
-    """Return the highest resident memory of a first forward pass above what was resident before it (weights), MiB.
+    """Return the peak resident memory of a first forward pass above that before it (the weights), MiB.
 
-    It runs in a process of its own: `python -m mambaseg_core.bench.model MODEL PRECISION THREADS`.
+    The pass runs in its own process: `python -m mambaseg_core.bench.model MODEL PRECISION THREADS`.
     """
     command = [sys.executable, "-m", "mambaseg_core.bench.model", name, precision, str(threads)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def _resident_mib(field: str) -> float:
-    """A field of /proc/self/status (Linux), MiB: VmRSS is the memory now, VmHWM its highest so far."""
+    """Return a field of /proc/self/status (Linux), MiB: VmRSS is the current memory, VmHWM its peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     (kib,) = (line.split()[1] for line in lines if line.startswith(field))
     return int(kib) / 1024
@@ -86,23 +86,23 @@ def _print_peak(name: str, precision: str, threads: str) -> None:
     keep_memory()
     model = network(name, precision)
     inputs = frame(model)
-    ctypes.CDLL(None).malloc_trim(0)  # what the casts of the weights freed must not serve the pass unseen
-    Path("/proc/self/clear_refs").write_text("5")  # the highest so far becomes the memory now
+    ctypes.CDLL(None).malloc_trim(0)  # else the pass reuses, uncounted, memory that the casts of the weights freed
+    Path("/proc/self/clear_refs").write_text("5")  # the peak becomes the current memory
     before = _resident_mib("VmRSS")
     model(*inputs)
     print(_resident_mib("VmHWM") - before)
 
 
 def model_table(name: str, repeats: int, threads: int) -> Iterator[str]:
-    """Measure, line by line in Markdown.
+    """Measure the cases and yield a Markdown table, line by line.
 
     Args:
-        name: one of `list_models()`.
-        repeats: how often each case runs; its median counts.
-        threads: torch's threads.
+        name: One of `list_models()`.
+        repeats: Runs of each case; the table has the median.
+        threads: Threads of torch.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: The name is unknown.
     """
     torch.set_num_threads(threads)
     keep_memory()

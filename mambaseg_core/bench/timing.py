@@ -1,4 +1,4 @@
-"""Timing side by side: tasks take turns, medians are compared, every row says what it was aimed at."""
+"""Timing side by side: tasks take turns, medians are compared, every row has a target."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Row:
     """One line of the table.
 
     Attributes:
-        name: what was timed.
-        ours_ms: our median, milliseconds.
-        other: against what.
-        other_ms: its median, milliseconds.
-        target: the ratio aimed at.
+        name: The task that was timed.
+        ours_ms: Our median, milliseconds.
+        other: The task it is compared with.
+        other_ms: The median of that task, milliseconds.
+        target: The ratio to reach.
     """
 
     name: str
@@ -48,10 +48,10 @@ class Row:
 
 
 def medians(tasks: Sequence[Task], repeats: int) -> list[float]:
-    """Median milliseconds of each task, the tasks taking turns so that a busy moment hits them all.
+    """Return the median milliseconds of each task; the tasks take turns, so that a busy moment hits them all.
 
-    A short task runs once untimed before each timed run: after a long one it would find the caches full of what the
-    long one left there, and its memory given back to the system. A long task has that effect on itself.
+    A short task runs once untimed before each timed run. After a long task it would find the caches full of that
+    task's data and its own memory returned to the system. A long task has that effect on itself.
     """
     times: list[list[float]] = [[] for _ in tasks]
     short = [_milliseconds(task) < SHORT_MS for task in tasks]
@@ -70,7 +70,7 @@ def _milliseconds(task: Task) -> float:
 
 
 def environment() -> str:
-    """The machine, the software and how busy it is, in one line."""
+    """Return the machine, its load and the software in one line."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     cpu = names[0] if names else platform.machine()
