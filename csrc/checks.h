@@ -1,4 +1,4 @@
-// Last line of defence: the Python wrappers have refused already, but an operator can be called directly.
+// Checks of arguments, for operators that are called directly; the Python wrappers check before they call.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// The few things the operators need of torch, over its stable ABI (torch >= 2.10, one build for all later ones) or,
-// where setup.py found an older torch, over the ordinary one (then the extension fits that torch alone).
+// The few parts of torch that the operators need. With torch >= 2.10 they come over its stable ABI: one build serves
+// all later versions. With an older torch setup.py chooses the ordinary ABI: the extension then fits that torch only.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@
 
 namespace mambaseg {
 
-// `parallel` gives each thread `least` items or more. Where other programs keep the cores busy, the last thread to be
-// scheduled is waited for, 8 ms and more: work of a millisecond or two is done sooner by one thread.
+// `parallel` assigns each thread `least` items or more. On busy cores it waits 8 ms and more for the thread that is
+// scheduled last, so one thread finishes work of a millisecond or two sooner.
 #if MAMBASEG_STABLE_ABI
 using Tensor = torch::stable::Tensor;
 using ScalarType = torch::headeronly::ScalarType;

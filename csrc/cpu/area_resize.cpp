@@ -1,4 +1,4 @@
-// Planes [T, H, W] resized to [T, h, w]. A row of the result depends on no other, so the number of threads changes no bit.
+// Resizes planes [T, H, W] to [T, h, w]. Rows of the result are independent, so the number of threads changes no bit.
 
 #include "area_resize.h"
 

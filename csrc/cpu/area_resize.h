@@ -1,5 +1,5 @@
-// Rows and columns to fewer by the mean over windows, as torch's adaptive average pooling has them: window i of n over a
-// length is floor(i * length / n) to ceil((i + 1) * length / n), so windows may share a row or column.
+// Fewer rows and columns by the mean over windows, those of torch's adaptive average pooling: window i of n along a
+// length runs from floor(i * length / n) to ceil((i + 1) * length / n), so windows may share a row or column.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,7 @@ inline std::vector<Span> windows_of(int64_t length, int64_t count) {
   return windows;
 }
 
-// Into sums[x], a window's rows, which begin `stride` apart.
+// Adds up a window's rows, which begin `stride` apart, into sums[x].
 inline void add_rows(const float* plane, int64_t stride, const Span& window, std::vector<float>& to) {
   const int64_t width = to.size();
   float* __restrict sums = to.data();
@@ -29,7 +29,7 @@ inline void add_rows(const float* plane, int64_t stride, const Span& window, std
   }
 }
 
-// Windows of one width, which the compiler can unroll and vectorise.
+// Windows of one width, which the compiler can unroll and vectorize.
 template <int kWidth>
 void mean_equal(const float* __restrict sums, int64_t count, float rows, float* __restrict to) {
   const float share = 1.0f / (rows * kWidth);
@@ -59,14 +59,14 @@ inline void mean_columns(const std::vector<float>& sums, const std::vector<Span>
   }
 }
 
-// A plane [H, W] to rows of [h, w]. A row of the result is the sum of its window's rows, summed over the windows of
-// columns: each number is read in order, once or twice.
+// Resizes a plane [H, W] to rows of [h, w]. The rows of a window are added up first, then the windows of columns, so
+// each number is read in order, once or twice.
 class AreaResize {
  public:
   AreaResize(int64_t height, int64_t width, int64_t to_height, int64_t to_width)
       : rows_(windows_of(height, to_height)), columns_(windows_of(width, to_width)), width_(width) {}
 
-  // Rows begin to end (exclusive) of the result, all of which `to` has; the plane's begin `stride` apart.
+  // Writes rows begin to end (exclusive) of the result; `to` has all its rows. The plane's rows begin `stride` apart.
   void operator()(const float* plane, int64_t stride, int64_t begin, int64_t end, float* to) const {
     std::vector<float> sums(width_);
     for (int64_t y = begin; y < end; ++y) {

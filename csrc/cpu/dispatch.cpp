@@ -1,4 +1,4 @@
-// Which kernels this processor runs, found out once.
+// Choice of the kernels for this processor, made once.
 
 #include <cstdlib>
 #include <cstring>

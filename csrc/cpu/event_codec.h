@@ -1,6 +1,6 @@
-// Decoders of event cameras' packets: plain C functions, called through ctypes by mambaseg_core/events/decode, whose
-// `State` is this one field for field. What each word means stands beside the Python references in that folder;
-// these functions give the same events and leave the same state, bit for bit.
+// Decoders of event cameras' packets: plain C functions, called through ctypes by mambaseg_core/events/decode. `State`
+// there has the same fields as DecoderState. The Python references in that folder document the words; these functions
+// return the same events and leave the same state, bit for bit.
 #pragma once
 
 #include <bit>
@@ -14,12 +14,12 @@ static_assert(std::endian::native == std::endian::little, "the words of events a
 
 namespace mambaseg {
 
-constexpr int64_t kFar = 1 << 20;        // past every sensor; keeps the place of endless vectors small
-constexpr int64_t kClockUs = 1LL << 52;  // a sensor's clock begins anew after so long, 142 years
+constexpr int64_t kFar = 1 << 20;        // beyond every sensor; bounds the place in endless vectors
+constexpr int64_t kClockUs = 1LL << 52;  // period of a sensor's clock, 142 years
 
 struct DecoderState {
   int64_t height, width;
-  int64_t column, row, vector_at, vector_on;  // -1 where nothing was sent yet
+  int64_t column, row, vector_at, vector_on;  // -1: not sent yet
   int64_t time_high, time_low, last_high, wraps;
   int64_t outside, unplaced, stepped_back, unknown_words;
   int64_t triggers, triggers_room, triggers_lost;
@@ -47,7 +47,7 @@ inline int64_t word_count(int64_t bytes) {
   return bytes / static_cast<int64_t>(sizeof(W));
 }
 
-// Appends events and counts what is wrong with them. An event that is dropped is overwritten by the next.
+// Appends events and counts their faults. The next event overwrites one that is dropped.
 class Sink {
  public:
   Sink(const DecoderState& state, const Columns& to) : to_(to), height_(state.height), width_(state.width) {}
@@ -64,7 +64,7 @@ class Sink {
     newest_ = (inside & (t_ns > newest_)) ? t_ns : newest_;
   }
 
-  // As add, but a time that steps back is raised to the newest before it.
+  // Adds an event, but raises a time that steps back to the newest before it.
   void add_raised(int64_t x, int64_t y, int64_t t_ns, bool on) {
     add(x, y, t_ns, on);
     if (size_) to_.t_ns[size_ - 1] = newest_;
@@ -93,14 +93,14 @@ inline void add_trigger(DecoderState& state, int64_t t_ns, unsigned channel, boo
   ++state.triggers;
 }
 
-// A sensor's clock sends its upper bits only; a step back of more than `most_back` is taken for a wrap.
+// Sets the upper bits of a sensor's clock. A step back by more than `most_back` counts as a wrap.
 inline void set_high(DecoderState& state, int64_t high, int bits, int64_t most_back) {
   const int64_t back = state.last_high - high;
   if (state.last_high >= 0) {
     if (back > most_back) {
       ++state.wraps;
     } else if (-back >= (1LL << bits) - most_back && state.wraps > 0) {
-      --state.wraps;  // jitter about the wrap
+      --state.wraps;  // jitter around the wrap
     }
   }
   state.time_high = state.last_high = high;
@@ -110,7 +110,7 @@ inline int64_t clock_ns(int64_t us) { return (us & (kClockUs - 1)) * 1000; }
 
 }  // namespace mambaseg
 
-// `bound`: the most events that the bytes can hold, for which the columns must have room; `decode`: how many there are.
+// `bound` returns the largest number of events in the bytes, for which the columns need room; `decode` the actual one.
 #define MAMBASEG_DECODER(name)                                                                                   \
   MAMBASEG_C int64_t mambaseg_##name##_bound(const uint8_t* data, int64_t bytes) {                               \
     return mambaseg::name##_bound(data, bytes);                                                                  \

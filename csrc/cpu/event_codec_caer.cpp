@@ -1,4 +1,4 @@
-// The encodings of the DAVIS driver, libcaer and libcaer_cmp, and mono.
+// Encodings libcaer and libcaer_cmp of the DAVIS driver, and mono.
 
 #include "event_codec.h"
 

@@ -1,5 +1,5 @@
-// The events of dvs_msgs/EventArray and prophesee_event_msgs/EventArray as they lie in CDR; the message around them is
-// read in mambaseg_core/events/decode/cdr.py.
+// Events of dvs_msgs/EventArray and prophesee_event_msgs/EventArray in CDR. mambaseg_core/events/decode/cdr.py reads
+// the message around them.
 
 #include "event_codec.h"
 
@@ -13,8 +13,8 @@ W load_field(const uint8_t* data) {
   return field;
 }
 
-// Seconds of an event lie 4, 20, 36 ... bytes after the start, as they are aligned to 4 and an event has 13 bytes;
-// column and row lie before them, after padding in the first event, after the last polarity in the others.
+// The seconds of an event are aligned to 4 and an event has 13 bytes, so they lie 4, 20, 36 ... bytes after the start.
+// Column and row lie directly before them in the first event, and before 2 bytes of padding in the others.
 template <bool Swapped>
 int64_t cdr_events(const uint8_t* data, int64_t number, DecoderState& state, const Columns& to) {
   Sink sink(state, to);
@@ -30,8 +30,8 @@ int64_t cdr_events(const uint8_t* data, int64_t number, DecoderState& state, con
 }  // namespace
 }  // namespace mambaseg
 
-// `number` events in `bytes` bytes. Returns how many lie inside the sensor, or -1 where the bytes do not hold so many;
-// counts: those outside, and those that step back in time.
+// Decodes `number` events in `bytes` bytes. Returns how many lie inside the sensor, or -1 if the bytes hold fewer than
+// `number`. counts: events outside the sensor, events that step back in time.
 MAMBASEG_C int64_t mambaseg_cdr_events(const uint8_t* data, int64_t bytes, int64_t number, int64_t big_endian,
                                        int64_t height, int64_t width, uint16_t* x, uint16_t* y, int64_t* t_ns,
                                        int8_t* p, int64_t* counts) {

@@ -1,11 +1,11 @@
-// Prophesee's encodings evt2 and evt21, and the latter's older half order.
+// Prophesee's encodings evt2 and evt21, the latter also with its older order of halves.
 
 #include "event_codec.h"
 
 namespace mambaseg {
 namespace {
 
-// Words with the time's low bits, type and place; a word of evt21 adds a mask of 32 columns.
+// A word has type, low bits of the time and place; in evt21 also a mask of 32 columns.
 
 enum Evt2Type : uint32_t { kOff = 0x0, kOn = 0x1, kTimeHigh = 0x8, kTrigger = 0xA, kImu = 0xD, kOther = 0xE };
 
@@ -16,7 +16,7 @@ int64_t evt2_base_us(const DecoderState& state) {
   return state.time_high < 0 ? -1 : (state.wraps << (kEvt2HighBits + 6) | state.time_high << 6) & (kClockUs - 1);
 }
 
-// What is not an event. Returns the new base of the clock in us, -1 while it is unknown.
+// Reads a word that is not an event. Returns the new base of the clock in us, -1 while it is unknown.
 int64_t evt2_other(DecoderState& state, uint32_t word, int64_t base_us, uint32_t last_known) {
   const uint32_t type = word >> 28;
   if (type == kTimeHigh) {

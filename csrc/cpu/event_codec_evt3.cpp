@@ -22,7 +22,7 @@ uint16_t evt3_mask(uint16_t word) {
 
 using Lanes = uint16_t __attribute__((vector_size(16)));
 
-// Events of eight words.
+// Number of events in each of eight words.
 Lanes evt3_events(Lanes words) {
   const Lanes type = words >> 12;
   Lanes bits = words & ((Lanes(type == kVect12) & 0xFFF) | (Lanes(type == kVect8) & 0xFF));
@@ -33,7 +33,7 @@ Lanes evt3_events(Lanes words) {
 }
 
 int64_t evt3_bound(const uint8_t* data, int64_t bytes) {
-  constexpr int64_t kStep = sizeof(Lanes), kBlock = 4096 * kStep;  // of at most 12 events a word: a lane holds them
+  constexpr int64_t kStep = sizeof(Lanes), kBlock = 4096 * kStep;  // at most 12 events per word: a lane holds their sum
   int64_t events = 0;
   const auto add_up = [&events](Lanes sum) {
     for (int lane = 0; lane < 8; ++lane) events += sum[lane];
@@ -48,7 +48,7 @@ int64_t evt3_bound(const uint8_t* data, int64_t bytes) {
     }
     add_up(sum);
   }
-  Lanes rest{};  // all 0 is ADDR_Y
+  Lanes rest{};  // a word of zeros is ADDR_Y: no event
   if (bytes > whole) std::memcpy(&rest, data + whole, static_cast<size_t>((bytes - whole) / 2 * 2));
   add_up(evt3_events(rest));
   return events;
@@ -58,7 +58,7 @@ void evt3_move_vector(DecoderState& state, int64_t step) {
   if (state.vector_at >= 0) state.vector_at = std::min(state.vector_at + step, kFar);
 }
 
-// Any word in any state.
+// Reads any word in any state.
 void evt3_word(DecoderState& state, uint16_t word, Sink& sink) {
   const int payload = word & 0xFFF;
   const bool placed = state.row >= 0 && state.time_low >= 0;
@@ -113,14 +113,14 @@ void evt3_word(DecoderState& state, uint16_t word, Sink& sink) {
   }
 }
 
-// The usual words, once place and clock are known. Their order is hardly predictable, and a branch that is not
-// predicted costs as much as several words; so each word goes the same way: its payload goes to its field of a packed
-// event, by a table, and the packed event is stored, but only ADDR_X moves on to the next place.
+// Reads the usual words, once row and clock are known. Their order is hardly predictable, and a mispredicted branch
+// costs as much as several words. So all words take the same path: a table puts the payload into its field of a packed
+// event, and the packed event is stored. Only ADDR_X advances to the next place.
 class Evt3Run {
  public:
   explicit Evt3Run(DecoderState& state) : state_(state) {}
 
-  // Reads words from i on, up to one that evt3_word must take, or the end; returns which.
+  // Reads words from i on; returns the index of the first one that evt3_word must read, or `words`.
   int64_t read(const uint8_t* data, int64_t i, int64_t words) {
     const uint16_t same_high = static_cast<uint16_t>(kTimeHigh3 << 12 | state_.time_high);
     uint64_t packed = static_cast<uint64_t>(state_.time_low) << kLowAt | static_cast<uint64_t>(state_.row) << kRowAt;
@@ -129,7 +129,7 @@ class Evt3Run {
     for (; i < words && size < kRoom - 12; ++i) {
       const uint16_t word = load_word<uint16_t>(data, i);
       const uint32_t type = word >> 12;
-      if (-(kSpecial >> type & 1) & (word ^ same_high)) {  // one branch; a plain `and` of conditions becomes two
+      if (-(kSpecial >> type & 1) & (word ^ same_high)) {  // one branch; `&&` compiles to two
         const int64_t added = vector(word, packed, events_ + size);
         if (added < 0) break;
         size += added;
@@ -145,9 +145,9 @@ class Evt3Run {
     return i;
   }
 
-  // Gives out what was read.
+  // Adds the events that were read to a sink.
   void flush(Sink& sink) const {
-    Sink local = sink;  // whose members the compiler can keep in registers
+    Sink local = sink;  // a local, so that the compiler keeps its members in registers
     const int64_t start_ns = evt3_clock_ns(state_, 0);
     for (int64_t j = 0; j < size_; ++j) {
       const uint64_t event = events_[j];
@@ -161,16 +161,16 @@ class Evt3Run {
   struct Field {
     uint64_t mask, at;
   };
-  // Of a packed event: column, polarity, row, low time; the first two as they lie in ADDR_X.
+  // Fields of a packed event: column, polarity, row, low time; the first two have their places in ADDR_X.
   static constexpr int kOnAt = 11, kRowAt = 12, kLowAt = 23;
   static constexpr Field kFields[16] = {
       {0x7FFULL << kRowAt, kRowAt}, {}, {0xFFF, 0}, {}, {}, {}, {0xFFFULL << kLowAt, kLowAt}};
-  // Types that are more than that; TIME_HIGH only where it is not the same as before.
+  // Types that need more than that; TIME_HIGH only if it differs from the last.
   static constexpr uint32_t kSpecial = 1 << 0x1 | 1 << kVectBaseX | 1 << kVect12 | 1 << kVect8 | 1 << kTimeHigh3 |
                                        1 << 0x9 | 1 << kTrigger3 | 1 << 0xB | 1 << 0xC;
   static constexpr int64_t kRoom = 1024;
 
-  // Stores the events of a vector word; how many, or -1 where evt3_word must take the word.
+  // Stores the events of a vector word. Returns their number, or -1 if evt3_word must read the word.
   int64_t vector(uint16_t word, uint64_t packed, uint64_t* to) {
     const int type = word >> 12;
     if (type == kVectBaseX) {

@@ -1,10 +1,10 @@
-// The body of kernels_{plain,avx2,avx512}.cpp. MAMBASEG_ISA names the namespace, MAMBASEG_VECTOR_BYTES its vectors.
+// Body of kernels_{plain,avx2,avx512}.cpp. MAMBASEG_ISA is the namespace, MAMBASEG_VECTOR_BYTES the size of a vector.
 
 #include <cstddef>
 #include <cstdint>
 #if defined(__x86_64__)
 #if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12 about its own undefined_ps
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12 warns about its own undefined_ps
 #endif
 #include <immintrin.h>
 #endif

@@ -1,4 +1,4 @@
-// What the kernels of one instruction set offer to the operators. All pointers are to contiguous memory.
+// Interface between the operators and the kernels of one instruction set. All pointers are to contiguous memory.
 //
 // Alphabet: K groups (directions), C channels of one group, N states, L tokens, R rank of the step size.
 #pragma once
@@ -7,7 +7,7 @@
 
 namespace mambaseg {
 
-constexpr int kTile = 64;         // steps that are worked on at a time; all of it stays in the nearest cache
+constexpr int kTile = 64;         // steps per tile; a tile stays in the L1 cache
 constexpr int64_t kMaxSlots = 8;  // parts of a channel-wise sum; fixed, so that the thread count changes no bit
 
 // Sequences with time last: u, y [B, K, C, L].
@@ -15,9 +15,9 @@ template <class S>
 struct ScanArgs {
   int64_t batch, groups, channels, length, state, rank;
   bool softplus;
-  bool shared;          // one u [B, C, L] for all groups, and odd groups read it (and B, C, low) from its end
+  bool shared;          // one u [B, C, L] for all groups; odd groups read it (and B, C, low) from the end
   const S* u;
-  const S* delta;       // [B, K, C, L], or null where it comes from `low`
+  const S* delta;       // [B, K, C, L], or null if it comes from `low`
   const S* low;         // low-rank step sizes of group g = b*K + k: low + g*group_stride, [R, L]
   const S* low_weight;  // [K, C, R]
   const S* b;           // [N, L] at b + g*group_stride; c likewise
@@ -56,7 +56,7 @@ struct Ss2dArgs {
   int64_t slots;
 };
 
-// Work items are independent of each other; `scratch` holds as many scalars as the function of that name says.
+// Work items are independent. `scratch` holds as many scalars as the matching *_scratch function returns.
 template <class S>
 struct Kernels {
   const char* name;
@@ -69,7 +69,7 @@ struct Kernels {
   void (*ss2d_backward)(const Ss2dArgs<S>&, int64_t item, S* scratch);  // items: B * slots
 };
 
-// The best kernels that this processor runs; MAMBASEG_ISA=plain|avx2|avx512 asks for others.
+// The best kernels that this processor runs; MAMBASEG_ISA=plain|avx2|avx512 selects others.
 const Kernels<float>& float_kernels();
 const Kernels<double>& double_kernels();
 

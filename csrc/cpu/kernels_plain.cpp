@@ -1,4 +1,4 @@
-// Any processor: 16-byte vectors, which every 64-bit one has (SSE2, NEON).
+// For any processor: 16-byte vectors, which every 64-bit processor has (SSE2, NEON).
 #define MAMBASEG_ISA plain
 #define MAMBASEG_VECTOR_BYTES 16
 #include "isa_kernels.h"

@@ -1,10 +1,10 @@
 // The scan over sequences with time last. Included per instruction set, after tile.h.
 
-// steps of `count` rows, `stride` apart, as vectors over the rows; the last step first if `reversed`.
+// Loads `steps` steps of `count` rows, `stride` apart, as vectors over the rows; the last step first if `reversed`.
 template <class S>
 static void load_rows(Vec<S>* to, const S* from, int64_t stride, int count, int steps, bool reversed) {
   constexpr int lanes = kLanes<S>;
-  const int ahead = reversed ? -kTile : kTile;  // more streams than the processor follows by itself
+  const int ahead = reversed ? -kTile : kTile;  // more streams than the hardware prefetcher follows
   int t = 0;
   for (; t + lanes <= steps; t += lanes) {
     Vec<S> rows[lanes];
@@ -94,7 +94,7 @@ static void scan_load(const ScanArgs<S>& args, const ScanBlock<S>& it, int64_t s
   finish_steps<S>(tile, args.softplus);
 }
 
-// Rates, states and weights of the forward pass; heads of all tiles, carries and sums of the backward pass.
+// Holds rates, states and weights of the forward pass; heads of all tiles, carries and sums of the backward pass.
 template <class S>
 static int64_t scan_scratch(const ScanArgs<S>& args) {
   const int64_t tiles = (args.length + kTile - 1) / kTile;

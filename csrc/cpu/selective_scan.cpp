@@ -1,4 +1,4 @@
-// selective_scan and bidirectional_scan on the CPU.
+// Operators selective_scan and bidirectional_scan on the CPU.
 
 #include <tuple>
 
@@ -46,7 +46,7 @@ void check_scan(const Tensor& u, const Tensor& delta, const Tensor& A, const Ten
   if (bias.has_value()) check_tensor(kOp, "delta_bias", *bias, u, {channels});
 }
 
-// [groups, slots, 2N, L] summed over slots into two tensors [groups, N, L], slots in order.
+// Sums [groups, slots, 2N, L] over the slots, in order, into two tensors [groups, N, L].
 template <class S>
 void sum_slots(const S* from, int64_t groups, int64_t slots, int64_t size, S* gb, S* gc) {
   parallel(groups * 2, [&](int64_t begin, int64_t end) {

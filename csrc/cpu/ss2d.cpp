@@ -1,4 +1,4 @@
-// ss2d on the CPU.
+// Operator ss2d on the CPU.
 
 #include <tuple>
 
@@ -42,8 +42,8 @@ void check_map(const Tensor& x, const Tensor& proj, const Tensor& weight, const 
   check_tensor(kOp, "D", D, x, {4 * channels});
 }
 
-// [B, slots, 4, 2N, L], each direction in the order of its walk, summed over slots into the B and C of
-// gproj [B, H*W, 4, R + 2N]. The rank part stays for the caller.
+// Sums [B, slots, 4, 2N, L], each direction in the order of its walk, over the slots into the B and C of
+// gproj [B, H*W, 4, R + 2N]. The rank part is 0; the caller fills it.
 template <class S>
 void sum_slots(const Ss2dArgs<S>& args, S* gproj) {
   const int64_t h = args.height, w = args.width, length = h * w, rows = 2 * args.state;

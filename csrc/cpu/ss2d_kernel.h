@@ -1,6 +1,6 @@
 // The four-direction scan over a channels-last map. Included per instruction set, after tile.h.
 
-// Raster positions along a direction: 0 rows, 1 columns, 2 and 3 the same from the end. No division per step.
+// Raster positions along a direction: 0 rows, 1 columns, 2 and 3 the same from the end. A step needs no division.
 struct Walk {
   int64_t height, width, row, column, forward;
   bool columns;
@@ -54,7 +54,7 @@ static Rows<S> map_rows(const Ss2dArgs<S>& args, const MapBlock<S>& it, int dire
   return {row, row + args.state, 1};
 }
 
-// Fills dt and dt * u of the tile of `direction` at `start`, and u and pre if Backward; x: the block's channels as
+// Fills dt and dt * u of the tile of `direction` at `start`, and u and pre if Backward. x has the block's channels as
 // vectors by position.
 template <class S, bool Backward>
 static void map_load(const Ss2dArgs<S>& args, MapBlock<S>& it, int direction, int64_t start, const Vec<S>* x,
@@ -81,7 +81,7 @@ static int64_t ss2d_scratch(const Ss2dArgs<S>& args) {
   return ((tiles + 5) * args.state + args.rank + 3 * args.height * args.width) * kLanes<S>;
 }
 
-// A block's channels of a map [H*W, C], side by side: a quarter of the cache sets would hold them where they lie.
+// Copies a block's channels of a map [H*W, C] side by side: in place they would share a quarter of the cache sets.
 template <class S>
 static void gather_block(Vec<S>* to, const S* from, const Ss2dArgs<S>& args, const MapBlock<S>& it) {
   from += it.b * it.length * args.channels + it.first;

@@ -1,13 +1,13 @@
 // A tile: up to kTile steps of one vector of channels. Included per instruction set, after vec.h.
 
-// Rows of kTile vectors would lie exactly one page apart, and the processor would take a store to one row for a store
-// to all of them.
+// Rows of kTile vectors would lie exactly one page apart. The processor would then mistake a store to one row for a
+// store to the others.
 constexpr int kRow = kTile + 8;
 
 template <class S>
 struct Tile {
   Vec<S> u[kRow], pre[kRow], dt[kRow], dtu[kRow], y[kRow];  // pre: the step size before the softplus
-  int64_t offset[kTile];                                    // where the B and C of each step start
+  int64_t offset[kTile];                                    // start of B and C of each step
   int steps;
 };
 
@@ -45,7 +45,7 @@ static void low_rank_steps(const Tile<S>& tile, const S* low, int64_t stride, in
   }
 }
 
-// From u and pre: dt and dt * u.
+// Computes dt and dt * u from u and pre.
 template <class S>
 static void finish_steps(Tile<S>& tile, bool soft) {
   for (int t = 0; t < tile.steps; ++t) {
@@ -55,16 +55,16 @@ static void finish_steps(Tile<S>& tile, bool soft) {
   }
 }
 
-// Where the rows of B and C are: entry n of step t at b[offset[t] + n * stride].
+// Rows of B and C: entry n of step t is b[offset[t] + n * stride].
 template <class S>
 struct Rows {
   const S *b, *c;
   int64_t stride;
 };
 
-enum class Output { kNone, kSet, kAdd };  // what becomes of C.h in tile.y
+enum class Output { kNone, kSet, kAdd };  // how C.h goes into tile.y
 
-// Runs NB states through the tile, so that NB independent chains hide each other's latency.
+// Runs NB states through the tile: NB independent chains hide each other's latency.
 template <class S, int NB, Output Mode>
 static void run_states(Tile<S>& tile, const Vec<S>* rate, Vec<S>* h, Rows<S> rows) {
   Vec<S> a[NB], state[NB];
@@ -114,8 +114,8 @@ static void add_lane_sums(S* to, const Vec<S>* products, int steps) {
     for (int i = 0; i < lanes; ++i) to[t] += products[t][i];
 }
 
-// One state of the tile backward. tile.y holds the gradient of y; `carry` the gradient that reaches the state after the
-// tile, and on return the state before it. gb and gc [steps] gain the sums over the lanes.
+// Runs one state of the tile backward. tile.y holds the gradient of y. `carry` holds the gradient of the state after
+// the tile, and on return that of the state before it. The sums over the lanes are added to gb and gc [steps].
 template <class S>
 static void run_state_backward(const Tile<S>& tile, TileGradient<S>& g, Vec<S> rate, Vec<S> head, Vec<S>& carry,
                                Vec<S>& ga, Rows<S> rows, S* gb, S* gc) {
@@ -143,7 +143,7 @@ static void run_state_backward(const Tile<S>& tile, TileGradient<S>& g, Vec<S> r
   ga = sum;
 }
 
-// All states of the tile backward, and from there the gradients of u (without the skip) into tile.u and of the step
+// Runs all states of the tile backward. Puts the gradient of u (without the skip) into tile.u and that of the step
 // size before the softplus into tile.pre. gbc: [2N, L] at the first step of the tile.
 template <class S>
 static void run_tile_backward(Tile<S>& tile, TileGradient<S>& g, int64_t state, bool soft, const Vec<S>* rate,
@@ -161,7 +161,7 @@ static void run_tile_backward(Tile<S>& tile, TileGradient<S>& g, int64_t state, 
   }
 }
 
-// Column n of `count` rows of a matrix [count, columns] as vector n.
+// Loads column n of `count` rows of a matrix [count, columns] as vector n, times `factor`.
 template <class S>
 static void load_columns(Vec<S>* to, const S* from, int64_t columns, int count, S factor) {
   for (int64_t n = 0; n < columns; ++n) {

@@ -1,7 +1,7 @@
-// A vector of the instruction set that the including file was compiled for, and the few functions a scan needs.
+// Vector of the instruction set that the including file is compiled for, and the few functions that a scan needs.
 //
 // Included once per instruction set, inside its own namespace. Nothing here may call an inline function of another
-// header: the linker keeps one copy of those, and it could be the copy with instructions this machine lacks.
+// header: the linker keeps one copy of such functions, perhaps the one with instructions that this machine lacks.
 
 template <class S>
 struct VecOf;
@@ -43,7 +43,7 @@ MAMBASEG_INLINE void store(S* to, Vec<S> value) {
   *reinterpret_cast<typename VecOf<S>::loose*>(to) = value;
 }
 
-// The first `count` lanes; the others are zero.
+// Loads the first `count` lanes; the others are zero.
 template <class S>
 MAMBASEG_INLINE Vec<S> load_first(const S* from, int count) {
   if (__builtin_expect(count == kLanes<S>, 1)) return load(from);
@@ -117,7 +117,7 @@ MAMBASEG_INLINE Vec<double> exp2(Vec<double> x) { return exp2_portable<double>(x
 
 constexpr double kLog2E = 1.44269504088896340736;
 
-// log(1 + z) for z in 0..1. The polynomial stands for log(1 + z) / z: relative error 4e-8, and no division.
+// log(1 + z) for z in 0..1. The polynomial approximates log(1 + z) / z: relative error 4e-8, and no division.
 MAMBASEG_INLINE Vec<float> log1p_unit(Vec<float> z) {
   Vec<float> p = splat(0.005364826185f);
   p = p * z - 0.03006579971f;
@@ -145,7 +145,7 @@ MAMBASEG_INLINE Vec<S> minus_magnitude(Vec<S> x) {
   return (Vec<S>)((Bits)x | (Bits)(-Vec<S>{}));
 }
 
-// The larger of x and 0; x where it is a NaN.
+// max(x, 0); a NaN stays.
 template <class S>
 MAMBASEG_INLINE Vec<S> positive_part(Vec<S> x) {
 #if defined(__AVX512F__) && MAMBASEG_VECTOR_BYTES == 64
@@ -154,7 +154,7 @@ MAMBASEG_INLINE Vec<S> positive_part(Vec<S> x) {
   return x < S(0) ? Vec<S>{} : x;
 }
 
-// log(1 + exp(x)); x itself above 20, as torch has it (in float32 the sum rounds to x there anyway).
+// log(1 + exp(x)); x above 20, as in torch (in float32 the sum rounds to x there).
 template <class S>
 MAMBASEG_INLINE Vec<S> softplus(Vec<S> x) {
   const Vec<S> soft = positive_part<S>(x) + log1p_unit(exp2(minus_magnitude<S>(x) * S(kLog2E)));
@@ -190,7 +190,7 @@ MAMBASEG_INLINE Vec<S> interleave(Vec<S> a, Vec<S> b) {
 #endif
 }
 
-// Turns kLanes rows into kLanes columns: log2(kLanes) perfect shuffles.
+// Transposes kLanes rows into kLanes columns: log2(kLanes) perfect shuffles.
 template <class S>
 MAMBASEG_INLINE void transpose(Vec<S>* rows) {
   constexpr int n = kLanes<S>;

@@ -1,7 +1,7 @@
-// Events to a voxel grid on the CPU, also a resized one, of which one plane at a time is held, which stays in the cache.
-// A thread owns whole planes of the grid and adds to each of their cells in the order of the events, so the number of
-// threads changes no bit. Events are read once for either of the two planes that they add to: that is as fast as once
-// for both, which needs both in the cache.
+// Voxel grids from events on the CPU, also resized. Resizing holds one plane of full size at a time, which stays in the
+// cache. A thread owns whole planes of the grid and adds to each cell in the order of the events, so the number of
+// threads changes no bit. Events are read once for each of the two planes that they add to. One pass for both is no
+// faster: it needs both planes in the cache.
 
 #include <algorithm>
 #include <memory>
@@ -37,7 +37,7 @@ struct Interval {
   int64_t begin, end, origin, rest;
 };
 
-// How time is cut into bins of equal length, in exact integers.
+// Division of time into bins of equal length, in exact integers.
 struct Steps {
   int64_t first, last, steps, span;
 
@@ -58,7 +58,7 @@ struct Steps {
   }
 };
 
-// Adds the events of one bin's interval to the plane of that bin or of the next: the share that either has of them.
+// Adds the events of one bin's interval to the plane of that bin or of the next, each with its share.
 template <bool kNext>
 void add_bilinear(const EventColumns& e, const Interval& interval, const Steps& time, const Plane& plane) {
   const double scale = 1.0 / static_cast<double>(time.span);
@@ -92,7 +92,7 @@ void check_column(const char* op, const char* name, const Tensor& t, ScalarType 
                  "] on the CPU");
 }
 
-// An operator's arguments, checked.
+// Checked arguments of an operator.
 struct Job {
   EventColumns events;
   const int64_t* edges;
@@ -125,7 +125,7 @@ struct Job {
     is_bilinear ? bilinear(events, time, bin, plane) : binned(events, edges, bin, plane);
   }
 
-  // f(begin, end) of all bins, on as many threads as have enough to do.
+  // Calls f(begin, end) for all bins, on as many threads as have enough work.
   template <class F>
   void over_bins(const F& f) const {
     parallel(bins, f, std::max<int64_t>(1, bins * kEventsAThread / std::max<int64_t>(1, events.count)));
