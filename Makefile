@@ -1,5 +1,5 @@
-# `make demo` and `make test` do everything on a machine with Python and a C++ compiler; see README.md.
-# All they make lies in .venv, build, install, log and out, all inside this folder.
+# `make demo` and `make test` need only Python and a C++ compiler; see README.md.
+# All their output is in .venv, build, install, log and out, inside this folder.
 
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -28,15 +28,15 @@ venv:
 	@mkdir -p $(TMPDIR)
 	@$(PYTHON) tools/bootstrap.py
 
-# The package is built through a link: CMake refuses to export include folders that lie in the source folder, as those of
-# .venv do.
+# The package is built through a link: CMake refuses to export include folders inside the source folder, and .venv has
+# some.
 build: venv
 	@mkdir -p build/ws && ln -sfn ../.. build/ws/mambaseg_ros
 	@echo "build: messages, node and operators with colcon"
 	@colcon $(PATHS) --base-paths build/ws --cmake-args $(CMAKE_ARGS)
 	@ln -sf $(CURDIR)/install/lib/python*/site-packages/mambaseg_core/_C.so mambaseg_core/ # for Python started in this folder
 
-# foreign message packages that only the tests need
+# other packages' messages that only the tests need
 interfaces: build
 	@echo "build: message packages of the tests"
 	@colcon --log-base log build --build-base build/interfaces --install-base install --merge-install \

@@ -1,11 +1,11 @@
-"""Builds the compiled operators; everything else stands in pyproject.toml.
+"""Build of the compiled operators; everything else is in pyproject.toml.
 
-The extension is an ordinary shared library that registers its kernels with torch. It is built against the
-torch of this very environment, so build without isolation:
+The extension is an ordinary shared library that registers its kernels with torch. It is built against the torch of
+this environment, so build without isolation:
 
     pip install --no-build-isolation .        # or: python setup.py build_ext --inplace
 
-Without torch or without a C++ compiler the installation goes on and the plain PyTorch operators serve.
+Without torch or a C++ compiler the installation goes on, with the plain PyTorch operators.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ STABLE_SINCE = (2, 10)  # the first torch whose stable ABI has parallel_for
 
 
 def sources() -> list[str]:
-    """Every C++ file, less the instruction sets of other processors."""
+    """Return every C++ file, without the instruction sets of other processors."""
     names = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").rglob("*.cpp"))
     return [name for name in names if X86 or Path(name).name not in ISA_FLAGS]
 
 
 def headers() -> list[str]:
-    """Every C++ header; a source distribution takes them from here."""
+    """Return every C++ header; a source distribution takes them from here."""
     return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").rglob("*.h"))
 
 
 def torch_flags() -> tuple[list[str], list[str]]:
-    """Flags to compile and to link against the torch of this environment.
+    """Return the flags to compile and to link against the torch of this environment.
 
     MAMBASEG_ABI=stable|classic overrides the choice of the ABI.
     """
@@ -62,14 +62,14 @@ def torch_flags() -> tuple[list[str], list[str]]:
 
 
 class BuildKernels(build_ext):
-    """Compiles each file with the flags of its instruction set; a failure is told, not raised."""
+    """Build of each file with the flags of its instruction set; a failure is printed, not raised."""
 
     def get_ext_filename(self, fullname: str) -> str:
-        """The library holds no Python, so one name serves every Python."""
+        """Return a name without a Python version: the library holds no Python, so it serves every Python."""
         return os.path.join(*fullname.split(".")) + ".so"
 
     def run(self) -> None:
-        """Build, or say in one message why not and what to do."""
+        """Build, or print in one message why not and what to do."""
         try:
             super().run()
         except Exception as error:
@@ -98,11 +98,11 @@ class BuildKernels(build_ext):
         self.compiler.link_shared_object(objects, target, extra_postargs=link_flags, target_lang="c++")
 
     def get_outputs(self) -> list[str]:
-        """Only what exists, so that an installation without the extension goes on."""
+        """Return only outputs that exist, so that an installation without the extension goes on."""
         return [path for path in super().get_outputs() if os.path.exists(path)]
 
     def copy_extensions_to_source(self) -> None:
-        """For --inplace: nothing to copy where nothing was built."""
+        """Copy for --inplace, unless nothing was built."""
         names = [self.get_ext_filename(extension.name) for extension in self.extensions]
         if all(os.path.exists(os.path.join(self.build_lib, name)) for name in names):
             super().copy_extensions_to_source()

@@ -10,7 +10,7 @@ install(DIRECTORY mambaseg_core mambaseg_ros
 )
 install(DIRECTORY launch config DESTINATION share/${PROJECT_NAME})
 
-# Both start with the Python that has torch, not with whatever `python3` means at run time.
+# Both start with the Python that has torch, not with the `python3` found at run time.
 function(install_command NAME MODULE FOLDER)
   configure_file(cmake/command.in ${NAME} @ONLY)
   install(PROGRAMS ${CMAKE_CURRENT_BINARY_DIR}/${NAME} DESTINATION ${FOLDER})
@@ -18,7 +18,7 @@ endfunction()
 install_command(segmentation_node mambaseg_ros.node lib/${PROJECT_NAME})
 install_command(mambaseg mambaseg_ros.cli bin)
 
-# One recipe for the extension: setup.py. Without torch or a compiler the plain PyTorch operators serve.
+# setup.py builds the extension. Without torch or a compiler the plain PyTorch operators run.
 execute_process(
   COMMAND ${Python3_EXECUTABLE} -c "import torch"
   RESULT_VARIABLE MAMBASEG_NO_TORCH OUTPUT_QUIET ERROR_QUIET

@@ -1,5 +1,5 @@
-# `colcon test` runs test/ on what is installed, where ament_cmake_pytest and pytest are. What else the tests import stands in
-# requirements/python.txt.
+# `colcon test` runs test/ on the installed package if ament_cmake_pytest and pytest are installed. The other packages
+# that the tests import are listed in requirements/python.txt.
 if(BUILD_TESTING)
   find_package(ament_cmake_pytest QUIET)
 endif()

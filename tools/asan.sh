@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the C++ operators with AddressSanitizer and UndefinedBehaviorSanitizer in a copy, and runs their tests there.
+# Builds the C++ operators with AddressSanitizer and UndefinedBehaviorSanitizer in a copy and runs their tests there.
 # Usage: tools/asan.sh [pytest arguments]      PYTHON=... chooses the interpreter (with torch, numpy and pytest)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,7 +12,7 @@ rm -f mambaseg_core/_C.so
 flags="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1"
 CXXFLAGS=$flags CFLAGS=$flags LDFLAGS="-fsanitize=address,undefined" MAMBASEG_REQUIRE_EXTENSION=1 \
   "$python" setup.py -q build_ext --inplace
-# Python itself is not instrumented, so the libraries come first; it keeps memory to its end, so leaks are not asked for
+# Python is not instrumented, so the libraries are preloaded. It holds memory until it exits, so leaks are not detected.
 export LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0
 PYTHONPATH=. "$python" -m pytest -q -p no:cacheprovider test/ops/test_scan.py test/ops/test_scan_robust.py \
   test/ops/test_voxel_grid.py test/ops/test_area_resize.py \

