@@ -79,7 +79,7 @@ class BuildKernels(build_ext):
             advice = "Install torch and g++ >= 11 here, then run `pip install --no-build-isolation .`"
             print(
                 f"\nmambaseg: the compiled operators were NOT built ({reason}).\n"
-                f"The plain PyTorch operators will serve, ten to twenty times slower on a CPU. {advice}\n",
+                f"The plain PyTorch operators run instead, ten to twenty times slower on a CPU. {advice}\n",
                 file=sys.stderr,
             )
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_ros.bag.types import STATUS_TYPE, open_bag
-from mambaseg_ros.messages.images import stamp_to_ns
+from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.resources import share_folder
 
 SECONDS = 2.0
