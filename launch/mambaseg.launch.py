@@ -1,8 +1,5 @@
 """Starts segmentation_node. `ros2 launch mambaseg_ros mambaseg.launch.py --show-args` is its manual."""
 
-import os
-from importlib.metadata import version
-
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
@@ -10,6 +7,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
+from mambaseg_ros.parameters import launch_arguments
+from mambaseg_ros.resources import large_image_profile
 
 CONFIG = PathJoinSubstitution([FindPackageShare("mambaseg_ros"), "config"])
 ARGUMENTS = {
@@ -24,35 +23,10 @@ ARGUMENTS = {
     "log_level": ("info", "debug, info, warn, error or fatal"),
     "respawn": ("false", "true: start the node anew 2 s after it ended by itself"),
 }
-# Arguments that are parameters of the node. Empty means: as params_file has it.
 PARAMETERS = {
-    "model": (str, "name of the model, as `mambaseg info` lists them"),
-    "weights": (str, ".safetensors checkpoint, the authors' .pth, a name that ships with the model, or random"),
-    "image_height": (int, "rows of the model's input; 0: as the model was made"),
-    "image_width": (int, "columns of the model's input; 0: as the model was made"),
-    "device": (str, "auto, cpu, cuda or cuda:N"),
-    "calibration": (str, "DSEC's cam_to_cam.yaml, or camera_info; without it both are registered to one view"),
-    "image_type": (str, "type of the image topic; auto takes that of its publisher"),
-    "events_type": (str, "type of the events topic; auto takes that of its publisher"),
-    "event_clock": (str, "auto, header, sensor or filtered: how event times become those of the header stamps"),
-    "event_wait_ms": (float, "longest wait for events up to an image's stamp, milliseconds"),
-    "events_stale_ms": (float, "events or pictures farther from an image are missing, milliseconds"),
-    "when_events_missing": (str, "image_only, hold or drop"),
-    "when_images_missing": (str, "drop, events_only or hold"),
-    "precision": (str, "float32, bfloat16 or float16"),
-    "use_sim_time": (bool, "true: take time from /clock"),
-    "autostart": (bool, "configure and activate at once; false leaves it to a lifecycle manager"),
+    **launch_arguments(),
+    "use_sim_time": (bool, "whether time is taken from /clock (bool; not given: as in params_file)"),
 }
-PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # of Fast DDS 3 and 2
-RCLPY_OF_FAST_DDS_3 = 8
-
-
-def large_image_profile():
-    """Fast DDS's default profile loses large images; a profile that the user has set stays."""
-    if any(name in os.environ for name in PROFILE_VARIABLES):
-        return []
-    older = int(version("rclpy").split(".")[0]) < RCLPY_OF_FAST_DDS_3
-    return [SetEnvironmentVariable(PROFILE_VARIABLES[older], PathJoinSubstitution([CONFIG, "fastdds.xml"]))]
 
 
 def segmentation_node(context):
@@ -88,8 +62,6 @@ def generate_launch_description():
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, (default, text) in ARGUMENTS.items()
-    ] + [
-        DeclareLaunchArgument(name, default_value="", description=f"{text} (empty: as in params_file)")
-        for name, (_, text) in PARAMETERS.items()
-    ]
-    return LaunchDescription([*declared, *large_image_profile(), OpaqueFunction(function=segmentation_node)])
+    ] + [DeclareLaunchArgument(name, default_value="", description=text) for name, (_, text) in PARAMETERS.items()]
+    profile = [SetEnvironmentVariable(name, value) for name, value in large_image_profile().items()]
+    return LaunchDescription([*declared, *profile, OpaqueFunction(function=segmentation_node)])

@@ -231,7 +231,7 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
         low, high = int(parameter.bounds[0]), int(parameter.bounds[1])
         descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
     elif parameter.choices is not None:
-        descriptor.additional_constraints = "one of " + ", ".join(parameter.choices)
+        descriptor.additional_constraints = parameter.limits
     return descriptor
 
 

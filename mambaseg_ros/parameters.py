@@ -1,4 +1,7 @@
-"""The node's parameters: declared once, here; code, config/mambaseg.param.yaml and docs/ros.md follow this table."""
+"""The node's parameters: declared once, here; code, launch file, parameter file and docs/ros.md follow this table.
+
+The launch file is run by ROS's own Python, so this module imports nothing that does not come with ROS.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,13 @@ class Parameter:
     bounds: tuple[float, float] | None = None
     choices: tuple[str, ...] | None = None
     changes: str = "unconfigured"
+
+    @property
+    def limits(self) -> str:
+        """The bounds or the choices as text; empty where any value is allowed."""
+        if self.bounds is not None:
+            return f"{self.bounds[0]:g} to {self.bounds[1]:g}"
+        return "" if self.choices is None else "one of " + ", ".join(self.choices)
 
     def check_change(self, state: str) -> None:
         """Refuse a change that the node could not follow in its present state.
@@ -62,16 +72,9 @@ class Parameter:
                 f"parameter {self.name!r} is {value!r} ({type(value).__name__}); expected a {kind.__name__}: "
                 "correct it in the parameter file or the launch argument"
             )
-        if self.bounds is not None and not self.bounds[0] <= float(value) <= self.bounds[1]:
-            raise ValueError(
-                f"parameter {self.name!r} is {value!r}; expected {self.bounds[0]:g} to {self.bounds[1]:g}: "
-                f"it is {self.meaning}"
-            )
-        if self.choices is not None and value not in self.choices:
-            raise ValueError(
-                f"parameter {self.name!r} is {value!r}; expected one of {', '.join(map(repr, self.choices))}: "
-                f"it is {self.meaning}"
-            )
+        fits = self.bounds is None or self.bounds[0] <= float(value) <= self.bounds[1]
+        if not fits or (self.choices is not None and value not in self.choices):
+            raise ValueError(f"parameter {self.name!r} is {value!r}; expected {self.limits}: it is {self.meaning}")
 
 
 CHANGES = {
@@ -114,7 +117,7 @@ PARAMETERS = (
     Parameter("images_stale_ms", 500.0, "images are missing when none came for this long on the node's clock, milliseconds", bounds=(10.0, 60_000.0), changes="always"),
     Parameter("when_images_missing", "drop", "what happens then: nothing, masks of the events (or pictures) alone, or the last mask with its old stamp", choices=IMAGES_MISSING, changes="always"),
     Parameter("timer_ms", 50.0, "period of the masks that are published while images are missing, milliseconds", bounds=(1.0, 10_000.0), changes="always"),
-    Parameter("overlay_alpha", 0.5, "weight of the classes' colours in ~/overlay, 0 to 1", bounds=(0.0, 1.0), changes="always"),
+    Parameter("overlay_alpha", 0.5, "weight of the classes' colours in ~/overlay", bounds=(0.0, 1.0), changes="always"),
 )  # fmt: skip
 
 TABLE = {parameter.name: parameter for parameter in PARAMETERS}
@@ -137,17 +140,21 @@ def read_values(words: list[str]) -> dict[str, Value]:
     return values
 
 
+def launch_arguments() -> dict[str, tuple[type, str]]:
+    """Return the type and the description of the launch file's argument for each parameter."""
+    arguments: dict[str, tuple[type, str]] = {}
+    for parameter in PARAMETERS:
+        kind = type(parameter.default)
+        expected = ", ".join(filter(None, (kind.__name__, parameter.limits)))
+        arguments[parameter.name] = kind, f"{parameter.meaning} ({expected}; not given: as in params_file)"
+    return arguments
+
+
 def markdown_table() -> str:
     """The table as docs/ros.md shows it."""
     rows = ["| parameter | type | default | bounds | changes | meaning |", "|---|---|---|---|---|---|"]
     for parameter in PARAMETERS:
-        bounds = ""
-        if parameter.bounds is not None:
-            bounds = f"{parameter.bounds[0]:g} to {parameter.bounds[1]:g}"
-        elif parameter.choices is not None:
-            bounds = ", ".join(f"`{choice}`" for choice in parameter.choices)
-        default, kind = json.dumps(parameter.default), type(parameter.default).__name__
-        rows.append(
-            f"| `{parameter.name}` | {kind} | `{default}` | {bounds} | {parameter.changes} | {parameter.meaning} |"
-        )
+        kind, default = type(parameter.default).__name__, json.dumps(parameter.default)
+        cells = f"`{parameter.name}`", kind, f"`{default}`", parameter.limits, parameter.changes, parameter.meaning
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)

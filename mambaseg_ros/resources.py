@@ -27,11 +27,17 @@ def share_folder() -> Path:
     )
 
 
-def use_large_image_profile() -> None:
-    """Let this process publish large images over Fast DDS without losing them (docs/ros.md, "Large images").
+def large_image_profile() -> dict[str, str]:
+    """Return the environment in which Fast DDS loses no large images (docs/ros.md, "Large images").
 
-    Call it before `rclpy.init`. A profile that the user has set stays.
+    It is empty where the user has set a profile.
     """
-    if not any(name in os.environ for name in PROFILE_VARIABLES):
-        older = int(version("rclpy").split(".")[0]) < RCLPY_OF_FAST_DDS_3
-        os.environ[PROFILE_VARIABLES[older]] = str(share_folder() / "config" / "fastdds.xml")
+    if any(name in os.environ for name in PROFILE_VARIABLES):
+        return {}
+    older = int(version("rclpy").split(".")[0]) < RCLPY_OF_FAST_DDS_3
+    return {PROFILE_VARIABLES[older]: str(share_folder() / "config" / "fastdds.xml")}
+
+
+def use_large_image_profile() -> None:
+    """Set that environment for this process; to be called before `rclpy.init`."""
+    os.environ.update(large_image_profile())

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from mambaseg_ros.parameters import PARAMETERS, TABLE, markdown_table
+from mambaseg_ros.parameters import PARAMETERS, TABLE, launch_arguments, markdown_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,8 +26,8 @@ def test_defaults_pass_their_own_check() -> None:
         ("buffer_mib", 2.5, "expected a int"),
         ("buffer_mib", 0, "1 to 65536"),
         ("autostart", 1, "expected a bool"),
-        ("events_type", "dvs", "'auto'"),
-        ("precision", "int8", "'bfloat16'"),
+        ("events_type", "dvs", "one of auto, mambaseg_ros"),
+        ("precision", "int8", "one of float32, bfloat16"),
     ],
 )
 def test_bad_values_are_refused_with_name_value_and_what_is_expected(name: str, value: object, expected: str) -> None:
@@ -37,6 +39,27 @@ def test_bad_values_are_refused_with_name_value_and_what_is_expected(name: str, 
 
 def test_a_whole_number_is_good_for_a_float() -> None:
     TABLE["event_wait_ms"].check(20)
+
+
+def test_the_launch_file_has_an_argument_for_every_parameter() -> None:
+    arguments = launch_arguments()
+    assert list(arguments) == list(TABLE)
+    for name, (kind, text) in arguments.items():
+        assert kind is type(TABLE[name].default)
+        assert text.startswith(TABLE[name].meaning)
+        assert TABLE[name].limits in text
+    assert arguments["autostart"][1].endswith("(bool; not given: as in params_file)")
+    assert arguments["overlay_alpha"][1].endswith("(float, 0 to 1; not given: as in params_file)")
+    assert "(str, one of image_only, hold, drop; not given" in arguments["when_events_missing"][1]
+
+
+def test_the_launch_file_needs_only_what_comes_with_ros() -> None:
+    """It is run by ROS's own Python, which may have no torch."""
+    unwanted = {"torch", "numpy", "cv2", "rclpy", "rosbags", "mambaseg_core"}
+    code = "import mambaseg_ros.parameters, mambaseg_ros.resources, sys; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], timeout=300, capture_output=True, text=True, check=True)
+    assert "mambaseg_ros.resources" in found.stdout.split()
+    assert unwanted.isdisjoint(found.stdout.split())
 
 
 def test_the_parameter_file_is_the_table() -> None:
