@@ -158,7 +158,8 @@ def test_nothing_in_nothing_out() -> None:
 def test_the_choice_and_its_refusals() -> None:
     assert ops.backends() == ("triton", "reference")
     assert selection.choose("cpu", "triton") == "triton"
-    with pytest.raises(ValueError, match="'cpu' does not work here: TRITON_INTERPRET=1 replaces it with Triton's interpreter"):
+    reason = "'cpu' does not work here: TRITON_INTERPRET=1 replaces it with Triton's interpreter"
+    with pytest.raises(ValueError, match=reason):
         selection.choose("cpu", "cpu")
     with pytest.raises(ValueError, match="'mamba_ssm' does not work here: torch sees no CUDA device"):
         selection.choose("cpu", "mamba_ssm")
