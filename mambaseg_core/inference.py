@@ -35,7 +35,7 @@ class Mask:
         confidence: float32 [h, w] softmax probability of the class in `ids`.
         prepare_ms: time spent on warp, rectification, voxel grid and resizing, milliseconds.
         inference_ms: time spent in the model, milliseconds.
-        reliability: mean over the mask of how far the model trusted the image and the other modality, 0 to 1; None of a
+        reliability: mean over the mask of how far the model trusted the image and the second input, 0 to 1; None of a
             model that does not say (`reliability_aware`).
     """
 
@@ -144,25 +144,25 @@ class Segmenter:
         self.to_camera(mask.ids, image_size)
 
     def segment(
-        self, image: Image | None, events: Events | Reading | None, edges_ns: npt.NDArray[np.int64] | None = None
+        self, image: Image | None, second: Events | Reading | None, edges_ns: npt.NDArray[np.int64] | None = None
     ) -> Mask:
         """Segment one image with the events before it or another camera's picture, or one of them alone.
 
         Args:
             image: uint8 [H, W] or RGB [H, W, 3] in the camera's view, any resolution; None: there is none.
-            events: the raw events of the image's window (`EventBuffer.window`); may be empty; None: as if empty. For a
+            second: the raw events of the image's window (`EventBuffer.window`); may be empty; None: as if empty. For a
                 model of thermal or depth pictures such a one, [H, W], registered to the image.
-            edges_ns: the window's edges on the raw events (`Window.edges_ns`); default: made from `events`.
+            edges_ns: the window's edges on the raw events (`Window.edges_ns`); default: made from the events.
 
         Returns:
             the mask in the model's view, which is the (rectified) event camera's; `to_camera` maps it back.
 
         Raises:
-            ValueError: image and events are both None, one is not what the model takes, or its logits are not finite.
+            ValueError: image and second are both None, one is not what the model takes, or its logits are not finite.
         """
         start = time.perf_counter()
-        grid = self._take_grid(events)
-        image_tensor, voxel_tensor = self._prepare(image, events, edges_ns, grid)
+        grid = self._take_grid(second)
+        image_tensor, voxel_tensor = self._prepare(image, second, edges_ns, grid)
         prepared = time.perf_counter()
         ids, confidence, reliability = self._infer(image_tensor, voxel_tensor)
         done = time.perf_counter()
@@ -173,30 +173,30 @@ class Segmenter:
         )  # fmt: skip
 
     def prepare(
-        self, image: Image | None, events: Events | Reading | None, edges_ns: npt.NDArray[np.int64] | None = None
+        self, image: Image | None, second: Events | Reading | None, edges_ns: npt.NDArray[np.int64] | None = None
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """The model's inputs: image float32 [C, h, w] in 0..1 and voxel grid float32 [T, h, w], on the CPU."""
-        return self._prepare(image, events, edges_ns, None)
+        return self._prepare(image, second, edges_ns, None)
 
     def _prepare(
         self,
         image: Image | None,
-        events: Events | Reading | None,
+        second: Events | Reading | None,
         edges_ns: npt.NDArray[np.int64] | None,
         grid: torch.Tensor | None,
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         setup, calibration = self.preprocessing, self.calibration
         return (
             None if image is None else setup.image_input(image, calibration),
-            None if events is None else setup.second_input(events, edges_ns, calibration, grid),
+            None if second is None else setup.second_input(second, edges_ns, calibration, grid),
         )
 
-    def _take_grid(self, events: Events | Reading | None) -> torch.Tensor | None:
+    def _take_grid(self, second: Events | Reading | None) -> torch.Tensor | None:
         """Memory for a voxel grid, the last one's where that fits; another thread finds none and makes its own."""
-        if not isinstance(events, Events):
+        if not isinstance(second, Events):
             return None
         spare, self._spare_grid = self._spare_grid, None
-        size = self.calibration.event_size if self.calibration else (events.height, events.width)
+        size = self.calibration.event_size if self.calibration else (second.height, second.width)
         shape = (self.preprocessing.bins, *size)
         return spare if spare is not None and spare.shape == shape else torch.empty(shape, device=self.device)
 
@@ -217,13 +217,13 @@ class Segmenter:
 
     @torch.inference_mode()
     def _infer(
-        self, image: torch.Tensor | None, events: torch.Tensor | None
+        self, image: torch.Tensor | None, second: torch.Tensor | None
     ) -> tuple[Image, npt.NDArray[np.float32], tuple[float, float] | None]:
-        inputs = (None if x is None else x[None].to(self.device, self.dtype) for x in (image, events))
+        inputs = (None if x is None else x[None].to(self.device, self.dtype) for x in (image, second))
         reliability = None
         if getattr(self.model, "reliability_aware", False):
-            logits, (of_image, of_other) = self.model.with_reliability(*inputs)  # type: ignore[operator]
-            reliability = float(of_image.mean()), float(of_other.mean())
+            logits, (of_image, of_second) = self.model.with_reliability(*inputs)  # type: ignore[operator]
+            reliability = float(of_image.mean()), float(of_second.mean())
         else:
             logits = self.model(*inputs)
         if not bool(torch.stack(torch.aminmax(logits)).isfinite().all()):  # twelve times as fast as to ask of each

@@ -27,7 +27,7 @@ from mambaseg_core.models.scans import DirectionalScan, SequenceScan
 
 @dataclass(frozen=True)
 class Profile:
-    """Cost of one forward pass of one image with its events.
+    """Cost of one forward pass of one image with its second input.
 
     Attributes:
         parameters: Number of learned values.
@@ -66,10 +66,10 @@ def profile_model(model: Network, image_size: tuple[int, int] | None = None) -> 
     scans = _replace_scans(shadow)
     _replace_heads(shadow)
     image = torch.empty(1, model.in_channels, height, width, device="meta")
-    events = torch.empty(1, model.bins, height, width, device="meta")
+    second = torch.empty(1, model.bins, height, width, device="meta")
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        shadow(image, events)
+        shadow(image, second)
     return Profile(
         parameters=sum(p.numel() for p in model.parameters()),
         product_macs=counter.get_total_flops() // 2 + sum(scan.product_macs for scan in scans),

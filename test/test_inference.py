@@ -78,7 +78,7 @@ def test_one_sensor_alone(segmenter: Segmenter, image: np.ndarray, events: Event
     no_events = segmenter.segment(image, Events.empty(260, 346))
     np.testing.assert_array_equal(image_only.confidence, no_events.confidence)
     assert not np.array_equal(events_only.confidence, no_events.confidence)
-    with pytest.raises(ValueError, match="image and events are both None"):
+    with pytest.raises(ValueError, match="image and second are both None"):
         segmenter.segment(None, None)
 
 

@@ -18,37 +18,37 @@ class TwoInputs(Protocol):
     bins: int
 
 
-def complete(model: TwoInputs, image: Tensor | None, events: Tensor | None, *, least: int = 1) -> tuple[Tensor, Tensor]:
+def complete(model: TwoInputs, image: Tensor | None, second: Tensor | None, *, least: int = 1) -> tuple[Tensor, Tensor]:
     """Both inputs, checked; the one that is missing as zeros, which is what modality dropout trains with.
 
     Args:
         model: The network that the inputs are for.
         image: [B, in_channels, H, W] or None.
-        events: [B, bins, H, W] or None.
+        second: [B, bins, H, W] or None.
         least: Fewest rows and columns that the network takes.
 
     Raises:
         ValueError: Both are missing, or an input has another shape than the model takes.
     """
-    for what, x, channels in (("image", image, model.in_channels), ("events", events, model.bins)):
+    for what, x, channels in (("image", image, model.in_channels), ("second", second, model.bins)):
         if x is not None:
             _refuse_other_shape(model, what, x, channels, least)
-    if image is None and events is None:
-        raise ValueError(f"image and events are both None; {model.name} expects at least one of them: pass one")
+    if image is None and second is None:
+        raise ValueError(f"image and second are both None; {model.name} expects at least one of them: pass one")
     if image is None:
-        image = torch.zeros_like(cast(Tensor, events)[:, :1]).repeat(1, model.in_channels, 1, 1)
-    if events is None:
-        events = torch.zeros_like(image[:, :1]).repeat(1, model.bins, 1, 1)
-    if image.shape[2:] != events.shape[2:]:
+        image = torch.zeros_like(cast(Tensor, second)[:, :1]).repeat(1, model.in_channels, 1, 1)
+    if second is None:
+        second = torch.zeros_like(image[:, :1]).repeat(1, model.bins, 1, 1)
+    if image.shape[2:] != second.shape[2:]:
         raise ValueError(
-            f"image has shape {list(image.shape)} and events {list(events.shape)}; "
+            f"image has shape {list(image.shape)} and second {list(second.shape)}; "
             "expected one height and width for both: crop and resize them alike"
         )
-    if image.shape[0] != events.shape[0]:
+    if image.shape[0] != second.shape[0]:
         raise ValueError(
-            f"image has batch size {image.shape[0]} and events {events.shape[0]}; pass as many of each"
+            f"image has batch size {image.shape[0]} and second {second.shape[0]}; pass as many of each"
         )
-    return image, events
+    return image, second
 
 
 def _refuse_other_shape(model: TwoInputs, what: str, x: Tensor, channels: int, least: int) -> None:

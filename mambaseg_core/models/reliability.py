@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mambaseg_core.models.layers import convolve, resize, to_channels_first, to_channels_last
 
-Pair: TypeAlias = tuple[Tensor, Tensor]  # of the image, of the other modality
+Pair: TypeAlias = tuple[Tensor, Tensor]  # of the image, of the second input
 FLAT = 1e-5  # of inputs of 0 to 1, below a step of 16 bits: what a resize leaves of one value everywhere
 TRUST = 2.0  # before the sigmoid: training starts with either modality trusted to 0.88
 
@@ -43,8 +43,8 @@ def average(weights: Sequence[Pair], size: tuple[int, int]) -> Pair:
     Returns:
         Two [B, *size], between 0 and 1: the mean over the stages, each resized.
     """
-    image, other = zip(*weights, strict=True)
-    return _average(image, size), _average(other, size)
+    image, second = zip(*weights, strict=True)
+    return _average(image, size), _average(second, size)
 
 
 def _average(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
@@ -84,10 +84,10 @@ class Reliability(nn.Module):
     def __init__(self, channels: int, *, width: int = 16) -> None:
         super().__init__()
         self.image = Judge(channels, width=width)
-        self.other = Judge(channels, width=width)
+        self.second = Judge(channels, width=width)
 
-    def forward(self, image: Tensor, other: Tensor, present: Pair) -> Pair:
+    def forward(self, image: Tensor, second: Tensor, present: Pair) -> Pair:
         """Two [B, H, W, C] and the `presence` of their modalities -> two [B, H, W, 1]."""
         image = self.image.embed(image) * present[0]
-        other = self.other.embed(other) * present[1]
-        return self.image(image, other) * present[0], self.other(other, image) * present[1]
+        second = self.second.embed(second) * present[1]
+        return self.image(image, second) * present[0], self.second(second, image) * present[1]

@@ -58,7 +58,7 @@ class SegmentationModule(lightning.LightningModule):
     so it does not depend on whether the run was interrupted.
 
     Args:
-        model: gives logits [B, K, H, W] of image [B, C, H, W] and events [B, T, H, W].
+        model: gives logits [B, K, H, W] of image [B, C, H, W] and second input [B, T, H, W].
         config: of the run.
         steps: of the whole run.
     """

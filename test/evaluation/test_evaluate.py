@@ -52,10 +52,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Constant(nn.Module):
     """Says one class everywhere, or another where there are no events."""
 
-    def forward(self, image: Tensor, events: Tensor) -> Tensor:
+    def forward(self, image: Tensor, second: Tensor) -> Tensor:
         logits = torch.zeros(len(image), 11, *image.shape[2:])
         logits[:, 5] = 1
-        logits[:, 0] = torch.where(events.abs().sum((1, 2, 3)) > 0, 0.0, 2.0)[:, None, None]
+        logits[:, 0] = torch.where(second.abs().sum((1, 2, 3)) > 0, 0.0, 2.0)[:, None, None]
         return logits
 
 

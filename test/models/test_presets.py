@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import pytest
 import torch
 
@@ -121,16 +123,23 @@ def test_state_dict_is_contiguous(model):
         ("image", lambda m: (1, m.in_channels, 48, 56), r"image has shape \[1, \d, 48, 56\].*40, 56\]"),
         ("image", lambda m: (1, m.in_channels, 0, 56), r"image has shape \[1, \d, 0, 56\].*expects"),
         ("image", lambda m: (1, 2, *SMALL), r"image has shape \[1, 2, 40, 56\].*expects \[B, [13], (40, 56|H, W)\]"),
-        ("events", lambda m: (1, 5, *SMALL), r"events has shape \[1, 5, 40, 56\].*\[B, (10|3), (40, 56|H, W)\]"),
-        ("events", lambda m: (m.bins, *SMALL), r"events has shape \[\d+, 40, 56\].*create_model"),
-        ("events", lambda m: (2, m.bins, *SMALL), r"batch size 1 and events 2"),
+        ("second", lambda m: (1, 5, *SMALL), r"second has shape \[1, 5, 40, 56\].*\[B, (10|3), (40, 56|H, W)\]"),
+        ("second", lambda m: (m.bins, *SMALL), r"second has shape \[\d+, 40, 56\].*create_model"),
+        ("second", lambda m: (2, m.bins, *SMALL), r"batch size 1 and second 2"),
     ],
 )
 def test_a_bad_size_is_refused(model, which, shape, match):
-    image, events = inputs_of(model, batch=1)
-    given = {"image": image, "events": events, which: torch.zeros(shape(model))}
+    image, second = inputs_of(model, batch=1)
+    given = {"image": image, "second": second, which: torch.zeros(shape(model))}
     with pytest.raises(ValueError, match=match):
-        model(given["image"], given["events"])
+        model(**given)
+
+
+def test_every_network_names_its_inputs_alike(model):
+    methods = [name for name in ("forward", "features", "reliability", "with_reliability") if hasattr(model, name)]
+    assert methods[:2] == ["forward", "features"]
+    for name in methods:
+        assert list(signature(getattr(model, name)).parameters) == ["image", "second"], name
 
 
 def test_a_missing_modality_is_zeros(model):
@@ -142,7 +151,7 @@ def test_a_missing_modality_is_zeros(model):
 
 
 def test_two_missing_modalities_are_refused(model):
-    with pytest.raises(ValueError, match=f"image and events are both None; {model.name} expects at least one"):
+    with pytest.raises(ValueError, match=f"image and second are both None; {model.name} expects at least one"):
         model(None, None)
 
 

@@ -24,9 +24,9 @@ def model(request):
 
 
 def test_a_map_per_modality_between_0_and_1(model):
-    image, other = pair_of(model)
+    image, second = pair_of(model)
     with torch.inference_mode():
-        maps = model.reliability(image, other)
+        maps = model.reliability(image, second)
     assert [tuple(x.shape) for x in maps] == [(2, *SMALL)] * 2
     for x in maps:
         assert ((x > 0) & (x < 1)).all()
@@ -42,29 +42,29 @@ def test_one_pass_gives_both(model):
 
 
 def test_what_is_missing_has_none_and_the_other_some(model):
-    image, other = pair_of(model)
+    image, second = pair_of(model)
     with torch.inference_mode():
-        without_other = model.reliability(image, None)
-        without_image = model.reliability(None, other)
-    assert not without_other[1].any()
+        without_second = model.reliability(image, None)
+        without_image = model.reliability(None, second)
+    assert not without_second[1].any()
     assert not without_image[0].any()
-    assert (without_other[0] > 0).all()
+    assert (without_second[0] > 0).all()
     assert (without_image[1] > 0).all()
 
 
 def test_a_covered_sensor_is_as_good_as_missing(model):
     """Only the covered sample loses it, and whatever constant the sensor gives leaves no trace in the logits."""
-    image, other = pair_of(model)
-    image[1], other[0] = 0.7, -3.0
+    image, second = pair_of(model)
+    image[1], second[0] = 0.7, -3.0
     with torch.inference_mode():
-        of_image, of_other = model.reliability(image, other)
-        logits = model(image, other)
+        of_image, of_second = model.reliability(image, second)
+        logits = model(image, second)
         torch.testing.assert_close(logits[:1], model(image[:1], None), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(logits[1:], model(None, other[1:]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(logits[1:], model(None, second[1:]), rtol=1e-4, atol=1e-5)
     assert of_image[0].all()
-    assert of_other[1].all()
+    assert of_second[1].all()
     assert not of_image[1].any()
-    assert not of_other[0].any()
+    assert not of_second[0].any()
 
 
 def test_the_result_hangs_on_the_weights(model, monkeypatch):
@@ -145,7 +145,7 @@ def test_other_networks_have_none(name, on_meta):
 
 def test_two_missing_modalities_are_refused(model):
     for ask in (model.reliability, model.with_reliability):
-        with pytest.raises(ValueError, match=f"image and events are both None; {model.name}"):
+        with pytest.raises(ValueError, match=f"image and second are both None; {model.name}"):
             ask(None, None)
 
 

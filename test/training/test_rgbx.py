@@ -121,10 +121,10 @@ class Columns(nn.Module):
 
     any_size = True
 
-    def forward(self, image: Tensor, events: Tensor) -> Tensor:
+    def forward(self, image: Tensor, second: Tensor) -> Tensor:
         logits = torch.zeros(len(image), 11, *image.shape[2:])
         logits[:, 1, :, : image.shape[3] // 2] = 1
-        logits[:, 2] = 5 * events[:, 0]
+        logits[:, 2] = 5 * second[:, 0]
         return logits
 
 

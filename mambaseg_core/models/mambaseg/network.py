@@ -68,12 +68,12 @@ class MambaSeg(nn.Module):
         self.reliability_aware = bool(reliabilities)
         self.apply(init_linear)
 
-    def forward(self, image: Tensor | None, events: Tensor | None) -> Tensor:
+    def forward(self, image: Tensor | None, second: Tensor | None) -> Tensor:
         """Segment. A modality that is missing is None, which is the same as zeros.
 
         Args:
             image: [B, in_channels, H, W], values 0..1, or None.
-            events: [B, bins, H, W], a voxel grid, or None.
+            second: [B, bins, H, W], a voxel grid (or a picture of another camera), or None.
 
         Returns:
             Logits [B, num_classes, H, W].
@@ -81,33 +81,33 @@ class MambaSeg(nn.Module):
         Raises:
             ValueError: Both are missing, or an input has another shape than the model takes.
         """
-        image, events = complete(self, image, events)
-        return self._segment(self._fuse(image, events)[0], image)
+        image, second = complete(self, image, second)
+        return self._segment(self._fuse(image, second)[0], image)
 
-    def with_reliability(self, image: Tensor | None, other: Tensor | None) -> tuple[Tensor, Pair]:
+    def with_reliability(self, image: Tensor | None, second: Tensor | None) -> tuple[Tensor, Pair]:
         """The results of `forward` and of `reliability` in one pass; arguments and errors as of these."""
-        image, features, weights = self._fuse_weighed(image, other)
+        image, features, weights = self._fuse_weighed(image, second)
         return self._segment(features, image), average(weights, (image.shape[2], image.shape[3]))
 
-    def reliability(self, image: Tensor | None, other: Tensor | None) -> Pair:
-        """How far image and events are trusted at each pixel; arguments and errors as of `forward`.
+    def reliability(self, image: Tensor | None, second: Tensor | None) -> Pair:
+        """How far image and second input are trusted at each pixel; arguments and errors as of `forward`.
 
         Returns:
-            Of the image and of the events a map [B, H, W] each, between 0 and 1: the mean of the weights of all
+            Of the image and of the second input a map [B, H, W] each, between 0 and 1: the mean of the weights of all
             stages, resized. 0 everywhere for a sample that is missing or has one value everywhere.
 
         Raises:
             ValueError: Also where the network was built without it.
         """
-        image, _, weights = self._fuse_weighed(image, other)
+        image, _, weights = self._fuse_weighed(image, second)
         return average(weights, (image.shape[2], image.shape[3]))
 
-    def features(self, image: Tensor | None, events: Tensor | None) -> list[Tensor]:
+    def features(self, image: Tensor | None, second: Tensor | None) -> list[Tensor]:
         """Fused features of all stages, as the head takes them.
 
         Args:
             image: [B, in_channels, H, W], values 0..1, or None.
-            events: [B, bins, H, W], a voxel grid, or None.
+            second: [B, bins, H, W], a voxel grid (or a picture of another camera), or None.
 
         Returns:
             [B, H_i, W_i, C_i] of stage i, finest first; H_0 = ceil(H / 4), then halved and rounded up.
@@ -115,32 +115,32 @@ class MambaSeg(nn.Module):
         Raises:
             ValueError: Both are missing, or an input has another shape than the model takes.
         """
-        return self._fuse(*complete(self, image, events))[0]
+        return self._fuse(*complete(self, image, second))[0]
 
-    def _fuse_weighed(self, image: Tensor | None, other: Tensor | None) -> tuple[Tensor, list[Tensor], list[Pair]]:
+    def _fuse_weighed(self, image: Tensor | None, second: Tensor | None) -> tuple[Tensor, list[Tensor], list[Pair]]:
         """The complete image, and what `_fuse` gives; ValueError where nothing is weighed."""
         if not self.reliability_aware:
             raise ValueError(
                 f"this {self.name} has no reliability; expected one that weighs its streams: "
                 f"create_model({self.name!r}, reliability=True), and weights that were trained so"
             )
-        image, other = complete(self, image, other)
-        return image, *self._fuse(image, other)
+        image, second = complete(self, image, second)
+        return image, *self._fuse(image, second)
 
-    def _fuse(self, image: Tensor, events: Tensor) -> tuple[list[Tensor], list[Pair]]:
+    def _fuse(self, image: Tensor, second: Tensor) -> tuple[list[Tensor], list[Pair]]:
         """`features` of complete inputs, and each stage's weights of both streams, if there are any."""
-        present = (presence(image), presence(events)) if self.reliability_aware else None
-        image, events = self.image_encoder.stem(image), self.event_encoder.stem(events)
+        present = (presence(image), presence(second)) if self.reliability_aware else None
+        image, second = self.image_encoder.stem(image), self.event_encoder.stem(second)
         features, weights = [], []
         for image_stage, event_stage, ddim, mix, reliability in self._stages():
-            image, events = image_stage(image), event_stage(events)
-            pair = image_stage.out_norm(image), event_stage.out_norm(events)
+            image, second = image_stage(image), event_stage(second)
+            pair = image_stage.out_norm(image), event_stage.out_norm(second)
             if reliability is not None:
                 weights.append(reliability(*pair, present))
-            fused_image, fused_events = ddim(*pair, *weights[-1:])
-            features.append(mix(torch.cat((fused_image, fused_events), dim=-1)))
+            fused_image, fused_second = ddim(*pair, *weights[-1:])
+            features.append(mix(torch.cat((fused_image, fused_second), dim=-1)))
             image = image_stage.downsample(image + fused_image)
-            events = event_stage.downsample(events + fused_events)
+            second = event_stage.downsample(second + fused_second)
         return features, weights
 
     def _segment(self, features: list[Tensor], image: Tensor) -> Tensor:

@@ -121,9 +121,9 @@ class SiameseEncoder(nn.Module):
         )
         self.apply(init_linear)
 
-    def forward(self, image: Tensor, other: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def forward(self, image: Tensor, second: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Two [B, in_channels, H, W] -> of each stage two [B, H_i, W_i, C_i]; H_0 = H // 4, then halved, rounded up."""
-        pixels = torch.cat((image, other)).permute(0, 2, 3, 1).contiguous()
+        pixels = torch.cat((image, second)).permute(0, 2, 3, 1).contiguous()
         x = self.patch_norm(convolve(self.patch, pixels))
         pairs = []
         for stage in self.stages:

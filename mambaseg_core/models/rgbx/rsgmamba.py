@@ -11,8 +11,8 @@ Source: the abstract of "RSGMamba: Reliability-Aware Self-Gated State Space Mode
   the one scan of both, how far either modulates the other locally, and what of either goes to the decoder. The gate
   of a modality is made of its own features, as in Mamba.
 
-So a modality of reliability 0 leaves no trace in the result: an image with a constant in place of the other modality
-gives the very logits of the image alone. Every pair is in the order image, other modality.
+So a modality of reliability 0 leaves no trace in the result: an image with a constant in place of the second input
+gives the very logits of the image alone. Every pair is in the order image, second input.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ class SelfGatedBlock(nn.Module):
         super().__init__()
         inner = 2 * channels
         self.in_image = nn.Linear(channels, 2 * inner, bias=False)  # rows of the scan, then of the gate
-        self.in_other = nn.Linear(channels, 2 * inner, bias=False)
+        self.in_second = nn.Linear(channels, 2 * inner, bias=False)
         self.conv = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
         self.scan = DirectionalScan(
             ops.ss2d, directions=4, channels=inner, state=STATE, dt_rank=math.ceil(channels / 16)
         )
         self.norm = nn.LayerNorm(inner)
         self.out_image = nn.Linear(inner, channels, bias=False)
-        self.out_other = nn.Linear(inner, channels, bias=False)
+        self.out_second = nn.Linear(inner, channels, bias=False)
 
-    def forward(self, image: Tensor, other: Tensor, weights: Pair) -> Pair:
+    def forward(self, image: Tensor, second: Tensor, weights: Pair) -> Pair:
         """Two [B, H, W, C] and two weights [B, H, W, 1] -> two [B, H, W, C], what each is to gain."""
         scan_image, gate_image = self.in_image(image).chunk(2, dim=-1)
-        scan_other, gate_other = self.in_other(other).chunk(2, dim=-1)
-        both = scan_image * weights[0] + scan_other * weights[1]
+        scan_second, gate_second = self.in_second(second).chunk(2, dim=-1)
+        both = scan_image * weights[0] + scan_second * weights[1]
         context = self.norm(self.scan(F.silu(convolve(self.conv, both))))
-        return self.out_image(context * F.silu(gate_image)), self.out_other(context * F.silu(gate_other))
+        return self.out_image(context * F.silu(gate_image)), self.out_second(context * F.silu(gate_second))
 
 
 class LocalCrossGate(nn.Module):
@@ -74,19 +74,19 @@ class LocalCrossGate(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm_image = nn.LayerNorm(channels)
-        self.norm_other = nn.LayerNorm(channels)
+        self.norm_second = nn.LayerNorm(channels)
         self.local_image = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
-        self.local_other = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.local_second = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
         self.gate_image = Mlp(channels, hidden=channels // 4)
-        self.gate_other = Mlp(channels, hidden=channels // 4)
+        self.gate_second = Mlp(channels, hidden=channels // 4)
 
-    def forward(self, image: Tensor, other: Tensor, weights: Pair) -> Pair:
+    def forward(self, image: Tensor, second: Tensor, weights: Pair) -> Pair:
         """Two [B, H, W, C] and two weights [B, H, W, 1] -> two [B, H, W, C], what each is to gain."""
         local_image = convolve(self.local_image, self.norm_image(image))
-        local_other = convolve(self.local_other, self.norm_other(other))
+        local_second = convolve(self.local_second, self.norm_second(second))
         from_image = torch.sigmoid(self.gate_image(local_image)) * weights[0]
-        from_other = torch.sigmoid(self.gate_other(local_other)) * weights[1]
-        return local_image * from_other, local_other * from_image
+        from_second = torch.sigmoid(self.gate_second(local_second)) * weights[1]
+        return local_image * from_second, local_second * from_image
 
 
 class ReliableFusion(nn.Module):
@@ -102,12 +102,12 @@ class ReliableFusion(nn.Module):
         self.block = SelfGatedBlock(channels)
         self.local = LocalCrossGate(channels)
 
-    def forward(self, image: Tensor, other: Tensor, weights: Pair) -> Tensor:
+    def forward(self, image: Tensor, second: Tensor, weights: Pair) -> Tensor:
         """Two [B, H, W, C] and their weights, as `reliability` gives them -> [B, H, W, C]."""
-        image_gain, other_gain = self.block(image, other, weights)
-        image, other = image + image_gain, other + other_gain
-        image_gain, other_gain = self.local(image, other, weights)
-        y: Tensor = (image + image_gain) * weights[0] + (other + other_gain) * weights[1]
+        image_gain, second_gain = self.block(image, second, weights)
+        image, second = image + image_gain, second + second_gain
+        image_gain, second_gain = self.local(image, second, weights)
+        y: Tensor = (image + image_gain) * weights[0] + (second + second_gain) * weights[1]
         return y
 
 
@@ -120,30 +120,30 @@ class RSGMamba(SiameseNetwork):
 
     reliability_aware = True
 
-    def with_reliability(self, image: Tensor | None, other: Tensor | None) -> tuple[Tensor, Pair]:
+    def with_reliability(self, image: Tensor | None, second: Tensor | None) -> tuple[Tensor, Pair]:
         """The results of `forward` and of `reliability` in one pass; arguments and errors as of these."""
-        image, other = complete(self, image, other, least=4)
-        pairs, weights = self._weigh(image, other)
+        image, second = complete(self, image, second, least=4)
+        pairs, weights = self._weigh(image, second)
         logits = self._segment(self._fuse_weighed(pairs, weights), image)
         return logits, average(weights, (image.shape[2], image.shape[3]))
 
-    def reliability(self, image: Tensor | None, other: Tensor | None) -> Pair:
-        """How far image and other modality are trusted at each pixel; arguments and errors as of `forward`.
+    def reliability(self, image: Tensor | None, second: Tensor | None) -> Pair:
+        """How far image and second input are trusted at each pixel; arguments and errors as of `forward`.
 
         Returns:
-            Of the image and of the other modality a map [B, H, W] each, between 0 and 1: the mean of the weights of
-            all stages, resized. 0 everywhere for a sample that is missing or has one value everywhere.
+            Of the image and of the second input a map [B, H, W] each, between 0 and 1: the mean of the weights of all
+            stages, resized. 0 everywhere for a sample that is missing or has one value everywhere.
         """
-        image, other = complete(self, image, other, least=4)
-        return average(self._weigh(image, other)[1], (image.shape[2], image.shape[3]))
+        image, second = complete(self, image, second, least=4)
+        return average(self._weigh(image, second)[1], (image.shape[2], image.shape[3]))
 
-    def _fuse(self, image: Tensor, other: Tensor) -> list[Tensor]:
-        return self._fuse_weighed(*self._weigh(image, other))
+    def _fuse(self, image: Tensor, second: Tensor) -> list[Tensor]:
+        return self._fuse_weighed(*self._weigh(image, second))
 
-    def _weigh(self, image: Tensor, other: Tensor) -> tuple[list[Pair], list[Pair]]:
+    def _weigh(self, image: Tensor, second: Tensor) -> tuple[list[Pair], list[Pair]]:
         """Of each stage the features of both modalities and their weights."""
-        present = presence(image), presence(other)
-        pairs = self.encoder(image, other)
+        present = presence(image), presence(second)
+        pairs = self.encoder(image, second)
         fusions = cast("Sequence[ReliableFusion]", self.fusions)
         weights = [fusion.reliability(*pair, present) for fusion, pair in zip(fusions, pairs, strict=True)]
         return pairs, weights

@@ -50,12 +50,12 @@ class SiameseNetwork(nn.Module):
         self.fusions = nn.ModuleList(fusions)
         self.head = head
 
-    def forward(self, image: Tensor | None, events: Tensor | None) -> Tensor:
+    def forward(self, image: Tensor | None, second: Tensor | None) -> Tensor:
         """Segment. A modality that is missing is None, which is the same as zeros.
 
         Args:
             image: [B, in_channels, H, W] or None.
-            events: [B, in_channels, H, W], the other modality alike, or None.
+            second: [B, in_channels, H, W] or None.
 
         Returns:
             Logits [B, num_classes, H, W].
@@ -63,19 +63,19 @@ class SiameseNetwork(nn.Module):
         Raises:
             ValueError: Both are missing, or an input has another shape than the model takes.
         """
-        image, events = complete(self, image, events, least=4)
-        return self._segment(self._fuse(image, events), image)
+        image, second = complete(self, image, second, least=4)
+        return self._segment(self._fuse(image, second), image)
 
-    def features(self, image: Tensor | None, events: Tensor | None) -> list[Tensor]:
+    def features(self, image: Tensor | None, second: Tensor | None) -> list[Tensor]:
         """Fused features of all stages, as the head takes them; arguments and errors as of `forward`.
 
         Returns:
             [B, H_i, W_i, C_i] of stage i, finest first; H_0 = H // 4, then halved and rounded up.
         """
-        return self._fuse(*complete(self, image, events, least=4))
+        return self._fuse(*complete(self, image, second, least=4))
 
     @abstractmethod
-    def _fuse(self, image: Tensor, other: Tensor) -> list[Tensor]:
+    def _fuse(self, image: Tensor, second: Tensor) -> list[Tensor]:
         """`features` of complete inputs."""
 
     def _segment(self, features: list[Tensor], image: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Sigma: a Siamese VMamba encoder, two fusions a stage, a channel-aware Mamba decoder, for RGB and another modality.
 
 Source: Wan et al., "Sigma: Siamese Mamba Network for Multi-Modal Semantic Segmentation", WACV 2025. The fusion works
-on sequences [B, C, L], which is how the scans read them. Every pair is in the order image, other modality.
+on sequences [B, C, L], which is how the scans read them. Every pair is in the order image, second input.
 """
 
 from __future__ import annotations
@@ -57,23 +57,23 @@ class CroMB(nn.Module):
         super().__init__()
         inner, dt_rank = 2 * channels, math.ceil(channels / 16)
         self.in_image = nn.Linear(channels, inner, bias=False)
-        self.in_other = nn.Linear(channels, inner, bias=False)
+        self.in_second = nn.Linear(channels, inner, bias=False)
         self.conv = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)  # of both modalities
         self.image = CrossStream(inner, dt_rank=dt_rank)
-        self.other = CrossStream(inner, dt_rank=dt_rank)
+        self.second = CrossStream(inner, dt_rank=dt_rank)
         self.out_image = nn.Linear(inner, channels, bias=False)
-        self.out_other = nn.Linear(inner, channels, bias=False)
+        self.out_second = nn.Linear(inner, channels, bias=False)
 
-    def forward(self, image: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Two [B, H, W, C] -> two [B, H, W, C], what each is to gain."""
         size = image.shape[1:3]
         x_i = F.silu(self.conv(to_sequence(self.in_image, image))).flatten(2)
-        x_o = F.silu(self.conv(to_sequence(self.in_other, other))).flatten(2)
+        x_s = F.silu(self.conv(to_sequence(self.in_second, second))).flatten(2)
         delta_i, b_i, c_i = self.image.project(x_i)
-        delta_o, b_o, c_o = self.other.project(x_o)
-        y_i = self.image.norm(self.image.scan(x_i, delta_i, b_i, c_o).mT)
-        y_o = self.other.norm(self.other.scan(x_o, delta_o, b_o, c_i).mT)
-        return self.out_image(y_i).unflatten(1, size), self.out_other(y_o).unflatten(1, size)
+        delta_s, b_s, c_s = self.second.project(x_s)
+        y_i = self.image.norm(self.image.scan(x_i, delta_i, b_i, c_s).mT)
+        y_s = self.second.norm(self.second.scan(x_s, delta_s, b_s, c_i).mT)
+        return self.out_image(y_i).unflatten(1, size), self.out_second(y_s).unflatten(1, size)
 
 
 class Squeeze(nn.Module):
@@ -102,27 +102,27 @@ class ConMB(nn.Module):
         super().__init__()
         inner = 2 * channels
         self.in_image = nn.Linear(channels, inner, bias=False)
-        self.in_other = nn.Linear(channels, inner, bias=False)
+        self.in_second = nn.Linear(channels, inner, bias=False)
         self.conv_image = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
-        self.conv_other = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
+        self.conv_second = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
         self.scan = DirectionalScan(
             ops.bidirectional_scan, directions=2, channels=inner, state=STATE, dt_rank=math.ceil(channels / 16)
         )
         self.norm_image = nn.LayerNorm(inner)
-        self.norm_other = nn.LayerNorm(inner)
+        self.norm_second = nn.LayerNorm(inner)
         self.squeeze_image = Squeeze(inner)
-        self.squeeze_other = Squeeze(inner)
+        self.squeeze_second = Squeeze(inner)
         self.out = nn.Linear(2 * inner, channels, bias=False)
 
-    def forward(self, image: Tensor, other: Tensor) -> Tensor:
+    def forward(self, image: Tensor, second: Tensor) -> Tensor:
         """Two [B, H, W, C] -> [B, H, W, C], what their sum is to gain."""
-        x_i, x_o = to_sequence(self.in_image, image), to_sequence(self.in_other, other)
-        weight_i, weight_o = self.squeeze_image(x_i), self.squeeze_other(x_o)
-        pair = torch.cat((self.conv_image(x_i).flatten(2), self.conv_other(x_o).flatten(2)), dim=2)
+        x_i, x_s = to_sequence(self.in_image, image), to_sequence(self.in_second, second)
+        weight_i, weight_s = self.squeeze_image(x_i), self.squeeze_second(x_s)
+        pair = torch.cat((self.conv_image(x_i).flatten(2), self.conv_second(x_s).flatten(2)), dim=2)
         forth, back = self.scan(F.silu(pair)).unbind(1)
-        y_i, y_o = (forth + back.flip(-1)).chunk(2, dim=2)
-        out_i, out_o = self.out.weight.chunk(2, dim=1)  # the rows of a concatenation that is never made
-        y = F.linear(self.norm_image(y_i.mT) * weight_o, out_i) + F.linear(self.norm_other(y_o.mT) * weight_i, out_o)
+        y_i, y_s = (forth + back.flip(-1)).chunk(2, dim=2)
+        out_i, out_s = self.out.weight.chunk(2, dim=1)  # the rows of a concatenation that is never made
+        y = F.linear(self.norm_image(y_i.mT) * weight_s, out_i) + F.linear(self.norm_second(y_s.mT) * weight_i, out_s)
         return torch.unflatten(y, 1, image.shape[1:3])
 
 
@@ -138,11 +138,11 @@ class SigmaFusion(nn.Module):
         self.cross = CroMB(channels)
         self.concat = ConMB(channels)
 
-    def forward(self, image: Tensor, other: Tensor) -> Tensor:
+    def forward(self, image: Tensor, second: Tensor) -> Tensor:
         """Two [B, H, W, C] -> [B, H, W, C]."""
-        image_gain, other_gain = self.cross(image, other)
-        image, other = image + image_gain, other + other_gain
-        y: Tensor = image + other + self.concat(image, other)
+        image_gain, second_gain = self.cross(image, second)
+        image, second = image + image_gain, second + second_gain
+        y: Tensor = image + second + self.concat(image, second)
         return y
 
 
@@ -155,6 +155,6 @@ class Sigma(SiameseNetwork):
 
     authors_inputs = False
 
-    def _fuse(self, image: Tensor, other: Tensor) -> list[Tensor]:
-        pairs = self.encoder(image, other)
+    def _fuse(self, image: Tensor, second: Tensor) -> list[Tensor]:
+        pairs = self.encoder(image, second)
         return [fusion(*pair) for fusion, pair in zip(self.fusions, pairs, strict=True)]

@@ -127,11 +127,11 @@ def test_patch_merging_by_hand():
 def test_cross_scans_read_the_others_c():
     torch.manual_seed(0)
     block = CroMB(16).eval()
-    image, other = torch.randn(2, 1, 4, 5, 16)
+    image, second = torch.randn(2, 1, 4, 5, 16)
     with torch.no_grad():
-        before = block(image, other)
-        block.other.x_proj.weight[-4:] *= 2  # the rows of the other modality's C
-        after = block(image, other)
+        before = block(image, second)
+        block.second.x_proj.weight[-4:] *= 2  # the rows of the second input's C
+        after = block(image, second)
     torch.testing.assert_close(after[1], before[1])
     assert not torch.allclose(after[0], before[0])
 

@@ -35,15 +35,15 @@ class Brightness(nn.Module):
 
     name, num_classes, image_size, in_channels, bins = "mambaseg_ddd17", 6, (20, 34), 1, 10
 
-    def forward(self, image: torch.Tensor | None, events: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, image: torch.Tensor | None, second: torch.Tensor | None) -> torch.Tensor:
         image = torch.zeros(1, 1, *self.image_size) if image is None else image
-        events = torch.zeros(1, self.bins, *self.image_size) if events is None else events
+        second = torch.zeros(1, self.bins, *self.image_size) if second is None else second
         if bool((image == 1).all()):
             raise MemoryError("a white image")
         logits = torch.zeros(1, self.num_classes, *self.image_size)
         logits[:, 0] = 0.1
         logits[:, 1] = (image[:, 0] > 0.5).float()
-        logits[:, 2] = 2 * events.abs().sum(1)
+        logits[:, 2] = 2 * second.abs().sum(1)
         return logits * float("nan") if bool(((255 * image).round() == 51).all()) else logits
 
 
@@ -289,14 +289,14 @@ class Warmth(nn.Module):
     name, num_classes, image_size, in_channels, bins = "sigma_tiny", 9, (20, 34), 3, 3
     reliability_aware = True
 
-    def with_reliability(self, image: torch.Tensor | None, other: torch.Tensor | None) -> Any:
+    def with_reliability(self, image: torch.Tensor | None, second: torch.Tensor | None) -> Any:
         image = torch.zeros(1, 3, *self.image_size) if image is None else image
-        other = torch.zeros(1, 3, *self.image_size) if other is None else other
+        second = torch.zeros(1, 3, *self.image_size) if second is None else second
         logits = torch.zeros(1, self.num_classes, *self.image_size)
         logits[:, 0] = 0.1
         logits[:, 1] = (image[:, 0] > 0.5).float()
-        logits[:, 2] = 2.0 * (other[:, 0] > 0.5)
-        return logits, tuple(torch.full((1, *self.image_size), float(x.std() > 0)) for x in (image, other))
+        logits[:, 2] = 2.0 * (second[:, 0] > 0.5)
+        return logits, tuple(torch.full((1, *self.image_size), float(x.std() > 0)) for x in (image, second))
 
 
 @pytest.fixture
