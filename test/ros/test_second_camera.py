@@ -24,14 +24,14 @@ MS = 1_000_000
 PERIOD_NS = 50 * MS
 
 
-def checkpoint(folder: Path, other: str, other_range: tuple[float, float] = (0.0, 255.0)) -> Path:
+def checkpoint(folder: Path, kind: str, bounds: tuple[float, float] = (0.0, 255.0)) -> Path:
     """A small network that weighs its inputs, as it was made."""
     torch.manual_seed(0)
     model = create_model("mambaseg_nano", num_classes=6, image_size=INPUT, in_channels=3, reliability=True)
     setup = preset_preprocessing("mambaseg_nano", size=INPUT, channels=3)
-    if other != "events":
-        setup = picture_preprocessing(INPUT, other=other, other_range=other_range, repeat=10)
-    path = folder / f"{other}.safetensors"
+    if kind != "events":
+        setup = picture_preprocessing(INPUT, other=kind, other_range=bounds, repeat=10)
+    path = folder / f"{kind}.safetensors"
     save_checkpoint(path, model, setup)
     return path
 
