@@ -2,8 +2,8 @@
 
     python benchmarks/gpu.py [--repeats 15] [--skip-tests]
 
-Written where no GPU was: it has run with `--device cpu` only (tiny sizes, no graphs), which shows that it works and
-nothing about speed. Absolute times are of one machine; ratios are of tasks that took turns in this run.
+Written without a GPU. It has run with `--device cpu` only (tiny sizes, no graphs): that shows that it works, and
+nothing about speed. Absolute times are those of one machine; ratios compare tasks that took turns in this run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CORE_TARGET, MODEL_TARGET_MS = 2.0, 10.0
 
 
 def milliseconds(task: Task, device: str, inner: int) -> float:
-    """Mean over `inner` calls back to back: what a call costs where the card is kept busy."""
+    """Return the mean over `inner` calls back to back: the cost of a call on a busy card."""
     if device == "cuda":
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
@@ -52,14 +52,14 @@ def milliseconds(task: Task, device: str, inner: int) -> float:
 
 
 def medians(tasks: dict[str, Task], device: str, repeats: int, inner: int) -> dict[str, float]:
-    """Median milliseconds of each task, the tasks taking turns; one that fails is reported and left out."""
+    """Return the median milliseconds of each task; the tasks take turns. A task that fails is reported and left out."""
     working: dict[str, Task] = {}
     for name, task in tasks.items():
         try:
             for _ in range(3):
                 task()
             working[name] = task
-        except Exception:  # a row less; the others are still worth their time on the card
+        except Exception:  # drop this row, keep the others
             print(f"FAILED: {name}\n{traceback.format_exc()}")
     times: dict[str, list[float]] = {name: [] for name in working}
     for _ in range(repeats):
@@ -69,7 +69,7 @@ def medians(tasks: dict[str, Task], device: str, repeats: int, inner: int) -> di
 
 
 def replayed(task: Task) -> Task:
-    """The task as a CUDA graph: its launches cost the host nothing."""
+    """Return the task as a CUDA graph: its launches cost the host nothing."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -87,7 +87,7 @@ def with_graph(name: str, task: Task, device: str) -> dict[str, Task]:
         return {name: task}
     try:
         return {name: task, f"{name}, CUDA graph": replayed(task)}
-    except Exception:  # the plain row remains
+    except Exception:  # keep the plain row
         print(f"FAILED: {name}, CUDA graph\n{traceback.format_exc()}")
         return {name: task}
 
@@ -103,7 +103,7 @@ def core_inputs(height: int, width: int, channels: int, state: int, rank: int, d
 
 @torch.inference_mode()
 def cores(device: str, repeats: int, inner: int) -> None:
-    """SS2D, projections included, with every back end that works here."""
+    """Print the times of SS2D, projections included, on every back end that works here."""
     usable = [name for name in ops.backends() if (name == "cpu") == (device == "cpu") or name == "reference"]
     print("| ss2d, float32 | back end | ms | times the first | target |\n|---|---|---|---|---|")
     for shape in TINY_CORES if device == "cpu" else CORES:
@@ -123,7 +123,7 @@ def cores(device: str, repeats: int, inner: int) -> None:
 
 @torch.inference_mode()
 def whole_model(device: str, repeats: int, inner: int) -> None:
-    """`mambaseg_dsec` on one frame, weights cast as `Segmenter(precision=...)` casts them, default back end."""
+    """Print the times of `mambaseg_dsec` on one frame: weights cast as in `Segmenter(precision=...)`, best back end."""
     size = (440, 640) if device == "cuda" else (64, 64)
     torch.manual_seed(0)
     model = create_model("mambaseg_dsec", image_size=size).eval()

@@ -3,11 +3,11 @@
     python benchmarks/events/decode.py [--repeats 11]
 
 Needs the recordings (MAMBASEG_SHARED), `pip install expelliarmus faery`, and for the last row a sourced workspace with
-rclpy and dvs_msgs (test/interfaces). Where one is absent its rows are left out, and that is said. Files are read from
-the page cache; opening, header and reading are in every time. The tasks take turns; times are of the processor, so that
-other work on the machine disturbs them little. Each answer is compared with the Python references of this package,
-which follow OpenEB's rule. evt3_trigger without its two triggers is read by all; eight times in a row it is only timed,
-since what its steps back in time mean is for each reader to say.
+rclpy and dvs_msgs (test/interfaces). Rows of an absent one are left out, with a message. Files are read from the page
+cache; every time includes opening, header and reading. The tasks take turns. Times are CPU times, which other work on
+the machine disturbs little. Each answer is compared with the Python references of this package, which follow OpenEB's
+rule. All readers accept evt3_trigger without its two triggers. Eight times in a row it is only timed, since each reader
+has its own rule for its steps back in time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Task = Callable[[], Any]
 
 
 def medians(tasks: dict[str, Task], repeats: int) -> dict[str, float]:
-    """Median seconds of each task, the tasks taking turns, after one turn that does not count."""
+    """Return the median seconds of each task; the tasks take turns, and the first turn does not count."""
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for turn in range(repeats + 1):
         for name, task in tasks.items():
@@ -67,7 +67,7 @@ def ours(encoding: str, path: Path, backend: str | None = None) -> Events:
 
 
 def peers(encoding: str, path: Path) -> dict[str, Task]:
-    """Those that are installed."""
+    """Return the readers that are installed."""
     found: dict[str, Task] = {}
     try:
         import expelliarmus
@@ -85,7 +85,7 @@ def peers(encoding: str, path: Path) -> dict[str, Task]:
 
 
 def verdict(array: Any, expected: Events) -> str:
-    """How a peer's structured array differs from the reference; times in us."""
+    """Describe how a peer's structured array differs from the reference; times in us."""
     if array is None:
         return "reads nothing"
     t_us = np.asarray(array["t"], np.int64)
@@ -93,12 +93,12 @@ def verdict(array: Any, expected: Events) -> str:
         return f"{len(t_us):,} events of {len(expected):,}"
     columns = (array["x"] == expected.x) & (array["y"] == expected.y)
     wrong = np.abs(t_us - expected.t_ns // 1000)
-    told = "" if columns.all() else f"{np.count_nonzero(~columns):,} places wrong; "
-    return told + (f"{np.count_nonzero(wrong):,} times wrong, up to {wrong.max():,} us" if wrong.any() else "right")
+    places = "" if columns.all() else f"{np.count_nonzero(~columns):,} places wrong; "
+    return places + (f"{np.count_nonzero(wrong):,} times wrong, up to {wrong.max():,} us" if wrong.any() else "right")
 
 
 def evt3_words() -> np.ndarray:
-    """All words of evt3_trigger."""
+    """Return all words of evt3_trigger."""
     store = get_typestore(Stores.ROS2_HUMBLE)
     store.register(get_types_from_msg(PACKET, "event_camera_msgs/msg/EventPacket"))
     store.register(get_types_from_msg(PACKET, "event_array_msgs/msg/EventArray"))
@@ -156,21 +156,21 @@ def cdr_table(repeats: int, number: int = 100_000) -> None:
 
 
 def event_array(number: int) -> bytes:
-    """A serialized EventArray of random events in 50 ms."""
+    """Return a serialized EventArray of random events in 50 ms."""
     random = np.random.default_rng(0)
-    rows = np.zeros(number, np.dtype("<u2, <u2, <u2, <i4, <u4, u1, u1"))  # from two bytes before the first event
+    rows = np.zeros(number, np.dtype("<u2, <u2, <u2, <i4, <u4, u1, u1"))  # from two bytes before the first event on
     rows["f0"], rows["f1"] = random.integers(0, 640, number), random.integers(0, 480, number)
     rows["f3"], rows["f4"] = 1_700_000_000, np.sort(random.integers(0, 50_000_000, number))
     rows["f5"] = random.integers(0, 2, number)
     body = bytearray(rows.tobytes())
     head = np.array([1_700_000_000, 0, 4, int.from_bytes(b"cam\0", "little"), 480, 640, number], "<u4").tobytes()
-    first = body[0:4]  # the first event begins aligned to 4, so its place has no padding before the seconds
+    first = body[0:4]  # the first event is aligned to 4, so no padding separates its place and its seconds
     return b"\0\1\0\0" + head + bytes(first) + bytes(body[6:])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=11, help="turns that count, 7 or more for a median to quote")
+    parser.add_argument("--repeats", type=int, default=11, help="turns that count; 7 or more for a median to quote")
     repeats = parser.parse_args().repeats
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {date.today()}, ", end="")
     print(f"Python {platform.python_version()}, load before {os.getloadavg()[0]:.1f}; medians of {repeats}\n")

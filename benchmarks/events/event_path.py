@@ -2,8 +2,8 @@
 
     python benchmarks/events/event_path.py [--repeats 15] [--threads 2] [--recording FILE.npz]
 
-Peers are numba and tonic (`pip install numba tonic`); one that is missing is named and left out. Tasks take turns, each
-runs once untimed before each timed run, and the table has medians. All get their events in their own native form.
+Peers are numba and tonic (`pip install numba tonic`); a missing one is named and left out. Tasks take turns. Each runs
+once untimed before each timed run, and the table has medians. Each peer receives the events in its native form.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Grid = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Task:
-    """What is timed: a function without arguments, and the threads torch may use in it."""
+    """Task to time: a function without arguments, and the threads that torch may use in it."""
 
     name: str
     run: Callable[[], object]
@@ -44,14 +44,14 @@ class Task:
 
 
 def random_events(number: int) -> Events:
-    """Uniform over sensor and time: the worst case for caches."""
+    """Return events uniform over sensor and time: the worst case for caches."""
     rng = np.random.default_rng(0)
     x, y, p = rng.integers(0, WIDTH, number), rng.integers(0, HEIGHT, number), rng.integers(0, 2, number)
     return Events.from_arrays(x, y, np.sort(rng.integers(0, SPAN_NS, number)), p, height=HEIGHT, width=WIDTH)
 
 
 def medians(tasks: list[Task], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each task."""
+    """Return the median milliseconds of each task."""
     times: dict[str, list[float]] = {task.name: [] for task in tasks}
     for _ in range(repeats):
         for task in tasks:
@@ -67,7 +67,7 @@ def medians(tasks: list[Task], repeats: int) -> dict[str, float]:
 
 
 def numba_grid(events: Events, grid: Grid) -> Callable[[], object]:
-    """The obvious loop, compiled."""
+    """Return the obvious loop, compiled."""
     import numba  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
     @numba.njit  # type: ignore[untyped-decorator, unused-ignore]
@@ -87,7 +87,7 @@ def numba_grid(events: Events, grid: Grid) -> Callable[[], object]:
 
 
 def index_add_grid(events: Events, grid: Grid) -> Callable[[], object]:
-    """Two `torch.index_add_`, of int64 columns."""
+    """Return two `torch.index_add_` of int64 columns."""
     x, y, t, p = (torch.from_numpy(c.astype(np.int64)) for c in (events.x, events.y, events.t_ns, events.p))
     cells = torch.from_numpy(grid).view(-1)
 
@@ -104,7 +104,7 @@ def index_add_grid(events: Events, grid: Grid) -> Callable[[], object]:
 
 
 def add_at_grid(events: Events, grid: Grid) -> Callable[[], object]:
-    """As the released NumPy code does it: masks, and `np.add.at` of float64 into float32."""
+    """Return the way of the released NumPy code: masks, and `np.add.at` of float64 into float32."""
     x, y, t = events.x.astype(np.int64), events.y.astype(np.int64), events.t_ns.astype(np.float64)
     cells = grid.reshape(-1)
 
@@ -121,7 +121,7 @@ def add_at_grid(events: Events, grid: Grid) -> Callable[[], object]:
 
 
 def tonic_grid(events: Events, _grid: Grid) -> Callable[[], object]:
-    """tonic's; it has another scale of bins, allocates its grid in float64, and writes to the events."""
+    """Return tonic's grid: it scales bins differently, allocates its grid in float64 and writes to the events."""
     from tonic.functional import (  # type: ignore[import-not-found, import-untyped, unused-ignore]
         to_voxel_grid_numpy,
     )
@@ -133,12 +133,15 @@ def tonic_grid(events: Events, _grid: Grid) -> Callable[[], object]:
 
 PEERS = {"numba": numba_grid, "torch index_add_": index_add_grid, "np.add.at": add_at_grid, "tonic": tonic_grid}
 TARGETS = {  # (1 thread, more threads) of the random million
-    "numba": (1.0, 1.8), "torch index_add_": (1.3, 2.5), "np.add.at": (20.0, None), "tonic": (4.0, None),
-}  # fmt: skip
+    "numba": (1.0, 1.8),
+    "torch index_add_": (1.3, 2.5),
+    "np.add.at": (20.0, None),
+    "tonic": (4.0, None),
+}
 
 
 def peer_tasks(events: Events, wanted: torch.Tensor) -> list[Task]:
-    """The peers that are installed, each checked to give our grid (tonic's is another)."""
+    """Return the installed peers, each checked to make our grid (tonic's differs)."""
     tasks = []
     for name, make in PEERS.items():
         grid = np.empty((BINS, HEIGHT, WIDTH), np.float32)
@@ -155,7 +158,7 @@ def peer_tasks(events: Events, wanted: torch.Tensor) -> list[Task]:
 
 
 def grid_table(events: Events, title: str, *, threads: int, repeats: int, targets: bool) -> None:
-    """Ours with one and more threads against the peers."""
+    """Print ours with one and more threads against the peers."""
     out = torch.empty(BINS, HEIGHT, WIDTH)
     ours = [Task(f"ours {number}", lambda: voxel_grid(events, BINS, out=out), number) for number in (1, threads)]
     tasks = [*ours, *peer_tasks(events, voxel_grid(events, BINS))]
@@ -172,12 +175,12 @@ def grid_table(events: Events, title: str, *, threads: int, repeats: int, target
 
 
 def verdict(ratio: float, target: float | None) -> str:
-    """A table's cell on a ratio that should reach a target."""
+    """Return the table's cell for a ratio and its target."""
     return "" if target is None else f">= {target:g}, {'met' if ratio >= target else 'MISSED'}"
 
 
 def window_table(repeats: int) -> None:
-    """A window of 100,000 events, which one thread makes however many there are."""
+    """Print the times of a window of 100,000 events, for which one thread is used even where there are more."""
     events, out = random_events(100_000), torch.empty(BINS, HEIGHT, WIDTH)
     kept: list[torch.Tensor] = []
     reused = Task("into a reused buffer", lambda: voxel_grid(events, BINS, out=out))
@@ -190,7 +193,7 @@ def window_table(repeats: int) -> None:
 
 
 def resize_table(repeats: int) -> None:
-    """A window of 100,000 events as a model of 240x320 sees it: cropped to 440 rows, then resized."""
+    """Print the times of a window of 100,000 events for a model of 240x320: cropped to 440 rows, then resized."""
     events, out, size = random_events(100_000), torch.empty(BINS, HEIGHT, WIDTH), (240, 320)
     edges, rows = events.t_ns[[0, -1]], 440
 
@@ -214,7 +217,7 @@ def resize_table(repeats: int) -> None:
 
 
 def buffer_load(packets: list[Events], buffer: EventBuffer, start_ns: int) -> tuple[float, float]:
-    """CPU seconds of pushing one second of packets, and of cutting 20 windows of 50 ms from it."""
+    """Return the CPU seconds to push one second of packets, and to cut 20 windows of 50 ms from it."""
     push = cut = 0.0
     for number, packet in enumerate(packets):
         moved = Events(packet.x, packet.y, packet.t_ns + start_ns, packet.p, HEIGHT, WIDTH)
@@ -230,7 +233,7 @@ def buffer_load(packets: list[Events], buffer: EventBuffer, start_ns: int) -> tu
 
 
 def buffer_table(repeats: int) -> None:
-    """20 million events a second in packets of 10,000."""
+    """Print the CPU time of the buffer for 20 million events per second in packets of 10,000."""
     step = 10**9 // 2000
     rng = np.random.default_rng(0)
     packets = []
@@ -243,30 +246,32 @@ def buffer_table(repeats: int) -> None:
     push, cut = (statistics.median(part[k] for part in loads[1:]) * 100 for k in (0, 1))
     total = statistics.median(sum(load) for load in loads[1:]) * 100
     print("### Buffer: 20 M events/s in packets of 10,000, a window of 50 ms (1 M events) at 20 Hz\n")
-    print("CPU time of one core, median second; the first one, which fills fresh memory, stands apart\n")
+    print("CPU time of one core, median second; the first one, which fills fresh memory, is listed apart\n")
     print("| push | window | both | first second | target |\n|---|---|---|---|---|")
     goal = "met" if total < 20 else "MISSED"
     print(f"| {push:.1f} % | {cut:.1f} % | {total:.1f} % | {sum(loads[0]) * 100:.1f} % | < 20 %, {goal} |\n")
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Return the processor's name."""
     info = Path("/proc/cpuinfo")
     names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     return names[0] if names else platform.processor()
 
 
 def read_recording(path: Path) -> Events:
-    """Events from a .npz with x, y, t_ns, p."""
+    """Read events from a .npz with x, y, t_ns, p."""
     with np.load(path) as file:
         return Events.from_structured(
             {"x": file["x"], "y": file["y"], "t": file["t_ns"], "p": file["p"]},
-            height=HEIGHT, width=WIDTH, t_unit_ns=1,
-        )  # fmt: skip
+            height=HEIGHT,
+            width=WIDTH,
+            t_unit_ns=1,
+        )
 
 
 def main() -> None:
-    """Run everything and print it."""
+    """Run all benchmarks and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)

@@ -1,11 +1,11 @@
-"""What fusion is worth: one network trained on the image, on the events and on both, equal steps, some seeds.
+"""The gain of fusion: one network trained on the image, on the events and on both, with equal steps and several seeds.
 
     mambaseg synth data/benchmark --benchmark
     python benchmarks/learning/ablation.py data/benchmark [--steps 1200] [--seeds 0 1 2] [--out runs/ablation]
 
-Runs one after the other, each resumed where it was interrupted, and a finished one is not repeated; the Markdown table
-at the end is made of all that is finished (`--table` makes it alone). Every run is judged by the weights of its last
-step on the whole test split, so nothing was chosen by the test data.
+Trains one after the other. An interrupted run is resumed, a finished one is not repeated. The Markdown table at the end
+covers all finished runs (`--table` prints only the table). Every run is evaluated with the weights of its last step on
+the whole test split, so nothing is chosen by the test data.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mambaseg_core.inference import choose_device
 from mambaseg_core.training.config import MODALITIES, TrainConfig, read_config
 
 CONFIG = Path(__file__).parents[2] / "config" / "train" / "synthetic.yaml"
-# what is trained with, and what it is judged with: a model of both also with one of its sensors failed
+# training modalities: evaluation modalities; a model of both is evaluated with a failed sensor too
 JUDGED = {"image": ("image",), "events": ("events",), "both": ("both", "image", "events")}
 
 
@@ -43,7 +43,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--threads", type=int, default=1, help="of torch; more than free cores make it slower")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch; more than free cores make it slower")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--set", action="append", default=[], help="a value of the configuration, section.key=value")
     parser.add_argument("--table", action="store_true", help="print the table only")
@@ -51,22 +51,27 @@ def parse() -> argparse.Namespace:
 
 
 def configuration(words: argparse.Namespace, modalities: str, seed: int) -> TrainConfig:
-    """The configuration of one run; the runs differ in modalities and seed only."""
+    """Return the configuration of one run; the runs differ in modalities and seed only."""
     from mambaseg_core.cli.train import parse_changes
 
     changes = {
-        "data.root": str(words.data), "loop.steps": words.steps, "loop.batch": words.batch,
-        "loop.validate_every": 0, "loop.validate_samples": 20, **parse_changes(words.set),
-        "data.modalities": modalities, "loop.seed": seed,
-    }  # fmt: skip
+        "data.root": str(words.data),
+        "loop.steps": words.steps,
+        "loop.batch": words.batch,
+        "loop.validate_every": 0,
+        "loop.validate_samples": 20,
+        **parse_changes(words.set),
+        "data.modalities": modalities,
+        "loop.seed": seed,
+    }
     config = read_config(words.config, changes)
     if modalities == "both":
         return config
-    return replace(config, data=replace(config.data, modality_dropout=0.0))  # one is blanked all the time already
+    return replace(config, data=replace(config.data, modality_dropout=0.0))  # one modality is always blanked already
 
 
 def run(words: argparse.Namespace, modalities: str, seed: int) -> None:
-    """Train and judge one network, as far as that is not done."""
+    """Train and evaluate one network, unless that is done already."""
     from mambaseg_core.training.run import train
 
     folder = words.out / f"{modalities}_{seed}"
@@ -75,9 +80,7 @@ def run(words: argparse.Namespace, modalities: str, seed: int) -> None:
     began = time.perf_counter()
     device = choose_device(words.device)
     accelerator = "gpu" if device.type == "cuda" else "cpu"
-    result = train(
-        configuration(words, modalities, seed), folder, resume=True, accelerator=accelerator, progress=False
-    )
+    result = train(configuration(words, modalities, seed), folder, resume=True, accelerator=accelerator, progress=False)
     trained = time.perf_counter() - began
     model, setup = load_checkpoint(result.last)
     dataset = open_dataset(layout_of(setup), str(words.data), "test", setup)
@@ -87,18 +90,19 @@ def run(words: argparse.Namespace, modalities: str, seed: int) -> None:
     write_text(folder / "scores.json", json.dumps({"train_s": trained, "judged": found}, indent=1))
     print(
         f"{folder}: {found[modalities]['overall']['miou']:.4f} mIoU, trained in {trained:.0f} s, judged in "
-        f"{time.perf_counter() - began - trained:.0f} s, load {os.getloadavg()[0]:.1f}", flush=True,
-    )  # fmt: skip
+        f"{time.perf_counter() - began - trained:.0f} s, load {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )
 
 
 def spread(values: list[float]) -> str:
-    """Mean and standard deviation in per cent."""
+    """Return mean and standard deviation in percent."""
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{100 * statistics.mean(values):.1f} ± {100 * deviation:.1f}"
 
 
 def table(out: Path) -> list[str]:
-    """The Markdown table of all finished runs: mIoU in %, mean and standard deviation over the seeds."""
+    """Return the Markdown table of all finished runs: mIoU in %, mean and standard deviation over the seeds."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for path in sorted(out.glob("*/scores.json")):
         trained = path.parent.name.split("_")[0]

@@ -1,11 +1,11 @@
-"""What is left of a model of two cameras when one of them fails, at test time only.
+"""mIoU of models of two cameras when one camera fails at test time only.
 
     mambaseg synth data/thermal --modality thermal --benchmark
     python benchmarks/learning/corruption.py data/thermal --checkpoints runs/a/last.safetensors runs/b/last.safetensors
 
-Prints mIoU in %, clean and corrupted, of each checkpoint as a Markdown table; with --trust, of checkpoints that say so,
-how far image and other modality can be trusted, the mean over samples and pixels. A corruption is a function of the
-sample's number, so every checkpoint meets the same one.
+Prints the mIoU of each checkpoint in %, clean and corrupted, as a Markdown table. With --trust it prints the mean over
+samples and pixels of the reliability that the checkpoints estimate for the image and the second input. A corruption
+depends on the sample's number only, so it is the same for every checkpoint.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from mambaseg_core.evaluation.evaluate import evaluate
 from mambaseg_core.inference import choose_device
 
 NOISE = 0.25  # standard deviation; the inputs are 0 to 1
-SHIFT_PX = 8  # of the model's input
-LEVEL, CAP_NOISE = 10 / 255, 2 / 255  # what a sensor behind a lens cap shows
+SHIFT_PX = 8  # pixels of the model's input
+LEVEL, CAP_NOISE = 10 / 255, 2 / 255  # signal of a sensor behind a lens cap
 
 
 def noisy(x: Tensor, generator: torch.Generator, *, shared: bool) -> Tensor:
-    """Gaussian noise on [C, H, W] in 0..1; `shared`: the same on all channels, which repeat one picture."""
+    """Add Gaussian noise to [C, H, W] in 0..1; `shared`: the same on all channels, which repeat one picture."""
     shape = (1, *x.shape[1:]) if shared else x.shape
     return (x + NOISE * torch.randn(shape, generator=generator)).clamp(0, 1)
 
 
 def shifted(x: Tensor, generator: torch.Generator) -> Tensor:
-    """[C, H, W] moved by 8 pixels to the left, right, up or down; 0 where nothing is known."""
+    """Move [C, H, W] by 8 pixels to the left, right, up or down; pixels without a source are 0."""
     axis, sign = (int(torch.randint(2, (), generator=generator)) for _ in range(2))
     moved = x.roll(SHIFT_PX if sign else -SHIFT_PX, dims=1 + axis)
     moved.narrow(1 + axis, 0 if sign else x.shape[1 + axis] - SHIFT_PX, SHIFT_PX).zero_()
@@ -45,7 +45,7 @@ def shifted(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def covered(x: Tensor, generator: torch.Generator, *, shared: bool) -> Tensor:
-    """[C, H, W] behind a lens cap: the sensor's black level and its noise."""
+    """Return [C, H, W] as behind a lens cap: the sensor's black level and its noise."""
     shape = (1, *x.shape[1:]) if shared else x.shape
     return (LEVEL + CAP_NOISE * torch.randn(shape, generator=generator)).clamp(0, 1).expand_as(x)
 
@@ -54,7 +54,7 @@ def on_image(change: Callable[[Tensor, torch.Generator], Tensor]) -> Transform:
     return lambda sample, generator: replace(sample, image=change(sample.image, generator))
 
 
-def on_other(change: Callable[[Tensor, torch.Generator], Tensor]) -> Transform:
+def on_second(change: Callable[[Tensor, torch.Generator], Tensor]) -> Transform:
     return lambda sample, generator: replace(sample, voxel=change(sample.voxel, generator))
 
 
@@ -65,21 +65,21 @@ def clean(sample: Sample, generator: torch.Generator) -> Sample:
 CORRUPTIONS: dict[str, Transform] = {
     "clean": clean,
     "image noisy": on_image(lambda x, generator: noisy(x, generator, shared=False)),
-    "other noisy": on_other(lambda x, generator: noisy(x, generator, shared=True)),
-    f"other moved by {SHIFT_PX} px": on_other(shifted),
+    "second noisy": on_second(lambda x, generator: noisy(x, generator, shared=True)),
+    f"second moved by {SHIFT_PX} px": on_second(shifted),
     "image missing": on_image(lambda x, _: torch.zeros_like(x)),
-    "other missing": on_other(lambda x, _: torch.zeros_like(x)),
+    "second missing": on_second(lambda x, _: torch.zeros_like(x)),
 }
 
 
 CAPS: dict[str, Transform] = {
     "image covered": on_image(lambda x, generator: covered(x, generator, shared=False)),
-    "other covered": on_other(lambda x, generator: covered(x, generator, shared=True)),
+    "second covered": on_second(lambda x, generator: covered(x, generator, shared=True)),
 }
 
 
 def judge(checkpoint: Path, data: Path, *, split: str, samples: int, device: str) -> dict[str, float]:
-    """mIoU, 0 to 1, of a checkpoint under each corruption."""
+    """Return the mIoU, 0 to 1, of a checkpoint under each corruption."""
     model, setup = load_checkpoint(checkpoint)
     found = {}
     for name, change in CORRUPTIONS.items():
@@ -91,7 +91,7 @@ def judge(checkpoint: Path, data: Path, *, split: str, samples: int, device: str
 
 @torch.inference_mode()
 def trust(checkpoint: Path, data: Path, *, split: str, samples: int, device: str) -> dict[str, tuple[float, float]]:
-    """Mean reliability of image and other modality, 0 to 1, under each corruption and behind a lens cap."""
+    """Return the mean reliability of image and second input, 0 to 1, under each corruption and behind a lens cap."""
     model, setup = load_checkpoint(checkpoint)
     model = model.eval().to(choose_device(device))
     found = {}
@@ -102,22 +102,22 @@ def trust(checkpoint: Path, data: Path, *, split: str, samples: int, device: str
             sample = dataset[number]
             inputs = (x[None].to(choose_device(device)) for x in (sample.image, sample.voxel))
             means.append([float(x.mean()) for x in model.reliability(*inputs)])
-        image, other = torch.tensor(means).mean(0).tolist()
-        found[name] = image, other
+        image, second = torch.tensor(means).mean(0).tolist()
+        found[name] = image, second
     return found
 
 
 def trust_table(columns: dict[str, dict[str, tuple[float, float]]]) -> list[str]:
-    """Markdown: a row a corruption, a column a model; image / other."""
-    lines = [f"| reliability, image / other | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
+    """Return a Markdown table: a row per corruption, a column per model; image / second input."""
+    lines = [f"| reliability, image / second | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
     for name in CORRUPTIONS | CAPS:
-        cells = (f"{image:.2f} / {other:.2f}" for image, other in (values[name] for values in columns.values()))
+        cells = (f"{image:.2f} / {second:.2f}" for image, second in (values[name] for values in columns.values()))
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 
 def table(columns: dict[str, dict[str, list[float]]]) -> list[str]:
-    """Markdown: a row a corruption, a column a model; mIoU in %, with its deviation where there are several."""
+    """Return a Markdown table: a row per corruption, a column per model; mIoU in %, with the deviation over runs."""
     lines = [f"| corruption at test time | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
     for name in CORRUPTIONS:
         lines.append(f"| {name} | {' | '.join(cell(values[name]) for values in columns.values())} |")
@@ -133,7 +133,7 @@ def table(columns: dict[str, dict[str, list[float]]]) -> list[str]:
 
 
 def cell(values: list[float]) -> str:
-    """Mean and, of more than one, standard deviation, in %."""
+    """Return the mean in %, and with several values the standard deviation."""
     percent = 100 * torch.tensor(values, dtype=torch.float64)
     return f"{percent.mean():.1f}" + (f" ± {percent.std():.1f}" if len(values) > 1 else "")
 
@@ -143,8 +143,8 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of the data set")
     parser.add_argument("--checkpoints", type=Path, nargs="+", required=True)
     parser.add_argument("--split", default="test")
-    parser.add_argument("--samples", type=int, default=0, help="how many, evenly spread; 0: all")
-    parser.add_argument("--threads", type=int, default=1, help="of torch; more than free cores make it slower")
+    parser.add_argument("--samples", type=int, default=0, help="number of samples, evenly spread; 0: all")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch; more than free cores make it slower")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--trust", action="store_true", help="mean reliabilities in place of mIoU")
     words = parser.parse_args()

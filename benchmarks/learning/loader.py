@@ -1,13 +1,13 @@
-"""Data-loader throughput against a loader written as the released training code does it, as a Markdown table.
+"""Data-loader throughput against a loader written after the released training code, as a Markdown table.
 
     python benchmarks/learning/loader.py                # on a synthetic sequence of DSEC's size that it writes itself
     python benchmarks/learning/loader.py --root DATA    # on the training split of a data set in DSEC's layout
 
-Both read the same samples one after the other in one process: image to the event view, events of the last 100,000,
-rectified, voxel grid, label. The released way is written from its description: events as float64 [N, 4], the forward
-rectification map read for every event, the file opened once, np.add.at of float64 weights into a float32 grid for each
-of the two taps, the picture through float64 to a tensor; the picture is already in the event view there, so here
-its warp is left out of the measurement.
+Both read the same samples one after the other in one process: image in the event view, the last 100,000 events,
+rectified, their voxel grid, label. The released way is written from its description: the file is opened once, events
+are float64 [N, 4], and the forward rectification map is read for every event. np.add.at adds float64 weights to a
+float32 grid for each of the two bins, and the picture goes through float64 to a tensor. The released pictures are in
+the event view already, so their warp is left out of the measurement.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class ReleasedWay:
-    """Samples of one sequence as the released code makes them."""
+    """Samples of one sequence, made as in the released code."""
 
     def __init__(self, sequence: DsecSequence) -> None:
         self.sequence = sequence
@@ -52,7 +52,7 @@ class ReleasedWay:
         self.ms_to_idx = np.asarray(self.file["ms_to_idx"], dtype="int64")
 
     def __call__(self, index: int) -> Tensors:
-        """Image, voxel grid and label of one image."""
+        """Return image, voxel grid and label of one image."""
         end_us = int(self.sequence.image_times_ns[index]) // 1000 - self.offset
         first = int(self.ms_to_idx[min(end_us // 1000, len(self.ms_to_idx) - 1)])
         stop = first + int(np.searchsorted(self.file["events/t"][first : first + 100_000], end_us))
@@ -68,7 +68,7 @@ class ReleasedWay:
 
 
 def released_grid(events: np.ndarray, height: int, width: int) -> np.ndarray:
-    """float32 [T, H, W] of events float64 [N, 4] (x, y, t, p)."""
+    """Return a grid float32 [T, H, W] of events float64 [N, 4] (x, y, t, p)."""
     grid = np.zeros((BINS, height, width), np.float32).ravel()
     span = events[-1, 2] - events[0, 2] or 1.0
     times = (BINS - 1) * (events[:, 2] - events[0, 2]) / span
@@ -84,7 +84,7 @@ def released_grid(events: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def measure(ways: dict[str, Callable[[int], object]], indices: list[int], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each sample, the ways in turn."""
+    """Return the seconds of each sample; the ways take turns."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for index in indices:
@@ -96,7 +96,7 @@ def measure(ways: dict[str, Callable[[int], object]], indices: list[int], rounds
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, help="a data set in DSEC's layout with splits.yaml")
     parser.add_argument("--rounds", type=int, default=5)
@@ -111,8 +111,8 @@ def main() -> None:
 
 def report(root: Path, cache: Path, rounds: int) -> None:
     """Print the table for the first sequence of a training split; views are kept in `cache`."""
-    sequence = DsecSequence(DsecDataset(root, "train", preset_preprocessing(
-        "mambaseg_dsec", size=(1, 1), channels=3)).items[0][0].root)  # type: ignore[attr-defined]  # fmt: skip
+    tiny = preset_preprocessing("mambaseg_dsec", size=(1, 1), channels=3)
+    sequence = DsecSequence(DsecDataset(root, "train", tiny).items[0][0].root)  # type: ignore[attr-defined]
     size = int(sequence.label(0).shape[0]), sequence.event_size[1]
     setup = preset_preprocessing("mambaseg_dsec", size=size, channels=3)
     dataset = DsecDataset(root, "train", setup)
@@ -132,8 +132,10 @@ def report(root: Path, cache: Path, rounds: int) -> None:
         cached[number]  # the first epoch
     taken = measure(ways, indices[1:], rounds)
     base = statistics.median(taken["as the released code"])
-    print(f"\n{sequence.event_size[0]}x{sequence.event_size[1]} events, windows of up to {COUNT} events, one process, "
-          f"{len(indices) - 1} samples x {rounds} rounds, load {os.getloadavg()[0]:.1f}\n")  # fmt: skip
+    print(
+        f"\n{sequence.event_size[0]}x{sequence.event_size[1]} events, windows of up to {COUNT} events, one process, "
+        f"{len(indices) - 1} samples x {rounds} rounds, load {os.getloadavg()[0]:.1f}\n"
+    )
     print("| loader | median ms per sample | samples/s | ratio |\n| --- | --- | --- | --- |")
     for name, seconds in taken.items():
         middle = statistics.median(seconds)

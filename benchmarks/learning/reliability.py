@@ -1,13 +1,13 @@
-"""Who loses less when a sensor fails: networks trained with equal steps on RGB-thermal, judged with corrupted inputs.
+"""Loss of mIoU when a sensor fails: networks trained with equal steps on RGB-thermal, evaluated with corrupted inputs.
 
     mambaseg synth data/thermal --modality thermal --benchmark
     python benchmarks/learning/reliability.py data/thermal --models sigma_nano rsgmamba_nano [--steps 1200]
     python benchmarks/learning/reliability.py data/thermal --models mambaseg_nano mambaseg_nano+reliability
 
-Runs one after the other, each resumed where it was interrupted, and a finished one is not repeated; the Markdown table
-at the end is made of all that is finished (`--table` makes it alone). Every run is judged by the weights of its last
-step on the whole test split, by `corruption.py`. Nothing of the corruptions is seen in training unless
-`--set data.modality_dropout=...` says so: it is 0 here.
+Trains one after the other. An interrupted run is resumed, a finished one is not repeated. The Markdown table at the end
+covers all finished runs (`--table` prints only the table). `corruption.py` evaluates every run with the weights of its
+last step on the whole test split. Training sees no corruptions: `data.modality_dropout` is 0 here, unless `--set`
+changes it.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--samples", type=int, default=0, help="test samples that are judged; 0: all")
-    parser.add_argument("--threads", type=int, default=1, help="of torch; more than free cores make it slower")
+    parser.add_argument("--samples", type=int, default=0, help="test samples to evaluate; 0: all")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch; more than free cores make it slower")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--set", action="append", default=[], help="a value of the configuration, section.key=value")
     parser.add_argument("--table", action="store_true", help="print the table only")
@@ -48,25 +48,33 @@ def parse() -> argparse.Namespace:
 
 
 def configuration(words: argparse.Namespace, model: str, seed: int) -> TrainConfig:
-    """The configuration of one run; the runs differ in model and seed only."""
+    """Return the configuration of one run; the runs differ in model and seed only."""
     from mambaseg_core.cli.train import parse_changes
 
     name, plus, option = model.partition("+")
     if plus and option != "reliability":
-        raise ValueError(f"--models has {model!r}; expected a model's name, with +reliability behind it or nothing")
+        raise ValueError(f"--models has {model!r}; expected NAME or NAME+reliability")
     with torch.device("meta"):
         channels = int(create_model(name).bins)
     changes = {
-        "data.root": str(words.data), "loop.steps": words.steps, "loop.batch": words.batch,
-        "optimizer.warmup": words.steps // 20, "loop.validate_every": 0, "loop.validate_samples": 20,
-        "data.modality_dropout": 0.0, **parse_changes(words.set),
-        "model.name": name, "model.reliability": bool(plus), "data.other_channels": channels, "loop.seed": seed,
-    }  # fmt: skip
+        "data.root": str(words.data),
+        "loop.steps": words.steps,
+        "loop.batch": words.batch,
+        "optimizer.warmup": words.steps // 20,
+        "loop.validate_every": 0,
+        "loop.validate_samples": 20,
+        "data.modality_dropout": 0.0,
+        **parse_changes(words.set),
+        "model.name": name,
+        "model.reliability": bool(plus),
+        "data.other_channels": channels,
+        "loop.seed": seed,
+    }
     return read_config(words.config, changes)
 
 
 def run(words: argparse.Namespace, name: str, seed: int) -> None:
-    """Train and judge one network, as far as that is not done."""
+    """Train and evaluate one network, unless that is done already."""
     from mambaseg_core.training.run import train
 
     folder = words.out / f"{name}-{seed}"
@@ -81,12 +89,13 @@ def run(words: argparse.Namespace, name: str, seed: int) -> None:
     write_text(folder / "corrupted.json", json.dumps(scores, indent=1))
     print(
         f"{folder}: {found['clean']:.4f} mIoU clean, trained in {trained:.0f} s, judged in "
-        f"{time.perf_counter() - began - trained:.0f} s, load {os.getloadavg()[0]:.1f}", flush=True,
-    )  # fmt: skip
+        f"{time.perf_counter() - began - trained:.0f} s, load {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )
 
 
 def finished(words: argparse.Namespace) -> list[str]:
-    """The table of all finished runs."""
+    """Return the table of all finished runs."""
     columns: dict[str, dict[str, list[float]]] = {}
     runs = [json.loads(path.read_text()) for path in words.out.glob("*/corrupted.json")]
     for found in sorted(runs, key=lambda run: (run["model"], run["seed"])):

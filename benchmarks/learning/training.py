@@ -2,8 +2,8 @@
 
     python benchmarks/learning/training.py data/benchmark [--threads 1 2] [--repeats 5]
 
-Rows take turns within each repeat, and the median counts. A step is forward, backward and AdamW on random tensors;
-loading is one sample of the training split, augmented as config/train/synthetic.yaml says, in one process.
+Rows take turns within each repeat; the table has medians. A step is forward, backward and AdamW on random tensors.
+Loading reads one sample of the training split, augmented as in config/train/synthetic.yaml, in one process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SHAPES = ((4, 120, 160), (8, 120, 160), (2, 240, 320))
 
 
 def step_of(batch: int, height: int, width: int, threads: int) -> Callable[[], object]:
-    """One training step of mambaseg_nano on random tensors."""
+    """Return one training step of mambaseg_nano on random tensors."""
     torch.manual_seed(0)
     model = create_model("mambaseg_nano").train()
     optimizer = torch.optim.AdamW(model.parameters())
@@ -45,7 +45,7 @@ def step_of(batch: int, height: int, width: int, threads: int) -> Callable[[], o
 
 
 def loading_of(data: Path) -> Callable[[], object]:
-    """One augmented training sample, the next one at each call."""
+    """Return a function that loads the next augmented training sample at each call."""
     config = read_config(CONFIG, {"data.root": str(data)}).data
     dataset = open_dataset(config.layout, config.root, "train", make_preprocessing(config), make_transform(config))
     numbers = iter(range(10**9))

@@ -1,12 +1,12 @@
-"""The ROS node under load, over DDS, as a Markdown table; the node, the sensors and the measuring are three processes.
+"""The ROS node under load, over DDS, as a Markdown table. Node, sensors and measurement are three processes.
 
     source install/setup.bash
-    python benchmarks/node/node.py all       [--soak 1800]              # all below, one after the other, one table
-    python benchmarks/node/node.py own       [--seconds 20]             # own time of a frame besides the model
+    python benchmarks/node/node.py all       [--soak 1800]              # all below, one after the other, in one table
+    python benchmarks/node/node.py own       [--seconds 20]             # own time per frame, without the model
     python benchmarks/node/node.py intake    [--seconds 60] [--mev 10]  # evt3 in EventPackets while masks are published
     python benchmarks/node/node.py arrays    [--seconds 60] [--mev 5]  # dvs_msgs/EventArray (`make interfaces`)
     python benchmarks/node/node.py overload  [--seconds 300]            # images at 4 times the model's rate
-    python benchmarks/node/node.py soak      [--seconds 1800]           # memory, and frames that nobody counted
+    python benchmarks/node/node.py soak      [--seconds 1800]           # memory, and frames that no counter has
     python benchmarks/node/node.py start     [--repeats 5]              # from process start to ready
 
 The model is mambaseg_nano with random weights on the CPU (soak: with an input of 64x96). Sensors: 640x480, images
@@ -36,19 +36,21 @@ class Figure(NamedTuple):
     met: bool | None = None
 
     def row(self, what: str) -> str:
-        """As Markdown."""
+        """Return the row in Markdown."""
         verdict = {True: "met", False: "MISSED", None: ""}[self.met]
         return f"| {what} | {self.name} | {self.measured} | {self.target} | {verdict} |"
 
 
 class Run(NamedTuple):
-    """What a load gave.
+    """Result of a load.
 
     Attributes:
-        packets, images, late: sent, and packets sent more than 50 ms late.
-        good: statuses of masks after the first tenth of the run.
-        last: the last status.
-        memory: seconds and MiB of the node, [N, 2], after the first fifth of the run.
+        packets: Packets sent.
+        images: Images sent.
+        late: Packets sent more than 50 ms late.
+        good: Statuses of masks after the first tenth of the run.
+        last: The last status.
+        memory: Seconds and MiB of the node, [N, 2], after the first fifth of the run.
     """
 
     packets: int
@@ -60,7 +62,7 @@ class Run(NamedTuple):
 
 
 def measured(load: Load, *arguments: str) -> Run:
-    """Run a node under a load."""
+    """Run a node under a load and return the result."""
     rig = Rig(*arguments)
     packets, images, late = rig.run(load)
     rig.close()
@@ -69,7 +71,7 @@ def measured(load: Load, *arguments: str) -> Run:
 
 
 def spread(values: list[float]) -> str:
-    """p50 / p95 / most."""
+    """Return p50 / p95 / maximum."""
     if not values:
         return "none"
     p50, p95 = np.percentile(values, (50, 95))
@@ -77,7 +79,7 @@ def spread(values: list[float]) -> str:
 
 
 def losses(status: Any) -> str:
-    """All counts of things lost, that are not 0."""
+    """Return all counts of losses that are not 0."""
     kinds = ("images_", "packets_", "events_")
     fields = [name for name in status.get_fields_and_field_types() if name.startswith(kinds)]
     fields = [name for name in fields if not name.endswith(("received", "used", "health")) and getattr(status, name)]
@@ -85,13 +87,13 @@ def losses(status: Any) -> str:
 
 
 def uncounted(status: Any) -> int:
-    """Images that came and of which nobody says what became of them, besides the one in hand."""
-    told = status.images_replaced + status.images_refused + status.images_failed + status.images_dropped
-    return max(0, int(status.images_received - told - status.masks_published + status.masks_from_events) - 1)
+    """Return the number of images that were received but not accounted for, except the one in work."""
+    counted = status.images_replaced + status.images_refused + status.images_failed + status.images_dropped
+    return max(0, int(status.images_received - counted - status.masks_published + status.masks_from_events) - 1)
 
 
 def described(run: Run, load: Load) -> list[Figure]:
-    """What every load tells."""
+    """Return the figures that every load has."""
     rate = run.packets * load.events / load.seconds / 1e6
     return [
         Figure("events sent [million/s]", f"{rate:.2f} ({run.late} of {run.packets} packets late)"),
@@ -103,7 +105,7 @@ def described(run: Run, load: Load) -> list[Figure]:
 
 
 def own(seconds: float) -> list[Figure]:
-    """The node's own time a frame: 100,000 events in 50 ms, at most 2 images a second so that it is not overloaded."""
+    """Measure the node's own time per frame: 100,000 events in 50 ms, 2 images per second so that it keeps up."""
     load = Load(image_hz=2.0, events=8000, arrays=False, seconds=seconds)
     run = measured(load)
     times = [status.total_ms - status.inference_ms - status.wait_ms for status in run.good]
@@ -111,17 +113,21 @@ def own(seconds: float) -> list[Figure]:
     used = float(np.median([status.events_used for status in run.good]))
     return [
         Figure("events a mask, median", f"{used:.0f}"),
-        Figure("all besides model and waiting for events [ms], p50 / p95 / most", spread(times), "<= 5 / <= 10",
-               bool(p50 <= 5 and p95 <= 10)),
+        Figure(
+            "all besides model and waiting for events [ms], p50 / p95 / most",
+            spread(times),
+            "<= 5 / <= 10",
+            bool(p50 <= 5 and p95 <= 10),
+        ),
         Figure("window, voxel grid, resizing [ms]", spread([status.prepare_ms for status in run.good])),
         Figure("mapping back, publishing [ms]", spread([status.publish_ms for status in run.good])),
         Figure("waiting for events [ms]", spread([status.wait_ms for status in run.good])),
         *described(run, load),
-    ]  # fmt: skip
+    ]
 
 
 def intake(seconds: float, *, arrays: bool, mev: float) -> list[Figure]:
-    """Events in while masks are published; a packet counts as told where its number tells its loss."""
+    """Measure the intake of events while masks are published; a loss shown by sequence numbers counts as reported."""
     load = Load(image_hz=20.0, events=int(mev * 1e6 * PACKET_NS / 1e9), arrays=arrays, seconds=seconds)
     run = measured(load)
     sent, last = run.packets * load.events, run.last
@@ -137,7 +143,7 @@ def intake(seconds: float, *, arrays: bool, mev: float) -> list[Figure]:
 
 
 def overload(seconds: float) -> list[Figure]:
-    """The age of masks at four times the model's rate, in times of the model alone."""
+    """Measure the age of masks at four times the model's rate, in times of the model alone."""
     alone = measured(Load(image_hz=2.0, events=8000, arrays=False, seconds=10.0))
     model_ms = float(np.median([status.inference_ms for status in alone.good]))
     load = Load(image_hz=4e3 / model_ms, events=8000, arrays=False, seconds=seconds)
@@ -148,29 +154,41 @@ def overload(seconds: float) -> list[Figure]:
     ages = ", ".join(f"{np.median(q):.0f}, {np.percentile(q, 95):.0f}" for q in quarters)
     return [
         Figure("model alone, under the load [ms], medians", f"{model_ms:.1f}, {busy_ms:.1f}"),
-        Figure("age of masks by quarters of the run, p50, p95 [ms]", ages, "< 2 model times under the load",
-               worst < 2 * busy_ms),
+        Figure(
+            "age of masks by quarters of the run, p50, p95 [ms]",
+            ages,
+            "< 2 model times under the load",
+            worst < 2 * busy_ms,
+        ),
         *described(run, load),
-    ]  # fmt: skip
+    ]
 
 
 def soak(seconds: float) -> list[Figure]:
-    """20 images a second into a small model: growth of memory and images that nobody counted."""
+    """Send 20 images per second to a small model: growth of memory, and images that no counter has."""
     load = Load(image_hz=20.0, events=800, arrays=False, seconds=seconds)
     run = measured(load, "-p", "image_height:=64", "-p", "image_width:=96")
     slope = float(np.polyfit(run.memory[:, 0], run.memory[:, 1], 1)[0] * 600)
     lost = run.images - run.last.images_received - run.last.images_lost
     return [
-        Figure("memory at the end [MiB], growth [MiB in 10 min]", f"{run.memory[-1, 1]:.1f}, {slope:+.2f}", "< 1",
-               slope < 1),
-        Figure("images not accounted for: came, never came", f"{uncounted(run.last)}, {lost}", "0, 0",
-               uncounted(run.last) == lost == 0),
+        Figure(
+            "memory at the end [MiB], growth [MiB in 10 min]",
+            f"{run.memory[-1, 1]:.1f}, {slope:+.2f}",
+            "< 1",
+            slope < 1,
+        ),
+        Figure(
+            "images not accounted for: came, never came",
+            f"{uncounted(run.last)}, {lost}",
+            "0, 0",
+            uncounted(run.last) == lost == 0,
+        ),
         *described(run, load),
-    ]  # fmt: skip
+    ]
 
 
 def start(repeats: int) -> list[Figure]:
-    """From the start of the process until it has subscribed."""
+    """Measure the time from the start of the process until it has subscribed."""
     times = []
     for _ in range(repeats):
         rig = Rig()
@@ -181,7 +199,7 @@ def start(repeats: int) -> list[Figure]:
 
 
 def head() -> str:
-    """Machine, date, commit."""
+    """Return machine, date and commit."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
@@ -194,9 +212,9 @@ def head() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("all", "own", "intake", "arrays", "overload", "soak", "start"))
-    parser.add_argument("--seconds", type=float, help="of each load but the soak")
-    parser.add_argument("--soak", type=float, default=0.0, help="all: seconds of the soak; 0: none")
-    parser.add_argument("--mev", type=float, help="million events a second")
+    parser.add_argument("--seconds", type=float, help="length of each load except the soak")
+    parser.add_argument("--soak", type=float, default=0.0, help="all: length of the soak, seconds; 0: none")
+    parser.add_argument("--mev", type=float, help="million events per second")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     seconds, mev = options.seconds, options.mev

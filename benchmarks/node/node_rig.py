@@ -1,4 +1,4 @@
-"""What benchmarks/node/node.py measures with: sensors in a process of their own, and a node in another one."""
+"""Test rig of benchmarks/node/node.py: sensors in one process, a node in another one."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from mambaseg_ros.resources import use_large_image_profile
 
 HEIGHT, WIDTH = 480, 640
 PACKET_NS = 4_000_000
-STEPS = 40  # time words a packet: one every 100 us
+STEPS = 40  # time words per packet: one every 100 us
 FIRST_NS = 1_000_000_000  # sensor time of the first event
 
 
 @dataclass(frozen=True)
 class Load:
-    """What the sensors send.
+    """Messages that the sensors send.
 
     Attributes:
-        image_hz: images a second.
-        events: events a packet of 4 ms.
+        image_hz: Images per second.
+        events: Events per packet of 4 ms.
         arrays: dvs_msgs/EventArray instead of EventPacket with evt3.
-        seconds: how long.
+        seconds: Length of the load.
     """
 
     image_hz: float
@@ -40,7 +40,10 @@ class Load:
 
 
 def evt3_template(events: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Words of a packet, and where its TIME_HIGH and TIME_LOW stand; ten events a row: 2.2 bytes an event."""
+    """Return the words of a packet and the places of its TIME_HIGH and TIME_LOW.
+
+    Each row has ten events, so an event takes 2.2 bytes.
+    """
     rng = np.random.default_rng(0)
     words: list[np.ndarray] = []
     for count in np.diff(np.linspace(0, events, STEPS + 1).astype(int)):
@@ -52,7 +55,7 @@ def evt3_template(events: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def send(load: Load, sent: Any, go_on: Any) -> None:
-    """The sensors: a process of its own. `sent` counts packets, images and late packets."""
+    """Run the sensors, in their own process. `sent` counts packets, images and late packets."""
     use_large_image_profile()
     import rclpy
     from event_camera_msgs.msg import EventPacket
@@ -104,7 +107,7 @@ def send(load: Load, sent: Any, go_on: Any) -> None:
 
 
 def array_columns(events: int) -> np.ndarray:
-    """Events of a packet as dvs_msgs has them in CDR: 16 bytes each, two bytes short at the first."""
+    """Return the events of a packet in the CDR of dvs_msgs: 16 bytes each, 14 for the first."""
     fields = {"x": "<u2", "y": "<u2", "gap": "<u2", "sec": "<i4", "ns": "<u4", "p": "u1", "end": "u1"}
     kind = np.dtype(list(fields.items()))
     rng, columns = np.random.default_rng(0), np.zeros(events, kind)
@@ -114,19 +117,20 @@ def array_columns(events: int) -> np.ndarray:
 
 
 def array_message(columns: np.ndarray, start_ns: int) -> bytes:
-    """A serialized dvs_msgs/EventArray whose events begin at start_ns; an event is x, y, sec, nanosec, polarity."""
+    """Return a serialized dvs_msgs/EventArray whose events begin at start_ns: x, y, sec, nanosec, polarity each."""
     t_ns = start_ns + np.arange(len(columns)) * (PACKET_NS // max(1, len(columns)))
     columns["sec"], columns["ns"] = np.divmod(t_ns, 10**9)
     seconds, nanoseconds = divmod(start_ns, 10**9)
-    head = np.array([0x0100, 0], "<u2").tobytes() + np.array(
-        [seconds, nanoseconds, 4, 0x00737664, HEIGHT, WIDTH, len(columns)], "<u4"
-    ).tobytes()
+    head = (
+        np.array([0x0100, 0], "<u2").tobytes()
+        + np.array([seconds, nanoseconds, 4, 0x00737664, HEIGHT, WIDTH, len(columns)], "<u4").tobytes()
+    )
     body = columns.tobytes()
-    return head + body[:4] + body[6:]  # only the first event begins at a multiple of 4: it has no gap after y
+    return head + body[:4] + body[6:]  # only the first event is aligned to 4: it has no gap after y
 
 
 class Rig:
-    """A node process, and a ROS node that keeps its statuses."""
+    """A node process, and a ROS node that records its statuses."""
 
     def __init__(self, *arguments: str) -> None:
         use_large_image_profile()
@@ -148,13 +152,13 @@ class Rig:
         self.node.create_subscription(SegmentationStatus, "/mambaseg/status", self.statuses.append, 100)
 
     def ready_after(self) -> float:
-        """Seconds from the start of the process until it has subscribed to images."""
+        """Return the seconds from the start of the process until it has subscribed to images."""
         while self.images.get_subscription_count() == 0:
             self.spin(self.node, timeout_sec=0.01)
         return time.monotonic() - self.begun
 
     def run(self, load: Load) -> tuple[int, int, int]:
-        """Send a load; packets and images sent, and packets that were sent more than 50 ms late."""
+        """Send a load; return the packets and images sent, and the packets sent more than 50 ms late."""
         self.ready_after()
         self.node.destroy_publisher(self.images)
         context = multiprocessing.get_context("spawn")
@@ -172,7 +176,7 @@ class Rig:
         return sent[0], sent[1], sent[2]
 
     def close(self) -> None:
-        """End the node."""
+        """Stop the node."""
         import rclpy
 
         self.child.send_signal(signal.SIGINT)

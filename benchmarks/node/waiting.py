@@ -1,9 +1,9 @@
-"""What it costs that OpenMP's threads spin while they wait, on a machine where other processes want the same cores.
+"""Cost of OpenMP threads that spin while they wait, on a machine where other processes use the same cores.
 
     python benchmarks/node/waiting.py [--frames 40] [--size 240x320]
 
-Prints a Markdown table: milliseconds a frame of `mambaseg_nano` by OMP_WAIT_POLICY and number of threads, beside 0, 1
-and 2 processes that keep a core busy each. The node sets PASSIVE for itself.
+Prints a Markdown table: milliseconds per frame of `mambaseg_nano` by OMP_WAIT_POLICY and number of threads, beside 0, 1
+and 2 processes that each keep a core busy. The node sets PASSIVE for itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from multiprocessing import Process
 
 import numpy as np
 
-PAUSE_S = 0.02  # between frames, as a camera leaves it
+PAUSE_S = 0.02  # between frames, as with a camera
 WAYS = {"spinning (default)": {}, "passive": {"OMP_WAIT_POLICY": "PASSIVE"}, "one thread": {"OMP_NUM_THREADS": "1"}}
 
 
@@ -45,7 +45,7 @@ def spin() -> None:
 
 
 def measured(words: argparse.Namespace, variables: dict[str, str]) -> str:
-    """p50 / p95 of one process of its own."""
+    """Return p50 / p95 of a frame, measured in a new process."""
     environment = {name: value for name, value in os.environ.items() if name[:4] not in ("OMP_", "MKL_")} | variables
     command = [sys.executable, __file__, "--child", "--frames", str(words.frames), "--size", words.size]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""What the scans are compared with: the published ways to compute them, on the same inputs."""
+"""Contenders of the scans: the published ways to compute them, on the same inputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ except ImportError:
 
 
 def scan_inputs(channels: int, length: int, state: int, groups: int = 4) -> list[Tensor]:
-    """Arguments of selective_scan at batch 1, with the decays of a trained network."""
+    """Return arguments of selective_scan at batch 1, with the decays of a trained network."""
     g = torch.Generator().manual_seed(0)
     rates = torch.arange(1, state + 1).float().repeat(channels, 1)
     return [
@@ -35,7 +35,7 @@ def scan_inputs(channels: int, length: int, state: int, groups: int = 4) -> list
 
 
 def map_inputs(height: int, width: int, channels: int, state: int, rank: int) -> list[Tensor]:
-    """Arguments of ss2d at batch 1."""
+    """Return arguments of ss2d at batch 1."""
     g = torch.Generator().manual_seed(0)
     return [
         torch.randn(1, height, width, channels, generator=g),
@@ -48,7 +48,7 @@ def map_inputs(height: int, width: int, channels: int, state: int, rank: int) ->
 
 
 def loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, bias: Tensor) -> Tensor:
-    """The scan as published fallbacks have it: all discretised first, then one step after the other."""
+    """Scan as published fallbacks do: discretize all steps first, then run one step after the other."""
     groups = B.shape[1]
     dt = F.softplus(delta + bias[:, None])
     decay = torch.exp(torch.einsum("bdl,dn->bdln", dt, A))
@@ -63,7 +63,7 @@ def loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, b
 
 
 def parallel_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, bias: Tensor) -> Tensor:
-    """The same through mambapy's parallel scan."""
+    """Run the same scan through mambapy's parallel scan."""
     groups = B.shape[1]
     dt = F.softplus(delta + bias[:, None])
     wide_b, wide_c = (m.repeat_interleave(u.shape[1] // groups, dim=1) for m in (B, C))
@@ -80,7 +80,7 @@ _compiled: Callable[..., Tensor] = partial(ops.selective_scan, delta_softplus=Tr
 def project_and_scan(
     xs: Tensor, x_proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor, *, scan: Callable[..., Tensor]
 ) -> Tensor:
-    """Copies in scan order [B, K, C, L] -> their scans [B, K, C, L], the step sizes of all written out."""
+    """Scan copies in scan order [B, K, C, L] to [B, K, C, L], with the step sizes of all directions in memory."""
     batch, directions, channels, length = xs.shape
     rank, state = weight.shape[2], A.shape[1]
     low, b, c = torch.split(torch.einsum("bkcl,kmc->bkml", xs, x_proj), [rank, state, state], dim=2)
@@ -100,7 +100,7 @@ def copying_ss2d(
     *,
     scan: Callable[..., Tensor] = _compiled,
 ) -> Tensor:
-    """SS2D in the published data flow, four directional copies and all, around a scan, by default our compiled one."""
+    """Run SS2D in the published data flow, with four directional copies, around a scan: by default our compiled one."""
     batch, height, width, channels = x.shape
     length = height * width
     rows = x.permute(0, 3, 1, 2).reshape(batch, channels, length)

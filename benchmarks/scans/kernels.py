@@ -2,7 +2,7 @@
 
     python benchmarks/scans/kernels.py [--repeats 9] [--threads 2] [--no-slow]
 
-Absolute times move with the machine's neighbours; ratios within one run are what counts.
+Absolute times change with the load of the machine; compare ratios within one run.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from mambaseg_core.inference import keep_memory
 
 
 def kernel_table(repeats: int, threads: int, *, slow: bool = True) -> Iterator[str]:
-    """Measure, line by line in Markdown.
+    """Measure the scans and yield a Markdown table, line by line.
 
     Args:
-        repeats: how often each task runs; its median counts.
-        threads: torch's threads.
-        slow: whether to time the sequential loop too (half a minute).
+        repeats: Runs of each task; the table has the median.
+        threads: Threads of torch.
+        slow: Whether to time the sequential loop too (half a minute).
 
     Raises:
-        ValueError: the compiled kernels are not there.
+        ValueError: The compiled kernels are missing.
     """
     if "cpu" not in ops.backends():
         raise ValueError(
@@ -37,7 +37,7 @@ def kernel_table(repeats: int, threads: int, *, slow: bool = True) -> Iterator[s
             "(pip install --no-build-isolation .)"
         )
     torch.set_num_threads(threads)
-    keep_memory()  # as a warmed-up Segmenter does; all contenders gain from it
+    keep_memory()  # like a warmed-up Segmenter; all contenders profit
     yield environment()
     yield ""
     yield HEADER
@@ -49,18 +49,18 @@ def kernel_table(repeats: int, threads: int, *, slow: bool = True) -> Iterator[s
 
 
 def with_gradients(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Task:
-    """Forward and backward of the sum."""
+    """Return a task: forward, and backward from the sum."""
     leaves = [v.clone().requires_grad_() for v in inputs]
     return lambda: torch.autograd.grad(function(*leaves).sum(), leaves)
 
 
 def soft_scan(backend: str) -> Callable[..., Tensor]:
-    """selective_scan with softplus on one back end."""
+    """Return selective_scan with softplus on one back end."""
     return partial(ops.selective_scan, delta_softplus=True, backend=backend)
 
 
 def scan_rows(state: int, repeats: int, *, slow: bool) -> list[Row]:
-    """Forward and forward + backward of selective_scan [1, 768, 4350]."""
+    """Measure forward and forward + backward of selective_scan [1, 768, 4350]."""
     inputs = scan_inputs(768, 4350, state)
     name = f"selective_scan [1, 768, 4350], N = {state}"
     others: list[tuple[str, Task, float]] = [("two-level torch scan", lambda: soft_scan("reference")(*inputs), 12)]
@@ -72,7 +72,7 @@ def scan_rows(state: int, repeats: int, *, slow: bool) -> list[Row]:
         exact = soft_scan("reference")(*inputs)
         for other in (soft_scan("cpu"), loop, *([parallel_scan] if pscan else [])):
             torch.testing.assert_close(other(*inputs), exact, rtol=1e-3, atol=1e-3)
-        # the slow ones one by one, so that they do not empty the caches before each of ours
+        # one contender at a time, so that the slow ones do not flush the caches before each of our runs
         rows = []
         for label, task, target in others:
             theirs, ours = medians([task, lambda: soft_scan("cpu")(*inputs)], repeats)
@@ -84,7 +84,7 @@ def scan_rows(state: int, repeats: int, *, slow: bool) -> list[Row]:
 
 
 def map_rows(repeats: int) -> list[Row]:
-    """The SS2D core against the same scan with copies."""
+    """Measure the SS2D core against the same scan with copies."""
     rows = []
     fused: Callable[..., Tensor] = partial(ops.ss2d, backend="cpu")
     for (height, width, channels, state, rank), target in (
@@ -103,7 +103,7 @@ def map_rows(repeats: int) -> list[Row]:
 
 
 def exp_rate(repeats: int, threads: int) -> float:
-    """Exponentials a millisecond of torch.exp on data in the first cache, times the threads."""
+    """Return the exponentials per millisecond of torch.exp on data in the L1 cache, times the threads."""
     values = torch.linspace(-4, 0, 1 << 12)
     result = torch.empty_like(values)
     torch.set_num_threads(1)  # a parallel region for 4096 values would cost more than the values
@@ -113,7 +113,7 @@ def exp_rate(repeats: int, threads: int) -> float:
 
 
 def floor_rows(repeats: int, threads: int) -> list[str]:
-    """Time over the larger of bytes / copy rate and exponentials / exp rate, both measured here."""
+    """Compare the time with its floor, the larger of bytes / copy rate and exponentials / exp rate, measured here."""
     count = 768 * 4350
     source, target = torch.rand(3 * count // 2), torch.empty(3 * count // 2)
     exps_per_ms = exp_rate(repeats, threads)

@@ -2,8 +2,8 @@
 
     python benchmarks/scans/sequential.py [sigma_tiny] [--size 480x640] [--repeats 7]
 
-Each scan is then what VMamba's fallback in plain PyTorch computes (`contenders.loop`): directions and both modalities
-copied, all steps discretised at once, and a loop over the tokens.
+The sequential scan is that of VMamba's fallback in plain PyTorch (`contenders.loop`): directions and both modalities
+are copied, all steps are discretized at once, and a loop runs over the tokens.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _SEQUENTIAL: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
 
 
 def on_sequential_scans(model: Network) -> Network:
-    """A copy of a network, of the same tensors, whose scans run one step after the other."""
+    """Return a copy of a network, with the same tensors, whose scans run one step after the other."""
     memo: dict[int, Any] = {id(x): x for x in (*model.parameters(), *model.buffers())}
     slow = copy.deepcopy(model, memo)
     for part in slow.modules():
@@ -61,7 +61,7 @@ def on_sequential_scans(model: Network) -> Network:
 
 
 def cpu_ms(task: Task) -> float:
-    """The CPU time of one run, all threads together, milliseconds: what other processes do hardly moves it."""
+    """Return the CPU time of one run over all threads, milliseconds; other processes hardly change it."""
     start = time.process_time()
     task()
     return 1e3 * (time.process_time() - start)
@@ -69,15 +69,15 @@ def cpu_ms(task: Task) -> float:
 
 @torch.inference_mode()
 def sequential_table(name: str, size: tuple[int, int] | None, repeats: int) -> Iterator[str]:
-    """Measure, line by line in Markdown: CPU time on one thread, the sequential scan once.
+    """Measure CPU times on one thread and yield a Markdown table, line by line. The sequential scan runs once.
 
     Args:
-        name: one of `list_models()`.
+        name: One of `list_models()`.
         size: (height, width) of the frame in pixels; None: the preset's.
-        repeats: how often our scans run, after one run untimed; their median counts.
+        repeats: Runs of our scans, after one untimed run; the table has the median.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: The name is unknown.
     """
     torch.set_num_threads(1)
     keep_memory()

@@ -12,7 +12,7 @@ from mambaseg_core.checkpoint import create_model, save_checkpoint
 from mambaseg_core.data.sample import Sample
 from mambaseg_core.preprocessing import picture_preprocessing
 
-ROWS = ["clean", "image noisy", "other noisy", "other moved by 8 px", "image missing", "other missing"]
+ROWS = ["clean", "image noisy", "second noisy", "second moved by 8 px", "image missing", "second missing"]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_each_changes_what_it_names_and_nothing_else(corruption, sample):
     for name in ROWS:
         found = corrupted(corruption, name, sample)
         assert torch.equal(found.image, sample.image) != name.startswith("image"), name
-        assert torch.equal(found.voxel, sample.voxel) != name.startswith("other"), name
+        assert torch.equal(found.voxel, sample.voxel) != name.startswith("second"), name
         assert found.label is sample.label
     assert torch.equal(sample.image, before.image)  # what was given is left alone
     assert torch.equal(sample.voxel, before.voxel)
@@ -50,7 +50,7 @@ def test_each_changes_what_it_names_and_nothing_else(corruption, sample):
 
 def test_noise_by_value(corruption, sample):
     image = corrupted(corruption, "image noisy", sample).image
-    other = corrupted(corruption, "other noisy", sample).voxel
+    other = corrupted(corruption, "second noisy", sample).voxel
     for noisy, plain in ((image, sample.image), (other, sample.voxel)):
         assert (noisy.min(), noisy.max()) == (0, 1)
         inside = (noisy > 0) & (noisy < 1)
@@ -68,7 +68,7 @@ def test_a_shift_by_value(corruption, sample):
     }
     met = set()
     for seed in range(20):
-        moved = corrupted(corruption, "other moved by 8 px", sample, seed).voxel
+        moved = corrupted(corruption, "second moved by 8 px", sample, seed).voxel
         fits = [
             key
             for key, parts in known.items()
@@ -81,7 +81,7 @@ def test_a_shift_by_value(corruption, sample):
 
 def test_what_is_missing_is_zero(corruption, sample):
     assert not corrupted(corruption, "image missing", sample).image.any()
-    assert not corrupted(corruption, "other missing", sample).voxel.any()
+    assert not corrupted(corruption, "second missing", sample).voxel.any()
 
 
 def test_every_checkpoint_meets_the_same(corruption, pairs, tmp_path, monkeypatch):
@@ -113,17 +113,17 @@ def test_every_checkpoint_meets_the_same(corruption, pairs, tmp_path, monkeypatc
 
 def test_the_table_by_hand(corruption):
     clean = dict.fromkeys(ROWS, 0.5)
-    worse = {**dict.fromkeys(ROWS, 0.4), "clean": 0.5, "other missing": 0.2}
+    worse = {**dict.fromkeys(ROWS, 0.4), "clean": 0.5, "second missing": 0.2}
     columns = {"a": {name: [value] for name, value in clean.items()}, "b": {name: [x, x] for name, x in worse.items()}}
     lines = corruption.table(columns)
     assert lines[0] == "| corruption at test time | a | b |"
     assert lines[2] == "| clean | 50.0 | 50.0 ± 0.0 |"
-    assert lines[7] == "| other missing | 50.0 | 20.0 ± 0.0 |"
+    assert lines[7] == "| second missing | 50.0 | 20.0 ± 0.0 |"
     assert lines[8] == "| mean loss by corruption | 0.0 | 14.0 ± 0.0 |"
 
 
 def test_a_lens_cap_by_value(corruption, sample):
-    for name, of in (("image covered", "image"), ("other covered", "voxel")):
+    for name, of in (("image covered", "image"), ("second covered", "voxel")):
         found = corruption.CAPS[name](sample, torch.Generator().manual_seed(0))
         picture, kept = getattr(found, of), "voxel" if of == "image" else "image"
         assert picture.shape == getattr(sample, of).shape

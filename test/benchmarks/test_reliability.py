@@ -84,11 +84,11 @@ def test_how_far_each_modality_is_trusted(scripts, runs, pairs):
     table = {name: [float(x) for x in cells[0].split(" / ")] for name, cells in list(rows(result.stdout).items())[1:]}
     assert len(table) == 8
     assert all(0 < x < 1 for x in table["clean"])
-    assert table["image missing"][0] == table["other missing"][1] == 0
-    assert table["image missing"][1] > 0 < table["other missing"][0]
+    assert table["image missing"][0] == table["second missing"][1] == 0
+    assert table["image missing"][1] > 0 < table["second missing"][0]
 
 
 def test_another_option_than_reliability_is_named(scripts, pairs, tmp_path):
     result = call(scripts / "reliability.py", pairs, "--models", "mambaseg_nano+trust", "--out", tmp_path)
     assert result.returncode != 0
-    assert "--models has 'mambaseg_nano+trust'; expected a model's name, with +reliability behind it" in result.stderr
+    assert "--models has 'mambaseg_nano+trust'; expected NAME or NAME+reliability" in result.stderr
