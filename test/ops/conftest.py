@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture
 def threads() -> Iterator[None]:
-    """For tests that change the number of threads."""
+    """Restore the number of threads after the test."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)

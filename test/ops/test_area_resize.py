@@ -13,12 +13,12 @@ from mambaseg_core.ops import backends
 from mambaseg_core.ops.area_resize import area_resize
 from mambaseg_core.ops.voxel_grid import _columns, voxel_grid, voxel_grid_resized
 
-ROUNDING = 2.0**-24  # a float32 operation is off by this share of its result at most
+ROUNDING = 2.0**-24  # largest relative error of a float32 operation
 
 
 def random_grid(*shape: int) -> torch.Tensor:
     grid = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    return grid * (grid.abs() > 1)  # two thirds are zeros, as events leave
+    return grid * (grid.abs() > 1)  # two thirds are zeros, as in grids of events
 
 
 def torchs(grid: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -27,7 +27,7 @@ def torchs(grid: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 def test_by_hand() -> None:
     grid = torch.tensor([[[1.0, 2, 3], [4, 5, 6], [7, 8, 9]]])
-    # of three rows into two the windows are 0..1 and 1..2, and so of the columns: each pair shares the middle
+    # from three rows to two the windows are 0..1 and 1..2, and likewise for columns: each pair shares the middle
     assert area_resize(grid, (2, 2)).tolist() == [[[3.0, 4.0], [6.0, 7.0]]]
     assert area_resize(grid, (1, 3)).tolist() == [[[4.0, 5.0, 6.0]]]
     assert area_resize(grid, (3, 1)).tolist() == [[[2.0], [5.0], [8.0]]]
@@ -101,7 +101,7 @@ def test_the_kernel_refuses(grid: Any, size: tuple[int, int], told: str) -> None
         area_resize(grid, size)
 
 
-# ---- the grid that is resized while it is made ----
+# ---- the grid that is resized as it is made ----
 
 
 def random_events(n: int) -> Events:

@@ -1,4 +1,4 @@
-"""Under autocast the scans take what comes and compute in float32."""
+"""Under autocast the scans take any dtype and compute in float32."""
 
 from __future__ import annotations
 

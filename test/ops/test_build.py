@@ -1,4 +1,4 @@
-"""An installation goes on without torch and without a compiler, and says so once."""
+"""An installation goes on without torch or a compiler, with one message."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def setup(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The names in setup.py, which is asked for the project's name only."""
+    """Return the names in setup.py, which runs with `--name` only."""
     pytest.importorskip("setuptools")
     monkeypatch.setattr("sys.argv", ["setup.py", "--name"])
     monkeypatch.chdir(ROOT)

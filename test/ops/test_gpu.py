@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device here"),
 ]
 
-# exponentials are the card's approximate ones; matrix products are float32 (torch has TF32 off by default)
+# exponentials are the card's approximate ones; matrix products are float32 (TF32 is off by default in torch)
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 BACKENDS = ("triton", "mamba_ssm", "reference")
 SCANS = [(1, 1, 1, 1, 1), (1, 4, 96, 1, 1000), (2, 2, 33, 16, 333), (1, 1, 50, 4, 129), (1, 1, 3, 4, 38_400)]

@@ -1,4 +1,4 @@
-"""The operators as torch sees them: opcheck, compile, export, flops; and how a back end is chosen."""
+"""The operators in torch: opcheck, compile, export, flops; and the choice of a back end."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_export() -> None:
 
 @pytest.mark.parametrize("name", ["ss2d", "bidirectional_scan"])
 def test_flops_are_those_of_the_products_and_the_same_for_all(name: str) -> None:
-    """Halved: C (R + 2N) and R C for each position and direction; the scan itself is not among them."""
+    """Half of them: C (R + 2N) and R C for each position and direction; the scan itself is not included."""
     model = Scans().to("meta")
     k, x = (4, torch.empty(2, 4, 5, 6)) if name == "ss2d" else (2, torch.empty(2, 6, 20))
     prefix = "map" if k == 4 else "row"

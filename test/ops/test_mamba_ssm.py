@@ -1,7 +1,7 @@
 """The back end "mamba_ssm" against mamba_ssm's own code: all of it but its CUDA kernel, which needs a GPU.
 
-mamba_ssm's `selective_scan_fn` runs here as it is installed. Below it, in place of the kernel, stands mamba_ssm's plain
-PyTorch reference, behind the checks that its C++ makes.
+mamba_ssm's `selective_scan_fn` runs here as installed. Below it, mamba_ssm's plain PyTorch reference replaces the
+kernel, behind the checks that its C++ makes.
 """
 
 from __future__ import annotations
@@ -49,9 +49,17 @@ class Kernel(ModuleType):
         self.calls = 0
 
     def fwd(
-        self, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: None,
-        delta_bias: Tensor | None, delta_softplus: bool,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        self,
+        u: Tensor,
+        delta: Tensor,
+        A: Tensor,
+        B: Tensor,
+        C: Tensor,
+        D: Tensor | None,
+        z: None,
+        delta_bias: Tensor | None,
+        delta_softplus: bool,
+    ) -> tuple[Tensor, Tensor]:
         (batch, channels, length), state, groups = u.shape, A.shape[1], B.shape[1]
         long, rows = (batch, channels, length), (batch, groups, state, length)
         need({"u": (u, long), "delta": (delta, long), "A": (A, (channels, state)), "B": (B, rows), "C": (C, rows)})
@@ -62,9 +70,22 @@ class Kernel(ModuleType):
         return y, u.new_zeros(batch, channels, 1, 2 * state)
 
     def bwd(
-        self, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: None,
-        delta_bias: Tensor | None, dout: Tensor, x: Tensor, out: None, dz: None, delta_softplus: bool, recompute: bool,
-    ) -> Gradients:  # fmt: skip
+        self,
+        u: Tensor,
+        delta: Tensor,
+        A: Tensor,
+        B: Tensor,
+        C: Tensor,
+        D: Tensor | None,
+        z: None,
+        delta_bias: Tensor | None,
+        dout: Tensor,
+        x: Tensor,
+        out: None,
+        dz: None,
+        delta_softplus: bool,
+        recompute: bool,
+    ) -> Gradients:
         need({"dout": (dout, tuple(u.shape))})
         inputs = [None if v is None else v.detach().requires_grad_() for v in (u, delta, A, B, C, D, delta_bias)]
         with torch.enable_grad():
@@ -74,7 +95,7 @@ class Kernel(ModuleType):
 
 
 def forget() -> None:
-    """Let the next import run all of these modules anew."""
+    """Make the next import run all of these modules anew."""
     for name in [name for name in sys.modules if name in FOREIGN or name.startswith("mamba_ssm.")]:
         del sys.modules[name]
     vars(package).pop("mamba_scan", None)
@@ -82,7 +103,7 @@ def forget() -> None:
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
-    """mamba_ssm's Python files, importable without CUDA and Triton."""
+    """Make mamba_ssm's Python files importable without CUDA and Triton."""
     found = importlib.util.find_spec("mamba_ssm")
     if found is None or found.origin is None:
         pytest.skip(f"mamba_ssm's Python files are not installed here: `{COMMAND}` (make test does it)")
@@ -109,7 +130,7 @@ def draw(*shape: int) -> Tensor:
 
 
 def results(function: Callable[..., Tensor], inputs: list[Tensor | None], *more: Any) -> list[Tensor]:
-    """The output and the gradients of all inputs, of a loss that weighs every output differently."""
+    """Return the output and the gradients of all inputs, for a loss that weighs every output differently."""
     leaves = [None if v is None else v.detach().requires_grad_() for v in inputs]
     y = function(*leaves, *more)
     (y * draw(*y.shape)).sum().backward()
@@ -117,7 +138,7 @@ def results(function: Callable[..., Tensor], inputs: list[Tensor | None], *more:
 
 
 def scan_inputs(*, skip: bool, bias: bool) -> list[Tensor | None]:
-    """Two groups; B and C with gaps in the last dimension, as is the bias."""
+    """Return inputs of two groups; B, C and the bias have gaps in the last dimension."""
     B, C = draw(2, 2, 9, 3).mT, draw(2, 2, 9, 3).flip(-1).mT
     head = [draw(2, 6, 9), draw(2, 6, 9), -draw(6, 3).exp(), B, C]
     return [*head, draw(6) if skip else None, draw(6, 2)[:, 0] if bias else None]

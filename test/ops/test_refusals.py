@@ -1,4 +1,4 @@
-"""What is refused, and that the message names the argument, what was got and what was expected."""
+"""Wrong arguments are refused; the message names the argument, its value and the expected one."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def test_every_gradient_agrees_with_float64(name: str, backend: str, dtype: torc
 
 @pytest.mark.parametrize("name", ["scan-2-4-3-16-63", "ss2d-2-7-9-20-4-3", "bidirectional-3-7-129-4-11"])
 def test_float32_weights_beside_half_precision_maps(name: str) -> None:
-    """What autocast hands over."""
+    """Autocast passes such inputs."""
     function, inputs = CASES[name]
     parameters = (2, 5, 6) if name.startswith("scan") else range(1, 6)
     mixed = [v.to(torch.float32 if i in parameters else torch.bfloat16) for i, v in enumerate(inputs)]

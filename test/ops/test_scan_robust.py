@@ -1,4 +1,4 @@
-"""Memory, threads and odd values: what a kernel can get wrong while its numbers look right."""
+"""Memory, threads and odd values: errors of a kernel whose numbers look right."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def forward_and_gradients(name: str, inputs: list[Tensor], backend: str) -> list
 
 @pytest.fixture
 def poison() -> Iterator[None]:
-    """Fresh memory is filled with NaN."""
+    """Fill fresh memory with NaN."""
     torch.use_deterministic_algorithms(True)
     assert torch.utils.deterministic.fill_uninitialized_memory
     assert torch.empty(3).isnan().all()
@@ -88,7 +88,7 @@ def test_every_output_is_written(name: str, backend: str) -> None:
 
 
 def operator_inputs(name: str) -> list[Tensor | bool]:
-    """What the compiled operator takes: the inputs projected."""
+    """Return the arguments of the compiled operator: the projected inputs."""
     x, x_proj, *rest = inputs = CALLS[name][1]
     if name == "selective_scan":
         return [*inputs, True]
@@ -98,7 +98,7 @@ def operator_inputs(name: str) -> list[Tensor | bool]:
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("name", CALLS)
 def test_the_number_of_threads_changes_no_bit(name: str) -> None:
-    """Of the operators alone: around them are products of torch, which promises nothing."""
+    """Only the operators: for the products around them torch guarantees nothing."""
     need("cpu")
     given, gy = operator_inputs(name), torch.randn_like(CALLS[name][1][0])
     results = []
@@ -162,7 +162,7 @@ def test_odd_step_sizes_as_the_reference_has_them(value: float) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_decay_that_underflows_is_not_nan(backend: str) -> None:
-    """The cumsum/exp form of other codes gives NaN here."""
+    """The cumsum/exp form of other codes returns NaN here."""
     need(backend)
     u, delta, A, B, C, D, bias = scan_inputs(4, 16, 500)
     y = ops.selective_scan(u, delta + 20, A * 100, B, C, D, bias, True, backend=backend)

@@ -1,4 +1,4 @@
-"""The Triton kernels without a GPU: through the interpreter, and compiled for the cards that they are meant for.
+"""The Triton kernels without a GPU: in the interpreter, and compiled for the cards that they are meant for.
 
 Neither runs them on a GPU: `test_gpu` does, where there is one.
 """
@@ -35,7 +35,7 @@ BOTH = {"SHARED": True, "LAST": False, "WALK": triton_scan.BOTH_WAYS}
 
 
 def test_through_the_interpreter() -> None:
-    """In a process of its own, see `triton_interpreted`; the number says that none was left out."""
+    """Runs `triton_interpreted` in its own process; the number of tests shows that none was left out."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "triton_interpreted.py")],
         env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(HERE.parents[1]), "MAMBASEG_BACKEND": ""},
@@ -68,7 +68,7 @@ def _fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def spilled_bytes(cubin: bytes, folder: Path) -> int:
-    """Bytes of stack a thread, by the tool that comes with Triton: registers that did not suffice."""
+    """Return the bytes of stack per thread, by Triton's own tool: spilled registers."""
     file = folder / "kernel.cubin"
     file.write_bytes(cubin)
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
@@ -83,8 +83,8 @@ def test_compiles_for_each_card(card: int, name: str, tmp_path: Path) -> None:
     assert f".target sm_{card}" in built.asm["ptx"]
     assert built.asm["cubin"].startswith(b"\x7fELF")
     assert spilled_bytes(built.asm["cubin"], tmp_path) == 0
-    if name != "gradients":  # there sums over channels cross lanes
-        assert "shfl" not in built.asm["ptx"]  # a thread has its columns to itself
+    if name != "gradients":  # in it sums over channels cross lanes
+        assert "shfl" not in built.asm["ptx"]  # each thread has whole columns
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ def test_voxel_grid_compiles_without_spilling(card: int, tmp_path: Path) -> None
     assert spilled_bytes(built.asm["cubin"], tmp_path) == 0
 
 
-def test_cuda_tensors_get_triton_and_are_told_that_it_is_unmeasured(
+def test_cuda_tensors_get_triton_with_a_warning_that_it_is_unmeasured(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The choice alone: torch is made to say that it sees a device."""
+    """Only the choice: torch is patched to report a device."""
     caches = (selection._triton, selection._mamba_ssm, selection._best)
     monkeypatch.delenv("MAMBASEG_BACKEND", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -27,7 +27,7 @@ def make(t_ns: Any, p: Any = None, x: Any = None, height: int = 1, width: int = 
 
 
 def slow_bilinear(events: Events, bins: int, first: int, last: int) -> np.ndarray:
-    """The released definition, an event at a time in float64."""
+    """Return the grid of the released definition, one event at a time in float64."""
     grid = np.zeros((bins, events.height, events.width))
     for x, y, t, p in zip(events.x, events.y, events.t_ns.tolist(), events.p.tolist(), strict=True):
         if not first <= t <= last:
@@ -157,7 +157,7 @@ def test_more_events_than_a_block() -> None:
 
 
 def random_events(n: int, seed: int = 0, height: int = 24, width: int = 32) -> Events:
-    """Bursts, simultaneous events, and most of the time nothing."""
+    """Return bursts and simultaneous events, with nothing most of the time."""
     rng = np.random.default_rng(seed)
     t = np.sort(10**18 + (rng.exponential(1, n).cumsum() ** 3 % 1e8).astype(np.int64))
     t[n // 2 : n // 2 + n // 10] = t[n // 2] if n else 0
@@ -218,7 +218,7 @@ def test_strided_columns() -> None:
 
 @pytest.mark.parametrize("direct", [torch.ops.mambaseg.voxel_grid_, voxel_reference.voxel_grid_])
 def test_coordinates_outside_are_left_out(direct: Any) -> None:
-    """`Events` has none; an operator that is called directly may be given some."""
+    """`Events` has none; an operator that is called directly may receive some."""
     x, y = torch.tensor([[0, 4, 3, 65535], [0, 0, 3, 65535]]).to(torch.uint16)
     t, p = torch.arange(4), torch.ones(4, dtype=torch.int8)
     grid = torch.full((4, 3, 4), torch.nan)

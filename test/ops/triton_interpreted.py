@@ -1,7 +1,7 @@
 """The Triton kernels in Triton's interpreter against the float64 reference; `test_triton` runs this file.
 
-It needs a process of its own: TRITON_INTERPRET=1 must be set before Triton is imported, and then puts the kernels
-in the place of the compiled ones for CPU tensors. Sizes are small because a step of a channel takes milliseconds.
+It needs its own process: TRITON_INTERPRET=1 must be set before Triton is imported. Then the kernels replace the compiled
+ones for CPU tensors. Sizes are small because a step of a channel takes milliseconds.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def error(got: Tensor, wanted: Tensor) -> float:
 
 
 def check(name: str, dtype: torch.dtype) -> None:
-    """Value and every gradient."""
+    """Check the value and every gradient against float64."""
     function, values = CASES[name]
     inputs = [v.to(dtype).requires_grad_() for v in values]
     exact = [v.detach().double().requires_grad_() for v in inputs]
@@ -104,7 +104,7 @@ def test_other_dtypes(name: str, dtype: torch.dtype) -> None:
 
 
 def test_every_output_is_written() -> None:
-    """Fresh memory is filled with NaN."""
+    """Fill fresh memory with NaN."""
     torch.use_deterministic_algorithms(True)
     try:
         assert torch.empty(3).isnan().all()
@@ -158,8 +158,9 @@ def test_nothing_in_nothing_out() -> None:
 def test_the_choice_and_its_refusals() -> None:
     assert ops.backends() == ("triton", "reference")
     assert selection.choose("cpu", "triton") == "triton"
-    reason = "'cpu' does not work here: TRITON_INTERPRET=1 replaces it with Triton's interpreter"
-    with pytest.raises(ValueError, match=reason):
+    with pytest.raises(
+        ValueError, match="'cpu' does not work here: TRITON_INTERPRET=1 replaces it with Triton's interpreter"
+    ):
         selection.choose("cpu", "cpu")
     with pytest.raises(ValueError, match="'mamba_ssm' does not work here: torch sees no CUDA device"):
         selection.choose("cpu", "mamba_ssm")
