@@ -1,7 +1,7 @@
 """The Triton kernels in Triton's interpreter against the float64 reference; `test_triton` runs this file.
 
-It needs its own process: TRITON_INTERPRET=1 must be set before Triton is imported. Then the kernels replace the compiled
-ones for CPU tensors. Sizes are small because a step of a channel takes milliseconds.
+It needs its own process: TRITON_INTERPRET=1 must be set before Triton is imported. Then the kernels replace the
+compiled ones for CPU tensors. Sizes are small because a step of a channel takes milliseconds.
 """
 
 from __future__ import annotations
