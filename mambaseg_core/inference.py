@@ -136,7 +136,7 @@ class Segmenter:
         image_size = setup.view_size if calibration is None else calibration.image_size
         height, width = setup.view_size if calibration is None else calibration.event_raw.size
         second: Events | Reading = np.zeros((height, width), np.uint8)
-        if setup.other == "events":
+        if setup.second == "events":
             middle, t_ns = ([width // 2] * 2, [height // 2] * 2), [0, 1000]
             second = Events.from_arrays(*middle, t_ns, [1, 1], height=height, width=width)
         channels = (setup.channels,) if setup.channels > 1 else ()

@@ -26,10 +26,10 @@ Image = npt.NDArray[np.uint8]
 Reading = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 """A picture of another camera, [H, W]: thermal or depth; uint8 may be [H, W, 3], of which the luma counts."""
 
-OTHERS: Final = ("events", "thermal", "depth")
+SECOND_INPUTS: Final = ("events", "thermal", "depth")
 """What a model's second input may be."""
 
-_PAIRS: Final = ("view_size", "size", "other_range")
+_PAIRS: Final = ("view_size", "size", "second_range")
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Preprocessing:
         voxel_mode: "bilinear" (released code) or "binned" (paper).
         window: which events belong to an image.
         labels: name of the label set.
-        other: the second input: "events", or in their place the picture of a camera, "thermal" or "depth", which is
+        second: the second input: "events", or in their place the picture of a camera, "thermal" or "depth", which is
             registered to the image; it is repeated to `bins` channels.
-        other_range: readings of that picture that become 0 and 1, in its own unit (depth: mm); what has no reading (a
+        second_range: readings of that picture that become 0 and 1, in its own unit (depth: mm); what has no reading (a
             depth of 0) is 0.
     """
 
@@ -59,8 +59,8 @@ class Preprocessing:
     voxel_mode: str
     window: Window
     labels: str
-    other: str = "events"
-    other_range: tuple[float, float] = (0.0, 255.0)
+    second: str = "events"
+    second_range: tuple[float, float] = (0.0, 255.0)
 
     @property
     def label_set(self) -> LabelSet:
@@ -117,7 +117,7 @@ class Preprocessing:
         """The model's second input from events or a picture, whichever it takes.
 
         Args:
-            second: events as in `voxel_input`, or a picture as in `other_tensor`, in the image's view.
+            second: events as in `voxel_input`, or a picture as in `second_tensor`, in the image's view.
             edges_ns: as in `voxel_input`.
             calibration: as in `voxel_input`.
             grid: as in `voxel_input`.
@@ -125,14 +125,14 @@ class Preprocessing:
         Raises:
             ValueError: it is not what the model takes.
         """
-        if isinstance(second, Events) != (self.other == "events"):
+        if isinstance(second, Events) != (self.second == "events"):
             got = "events" if isinstance(second, Events) else f"a picture {list(second.shape)}"
-            raise ValueError(f"the second input is {got}; this model expects {self.other}: choose another model")
+            raise ValueError(f"the second input is {got}; this model expects {self.second}: choose another model")
         if isinstance(second, Events):
             return self.voxel_input(second, edges_ns, calibration, grid)
-        return self.other_tensor(second)
+        return self.second_tensor(second)
 
-    def other_tensor(self, picture: Reading) -> torch.Tensor:
+    def second_tensor(self, picture: Reading) -> torch.Tensor:
         """Crop, scale and resize a picture of the other camera, which has the image's view.
 
         Args:
@@ -142,7 +142,7 @@ class Preprocessing:
             float32 [T, h, w] in 0..1: one channel, `bins` times.
         """
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) if picture.ndim == 3 else picture
-        low, high = self.other_range
+        low, high = self.second_range
         kept = np.asarray(grey, np.float32)[: self.kept_rows(grey.shape[0])]
         scaled = np.clip((np.where(np.isfinite(kept), kept, low) - low) / (high - low), 0, 1).astype(np.float32)
         low, high = scaled.min(), scaled.max()
@@ -262,13 +262,13 @@ def _dsec() -> Preprocessing:
 
 
 def picture_preprocessing(
-    size: tuple[int, int], *, channels: int = 3, other: str = "thermal", repeat: int = 3, labels: str = MFNET_9.name,
-    other_range: tuple[float, float] = (0.0, 255.0),
+    size: tuple[int, int], *, channels: int = 3, second: str = "thermal", repeat: int = 3, labels: str = MFNET_9.name,
+    second_range: tuple[float, float] = (0.0, 255.0),
 ) -> Preprocessing:  # fmt: skip
     """Of a model whose second input is another camera's picture, `repeat` times; nothing is cropped."""
     return Preprocessing(
         view_size=size, crop_bottom=0, size=size, channels=channels, bins=repeat, voxel_mode="bilinear",
-        window=Window(duration_ns=50_000_000), labels=labels, other=other, other_range=other_range,
+        window=Window(duration_ns=50_000_000), labels=labels, second=second, second_range=second_range,
     )  # fmt: skip
 
 

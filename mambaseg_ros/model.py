@@ -55,10 +55,10 @@ def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmen
         model, values["device"], precision=values["precision"], preprocessing=setup, calibration=calibration, warn=warn
     )
     setup = segmenter.preprocessing
-    if setup.other != "events" and values["calibration"]:
+    if setup.second != "events" and values["calibration"]:
         raise ValueError(
-            f"parameter 'calibration' is {values['calibration']!r}, but {setup.other} pictures are taken as registered "
-            "to the image; expected it empty: register them, and clear it"
+            f"parameter 'calibration' is {values['calibration']!r}, but {setup.second} images are taken as "
+            "registered to the image; expected it empty: register them, and clear it"
         )
     if caveat := CAVEATS.get(weights_name(values)):
         warn(f"{values['model']} has {caveat}; set parameter 'weights' to a checkpoint of your own")
@@ -72,7 +72,7 @@ def check_reach(values: dict[str, Any], setup: Preprocessing) -> None:
     Raises:
         ValueError: `buffer_mib` or `buffer_ms` is too small for the window; one sentence.
     """
-    if setup.other != "events":
+    if setup.second != "events":
         needed_ms = float(values["events_stale_ms"]) + float(values["event_wait_ms"])
         if float(values["buffer_ms"]) < needed_ms:
             raise ValueError(
@@ -101,7 +101,7 @@ def describe(segmenter: Segmenter, values: dict[str, Any]) -> dict[str, str]:
     return {
         "model": config.name,
         "input [rows x columns]": f"{segmenter.preprocessing.size[0]} x {segmenter.preprocessing.size[1]}",
-        "second input": segmenter.preprocessing.other,
+        "second input": segmenter.preprocessing.second,
         "weights": weights_name(values),
         "weights sha256": weights_hash(values),
         "device": str(segmenter.device),

@@ -110,10 +110,10 @@ def test_a_model_without_preprocessing_lists_the_known() -> None:
 
 
 def test_the_second_input_is_events_or_a_picture_and_travels_with_the_checkpoint() -> None:
-    setup = picture_preprocessing((2, 3), other="depth", repeat=4, other_range=(1000.0, 3000.0))
+    setup = picture_preprocessing((2, 3), second="depth", repeat=4, second_range=(1000.0, 3000.0))
     metres = np.array([[0, 1, 2], [3, np.nan, np.inf]], np.float32)
     expected = torch.tensor([[0, 0, 0.5], [1, 0, 0]])
-    assert torch.equal(setup.other_tensor(1000 * metres), expected.repeat(4, 1, 1))
+    assert torch.equal(setup.second_tensor(1000 * metres), expected.repeat(4, 1, 1))
     assert Preprocessing.from_dict(json.loads(json.dumps(setup.to_dict()))) == setup
     old = {key: value for key, value in DSEC.to_dict().items() if not key.startswith("other")}
     assert Preprocessing.from_dict(old) == DSEC
@@ -124,10 +124,10 @@ def test_the_second_input_is_events_or_a_picture_and_travels_with_the_checkpoint
 
 
 @pytest.mark.parametrize("value", [0, 7, 14, 20, 255])
-@pytest.mark.parametrize(("size", "other"), [((512, 640), "thermal"), ((600, 800), "depth")])
-def test_a_picture_of_one_value_stays_one_value_at_another_size(size: tuple[int, int], other: str, value: int) -> None:
+@pytest.mark.parametrize(("size", "second"), [((512, 640), "thermal"), ((600, 800), "depth")])
+def test_a_picture_of_one_value_stays_one_value_at_another_size(size: tuple[int, int], second: str, value: int) -> None:
     """OpenCV's mean of floats differs in the last bit, and a covered camera would count as seeing."""
-    setup = picture_preprocessing((480, 640), other=other)
-    tensor = setup.other_tensor(np.full(size, value, np.uint8 if other == "thermal" else np.uint16))
+    setup = picture_preprocessing((480, 640), second=second)
+    tensor = setup.second_tensor(np.full(size, value, np.uint8 if second == "thermal" else np.uint16))
     assert tensor.shape == (3, 480, 640)
     assert tensor.unique().tolist() == [pytest.approx(value / 255)]

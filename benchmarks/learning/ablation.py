@@ -28,11 +28,11 @@ from mambaseg_core.evaluation.evaluate import evaluate
 from mambaseg_core.evaluation.report import to_json
 from mambaseg_core.files import write_text
 from mambaseg_core.inference import choose_device
-from mambaseg_core.training.config import MODALITIES, TrainConfig, read_config
+from mambaseg_core.training.config import INPUTS, TrainConfig, read_config
 
 CONFIG = Path(__file__).parents[2] / "config" / "train" / "synthetic.yaml"
 # training modalities: evaluation modalities; a model of both is evaluated with a failed sensor too
-JUDGED = {"image": ("image",), "events": ("events",), "both": ("both", "image", "events")}
+JUDGED = {"image": ("image",), "second": ("second",), "both": ("both", "image", "second")}
 
 
 def parse() -> argparse.Namespace:
@@ -61,7 +61,7 @@ def configuration(words: argparse.Namespace, modalities: str, seed: int) -> Trai
         "loop.validate_every": 0,
         "loop.validate_samples": 20,
         **parse_changes(words.set),
-        "data.modalities": modalities,
+        "data.inputs": modalities,
         "loop.seed": seed,
     }
     config = read_config(words.config, changes)
@@ -115,7 +115,7 @@ def table(out: Path) -> list[str]:
         f"| trained on | judged with | seeds | all | {' | '.join(conditions)} |",
         "|---|---|---|" + "---|" * (1 + len(conditions)),
     ]
-    for trained, keep in ((t, k) for t in ("image", "events", "both") for k in JUDGED[t] if (t, k) in found):
+    for trained, keep in ((t, k) for t in ("image", "second", "both") for k in JUDGED[t] if (t, k) in found):
         runs = found[trained, keep]
         cells = [spread([run["overall"]["miou"] for run in runs])]
         cells += [spread([run["conditions"][name]["miou"] for run in runs]) for name in conditions]
@@ -130,7 +130,7 @@ def main() -> None:
         torch.set_num_threads(words.threads)
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         for seed in words.seeds:
-            for modalities in sorted(MODALITIES, reverse=True):
+            for modalities in sorted(INPUTS, reverse=True):
                 run(words, modalities, seed)
                 print("\n".join(table(words.out)), flush=True)
     print("\n".join(table(words.out)))

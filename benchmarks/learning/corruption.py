@@ -1,6 +1,6 @@
 """mIoU of models of two cameras when one camera fails at test time only.
 
-    mambaseg synth data/thermal --modality thermal --benchmark
+    mambaseg synth data/thermal --second thermal --benchmark
     python benchmarks/learning/corruption.py data/thermal --checkpoints runs/a/last.safetensors runs/b/last.safetensors
 
 Prints the mIoU of each checkpoint in %, clean and corrupted, as a Markdown table. With --trust it prints the mean over
@@ -55,7 +55,7 @@ def on_image(change: Callable[[Tensor, torch.Generator], Tensor]) -> Transform:
 
 
 def on_second(change: Callable[[Tensor, torch.Generator], Tensor]) -> Transform:
-    return lambda sample, generator: replace(sample, voxel=change(sample.voxel, generator))
+    return lambda sample, generator: replace(sample, second=change(sample.second, generator))
 
 
 def clean(sample: Sample, generator: torch.Generator) -> Sample:
@@ -100,7 +100,7 @@ def trust(checkpoint: Path, data: Path, *, split: str, samples: int, device: str
         means = []
         for number in evenly(len(dataset), samples):
             sample = dataset[number]
-            inputs = (x[None].to(choose_device(device)) for x in (sample.image, sample.voxel))
+            inputs = (x[None].to(choose_device(device)) for x in (sample.image, sample.second))
             means.append([float(x.mean()) for x in model.reliability(*inputs)])
         image, second = torch.tensor(means).mean(0).tolist()
         found[name] = image, second

@@ -122,7 +122,7 @@ def report(root: Path, cache: Path, rounds: int) -> None:
     numbers = {index: number for number, index in enumerate(indices)}
 
     expected, sample = released(indices[-1]), dataset[numbers[indices[-1]]]
-    print(f"largest difference of the grids: {float((expected[1] - sample.voxel).abs().max()):.1e}")
+    print(f"largest difference of the grids: {float((expected[1] - sample.second).abs().max()):.1e}")
     ways: dict[str, Callable[[int], object]] = {
         "as the released code": released,
         "DsecDataset": lambda index: dataset[numbers[index]],

@@ -1,6 +1,6 @@
 """Loss of mIoU when a sensor fails: networks trained with equal steps on RGB-thermal, evaluated with corrupted inputs.
 
-    mambaseg synth data/thermal --modality thermal --benchmark
+    mambaseg synth data/thermal --second thermal --benchmark
     python benchmarks/learning/reliability.py data/thermal --models sigma_nano rsgmamba_nano [--steps 1200]
     python benchmarks/learning/reliability.py data/thermal --models mambaseg_nano mambaseg_nano+reliability
 
@@ -67,7 +67,7 @@ def configuration(words: argparse.Namespace, model: str, seed: int) -> TrainConf
         **parse_changes(words.set),
         "model.name": name,
         "model.reliability": bool(plus),
-        "data.other_channels": channels,
+        "data.second_channels": channels,
         "loop.seed": seed,
     }
     return read_config(words.config, changes)

@@ -16,7 +16,7 @@ def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="a .safetensors file, such as runs/nano/best.safetensors")],
     data: Annotated[str, typer.Argument(help="folder of the data set")],
     split: Annotated[str, typer.Option(help="split of the data set")] = "test",
-    keep: Annotated[str, typer.Option(help="both, image or events (the second input): the other is blank")] = "both",
+    keep: Annotated[str, typer.Option(help="both, image or second: the other is blank")] = "both",
     out: Annotated[Path | None, typer.Option(help="folder for report.html and scores.json")] = None,
     batch: Annotated[int, typer.Option(help="samples of a forward pass", min=1)] = 4,
     workers: Annotated[int, typer.Option(help="processes that load data", min=0)] = 2,
@@ -37,13 +37,13 @@ def evaluate(
     from mambaseg_core.evaluation.evaluate import evaluate as judge
     from mambaseg_core.evaluation.report import absent_sentence, class_rows, summary_rows, write_html, write_json
     from mambaseg_core.inference import choose_device
-    from mambaseg_core.training.config import MODALITIES
+    from mambaseg_core.training.config import INPUTS
 
     if more_scales and not scales:
         raise ValueError(f"got {more_scales} after the data set; expected nothing there, or --scales before: add it")
     factors = [*(scales or [1.0]), *(more_scales or [])]
-    if keep not in MODALITIES:
-        raise ValueError(f"--keep is {keep!r}; expected one of {', '.join(MODALITIES)}")
+    if keep not in INPUTS:
+        raise ValueError(f"--keep is {keep!r}; expected one of {', '.join(INPUTS)}")
     chosen = choose_device(device)
     model, setup = load_checkpoint(checkpoint)
     dataset = open_dataset(layout_of(setup), data, split, setup)
@@ -70,7 +70,7 @@ def evaluate(
         console.print(table)
     console.print(absent_sentence(found), highlight=False)
     if out is not None:
-        about: dict[str, Any] = {"checkpoint": str(checkpoint), "data": data, "split": split, "modalities": keep}
+        about: dict[str, Any] = {"checkpoint": str(checkpoint), "data": data, "split": split, "inputs": keep}
         about |= {"scales": factors, "flip": flip}
         write_json(out / "scores.json", found, about)
         write_html(out / "report.html", found, about)

@@ -29,7 +29,7 @@ def predict(
     from mambaseg_core.inference import Segmenter
 
     segmenter = Segmenter(checkpoint, device, precision=precision, warn=warn)
-    recording, numbers = open_recording(sequence, segmenter.preprocessing.other)
+    recording, numbers = open_recording(sequence, segmenter.preprocessing.second)
     segmenter.calibration = recording.calibration
     changed = checkpoint.stat().st_mtime_ns
     about = {"checkpoint": f"{checkpoint.resolve()} of {changed}", "sequence": str(sequence.resolve())}

@@ -35,7 +35,7 @@ def synth(
         tuple[int, int] | None,
         typer.Option(help="drives of each condition, train and test; default 12 4 of the benchmark, 1 1 of pairs"),
     ] = None,
-    modality: Annotated[str, typer.Option(help="beside the images: events; or thermal or depth pictures")] = "events",
+    second: Annotated[str, typer.Option(help="beside the images: events; or thermal or depth pictures")] = "events",
     jobs: Annotated[int, typer.Option(help="processes, for parts train and test")] = os.cpu_count() or 1,
 ) -> None:
     """Write a synthetic driving sequence with exact labels, in DSEC's layout; or the benchmark.
@@ -54,12 +54,12 @@ def synth(
         given["size"] = _size("image_size", image_size)
     if sequences is not None:
         given["sequences"] = dict(zip(("train", "test"), sequences, strict=True))
-    if modality != "events":
+    if second != "events":
         alone = {"conditions": (condition,), "sequences": {"train": 1, "test": 1}, "fps": fps, "seed": seed}
         alone |= {"seconds": SECONDS, "size": IMAGE_SIZE}
         with progress_bar("rendering drives") as progress:
             pairs = write_pairs(
-                out, modality, **{**({} if benchmark else alone), **given}, jobs=jobs, progress=progress
+                out, second, **{**({} if benchmark else alone), **given}, jobs=jobs, progress=progress
             )
         console.print(f"{out}: {pairs} labelled pairs, parts train and test", highlight=False, soft_wrap=True)
         return

@@ -22,7 +22,7 @@ DATA_SETS: Final[dict[str, type[DsecDataset] | type[Ddd17Dataset]]] = {"dsec": D
 
 def layout_of(preprocessing: Preprocessing) -> str:
     """The layout in which a model's labels are published: "dsec", "ddd17" or "rgbx"."""
-    if preprocessing.other != "events":
+    if preprocessing.second != "events":
         return "rgbx"
     return "ddd17" if preprocessing.labels.startswith("ddd17") else "dsec"
 
@@ -62,9 +62,9 @@ def plain_loader(dataset: SampleDataset, numbers: Sequence[int], *, batch: int, 
 
 
 def blanked(batch: Batch, keep: str) -> Batch:
-    """The batch with only one modality: `keep` is "image", "events" (the second input) or, for both, "both"."""
+    """The batch with only one modality: `keep` is "image", "second" or "both"."""
     if keep == "image":
-        return replace(batch, voxel=batch.voxel.new_zeros(batch.voxel.shape))
-    if keep == "events":
+        return replace(batch, second=batch.second.new_zeros(batch.second.shape))
+    if keep == "second":
         return replace(batch, image=batch.image.new_zeros(batch.image.shape))
     return batch

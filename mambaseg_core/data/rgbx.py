@@ -1,4 +1,4 @@
-"""Pairs of registered pictures with labels: MFNet, PST900, NYU Depth V2, SUN RGB-D and `mambaseg synth --modality`.
+"""Pairs of registered pictures with labels: MFNet, PST900, NYU Depth V2, SUN RGB-D and `mambaseg synth --second`.
 
 The layout is the one that the public code of CMX, Sigma and DFormer shares, whose folders differ in their names only:
 
@@ -41,7 +41,7 @@ class PairFolder:
 
     Args:
         root: the folder that has both.
-        other: "thermal" or "depth".
+        second: "thermal" or "depth".
 
     Attributes:
         names: of all images, sorted.
@@ -52,29 +52,29 @@ class PairFolder:
 
     calibration = None  # the pictures are registered
 
-    def __init__(self, root: Path, other: str) -> None:
+    def __init__(self, root: Path, second: str) -> None:
         self.root = root
         self.images = _pictures(root, "RGB")
-        self.others = _pictures(root, other)
+        self.seconds = _pictures(root, second)
         self.names = sorted(self.images)
 
     def image(self, number: int) -> Picture:
         """Return the image of that number, RGB uint8 [H, W, 3], or grey [H, W] where the file is."""
         return read_image(self.images[self.names[number]])
 
-    def other(self, number: int, preprocessing: Preprocessing) -> Reading:
-        """What the other camera saw at that image, uint8 or uint16 [H, W], or RGB [H, W, 3] where the file is.
+    def second(self, number: int, preprocessing: Preprocessing) -> Reading:
+        """Return the second image of that number, uint8 or uint16 [H, W], or RGB [H, W, 3] where the file is.
 
         Raises:
             ValueError: there is no such picture, or its readings are beyond the preprocessing's range by far.
         """
-        path = find(self.others, self.names[number], f"{preprocessing.other} picture")
+        path = find(self.seconds, self.names[number], f"{preprocessing.second} picture")
         picture = read_picture(path)
-        if picture.dtype == np.uint16 and preprocessing.other_range[1] <= 255:
-            low, high = preprocessing.other_range
+        if picture.dtype == np.uint16 and preprocessing.second_range[1] <= 255:
+            low, high = preprocessing.second_range
             raise ValueError(
                 f"{path} has 16 bits and readings up to {picture.max()}, expected {low:g} to {high:g}; set "
-                "data.other_range to the readings that become 0 and 1, such as [0, 10000] for depth in millimetres"
+                "data.second_range to the readings that become 0 and 1, such as [0, 10000] for depth in millimetres"
             )
         return picture
 
@@ -85,7 +85,7 @@ class RgbxDataset(SampleDataset):
     Args:
         root: folder of the data set.
         split: name of a list: "train", "test", with MFNet also "val", "test_day" and "test_night".
-        preprocessing: of the model; its `other` and label set say what is read.
+        preprocessing: of the model; its `second` and label set say what is read.
         transform: as in `SampleDataset`.
 
     Raises:
@@ -99,13 +99,13 @@ class RgbxDataset(SampleDataset):
         root = Path(root)
         listed = (root / f"{split}.txt").is_file()
         base = root / split if not listed and (root / split).is_dir() else root
-        self.folder = PairFolder(base, preprocessing.other)
+        self.folder = PairFolder(base, preprocessing.second)
         self.labels = _pictures(base, "label")
         if listed or base == root:
             self.folder.names = read_list(root, split)
         self.conditions = _conditions(root, split, self.folder.names)
         for name in self.folder.names:
-            for what, paths in (("image", self.folder.images), (preprocessing.other, self.folder.others)):
+            for what, paths in (("image", self.folder.images), (preprocessing.second, self.folder.seconds)):
                 find(paths, name, f"{what} picture")
             find(self.labels, name, "label")
 
@@ -115,15 +115,15 @@ class RgbxDataset(SampleDataset):
     def load(self, number: int) -> Sample:
         """The sample of that number as it is."""
         setup, name = self.preprocessing, self.folder.names[number]
-        image, other = self.folder.image(number), self.folder.other(number, setup)
+        image, second = self.folder.image(number), self.folder.second(number, setup)
         label = self._label(name)
-        if not image.shape[:2] == other.shape[:2] == label.shape[:2]:
+        if not image.shape[:2] == second.shape[:2] == label.shape[:2]:
             raise ValueError(
-                f"{self.folder.images[name]} is {list(image.shape[:2])}, its {setup.other} picture "
-                f"{list(other.shape[:2])} and its label {list(label.shape[:2])}; expected one size: register them"
+                f"{self.folder.images[name]} is {list(image.shape[:2])}, its {setup.second} picture "
+                f"{list(second.shape[:2])} and its label {list(label.shape[:2])}; expected one size: register them"
             )
         return Sample(
-            setup.image_tensor(image), setup.other_tensor(other), setup.label_tensor(label, image.shape[0]),
+            setup.image_tensor(image), setup.second_tensor(second), setup.label_tensor(label, image.shape[0]),
             stamp_ns=0, sequence=name, index=number, condition=self.conditions.get(name, UNKNOWN),
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ class Sample:
 
     Attributes:
         image: float32 [C, H, W] in 0..1.
-        voxel: float32 [T, H, W].
+        second: float32 [T, H, W].
         label: int64 [H, W] class ids, 255 = ignore.
         stamp_ns: time of the image, at which the window of events ends, nanoseconds.
         sequence: name of the recording.
@@ -27,7 +27,7 @@ class Sample:
     """
 
     image: torch.Tensor
-    voxel: torch.Tensor
+    second: torch.Tensor
     label: torch.Tensor
     stamp_ns: int
     sequence: str
@@ -42,7 +42,7 @@ class Batch:
 
     Attributes:
         image: float32 [B, C, H, W] in 0..1.
-        voxel: float32 [B, T, H, W].
+        second: float32 [B, T, H, W].
         label: int64 [B, H, W] class ids, 255 = ignore.
         stamp_ns: of each sample, nanoseconds.
         sequence: of each sample.
@@ -52,7 +52,7 @@ class Batch:
     """
 
     image: torch.Tensor
-    voxel: torch.Tensor
+    second: torch.Tensor
     label: torch.Tensor
     stamp_ns: tuple[int, ...]
     sequence: tuple[str, ...]
@@ -72,7 +72,7 @@ class Batch:
         return self._map(torch.Tensor.pin_memory)
 
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        return replace(self, image=change(self.image), voxel=change(self.voxel), label=change(self.label))
+        return replace(self, image=change(self.image), second=change(self.second), label=change(self.label))
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -83,14 +83,14 @@ def collate(samples: Sequence[Sample]) -> Batch:
     """
     if not samples:
         raise ValueError("got no samples, expected one or more; give the DataLoader a batch size of 1 or more")
-    for name in ("image", "voxel", "label"):
+    for name in ("image", "second", "label"):
         shapes = {tuple(getattr(sample, name).shape) for sample in samples}
         if len(shapes) > 1:
             named = ", ".join(f"{s.sequence}/{s.index} {list(getattr(s, name).shape)}" for s in samples)
             raise ValueError(f"the samples' {name}s have different shapes ({named}), expected one; resize or crop them")
     return Batch(
         torch.stack([sample.image for sample in samples]),
-        torch.stack([sample.voxel for sample in samples]),
+        torch.stack([sample.second for sample in samples]),
         torch.stack([sample.label for sample in samples]),
         tuple(sample.stamp_ns for sample in samples),
         tuple(sample.sequence for sample in samples),

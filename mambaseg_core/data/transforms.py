@@ -66,9 +66,9 @@ def random_resize(sample: Sample, generator: torch.Generator, *, scale: tuple[fl
     size = max(1, round(height * factor)), max(1, round(width * factor))
     if size == (height, width):
         return sample
-    image, voxel = resize_inputs(sample.image[None], sample.voxel[None], size)
+    image, voxel = resize_inputs(sample.image[None], sample.second[None], size)
     label = F.interpolate(sample.label[None, None].float(), size, mode="nearest-exact")[0, 0].long()
-    return replace(sample, image=image[0], voxel=voxel[0], label=label)
+    return replace(sample, image=image[0], second=voxel[0], label=label)
 
 
 def resize_inputs(image: torch.Tensor, voxel: torch.Tensor, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -91,20 +91,20 @@ def random_crop(sample: Sample, generator: torch.Generator, *, size: tuple[int, 
     lacking = [max(0, wanted - have) for wanted, have in zip(size, sample.label.shape, strict=True)]
     if any(lacking):
         pad = (0, lacking[1], 0, lacking[0])
-        image, voxel = F.pad(sample.image, pad), F.pad(sample.voxel, pad)
-        sample = replace(sample, image=image, voxel=voxel, label=F.pad(sample.label, pad, value=IGNORE))
+        image, voxel = F.pad(sample.image, pad), F.pad(sample.second, pad)
+        sample = replace(sample, image=image, second=voxel, label=F.pad(sample.label, pad, value=IGNORE))
     rows, columns = sample.label.shape
     top = int(torch.randint(rows - size[0] + 1, (), generator=generator))
     left = int(torch.randint(columns - size[1] + 1, (), generator=generator))
     cut = (..., slice(top, top + size[0]), slice(left, left + size[1]))
-    return replace(sample, image=sample.image[cut], voxel=sample.voxel[cut], label=sample.label[cut])
+    return replace(sample, image=sample.image[cut], second=sample.second[cut], label=sample.label[cut])
 
 
 def random_flip(sample: Sample, generator: torch.Generator, *, probability: float) -> Sample:
     """Mirror image, grid and label left to right; polarities stay, as they are brightness."""
     if _uniform(generator) >= probability:
         return sample
-    return replace(sample, image=sample.image.flip(-1), voxel=sample.voxel.flip(-1), label=sample.label.flip(-1))
+    return replace(sample, image=sample.image.flip(-1), second=sample.second.flip(-1), label=sample.label.flip(-1))
 
 
 def photometric_noise(sample: Sample, generator: torch.Generator, *, strength: float) -> Sample:
@@ -129,7 +129,7 @@ def modality_dropout(sample: Sample, generator: torch.Generator, *, probability:
         return sample
     if draw < probability / 2:
         return replace(sample, image=torch.zeros_like(sample.image), covered=(True, sample.covered[1]))
-    return replace(sample, voxel=torch.zeros_like(sample.voxel), covered=(sample.covered[0], True))
+    return replace(sample, second=torch.zeros_like(sample.second), covered=(sample.covered[0], True))
 
 
 def cover(sample: Sample, generator: torch.Generator, *, probability: float, two_lenses: bool) -> Sample:
@@ -147,7 +147,7 @@ def cover(sample: Sample, generator: torch.Generator, *, probability: float, two
         return (level + deviation * noise).clamp_(0, 1).expand_as(x)
 
     if two_lenses and draw < probability / 2:
-        return replace(sample, voxel=dark(sample.voxel, 1), covered=(sample.covered[0], True))
+        return replace(sample, second=dark(sample.second, 1), covered=(sample.covered[0], True))
     return replace(sample, image=dark(sample.image, len(sample.image)), covered=(True, sample.covered[1]))
 
 

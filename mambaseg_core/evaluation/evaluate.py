@@ -29,14 +29,14 @@ class Example:
     Attributes:
         title: sequence, number and condition.
         image: RGB uint8 [H, W, 3].
-        events: RGB uint8 [H, W, 3], as `event_picture` draws them; or the picture that stands in their place.
+        second: RGB uint8 [H, W, 3], as `event_picture` draws them; or the picture that stands in their place.
         truth: class ids, uint8 [H, W].
         predicted: class ids, uint8 [H, W].
     """
 
     title: str
     image: Picture
-    events: Picture
+    second: Picture
     truth: Picture
     predicted: Picture
 
@@ -50,14 +50,14 @@ class Evaluation:
         confusion: of each condition, int64 [K, K], truth by row.
         samples: how many samples each condition has.
         examples: some of the samples.
-        other: what the second input is, "events", "thermal" or "depth".
+        second: what the second input is, "events", "thermal" or "depth".
     """
 
     labels: LabelSet
     confusion: dict[str, Tensor]
     samples: dict[str, int]
     examples: tuple[Example, ...]
-    other: str = "events"
+    second: str = "events"
 
     @property
     def overall(self) -> Scores:
@@ -100,7 +100,7 @@ def evaluate(
         model: of `create_model`; is put into evaluation mode on `device`.
         dataset: with the model's preprocessing.
         device: where to compute.
-        keep: "both", or the one modality that is not blanked: "image" or "events" (the second input).
+        keep: "both", or the one input that is not blanked: "image" or "second".
         scales: as in `predict_ids`.
         flip: as in `predict_ids`.
         batch: samples of a forward pass.
@@ -113,7 +113,7 @@ def evaluate(
         ValueError: a scale is not above 0, or the model takes one size only.
     """
     _check_scales(model, scales)
-    labels, other = dataset.preprocessing.label_set, dataset.preprocessing.other
+    labels, kind = dataset.preprocessing.label_set, dataset.preprocessing.second
     classes = len(labels.classes)
     numbers = evenly(len(dataset), samples)
     shown = set(evenly(len(numbers), examples)) if examples else set()
@@ -130,11 +130,11 @@ def evaluate(
             confusion[condition] = confusion.get(condition, torch.zeros_like(found)) + found
             counts[condition] = counts.get(condition, 0) + 1
             if done + row in shown:
-                kept.append(_example(data, predicted, row, other))
+                kept.append(_example(data, predicted, row, kind))
         done += len(data)
         if progress:
             progress(done, len(numbers))
-    return Evaluation(labels, confusion, counts, tuple(kept), other)
+    return Evaluation(labels, confusion, counts, tuple(kept), kind)
 
 
 @torch.inference_mode()
@@ -151,12 +151,12 @@ def predict_ids(model: nn.Module, batch: Batch, *, scales: Sequence[float] = (1.
     size = batch.label.shape[1], batch.label.shape[2]
     total: Tensor | None = None
     for scale in scales:
-        image, voxel = batch.image, batch.voxel
+        image, second = batch.image, batch.second
         if scale != 1:
-            image, voxel = resize_inputs(image, voxel, (round(scale * size[0]), round(scale * size[1])))
-        logits: Tensor = model(image, voxel)
+            image, second = resize_inputs(image, second, (round(scale * size[0]), round(scale * size[1])))
+        logits: Tensor = model(image, second)
         if flip:
-            logits = logits + model(image.flip(-1), voxel.flip(-1)).flip(-1)
+            logits = logits + model(image.flip(-1), second.flip(-1)).flip(-1)
         if scale != 1:
             logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
         total = logits if total is None else total + logits
@@ -177,12 +177,12 @@ def image_picture(image: Tensor) -> Picture:
     return in_rgb((255 * image).round().to(torch.uint8).permute(1, 2, 0).numpy())
 
 
-def _example(batch: Batch, predicted: Tensor, row: int, other: str) -> Example:
-    second = batch.voxel[row]
+def _example(batch: Batch, predicted: Tensor, row: int, kind: str) -> Example:
+    second = batch.second[row]
     return Example(
         title=f"{batch.sequence[row]}/{batch.index[row]}, {batch.condition[row]}",
         image=image_picture(batch.image[row]),
-        events=event_picture(second.sum(0).numpy() / FULL) if other == "events" else image_picture(second[:1]),
+        second=event_picture(second.sum(0).numpy() / FULL) if kind == "events" else image_picture(second[:1]),
         truth=batch.label[row].to(torch.uint8).numpy(),
         predicted=predicted[row].to(torch.uint8).numpy(),
     )

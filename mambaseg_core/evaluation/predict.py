@@ -37,12 +37,12 @@ class PredictionSummary:
     video: Path
 
 
-def open_recording(path: Path, other: str = "events") -> tuple[LabelledSequence | PairFolder, list[int]]:
+def open_recording(path: Path, second: str = "events") -> tuple[LabelledSequence | PairFolder, list[int]]:
     """A sequence in DSEC's or DDD17's layout, and the numbers of its images.
 
     Args:
         path: its folder.
-        other: "events"; or "thermal" or "depth", for the pairs of a folder as `data.rgbx` has it, sorted by name.
+        second: "events"; or "thermal" or "depth", for the pairs of a folder as `data.rgbx` has it, sorted by name.
 
     Raises:
         ValueError: the folder is not of the layout, or incomplete; of a bag it names the commands for those.
@@ -52,10 +52,10 @@ def open_recording(path: Path, other: str = "events") -> tuple[LabelledSequence 
             f"{path} is a ROS bag, expected a sequence's folder; make its masks with `mambaseg bag segment BAG MASKS "
             "--weights CHECKPOINT`, then overlays and a film with `mambaseg bag pictures BAG MASKS OUT`"
         )
-    if other != "events":
+    if second != "events":
         if not path.is_dir():
-            raise ValueError(f"{path} is no folder, expected one with RGB/ and a folder of {other} pictures: check it")
-        pairs = PairFolder(path, other)
+            raise ValueError(f"{path} is no folder, expected one with RGB/ and a folder of {second} images: check it")
+        pairs = PairFolder(path, second)
         return pairs, list(range(len(pairs.names)))
     if (path / "events.dat.t").is_file():
         davis = Ddd17Sequence(path)
@@ -130,7 +130,7 @@ def second_input(
 ) -> tuple[Events | Reading, npt.NDArray[np.int64] | None]:
     """What belongs to an image beside it: events with the window's edges, or the other camera's picture."""
     if isinstance(recording, PairFolder):
-        return recording.other(number, setup), None
+        return recording.second(number, setup), None
     stamp_ns = int(recording.image_times_ns[number])
     events = recording.window(stamp_ns, setup.window, setup.bins)
     return events, setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)

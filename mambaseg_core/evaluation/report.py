@@ -66,9 +66,9 @@ def write_html(path: Path, evaluation: Evaluation, about: dict[str, Any]) -> Non
         f"<p>{html.escape(absent_sentence(evaluation))}</p>",
         "<h2>Confusion: share in % of a true class (row) that was taken for a class (column)</h2>",
         _confusion(evaluation.all_confusion, names),
-        f"<h2>Samples: image, {evaluation.other}, truth, prediction, error (red; ignored pixels are grey)</h2>",
-        *([_event_legend()] if evaluation.other == "events" else []),
-        *(_figures(example, evaluation.labels, evaluation.other) for example in evaluation.examples),
+        f"<h2>Samples: image, {evaluation.second}, truth, prediction, error (red; ignored pixels are grey)</h2>",
+        *([_event_legend()] if evaluation.second == "events" else []),
+        *(_figures(example, evaluation.labels, evaluation.second) for example in evaluation.examples),
     ]
     _write(path, "\n".join(parts) + "\n")
 
@@ -121,10 +121,10 @@ def _confusion(matrix: Tensor, names: tuple[str, ...]) -> str:
     return _table(["truth", *names], rows)
 
 
-def _figures(example: Example, labels: LabelSet, other: str) -> str:
+def _figures(example: Example, labels: LabelSet, second: str) -> str:
     pictures = {
         "image": example.image,
-        other: example.events,
+        second: example.second,
         "truth": labels.color_mask(example.truth),
         "prediction": labels.color_mask(example.predicted),
         "error": error_picture(example),

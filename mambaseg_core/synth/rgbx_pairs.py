@@ -1,4 +1,4 @@
-"""`mambaseg synth --modality thermal|depth`: pairs of registered pictures with exact labels, in MFNet's layout.
+"""`mambaseg synth --second thermal|depth`: pairs of registered pictures with exact labels, in MFNet's layout.
 
     <root>/RGB/<part>_<condition>_<drive>_<image>.png
            Modal/                    thermal: 8 bits with automatic gain; depth: 16 bits, millimetres, 0 = none
@@ -46,7 +46,7 @@ _FOLDERS: Final = ("RGB", "Modal", "Label")
 class PairSettings:
     """All that the pictures of a drive are a function of; its meaning is that of `write_pairs`' arguments."""
 
-    modality: str
+    second: str
     condition: str
     seconds: float
     fps: float
@@ -60,7 +60,7 @@ class PairSettings:
 
     def description(self) -> dict[str, Any]:
         """The content of the drive's file."""
-        return {**asdict(self), "size": list(self.size), "made_by": f"mambaseg synth --modality {VERSION}"}
+        return {**asdict(self), "size": list(self.size), "made_by": f"mambaseg synth --second {VERSION}"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class PairDrive:
 
 def write_pairs(
     root: str | Path,
-    modality: str,
+    second: str,
     *,
     conditions: Sequence[str] = tuple(CONDITIONS),
     sequences: Mapping[str, int] = SEQUENCES,
@@ -99,7 +99,7 @@ def write_pairs(
 
     Args:
         root: its folder; made if missing.
-        modality: "thermal" or "depth".
+        second: "thermal" or "depth".
         conditions: of `conditions.CONDITIONS`.
         sequences: number of drives of each condition in "train" and in "test".
         seconds: length of a drive.
@@ -115,12 +115,12 @@ def write_pairs(
     Raises:
         ValueError: an argument is out of range, or the folder holds a drive of other settings.
     """
-    if modality not in CAMERAS:
-        raise ValueError(f"modality is {modality!r}, expected one of {', '.join(CAMERAS)}; choose one of these")
+    if second not in CAMERAS:
+        raise ValueError(f"second is {second!r}, expected one of {', '.join(CAMERAS)}; choose one of these")
     check_settings("drive", seconds, fps, size, size)
     root = Path(root)
     drives = [
-        PairDrive(root, part, number, PairSettings(modality, condition, seconds, fps, drive_seed, size))
+        PairDrive(root, part, number, PairSettings(second, condition, seconds, fps, drive_seed, size))
         for part, condition, number, drive_seed in _plan(conditions, sequences, seed)
     ]
     missing = [drive for drive in drives if not _is_written(drive)]
@@ -145,7 +145,7 @@ def write_drive(drive: PairDrive) -> None:
     scene = build_scene(scene_rng, settings.seconds, conditions)
     calibration = make_calibration(settings.size, settings.size)
     camera = frame_camera(scene, calibration, conditions, image_rng)
-    other = CAMERAS[settings.modality](scene, jittered_views(calibration), conditions, other_rng)
+    other = CAMERAS[settings.second](scene, jittered_views(calibration), conditions, other_rng)
     labels = Renderer(scene.quads, scene.ground, image_view(calibration), gray=True)
     for name, seconds in zip(drive.pictures(), settings.times_s, strict=True):
         frame = labels.render(conditions.motion.pose(seconds), seconds)

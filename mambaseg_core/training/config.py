@@ -10,10 +10,10 @@ from typing import Any, Final
 import yaml
 
 from mambaseg_core.labels import LABEL_SETS
-from mambaseg_core.preprocessing import OTHERS
+from mambaseg_core.preprocessing import SECOND_INPUTS
 
 DATA: Final = ("dsec", "ddd17", "rgbx")
-MODALITIES: Final = ("both", "image", "events")
+INPUTS: Final = ("both", "image", "second")
 SCHEDULES: Final = ("constant", "linear", "cosine", "poly")
 PRECISIONS: Final = ("32-true", "bf16-mixed", "16-mixed")
 
@@ -24,7 +24,7 @@ class DataConfig:
 
     Attributes:
         layout: "dsec" (DSEC-Semantic and `mambaseg synth`), "ddd17", or "rgbx" (MFNet, PST900, NYU Depth V2, SUN RGB-D
-            and `mambaseg synth --modality`).
+            and `mambaseg synth --second`).
         root: folder of the data set; may be given on the command line instead.
         size: (height, width) of the model's view, pixels.
         channels: of the image, 1 or 3.
@@ -34,12 +34,12 @@ class DataConfig:
         photometric: strength of brightness and contrast noise on the image, 0 for none.
         modality_dropout: probability that one of a sample's modalities is blanked.
         cover: probability that the image, or of two pictures either, shows a covered lens: darkness and noise.
-        modalities: "both", or the one that is not blanked in training and validation (an ablation); "events" stands
-            for the second input, whatever it is.
+        inputs: "both", or the one input that is not blanked in training and validation (an ablation): "image" or
+            "second".
         labels: label set, such as "dsec_19"; null: the layout's own (dsec_11, ddd17_6, mfnet_9).
-        other: second input: "events", or with the layout rgbx "thermal" or "depth".
-        other_range: readings of that picture that become 0 and 1 (depth: mm).
-        other_channels: to which it is repeated: what the model's second input has, 3 for Sigma, 10 for MambaSeg.
+        second: the second input: "events", or with the layout rgbx "thermal" or "depth".
+        second_range: readings of that picture that become 0 and 1 (depth: mm).
+        second_channels: to which it is repeated: what the model's second input has, 3 for Sigma, 10 for MambaSeg.
         window_ms: events of so many milliseconds before the image; 0: as published (100,000 events, 50 ms).
         workers: processes that load data; 0 loads in the training process.
         cache: folder that keeps decoded pictures and rectified events from epoch to epoch; empty: none.
@@ -55,18 +55,18 @@ class DataConfig:
     photometric: float = 0.0
     modality_dropout: float = 0.0
     cover: float = 0.0
-    modalities: str = "both"
+    inputs: str = "both"
     labels: str | None = None
-    other: str = "events"
-    other_range: tuple[float, float] = (0.0, 255.0)
-    other_channels: int = 3
+    second: str = "events"
+    second_range: tuple[float, float] = (0.0, 255.0)
+    second_channels: int = 3
     window_ms: int = 0
     workers: int = 2
     cache: str = ""
 
     def __post_init__(self) -> None:
         _one_of("data.layout", self.layout, DATA)
-        _one_of("data.modalities", self.modalities, MODALITIES)
+        _one_of("data.inputs", self.inputs, INPUTS)
         _one_of("data.channels", self.channels, (1, 3))
         _one_of("data.labels", self.labels, (None, *LABEL_SETS))
         for name in ("size", "crop"):
@@ -77,10 +77,10 @@ class DataConfig:
         _within("data.cover", self.cover, 0, 1)
         _within("data.photometric", self.photometric, 0, 1)
         _within("data.window_ms", self.window_ms, 0, 1000)
-        _within("data.other_channels", self.other_channels, 1, 1024)
-        _one_of("data.other", self.other, OTHERS[1:] if self.layout == "rgbx" else OTHERS[:1])
-        if not self.other_range[0] < self.other_range[1]:
-            raise ValueError(f"data.other_range is {list(self.other_range)}; expected [lowest, highest] reading")
+        _within("data.second_channels", self.second_channels, 1, 1024)
+        _one_of("data.second", self.second, SECOND_INPUTS[1:] if self.layout == "rgbx" else SECOND_INPUTS[:1])
+        if not self.second_range[0] < self.second_range[1]:
+            raise ValueError(f"data.second_range is {list(self.second_range)}; expected [lowest, highest] reading")
         if self.layout == "rgbx" and (self.cache or self.window_ms):
             raise ValueError(
                 f"data.cache is {self.cache!r} and data.window_ms {self.window_ms} with data.layout 'rgbx', which has "

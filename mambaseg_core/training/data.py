@@ -19,8 +19,8 @@ def make_preprocessing(data: DataConfig) -> Preprocessing:
     """The published preprocessing of the layout, with what the configuration changes."""
     if data.layout == "rgbx":
         return picture_preprocessing(
-            data.size, channels=data.channels, other=data.other, repeat=data.other_channels,
-            labels=data.labels or MFNET_9.name, other_range=data.other_range,
+            data.size, channels=data.channels, second=data.second, repeat=data.second_channels,
+            labels=data.labels or MFNET_9.name, second_range=data.second_range,
         )  # fmt: skip
     setup = preset_preprocessing(_PUBLISHED[data.layout], size=data.size, channels=data.channels)
     if data.window_ms:
@@ -37,5 +37,5 @@ def make_transform(data: DataConfig) -> Transform:
         photometric=data.photometric,
         modality_dropout=data.modality_dropout,
         cover=data.cover,
-        two_lenses=data.other != "events",
+        two_lenses=data.second != "events",
     )

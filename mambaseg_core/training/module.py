@@ -124,14 +124,14 @@ class SegmentationModule(lightning.LightningModule):
         return batch.to(device, non_blocking=True)
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        batch = blanked(batch, self.config.data.modalities)
+        batch = blanked(batch, self.config.data.inputs)
         weight = self.config.loop.trust if self.training else 0.0
         trust: Tensor | float = 0.0
         if weight:
-            logits, maps = self.model.with_reliability(batch.image, batch.voxel)  # type: ignore[operator]
+            logits, maps = self.model.with_reliability(batch.image, batch.second)  # type: ignore[operator]
             trust = trust_loss(maps, batch.covered)
         else:
-            logits = self.model(batch.image, batch.voxel)
+            logits = self.model(batch.image, batch.second)
         # the mean over no pixel is NaN; over one at least it is the mean over those that are not ignored
         total = F.cross_entropy(logits.float(), batch.label, ignore_index=IGNORE, reduction="sum")
         return total / (batch.label != IGNORE).sum().clamp(min=1) + weight * trust, logits

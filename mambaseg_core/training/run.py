@@ -145,10 +145,10 @@ def build_model(config: TrainConfig, setup: Preprocessing) -> nn.Module:
         reliability=config.model.reliability,
     )  # fmt: skip
     if model.bins != setup.bins:
-        key = "data.other_channels" if setup.other != "events" else "the preset's bins"
+        key = "data.second_channels" if setup.second != "events" else "the preset's bins"
         raise ValueError(
-            f"{config.model.name} takes {model.bins} channels of {setup.other}, but {key} is {setup.bins}; expected as "
-            f"many: set it to {model.bins}, or choose another model"
+            f"{config.model.name} takes {model.bins} channels of {setup.second}, but {key} is {setup.bins}; expected "
+            f"as many: set it to {model.bins}, or choose another model"
         )
     if config.loop.trust and not getattr(model, "reliability_aware", False):
         raise ValueError(

@@ -103,7 +103,7 @@ def segment(
         raise ValueError("when_events_missing is 'hold'; expected 'image_only' or 'drop', which need no earlier mask")
     with open_bag(source) as reader:
         segmenter = make_segmenter(values, warn)
-        topics = find_topics(reader, image_topic, events_topic, kind=segmenter.preprocessing.other)
+        topics = find_topics(reader, image_topic, events_topic, kind=segmenter.preprocessing.second)
         check_reach(values, segmenter.preprocessing)
         settings = {**values, "bag": str(source.resolve()), "topics": [image_topic, events_topic]}
         folder = _Folder(_resume(out, {**settings, "weights": weights_hash(values)}))

@@ -28,7 +28,7 @@ def second_image_from_message(message: Any, setup: Preprocessing) -> Reading:
     Args:
         message: depth as 16UC1, mono16 (millimetres), 32FC1 (metres), or PNG of 16 bits; thermal as the encodings of
             `image_from_message`, 16UC1 or 32FC1, in as many bits as the model was trained with.
-        setup: its `other` and `other_range` say what the model takes.
+        setup: its `other` and `second_range` say what the model takes.
 
     Returns:
         [H, W] uint8, uint16 or float32, or of a coloured thermal image uint8 [H, W, 3].
@@ -37,15 +37,15 @@ def second_image_from_message(message: Any, setup: Preprocessing) -> Reading:
         ValueError: an encoding that carries no such values, or data that do not fill the rows.
     """
     image = _decompressed(message) if hasattr(message, "format") else _raw(message, setup)
-    if image is None or not (_fits_depth(image) if setup.other == "depth" else _fits_thermal(image, setup)):
+    if image is None or not (_fits_depth(image) if setup.second == "depth" else _fits_thermal(image, setup)):
         form = getattr(message, "encoding", "") or message.format
         got = "" if image is None else f", {image.dtype} {list(image.shape)}"
-        expected = "16UC1 in millimetres or 32FC1 in metres" if setup.other == "depth" else _expected_thermal(setup)
+        expected = "16UC1 in millimetres or 32FC1 in metres" if setup.second == "depth" else _expected_thermal(setup)
         raise ValueError(
-            f"{setup.other} image has encoding {form!r}{got}; expected {expected}: "
+            f"{setup.second} image has encoding {form!r}{got}; expected {expected}: "
             "set it in the camera driver, or take a model that was trained with such images"
         )
-    if setup.other == "depth" and image.dtype == np.float32:
+    if setup.second == "depth" and image.dtype == np.float32:
         return image * np.float32(MM_PER_M)
     return image
 
@@ -56,12 +56,12 @@ def _fits_depth(image: Reading) -> bool:
 
 def _fits_thermal(image: Reading, setup: Preprocessing) -> bool:
     if image.dtype == np.uint8:
-        return setup.other_range[1] <= MOST_OF_8_BITS
-    return image.ndim == 2 and (image.dtype == np.float32 or setup.other_range[1] > MOST_OF_8_BITS)
+        return setup.second_range[1] <= MOST_OF_8_BITS
+    return image.ndim == 2 and (image.dtype == np.float32 or setup.second_range[1] > MOST_OF_8_BITS)
 
 
 def _expected_thermal(setup: Preprocessing) -> str:
-    low, high = setup.other_range
+    low, high = setup.second_range
     form = "mono8" if high <= MOST_OF_8_BITS else "16UC1"
     return f"{form}, because the model's values go from {low:g} to {high:g}"
 
@@ -72,7 +72,7 @@ def _raw(message: Any, setup: Preprocessing) -> Reading | None:
         order = ">f4" if message.is_bigendian else "<f4"
         numbers: npt.NDArray[np.float32] = np.ascontiguousarray(pixel_rows(message, 4)).view(order).astype(np.float32)
         return numbers
-    wanted = setup.other == "depth" or setup.other_range[1] > MOST_OF_8_BITS
+    wanted = setup.second == "depth" or setup.second_range[1] > MOST_OF_8_BITS
     if message.encoding == "16UC1" or (message.encoding in WIDE and wanted):
         return wide_pixels(message)
     if message.encoding == "8UC1":

@@ -94,6 +94,6 @@ class Pipeline:
 def make_source(setup: Preprocessing, values: dict[str, Any]) -> EventSource | PictureSource:
     """Return the source of a model's second input, by its preprocessing: events, or the images of a second camera."""
     max_age_ns, max_bytes = int(float(values["buffer_ms"]) * 1e6), int(values["buffer_mib"]) * MIB
-    if setup.other != "events":
+    if setup.second != "events":
         return PictureSource(setup, max_age_ns=max_age_ns, max_bytes=max_bytes)
     return EventSource(setup, max_age_ns=max_age_ns, max_bytes=max_bytes, clock_mode=str(values["event_clock"]))

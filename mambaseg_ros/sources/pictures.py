@@ -93,7 +93,7 @@ class PictureSource:
 
     def judge(self, stamp_ns: int, second: Second | None, policy: Policy) -> tuple[Health, str]:
         """Judge as `judge_second_image` does."""
-        return judge_second_image(self._setup.other, stamp_ns, None if second is None else second.start_ns, policy)
+        return judge_second_image(self._setup.second, stamp_ns, None if second is None else second.start_ns, policy)
 
     def forget_after(self, stamp_ns: int) -> bool:
         """Clear the images if the newest is later than `stamp_ns`; return True if cleared."""

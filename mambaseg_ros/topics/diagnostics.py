@@ -88,7 +88,7 @@ class Diagnostics:
     def _inputs(self, pipeline: Pipeline, subscriptions: Subscriptions) -> list[Entry]:
         counts = pipeline.counts()
         rates = self._rates.per_second(counts | {"bytes_received": pipeline.inbox.bytes_received})
-        worker, kind = pipeline.worker, pipeline.worker.segmenter.preprocessing.other
+        worker, kind = pipeline.worker, pipeline.worker.segmenter.preprocessing.second
 
         def entry(
             name: str, source: InputSubscription, health: Health, reliability: float, *, counted: tuple[str, ...]

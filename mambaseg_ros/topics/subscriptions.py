@@ -186,7 +186,7 @@ class Subscriptions:
     def __init__(self, node: Any, values: dict[str, Any], pipeline: Pipeline, warn: Callable[[str], None]) -> None:
         self._node, self._pipeline, self._warn = node, pipeline, warn
         self.image = self._subscribe("image", values, self._take_image, counts="images")
-        events = pipeline.worker.segmenter.preprocessing.other == "events"
+        events = pipeline.worker.segmenter.preprocessing.second == "events"
         argument, take = ("events", self._take_events) if events else ("second", self._take_second_image)
         try:
             self.second = self._subscribe(argument, values, take, counts="packets")

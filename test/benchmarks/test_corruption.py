@@ -38,20 +38,20 @@ def corrupted(corruption, name, sample, seed=0):
 
 def test_each_changes_what_it_names_and_nothing_else(corruption, sample):
     assert list(corruption.CORRUPTIONS) == ROWS
-    before = replace(sample, image=sample.image.clone(), voxel=sample.voxel.clone())
+    before = replace(sample, image=sample.image.clone(), second=sample.second.clone())
     for name in ROWS:
         found = corrupted(corruption, name, sample)
         assert torch.equal(found.image, sample.image) != name.startswith("image"), name
-        assert torch.equal(found.voxel, sample.voxel) != name.startswith("second"), name
+        assert torch.equal(found.second, sample.second) != name.startswith("second"), name
         assert found.label is sample.label
     assert torch.equal(sample.image, before.image)  # what was given is left alone
-    assert torch.equal(sample.voxel, before.voxel)
+    assert torch.equal(sample.second, before.second)
 
 
 def test_noise_by_value(corruption, sample):
     image = corrupted(corruption, "image noisy", sample).image
-    other = corrupted(corruption, "second noisy", sample).voxel
-    for noisy, plain in ((image, sample.image), (other, sample.voxel)):
+    other = corrupted(corruption, "second noisy", sample).second
+    for noisy, plain in ((image, sample.image), (other, sample.second)):
         assert (noisy.min(), noisy.max()) == (0, 1)
         inside = (noisy > 0) & (noisy < 1)
         assert 0.15 < (noisy - plain)[inside].std() < 0.25  # 0.25, less what was cut off at 0 and 1
@@ -61,14 +61,14 @@ def test_noise_by_value(corruption, sample):
 
 def test_a_shift_by_value(corruption, sample):
     known = {
-        (0, 1): lambda x: (x[:, 8:], x[:, :8], sample.voxel[:, :-8]),
-        (0, 0): lambda x: (x[:, :-8], x[:, -8:], sample.voxel[:, 8:]),
-        (1, 1): lambda x: (x[..., 8:], x[..., :8], sample.voxel[..., :-8]),
-        (1, 0): lambda x: (x[..., :-8], x[..., -8:], sample.voxel[..., 8:]),
+        (0, 1): lambda x: (x[:, 8:], x[:, :8], sample.second[:, :-8]),
+        (0, 0): lambda x: (x[:, :-8], x[:, -8:], sample.second[:, 8:]),
+        (1, 1): lambda x: (x[..., 8:], x[..., :8], sample.second[..., :-8]),
+        (1, 0): lambda x: (x[..., :-8], x[..., -8:], sample.second[..., 8:]),
     }
     met = set()
     for seed in range(20):
-        moved = corrupted(corruption, "second moved by 8 px", sample, seed).voxel
+        moved = corrupted(corruption, "second moved by 8 px", sample, seed).second
         fits = [
             key
             for key, parts in known.items()
@@ -81,7 +81,7 @@ def test_a_shift_by_value(corruption, sample):
 
 def test_what_is_missing_is_zero(corruption, sample):
     assert not corrupted(corruption, "image missing", sample).image.any()
-    assert not corrupted(corruption, "second missing", sample).voxel.any()
+    assert not corrupted(corruption, "second missing", sample).second.any()
 
 
 def test_every_checkpoint_meets_the_same(corruption, pairs, tmp_path, monkeypatch):
@@ -107,7 +107,7 @@ def test_every_checkpoint_meets_the_same(corruption, pairs, tmp_path, monkeypatc
         for row, (of_first, of_other) in enumerate(zip(first, other, strict=True)):
             for a, b in zip(of_first, of_other, strict=True):
                 assert torch.equal(a.image, b.image), ROWS[row]
-                assert torch.equal(a.voxel[:1], b.voxel[:1]), ROWS[row]
+                assert torch.equal(a.second[:1], b.second[:1]), ROWS[row]
     assert not torch.equal(first[1][0].image - first[0][0].image, first[1][1].image - first[0][1].image)  # by sample
 
 
@@ -123,11 +123,11 @@ def test_the_table_by_hand(corruption):
 
 
 def test_a_lens_cap_by_value(corruption, sample):
-    for name, of in (("image covered", "image"), ("second covered", "voxel")):
+    for name, of in (("image covered", "image"), ("second covered", "second")):
         found = corruption.CAPS[name](sample, torch.Generator().manual_seed(0))
-        picture, kept = getattr(found, of), "voxel" if of == "image" else "image"
+        picture, kept = getattr(found, of), "second" if of == "image" else "image"
         assert picture.shape == getattr(sample, of).shape
         assert getattr(found, kept) is getattr(sample, kept)
         assert float(picture.mean()) == pytest.approx(10 / 255, abs=1e-3)
         assert float(picture[0].std()) == pytest.approx(2 / 255, rel=0.1)
-        assert torch.equal(picture[0], picture[1]) == (of == "voxel")
+        assert torch.equal(picture[0], picture[1]) == (of == "second")

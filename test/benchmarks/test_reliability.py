@@ -43,7 +43,7 @@ def test_both_are_trained_alike_and_judged(runs):
     assert [config["model"].pop("reliability") for config in configs] == [False, True]
     assert configs[0] == configs[1]
     assert configs[0]["data"]["modality_dropout"] == 0  # no corruption in training
-    assert (configs[0]["loop"]["steps"], configs[0]["data"]["other_channels"]) == (2, 10)
+    assert (configs[0]["loop"]["steps"], configs[0]["data"]["second_channels"]) == (2, 10)
     made = [load_checkpoint(out / f"{name}-0/last.safetensors")[0] for name in MODELS]
     assert [model.reliability_aware for model in made] == [False, True]
     table = rows(result.stdout)

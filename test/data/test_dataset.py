@@ -55,15 +55,15 @@ def test_data_set_and_node_make_the_same_tensors(root: Path, window: Window, mod
         events = buffer.window(sample.stamp_ns, window, setup.bins)
         edges = window.edges_ns(events, sample.stamp_ns, bins=setup.bins, mode=mode)
         image, voxel = segmenter.prepare(sequence.image(number), events, edges)
-        assert sample.voxel.abs().sum() > 500
-        assert torch.equal(sample.voxel, voxel)
+        assert sample.second.abs().sum() > 500
+        assert torch.equal(sample.second, voxel)
         assert torch.equal(sample.image, image)
 
 
 def test_a_sample(root: Path) -> None:
     sample = DsecDataset(root, "test", setup_of())[4]
-    assert (sample.image.shape, sample.voxel.shape, sample.label.shape) == ((3, *SIZE), (10, *SIZE), SIZE)
-    assert (sample.image.dtype, sample.voxel.dtype, sample.label.dtype) == (torch.float32, torch.float32, torch.int64)
+    assert (sample.image.shape, sample.second.shape, sample.label.shape) == ((3, *SIZE), (10, *SIZE), SIZE)
+    assert (sample.image.dtype, sample.second.dtype, sample.label.dtype) == (torch.float32, torch.float32, torch.int64)
     assert 0 <= float(sample.image.min()) < float(sample.image.max()) <= 1
     assert (sample.sequence, sample.index, sample.condition) == ("drive", 4, "day")
     label = cv2.imread(str(root / "drive/semantic/11classes/data/000004.png"), cv2.IMREAD_UNCHANGED)
@@ -77,7 +77,7 @@ def test_workers_give_what_one_process_gives(root: Path, context: str) -> None:
     keys = [[(number, 10 + number) for number in range(4)]]
     loader = DataLoader(dataset, batch_sampler=keys, num_workers=1, collate_fn=collate, multiprocessing_context=context)
     (batch,) = list(loader)
-    for name in ("image", "voxel", "label"):
+    for name in ("image", "second", "label"):
         assert torch.equal(getattr(batch, name), getattr(expected, name))
     assert (batch.index, batch.condition, len(batch)) == ((0, 1, 2, 3), ("day",) * 4, 4)
 
@@ -98,11 +98,11 @@ def test_the_cache_gives_the_same_bits_and_reads_no_recording(
         with pytest.raises(pytest.fail.Exception, match="the recording was read"):
             DsecDataset(root, "train", replace(setup, bins=5), cache=tmp_path / "cache")[0]
     for expected, *others in zip(plain, first, second, strict=True):
-        for name in ("image", "voxel", "label"):
+        for name in ("image", "second", "label"):
             assert all(torch.equal(getattr(expected, name), getattr(other, name)) for other in others)
     for file in (tmp_path / "cache").iterdir():
         file.write_bytes(file.read_bytes()[:1000])  # as after a crash
-    assert torch.equal(cached[0].voxel, plain[0].voxel)
+    assert torch.equal(cached[0].second, plain[0].second)
 
 
 def test_a_batch_moves_and_is_refused_where_sizes_differ(root: Path) -> None:
@@ -222,7 +222,7 @@ def test_ddd17(ddd17: Path) -> None:
     dataset = Ddd17Dataset(ddd17, "test", DDD17)
     assert [index for _, index in dataset.items] == [1, 3]
     first, second = dataset[0], dataset[1]
-    assert (first.image.shape, first.voxel.shape, first.label.shape) == ((1, 200, 346), (10, 200, 346), (200, 346))
+    assert (first.image.shape, first.second.shape, first.label.shape) == ((1, 200, 346), (10, 200, 346), (200, 346))
     assert (first.label.unique().tolist(), second.label.unique().tolist()) == ([2], [4])
     assert float(first.image.mean()) == pytest.approx(80 / 255)
     sequence = Ddd17Sequence(ddd17 / "dir1")
@@ -233,7 +233,7 @@ def test_ddd17(ddd17: Path) -> None:
     few = sequence.window(second.stamp_ns, Window(count=20), 10)
     np.testing.assert_array_equal(few.t_ns, t[end - 20 : end])
     loader = DataLoader(dataset, 2, num_workers=1, collate_fn=collate, multiprocessing_context="spawn")
-    assert torch.equal(next(iter(loader)).voxel[1], second.voxel)
+    assert torch.equal(next(iter(loader)).second[1], second.second)
 
 
 @pytest.mark.parametrize(

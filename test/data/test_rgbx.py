@@ -28,7 +28,7 @@ NAMES = ("00001D", "00002N", "00003D")
 
 
 def setup_of(labels: str, **changes: object) -> Preprocessing:
-    setup = picture_preprocessing(SIZE, other=LAYOUTS[labels][0], labels=labels)
+    setup = picture_preprocessing(SIZE, second=LAYOUTS[labels][0], labels=labels)
     return replace(setup, **changes)  # type: ignore[arg-type]
 
 
@@ -65,12 +65,12 @@ def test_every_layout_gives_image_modality_and_class_ids(layout: tuple[str, Path
     sample = dataset[1]
     assert (sample.sequence, sample.index, sample.condition) == ("00002N", 1, "unknown")
     assert sample.image[:, 5, 5].tolist() == pytest.approx([1, 0, 0], abs=0.02)  # JPEG
-    torch.testing.assert_close(sample.voxel, torch.full((3, *SIZE), 0.4))
+    torch.testing.assert_close(sample.second, torch.full((3, *SIZE), 0.4))
     last = len(LABEL_SETS[labels].classes) - 1
     none = 255 if labels in ("nyu_40", "sunrgbd_37") else 0
     assert sample.label[0].tolist() == [none] * 16 + [last] * 16
     batch = collate([dataset[number] for number in range(3)])
-    assert batch.voxel.shape == (3, 3, *SIZE)
+    assert batch.second.shape == (3, 3, *SIZE)
 
 
 def test_lists_of_conditions_name_the_condition_and_are_splits(layout: tuple[str, Path]) -> None:
@@ -91,7 +91,7 @@ def test_pst900_as_published_has_a_folder_for_each_split_and_no_list(tmp_path: P
     (tmp_path / "test" / "thermal_raw").mkdir()
     dataset = RgbxDataset(tmp_path, "test", setup_of("pst900_5"))
     assert [dataset[number].sequence for number in range(3)] == list(NAMES)
-    assert float(dataset[2].voxel.mean()) == pytest.approx(0.6)
+    assert float(dataset[2].second.mean()) == pytest.approx(0.6)
 
 
 def test_depth_in_millimetres_is_scaled_by_the_range(layout: tuple[str, Path]) -> None:
@@ -100,8 +100,8 @@ def test_depth_in_millimetres_is_scaled_by_the_range(layout: tuple[str, Path]) -
     depth = np.full(SIZE, 2500, np.uint16)
     depth[:, :4], depth[:, 28:] = 0, 60000
     write(root / folders[1] / "00001D.png", depth)
-    setup = setup_of(labels, other_range=(0.0, 10_000.0), bins=10)
-    voxel = RgbxDataset(root, "train", setup)[0].voxel
+    setup = setup_of(labels, second_range=(0.0, 10_000.0), bins=10)
+    voxel = RgbxDataset(root, "train", setup)[0].second
     assert voxel.shape == (10, *SIZE)
     assert voxel[7, 3, [0, 10, 31]].tolist() == [0.0, 0.25, 1.0]
     with pytest.raises(ValueError, match=r"00001D\.png has 16 bits and readings up to 60000, expected 0 to 255"):
@@ -111,14 +111,14 @@ def test_depth_in_millimetres_is_scaled_by_the_range(layout: tuple[str, Path]) -
 def test_a_thermal_picture_of_three_channels_counts_by_its_luma(layout: tuple[str, Path]) -> None:
     labels, root = layout
     write(root / LAYOUTS[labels][1][1] / "00001D.png", np.full((*SIZE, 3), 102, np.uint8))
-    torch.testing.assert_close(RgbxDataset(root, "train", setup_of(labels))[0].voxel, torch.full((3, *SIZE), 0.4))
+    torch.testing.assert_close(RgbxDataset(root, "train", setup_of(labels))[0].second, torch.full((3, *SIZE), 0.4))
 
 
 def test_samples_are_augmented_together_and_the_data_set_can_be_pickled(layout: tuple[str, Path]) -> None:
     labels, root = layout
     dataset = RgbxDataset(root, "train", setup_of(labels), Augmentation((20, 20), (0.5, 1.75)))
     sample = pickle.loads(pickle.dumps(dataset))[0, 11]
-    assert sample.image.shape == sample.voxel.shape == (3, 20, 20)
+    assert sample.image.shape == sample.second.shape == (3, 20, 20)
     assert torch.equal(sample.label, dataset[0, 11].label)
 
 

@@ -34,7 +34,7 @@ def agreement(changed: Sample) -> float:
     """Share of labelled pixels at which image and grid still tell the label."""
     known = changed.label != 255
     from_image = (changed.image[0] * 16).round().long()
-    from_voxel = (changed.voxel[4] + 5).round().long()
+    from_voxel = (changed.second[4] + 5).round().long()
     return float(((from_image == changed.label) & (from_voxel == changed.label))[known].float().mean())
 
 
@@ -52,14 +52,14 @@ def test_image_grid_and_label_move_together(
     seed: int, change: Callable[[Sample, torch.Generator], Sample], least: float
 ) -> None:
     changed = change(sample(), seeded(seed))
-    assert changed.image.shape[1:] == changed.voxel.shape[1:] == changed.label.shape
+    assert changed.image.shape[1:] == changed.second.shape[1:] == changed.label.shape
     assert agreement(changed) >= least
     assert (changed.stamp_ns, changed.sequence, changed.index, changed.condition) == (7, "drive", 3, "night")
 
 
 def test_a_flip_mirrors_columns() -> None:
     before, after = sample(), random_flip(sample(), seeded(0), probability=1.0)
-    for name in ("image", "voxel", "label"):
+    for name in ("image", "second", "label"):
         torch.testing.assert_close(getattr(after, name), getattr(before, name).flip(-1))
     assert random_flip(before, seeded(0), probability=0.0) is before
 
@@ -74,7 +74,7 @@ def test_a_crop_beyond_the_sample_is_ignored() -> None:
     assert grown.label.shape == (30, 40)
     assert (grown.label[24:] == 255).all()
     assert (grown.label[:, 32:] == 255).all()
-    assert float(grown.image[:, 24:].abs().sum() + grown.voxel[:, :, 32:].abs().sum()) == 0
+    assert float(grown.image[:, 24:].abs().sum() + grown.second[:, :, 32:].abs().sum()) == 0
 
 
 def test_crops_reach_every_place() -> None:
@@ -98,7 +98,7 @@ def test_resizes_reach_their_limits_and_keep_class_ids() -> None:
 def test_photometric_noise_is_the_image_s_alone() -> None:
     before = sample()
     changed = [photometric_noise(before, seeded(seed), strength=0.8) for seed in range(20)]
-    assert all(one.voxel is before.voxel and one.label is before.label for one in changed)
+    assert all(one.second is before.second and one.label is before.label for one in changed)
     assert all(float(one.image.min()) >= 0 and float(one.image.max()) <= 1 for one in changed)
     means = torch.stack([one.image.mean() for one in changed])
     assert float(means.std()) > 0.05
@@ -107,7 +107,7 @@ def test_photometric_noise_is_the_image_s_alone() -> None:
 
 def test_modality_dropout_blanks_one_of_two() -> None:
     dropped = [modality_dropout(sample(), seeded(seed), probability=0.5) for seed in range(400)]
-    blank = [(not one.image.any(), not one.voxel.any()) for one in dropped]
+    blank = [(not one.image.any(), not one.second.any()) for one in dropped]
     assert blank.count((True, True)) == 0
     assert abs(blank.count((True, False)) - 100) < 45
     assert abs(blank.count((False, True)) - 100) < 45
@@ -118,11 +118,11 @@ def test_a_covered_lens_shows_darkness_and_noise(two_lenses: bool) -> None:
     before = sample()
     seen = [cover(before, seeded(seed), probability=0.5, two_lenses=two_lenses) for seed in range(400)]
     images = [one.image for one in seen if one.image is not before.image]
-    others = [one.voxel for one in seen if one.voxel is not before.voxel]
-    assert all(one.image is before.image or one.voxel is before.voxel for one in seen)
+    others = [one.second for one in seen if one.second is not before.second]
+    assert all(one.image is before.image or one.second is before.second for one in seen)
     assert abs(len(images) - (100 if two_lenses else 200)) < 45
     assert abs(len(others) - (100 if two_lenses else 0)) < 45
-    for pictures, before_shape in ((images, before.image.shape), (others, before.voxel.shape)):
+    for pictures, before_shape in ((images, before.image.shape), (others, before.second.shape)):
         assert all(picture.shape == before_shape and 0 <= picture.min() <= picture.max() <= 1 for picture in pictures)
         assert all(float(picture.mean()) < 0.25 and float(picture.std()) < 0.035 for picture in pictures)
     assert max(float(picture.std()) for picture in images) > 0.02
@@ -134,13 +134,13 @@ def test_an_augmentation_is_a_function_of_its_seed() -> None:
     change = Augmentation(crop=(16, 16), scale=(0.8, 1.5), photometric=0.5, modality_dropout=0.3, cover=0.3)
     again = pickle.loads(pickle.dumps(change))
     before = sample()
-    copy = before.image.clone(), before.voxel.clone(), before.label.clone()
+    copy = before.image.clone(), before.second.clone(), before.label.clone()
     for seed in range(10):
         torch.manual_seed(seed)  # the global generator plays no part
         first, second = change(before, seeded(seed)), again(before, seeded(seed))
-        for name in ("image", "voxel", "label"):
+        for name in ("image", "second", "label"):
             assert torch.equal(getattr(first, name), getattr(second, name))
         assert first.label.shape == (16, 16)
-    for before_tensor, after in zip(copy, (before.image, before.voxel, before.label), strict=True):
+    for before_tensor, after in zip(copy, (before.image, before.second, before.label), strict=True):
         assert torch.equal(before_tensor, after)
     assert not torch.equal(change(before, seeded(0)).image, change(before, seeded(1)).image)

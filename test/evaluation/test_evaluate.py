@@ -119,7 +119,7 @@ def test_eval_prints_a_table_and_writes_json_and_one_html_file(streets: Path, ch
 
 def test_eval_refuses_what_it_cannot_do(streets: Path, checkpoint: Path, tmp_path: Path) -> None:
     for words, message in (
-        ((checkpoint, streets, "--keep", "sound"), "--keep is 'sound'; expected one of both, image, events"),
+        ((checkpoint, streets, "--keep", "sound"), "--keep is 'sound'; expected one of both, image, second"),
         ((checkpoint, tmp_path / "none"), "which is no folder"),
         ((tmp_path / "no.safetensors", streets), "no.safetensors does not exist"),
     ):

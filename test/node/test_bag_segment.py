@@ -167,7 +167,7 @@ def test_a_bag_of_a_second_camera(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mask, segmenter.to_camera(found.ids, (40, 60)))
     with pytest.raises(ValueError, match=r"topic /events is not in the bag \(it has /image, /thermal\)"):
         segment(bag, tmp_path / "other", values=values, warn=print)
-    with pytest.raises(ValueError, match="parameter 'calibration' is 'camera_info', but thermal pictures"):
+    with pytest.raises(ValueError, match="parameter 'calibration' is 'camera_info', but thermal images"):
         segment(bag, tmp_path / "third", values={**values, "calibration": "camera_info"}, warn=print)
     with pytest.raises(ValueError, match="parameter 'buffer_ms' is 100; expected at least 110"):
         check_reach({**values, "buffer_ms": 100.0}, segmenter.preprocessing)

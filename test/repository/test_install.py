@@ -64,7 +64,7 @@ def test_the_command_runs_from_the_installed_files(site: Path) -> None:
 
 def test_the_command_spawns_processes(site: Path, tmp_path: Path) -> None:
     small = [
-        "--modality",
+        "--second",
         "thermal",
         "--sequences",
         "1",

@@ -30,7 +30,7 @@ def checkpoint(folder: Path, kind: str, bounds: tuple[float, float] = (0.0, 255.
     model = create_model("mambaseg_nano", num_classes=6, image_size=INPUT, in_channels=3, reliability=True)
     setup = preset_preprocessing("mambaseg_nano", size=INPUT, channels=3)
     if kind != "events":
-        setup = picture_preprocessing(INPUT, other=kind, other_range=bounds, repeat=10)
+        setup = picture_preprocessing(INPUT, second=kind, second_range=bounds, repeat=10)
     path = folder / f"{kind}.safetensors"
     save_checkpoint(path, model, setup)
     return path

@@ -114,11 +114,11 @@ def test_a_data_set_is_a_function_of_its_settings_and_is_read_with_its_condition
     )  # fmt: skip
     assert count == 4
     assert calls == [(done, 2) for done in range(3)]
-    setup = picture_preprocessing((48, 64), other="depth", labels="dsec_11", other_range=(0.0, 65535.0))
+    setup = picture_preprocessing((48, 64), second="depth", labels="dsec_11", second_range=(0.0, 65535.0))
     test = RgbxDataset(tmp_path, "test", setup)
     assert [test[number].condition for number in range(4)] == ["day", "day", "night", "night"]
     assert len(RgbxDataset(tmp_path, "test_night", setup)) == 2
-    assert 0 < float(test[0].voxel.max()) <= 1
+    assert 0 < float(test[0].second.max()) <= 1
 
     files = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
     assert len(files) == 3 * 4
@@ -132,11 +132,11 @@ def test_a_data_set_is_a_function_of_its_settings_and_is_read_with_its_condition
 
 def test_bad_settings_are_named(tmp_path: Path) -> None:
     for words, message in (
-        ({"modality": "sonar"}, "modality is 'sonar', expected one of thermal, depth"),
-        ({"modality": "depth", "conditions": ("fog",)}, "condition is 'fog', expected one of day, night"),
-        ({"modality": "depth", "fps": 0.5}, r"seconds=1\.0 and fps=0\.5"),
-        ({"modality": "depth", "size": (8, 8)}, r"image_size is \(8, 8\)"),
-        ({"modality": "depth", "jobs": 0}, "jobs is 0"),
+        ({"second": "sonar"}, "second is 'sonar', expected one of thermal, depth"),
+        ({"second": "depth", "conditions": ("fog",)}, "condition is 'fog', expected one of day, night"),
+        ({"second": "depth", "fps": 0.5}, r"seconds=1\.0 and fps=0\.5"),
+        ({"second": "depth", "size": (8, 8)}, r"image_size is \(8, 8\)"),
+        ({"second": "depth", "jobs": 0}, "jobs is 0"),
     ):
         with pytest.raises(ValueError, match=message):
             write_pairs(tmp_path / "data", **words)  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ def test_every_shipped_recipe_is_read_and_holds_the_papers_numbers() -> None:
         assert (recipe.loop.epochs, recipe.loop.batch) == (500, 8)
         assert recipe.optimizer.warmup == 10 * math.ceil(pictures / 8)
         assert recipe.data.labels in LABEL_SETS
-        assert recipe.data.other == ("depth" if name in ("nyu", "sunrgbd") else "thermal")
+        assert recipe.data.second == ("depth" if name in ("nyu", "sunrgbd") else "thermal")
         assert make_preprocessing(recipe.data).bins == 3
 
 
@@ -63,14 +63,14 @@ def test_plain_values_and_back(values: dict[str, Any]) -> None:
         ({"data.crop": [0, 48]}, r"data\.crop is \[0, 48\]; expected \[height, width\]"),
         ({"data.scale": [2, 1]}, r"data\.scale is \[2\.0, 1\.0\]"),
         ({"data.layout": "kitti"}, r"data\.layout is 'kitti'; expected one of 'dsec', 'ddd17'"),
-        ({"data.modalities": "none"}, r"data\.modalities is 'none'"),
+        ({"data.inputs": "none"}, r"data\.inputs is 'none'"),
         ({"data.labels": "dsec_12"}, r"data\.labels is 'dsec_12'; expected one of None, 'dsec_11'"),
-        ({"data.other": "thermal"}, r"data\.other is 'thermal'; expected one of 'events'"),
-        ({"data.layout": "rgbx"}, r"data\.other is 'events'; expected one of 'thermal', 'depth'"),
-        ({"data.layout": "rgbx", "data.other": "sonar"}, r"data\.other is 'sonar'; expected one of 'thermal', 'depth'"),
-        ({"data.layout": "rgbx", "data.other": "depth"}, r"data\.window_ms 50 with data\.layout 'rgbx'"),
-        ({"data.other_range": [9, 3]}, r"data\.other_range is \[9\.0, 3\.0\]"),
-        ({"data.other_channel": 3}, r"data\.other_channel is unknown; did you mean other_channels\?"),
+        ({"data.second": "thermal"}, r"data\.second is 'thermal'; expected one of 'events'"),
+        ({"data.layout": "rgbx"}, r"data\.second is 'events'; expected one of 'thermal', 'depth'"),
+        ({"data.layout": "rgbx", "data.second": "sonar"}, r"data\.second is 'sonar'; expected one of 'thermal'"),
+        ({"data.layout": "rgbx", "data.second": "depth"}, r"data\.window_ms 50 with data\.layout 'rgbx'"),
+        ({"data.second_range": [9, 3]}, r"data\.second_range is \[9\.0, 3\.0\]"),
+        ({"data.second_channel": 3}, r"data\.second_channel is unknown; did you mean second_channels\?"),
         ({"loop.precision": "fp16"}, r"loop\.precision is 'fp16'"),
         ({"model.reliability": 1}, r"model\.reliability is 1; expected bool"),
         ({"model.weights": "a", "model.imagenet": "b"}, r"model\.weights is 'a' and model\.imagenet is 'b'"),

@@ -51,8 +51,8 @@ def configuration(root: Path, changes: dict[str, Any] | None = None) -> TrainCon
     values = {
         "model": {"name": "mambaseg_nano"},
         "data": {
-            "layout": "rgbx", "root": str(root), "size": list(SIZE), "labels": "dsec_11", "other": "depth",
-            "other_range": [0, 10000], "other_channels": 10, "workers": 0,
+            "layout": "rgbx", "root": str(root), "size": list(SIZE), "labels": "dsec_11", "second": "depth",
+            "second_range": [0, 10000], "second_channels": 10, "workers": 0,
         },
         "optimizer": {"lr": 1.0e-3, "schedule": "poly", "warmup": 1},
         "loop": {"steps": 3, "batch": 2},
@@ -72,12 +72,12 @@ def mambaseg(*words: object) -> Result:
 
 def test_the_checkpoint_of_a_run_says_what_its_second_input_is(run: TrainingResult) -> None:
     _, setup = load_checkpoint(run.last)
-    assert (setup.other, setup.other_range, setup.bins, layout_of(setup)) == ("depth", (0.0, 10000.0), 10, "rgbx")
+    assert (setup.second, setup.second_range, setup.bins, layout_of(setup)) == ("depth", (0.0, 10000.0), 10, "rgbx")
 
 
 def test_a_model_with_other_channels_is_refused_before_it_is_trained(pairs: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"mambaseg_nano takes 10 channels of depth, but data\.other_channels is 3"):
-        train(configuration(pairs, {"data.other_channels": 3}), tmp_path / "run")
+    with pytest.raises(ValueError, match=r"mambaseg_nano takes 10 channels of depth, but data\.second_channels is 3"):
+        train(configuration(pairs, {"data.second_channels": 3}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -113,7 +113,7 @@ def test_predict_of_pairs_writes_the_segmenters_masks(run: TrainingResult, pairs
     assert np.mean(mask == expected) > 0.999  # the number of threads may differ
     assert segmenter.segment(None, depth).ids.shape == SIZE
     missing = mambaseg("predict", run.last, tmp_path / "nowhere", tmp_path / "out2")
-    assert "nowhere is no folder, expected one with RGB/ and a folder of depth pictures" in str(missing.exception)
+    assert "nowhere is no folder, expected one with RGB/ and a folder of depth images" in str(missing.exception)
 
 
 class Columns(nn.Module):
@@ -133,11 +133,11 @@ def test_one_scale_without_flip_is_the_plain_prediction_bit_for_bit(run: Trainin
     dataset = open_dataset("rgbx", str(pairs), "test", setup)
     batch = collate([dataset[0], dataset[1]])
     with torch.inference_mode():
-        plain = model.eval()(batch.image, batch.voxel).argmax(1)
+        plain = model.eval()(batch.image, batch.second).argmax(1)
     assert torch.equal(predict_ids(model, batch), plain)
     assert torch.equal(predict_ids(model, batch, scales=[1.0], flip=False), plain)
     both = predict_ids(model, batch, flip=True)
-    mirrored = replace(batch, image=batch.image.flip(-1), voxel=batch.voxel.flip(-1))
+    mirrored = replace(batch, image=batch.image.flip(-1), second=batch.second.flip(-1))
     assert torch.equal(predict_ids(model, mirrored, flip=True).flip(-1), both)
 
 
@@ -147,7 +147,7 @@ def test_scales_and_flip_bring_every_pixel_back_to_its_place(pairs: Path) -> Non
     plain, several = predict_ids(Columns(), batch), predict_ids(Columns(), batch, scales=[0.5, 1.0, 2.0])
     assert float((plain == several).float().mean()) > 0.93  # borders are mixed
     both = predict_ids(Columns(), batch, flip=True)
-    assert torch.equal(both, torch.where(batch.voxel[:, 0] > 0.1, 2, 1))  # the halves are left and right in turn
+    assert torch.equal(both, torch.where(batch.second[:, 0] > 0.1, 2, 1))  # the halves are left and right in turn
 
 
 def test_scales_that_cannot_be_are_named(pairs: Path) -> None:

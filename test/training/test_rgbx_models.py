@@ -75,12 +75,12 @@ def test_a_loss_of_trust_teaches_distrust_of_what_is_covered():
     changes = {"loop.trust": 1.0, "optimizer.lr": 2e-3}
     module = SegmentationModule(model, parse_config(VALUES, changes), steps=20)
     batch = two_halves(model)
-    batch.voxel[1] = 0.05 + 0.02 * torch.randn(batch.voxel[1].shape, generator=torch.Generator().manual_seed(1))
+    batch.second[1] = 0.05 + 0.02 * torch.randn(batch.second[1].shape, generator=torch.Generator().manual_seed(1))
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     for _ in range(20):
         optimizer.zero_grad()
         module.train()._loss(batch)[0].backward()
         optimizer.step()
     with torch.no_grad():
-        other = model.eval().reliability(batch.image, batch.voxel)[1].mean((1, 2))
+        other = model.eval().reliability(batch.image, batch.second)[1].mean((1, 2))
     assert other[0] > 0.5 > other[1]

@@ -314,7 +314,7 @@ def test_learning_rates_by_hand(configure: Configure, schedule: str, last: float
 
 def test_a_single_modality_ignores_the_other(configure: Configure, tmp_path: Path) -> None:
     """The event encoder's first convolution gets no gradient from blank events."""
-    run(configure({"data.modalities": "image", "loop.steps": 2, "optimizer.weight_decay": 0.0}), tmp_path / "one")
+    run(configure({"data.inputs": "image", "loop.steps": 2, "optimizer.weight_decay": 0.0}), tmp_path / "one")
     torch.manual_seed(0)
     fresh = create_model("mambaseg_nano", image_size=(64, 96)).state_dict()
     trained = load_file(tmp_path / "one" / LAST)

@@ -10,7 +10,7 @@
     0x6 TIME_LOW      [11:0] bits 11..0 of us
     0x8 TIME_HIGH     [11:0] bits 23..12 of us; the low part stays until the next TIME_LOW
     0xA EXT_TRIGGER   [11:8] channel, [0] 1 rising
-    0x7, 0xF CONTINUED, 0xD IMU, 0xE OTHERS: passed over
+    0x7, 0xF CONTINUED, 0xD IMU, 0xE SECOND_INPUTS: passed over
     0x1, 0x9 (seen as padding: 0x9999), 0xB, 0xC: not defined
 
 Each word is taken by itself: groups of vectors may be cut short. The clock has 24 bits (16.8 s); a TIME_HIGH that is

@@ -85,7 +85,7 @@ EVT21 = (
     evt21(0x10C05007, 0x00000002),  # ON, low time 3, x 10, y 7; bit 1: column 11
     evt21(0x10C05007, 0x00000000),  # no bit, no event
     evt21(0xA0800501, 0x00000000),  # EXT_TRIGGER low time 2, channel 5, rising
-    evt21(0xE0000000, 0xFFFFFFFF),  # OTHERS: nothing
+    evt21(0xE0000000, 0xFFFFFFFF),  # SECOND_INPUTS: nothing
 )
 EVT21_EVENTS = [(10, 7, 129_000, -1), (41, 7, 129_000, -1), (11, 7, 131_000, 1)]
 
@@ -163,7 +163,7 @@ AT_8_US = (0x8000, 0x6008, 0x0003)  # the clock at 8 us, row 3
 @pytest.mark.parametrize(
     ("encoding", "bits", "values", "unknown"),
     [
-        # 0x9999 is padding of some cameras; CONTINUED, IMU and OTHERS are known and passed over
+        # 0x9999 is padding of some cameras; CONTINUED, IMU and SECOND_INPUTS are known and passed over
         ("evt3", 16, (0x9999, 0x1000, 0xB000, 0xC000, 0x7000, 0xD000, 0xE000, 0xF000), 4),
         ("evt2", 32, [kind << 28 for kind in (2, 3, 4, 5, 6, 7, 9, 0xB, 0xC, 0xD, 0xE, 0xF)], 9),
         ("evt21", 64, [kind << 60 for kind in (2, 3, 4, 5, 6, 7, 9, 0xB, 0xC, 0xD, 0xE, 0xF)], 10),

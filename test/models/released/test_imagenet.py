@@ -140,7 +140,7 @@ def test_a_recipe_starts_sigma_from_it(first_version, tmp_path):
     torch.save(first_version, tmp_path / "vssmtiny.pth")
     values = {
         "model": {"name": "sigma_tiny", "imagenet": str(tmp_path / "vssmtiny.pth")},
-        "data": {"layout": "rgbx", "other": "thermal", "size": [32, 32]},
+        "data": {"layout": "rgbx", "second": "thermal", "size": [32, 32]},
         "optimizer": {"lr": 6.0e-5},
         "loop": {"steps": 1},
     }

@@ -115,7 +115,7 @@ def test_a_converted_checkpoint_takes_pictures(weights, tmp_path, pictures, expe
     result = CliRunner().invoke(app, ["convert", "checkpoint", *words], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     model, setup = load_checkpoint(tmp_path / "ours.safetensors")
-    assert (setup.other, setup.bins) == ("thermal", 3)
+    assert (setup.second, setup.bins) == ("thermal", 3)
     with torch.inference_mode():
         assert difference(model.eval()(*unit(pictures)), expected) < TOLERANCE
     model = create_model("sigma_tiny", image_size=SIZE, weights=tmp_path / "best.pth").eval()

@@ -13,8 +13,8 @@ from mambaseg_core.preprocessing import Preprocessing, picture_preprocessing
 from mambaseg_ros.messages.second_images import second_image_from_message
 
 THERMAL = picture_preprocessing((4, 6))
-COUNTS = picture_preprocessing((4, 6), other_range=(20_000.0, 40_000.0))  # of a radiometric camera
-DEPTH = picture_preprocessing((4, 6), other="depth", other_range=(0.0, 10_000.0))
+COUNTS = picture_preprocessing((4, 6), second_range=(20_000.0, 40_000.0))  # of a radiometric camera
+DEPTH = picture_preprocessing((4, 6), second="depth", second_range=(0.0, 10_000.0))
 GREY = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
 WIDE = np.array([[0, 1, 256], [1500, 40_000, 65_535]], np.uint16)
 METRES = np.array([[0, 0.25, 1.5], [np.nan, np.inf, 9.75]], np.float32)
@@ -47,7 +47,7 @@ def test_values_are_those_of_the_camera(
 def test_depth_in_metres_becomes_millimetres(image_message: Any, big_endian: bool) -> None:
     second = second_image_from_message(raw(image_message, METRES, "32FC1", big_endian=big_endian), DEPTH)
     np.testing.assert_array_equal(second, [[0, 250, 1500], [np.nan, np.inf, 9750]])
-    scaled = DEPTH.other_tensor(second)[0, :, 0]
+    scaled = DEPTH.second_tensor(second)[0, :, 0]
     np.testing.assert_allclose(scaled[[0, -1]], [0, 0], atol=1e-6)  # neither 0 nor NaN nor infinity is a measurement
 
 

@@ -440,7 +440,7 @@ def test_the_reliability_of_the_last_mask_is_not_kept_without_another(warm_worke
     warm_worker.policy = replace(warm_worker.policy, when_events_missing="drop")
     picture = np.arange(20 * 34, dtype=np.uint8).reshape(20, 34)
     feed(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS))
-    assert answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS)).other_reliability == 1
+    assert answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS)).second_reliability == 1
     assert warm_worker.reliability == (1, 1)
     report = answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS + 90 * MS))
     assert (report.state, np.isnan(report.second_reliability)) == (State.ERROR, True)
