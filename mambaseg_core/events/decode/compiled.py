@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mambaseg_core import extension
 from mambaseg_core.events.decode.reference import WORDS, Columns
-from mambaseg_core.events.decode.state import State
+from mambaseg_core.events.decode.state import DecoderState
 
 _Bound = Callable[[int, int], int]
 _Decode = Callable[[int, int, int, Any, int, int, int, int], int]
@@ -35,7 +35,7 @@ def missing() -> str:
             _functions(encoding)
     except AttributeError as error:
         return f"{extension.LIBRARY} is older than this code ({error})"
-    if size != ctypes.sizeof(State):
+    if size != ctypes.sizeof(DecoderState):
         return f"{extension.LIBRARY} is of another version than this code (a state of {size} bytes)"
     return ""
 
@@ -43,11 +43,11 @@ def missing() -> str:
 @functools.cache
 def _functions(encoding: str) -> tuple[_Bound, _Decode]:
     bound = extension.symbol(f"mambaseg_{encoding}_bound", [_POINTER, _INTEGER])
-    arguments = [_POINTER, _INTEGER, _INTEGER, ctypes.POINTER(State), *[_POINTER] * 4]
+    arguments = [_POINTER, _INTEGER, _INTEGER, ctypes.POINTER(DecoderState), *[_POINTER] * 4]
     return bound, extension.symbol(f"mambaseg_{encoding}_decode", arguments)
 
 
-def run(encoding: str, octets: NDArray[np.uint8], time_base_ns: int, state: State) -> Columns:
+def run(encoding: str, octets: NDArray[np.uint8], time_base_ns: int, state: DecoderState) -> Columns:
     """Decode a packet, and count what is wrong in it.
 
     The columns are allocated for as many events as the words can hold, 13 bytes each. A byte of `evt3` can hold 6

@@ -14,7 +14,7 @@ from mambaseg_core.events.array import Events
 from mambaseg_core.events.columns import check_size
 from mambaseg_core.events.decode import compiled, reference
 from mambaseg_core.events.decode.octets import Bytes, as_octets
-from mambaseg_core.events.decode.state import UNKNOWN, State
+from mambaseg_core.events.decode.state import UNKNOWN, DecoderState
 
 ENCODINGS: Final = tuple(reference.WORDS)
 """The names that `decode` and `Decoder` know."""
@@ -85,7 +85,7 @@ class Decoder:
         self.encoding = encoding
         self.height, self.width = check_size(height, width)
         self._run = compiled.run if extension.choose(backend, compiled.missing()) == "cpu" else reference.run
-        self._state = State(self.height, self.width)
+        self._state = DecoderState(self.height, self.width)
         self._seq: int | None = None
         self._packets = self._events = self._truncated_bytes = self._seq_gaps = self._lost_packets = 0
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
-from mambaseg_core.events.decode.state import UNKNOWN, State, clock_ns
+from mambaseg_core.events.decode.state import UNKNOWN, DecoderState, clock_ns
 
 Event = tuple[int, int, int, bool]
 """Column, row, time in nanoseconds, ON."""
@@ -30,7 +30,7 @@ _PASSED_OVER: Final = (0xE, 0xF)
 _HIGH_BITS: Final = 28
 
 
-def evt2(data: bytes, time_base_ns: int, state: State) -> Iterator[Event]:
+def evt2(data: bytes, time_base_ns: int, state: DecoderState) -> Iterator[Event]:
     """32-bit words; see the module."""
     for start, end in pairwise(range(0, len(data) + 1, 4)):
         word = int.from_bytes(data[start:end], "little")
@@ -38,21 +38,21 @@ def evt2(data: bytes, time_base_ns: int, state: State) -> Iterator[Event]:
             yield from _word(word, 1, state)
 
 
-def evt21(data: bytes, time_base_ns: int, state: State) -> Iterator[Event]:
+def evt21(data: bytes, time_base_ns: int, state: DecoderState) -> Iterator[Event]:
     """64-bit words, the mask in the lower half; see the module."""
     for start, end in pairwise(range(0, len(data) + 1, 8)):
         word = int.from_bytes(data[start:end], "little")
         yield from _word(word >> 32, word & 0xFFFFFFFF, state)
 
 
-def evt21_legacy(data: bytes, time_base_ns: int, state: State) -> Iterator[Event]:
+def evt21_legacy(data: bytes, time_base_ns: int, state: DecoderState) -> Iterator[Event]:
     """64-bit words, the mask in the upper half; see the module."""
     for start, end in pairwise(range(0, len(data) + 1, 8)):
         word = int.from_bytes(data[start:end], "little")
         yield from _word(word & 0xFFFFFFFF, word >> 32, state)
 
 
-def _word(word: int, mask: int, state: State) -> Iterator[Event]:
+def _word(word: int, mask: int, state: DecoderState) -> Iterator[Event]:
     kind = word >> 28
     if kind == _TIME_HIGH:
         state.set_high(word & 0x0FFFFFFF, bits=_HIGH_BITS, most_back=2 ** (_HIGH_BITS - 1))
@@ -68,6 +68,6 @@ def _word(word: int, mask: int, state: State) -> Iterator[Event]:
         state.unknown_words += 1
 
 
-def _time_ns(word: int, state: State) -> int:
+def _time_ns(word: int, state: DecoderState) -> int:
     high = (state.wraps << _HIGH_BITS) + state.time_high
     return clock_ns((high << 6) + (word >> 22 & 0x3F))

@@ -25,7 +25,7 @@ from itertools import pairwise
 from typing import Final
 
 from mambaseg_core.events.decode.evt2 import Event
-from mambaseg_core.events.decode.state import UNKNOWN, State, clock_ns
+from mambaseg_core.events.decode.state import UNKNOWN, DecoderState, clock_ns
 
 _ADDR_Y, _ADDR_X, _VECT_BASE_X, _VECT_12, _VECT_8 = 0x0, 0x2, 0x3, 0x4, 0x5
 _TIME_LOW, _TIME_HIGH, _TRIGGER = 0x6, 0x8, 0xA
@@ -33,7 +33,7 @@ _PASSED_OVER: Final = (0x7, 0xD, 0xE, 0xF)
 _MOST_JITTER: Final = 10  # of TIME_HIGH, 4.096 ms each; also the ros-event-camera project's
 
 
-def evt3(data: bytes, time_base_ns: int, state: State) -> Iterator[Event]:
+def evt3(data: bytes, time_base_ns: int, state: DecoderState) -> Iterator[Event]:
     """16-bit words; see the module."""
     for start, end in pairwise(range(0, len(data) + 1, 2)):
         word = int.from_bytes(data[start:end], "little")
@@ -58,14 +58,14 @@ def evt3(data: bytes, time_base_ns: int, state: State) -> Iterator[Event]:
             state.unknown_words += 1
 
 
-def _set_time(kind: int, payload: int, state: State) -> None:
+def _set_time(kind: int, payload: int, state: DecoderState) -> None:
     if kind == _TIME_HIGH:
         state.set_high(payload, bits=12, most_back=_MOST_JITTER)
     elif state.time_high != UNKNOWN:
         state.time_low = payload
 
 
-def _emit(column: int, mask: int, on: bool, state: State) -> Iterator[Event]:
+def _emit(column: int, mask: int, on: bool, state: DecoderState) -> Iterator[Event]:
     if UNKNOWN in (column, state.row, state.time_low):
         state.unplaced += mask.bit_count()
         return
@@ -74,12 +74,12 @@ def _emit(column: int, mask: int, on: bool, state: State) -> Iterator[Event]:
             yield column + bit, state.row, _now_ns(state), on
 
 
-def _trigger(payload: int, state: State) -> None:
+def _trigger(payload: int, state: DecoderState) -> None:
     if state.time_low == UNKNOWN:
         state.unplaced += 1
     else:
         state.add_trigger(_now_ns(state), payload >> 8, bool(payload & 1))
 
 
-def _now_ns(state: State) -> int:
+def _now_ns(state: DecoderState) -> int:
     return clock_ns((state.wraps << 24) + (state.time_high << 12) + state.time_low)

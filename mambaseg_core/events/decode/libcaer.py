@@ -20,20 +20,20 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from mambaseg_core.events.decode.evt2 import Event
-from mambaseg_core.events.decode.state import UNKNOWN, State
+from mambaseg_core.events.decode.state import UNKNOWN, DecoderState
 
 _TIME_HIGH, _TIME_LOW, _ADDR_X, _ADDR_Y, _VECT_BASE_Y, _VECT_8 = range(6)
 _ROLL_US = 2**31
 
 
-def mono(data: bytes, time_base_ns: int, state: State) -> Iterator[Event]:
+def mono(data: bytes, time_base_ns: int, state: DecoderState) -> Iterator[Event]:
     """64-bit words; see the module."""
     for start, end in pairwise(range(0, len(data) + 1, 8)):
         word = int.from_bytes(data[start:end], "little")
         yield word >> 32 & 0xFFFF, word >> 48 & 0x7FFF, time_base_ns + (word & 0xFFFFFFFF), bool(word >> 63)
 
 
-def libcaer(data: bytes, time_base_ns: int, state: State) -> Iterator[Event]:
+def libcaer(data: bytes, time_base_ns: int, state: DecoderState) -> Iterator[Event]:
     """64-bit words; see the module. An invalid event counts as an unknown word."""
     last_us = rolled_us = 0
     for start, end in pairwise(range(0, len(data) + 1, 8)):
@@ -48,7 +48,7 @@ def libcaer(data: bytes, time_base_ns: int, state: State) -> Iterator[Event]:
         yield word >> 17 & 0x7FFF, word >> 2 & 0x7FFF, time_base_ns + (rolled_us + us) * 1000, bool(word >> 1 & 1)
 
 
-def libcaer_cmp(data: bytes, time_base_ns: int, state: State) -> Iterator[Event]:
+def libcaer_cmp(data: bytes, time_base_ns: int, state: DecoderState) -> Iterator[Event]:
     """16-bit words; see the module."""
     high = low = 0
     for start, end in pairwise(range(0, len(data) + 1, 2)):
@@ -72,7 +72,7 @@ def libcaer_cmp(data: bytes, time_base_ns: int, state: State) -> Iterator[Event]
             state.unknown_words += 1
 
 
-def _emit(row: int, mask: int, t_ns: int, on: bool, state: State) -> Iterator[Event]:
+def _emit(row: int, mask: int, t_ns: int, on: bool, state: DecoderState) -> Iterator[Event]:
     if UNKNOWN in (state.column, row):
         state.unplaced += mask.bit_count()
         return

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from mambaseg_core.events.decode.evt2 import Event, evt2, evt21, evt21_legacy
 from mambaseg_core.events.decode.evt3 import evt3
 from mambaseg_core.events.decode.libcaer import libcaer, libcaer_cmp, mono
-from mambaseg_core.events.decode.state import State
+from mambaseg_core.events.decode.state import DecoderState
 
-WORDS: Final[dict[str, Callable[[bytes, int, State], Iterator[Event]]]] = {
+WORDS: Final[dict[str, Callable[[bytes, int, DecoderState], Iterator[Event]]]] = {
     "evt3": evt3,
     "evt2": evt2,
     "evt21": evt21,
@@ -46,7 +46,7 @@ class Columns(NamedTuple):
     p: NDArray[np.int8]  # [M], +1 or -1
 
 
-def run(encoding: str, octets: NDArray[np.uint8], time_base_ns: int, state: State) -> Columns:
+def run(encoding: str, octets: NDArray[np.uint8], time_base_ns: int, state: DecoderState) -> Columns:
     """Decode a packet in plain Python, and count what is wrong in it."""
     kept: list[Event] = []
     newest = -(2**63)

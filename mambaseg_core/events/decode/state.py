@@ -17,7 +17,7 @@ _FAR: Final = 2**20  # past every sensor; keeps the place of endless vectors sma
 _CLOCK_US: Final = 2**52  # a sensor's clock begins anew after so long, 142 years
 
 
-class State(ctypes.Structure):
+class DecoderState(ctypes.Structure):
     """Place and clock of a stream, and what went wrong in it; `DecoderState` in csrc/cpu/event_codec.h.
 
     Attributes:
