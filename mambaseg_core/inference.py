@@ -16,12 +16,13 @@ import torch
 from torch import nn
 
 from mambaseg_core.cameras.calibration import Calibration
-from mambaseg_core.checkpoint import Architecture, load_checkpoint
+from mambaseg_core.checkpoint import load_checkpoint
 from mambaseg_core.events import Events
 from mambaseg_core.labels import IGNORE
+from mambaseg_core.models.presets import preprocessing_of
 from mambaseg_core.models.released.unit_inputs import with_unit_inputs
 from mambaseg_core.precision import choose_precision, lowered, why_slow
-from mambaseg_core.preprocessing import Image, Preprocessing, Reading, preset_preprocessing
+from mambaseg_core.preprocessing import Image, Preprocessing, Reading
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of malloc.h
 
@@ -87,7 +88,8 @@ class Segmenter:
         precision: "float32", "bfloat16" or, on a GPU, "float16". Processors without AVX512-BF16 or AMX-BF16 and GPUs
             below compute capability 8.0 run bfloat16 slower than float32. Scans are computed in float32 always; a given
             model is not changed.
-        preprocessing: default: the checkpoint's own, or the preset's of the model's name.
+        preprocessing: default: what the weights were trained with, else the preset's of the model's name
+            (`preprocessing_of`).
         calibration: where image and events have different views (DSEC); None where both are registered.
         warn: called with one sentence if `precision` makes this device slower.
 
@@ -112,16 +114,13 @@ class Segmenter:
         if self.warning:
             warn(self.warning)
         if isinstance(model_or_checkpoint, nn.Module):
-            model = model_or_checkpoint
-            config = Architecture.of(model)
-            stored = preset_preprocessing(config.name, size=config.image_size, channels=config.in_channels)
-            model = with_unit_inputs(model)
+            model = with_unit_inputs(model_or_checkpoint)
         else:
-            model, stored = load_checkpoint(model_or_checkpoint)
+            model, _ = load_checkpoint(model_or_checkpoint)
         if self.dtype != torch.float32:
             model = lowered(model, self.dtype)
         self.model = model.eval().to(self.device)
-        self.preprocessing = preprocessing or stored
+        self.preprocessing = preprocessing or preprocessing_of(model)
         self.calibration = calibration
         self._spare_grid: torch.Tensor | None = None  # memory of the last voxel grid
 

@@ -304,6 +304,6 @@ def preset_preprocessing(name: str, *, size: tuple[int, int], channels: int) -> 
     if name not in _PRESETS:
         raise ValueError(
             f"no preprocessing is known for model {name!r}; known: {', '.join(_PRESETS)}: "
-            "use one of these or a checkpoint, which carries its own"
+            "use one of these or a checkpoint, which carries its own, or pass preprocessing="
         )
     return replace(_PRESETS[name](), size=size, channels=channels)

@@ -7,7 +7,6 @@ import hashlib
 import os
 import resource
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,14 @@ import torch
 from torch import nn
 
 from mambaseg_core.cameras import cam_to_cam
-from mambaseg_core.checkpoint import Architecture, create_model, load_checkpoint, shipped_weights, weights_file
+from mambaseg_core.checkpoint import (
+    Architecture,
+    create_model,
+    is_released,
+    load_checkpoint,
+    shipped_weights,
+    weights_file,
+)
 from mambaseg_core.events.array import BYTES_PER_EVENT
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models import list_models
@@ -45,15 +51,13 @@ def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmen
     """
     from_topics = values["calibration"] == CAMERA_INFO
     calibration = cam_to_cam.read(values["calibration"]) if values["calibration"] and not from_topics else None
-    weights, size, setup = weights_path(values), _image_size(values), None
-    if weights is not None and weights.suffix not in (".pth", ".pt"):
-        model, setup = _from_checkpoint(weights, size)
-    else:
+    weights, size = weights_path(values), _image_size(values)
+    if weights is None or is_released(weights):
         torch.manual_seed(0)
-        model = create_model(values["model"], image_size=size, weights=weights)
-    segmenter = Segmenter(
-        model, values["device"], precision=values["precision"], preprocessing=setup, calibration=calibration, warn=warn
-    )
+        model: nn.Module = create_model(values["model"], image_size=size, weights=weights)
+    else:
+        model, _ = load_checkpoint(weights, image_size=size)
+    segmenter = Segmenter(model, values["device"], precision=values["precision"], calibration=calibration, warn=warn)
     setup = segmenter.preprocessing
     if setup.second != "events" and values["calibration"]:
         raise ValueError(
@@ -175,18 +179,6 @@ def weights_hash(values: dict[str, Any]) -> str:
         while block := file.read(MIB):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _from_checkpoint(path: Path, size: tuple[int, int] | None) -> tuple[nn.Module, Preprocessing]:
-    """A checkpoint's model and preprocessing, for another input size where one is asked for and the model allows it."""
-    model, setup = load_checkpoint(path)
-    if size is None or size == setup.size:
-        return model, setup
-    config = Architecture.of(model)
-    model = create_model(
-        config.name, num_classes=config.num_classes, image_size=size, in_channels=config.in_channels, weights=path
-    )
-    return model, replace(setup, size=size)
 
 
 def _image_size(values: dict[str, Any]) -> tuple[int, int] | None:

@@ -57,8 +57,9 @@ def test_shipped_weights_go_by_name_and_fit_every_size(tmp_path: Path, monkeypat
     save_checkpoint(path, trained, preset_preprocessing("mambaseg_nano", size=SIZE, channels=3))
     monkeypatch.setitem(SHIPPED, "mambaseg_nano", {"synthetic": path})
     assert shipped_weights("mambaseg_nano") == ["synthetic"]
-    loaded = create_model("mambaseg_nano", weights="synthetic")
-    assert loaded.image_size == (240, 320)
+    assert create_model("mambaseg_nano", weights="synthetic").image_size == SIZE
+    loaded = create_model("mambaseg_nano", image_size=(24, 40), weights="synthetic")
+    assert loaded.image_size == (24, 40)
     for key, expected in trained.state_dict().items():
         torch.testing.assert_close(loaded.state_dict()[key], expected.float(), rtol=0, atol=0)
     with pytest.raises(ValueError, match=r"unknown weights 'night' of mambaseg_nano; shipped are: synthetic"):

@@ -22,20 +22,14 @@ def checkpoint(
 
     Example: mambaseg convert checkpoint best_model.pth mambaseg_ddd17.safetensors --model mambaseg_ddd17
     """
-    from mambaseg_core.checkpoint import create_model, load_checkpoint, load_weights, save_checkpoint
-    from mambaseg_core.preprocessing import preset_preprocessing
+    from mambaseg_core.checkpoint import create_model, load_checkpoint, save_checkpoint
 
     if source.suffix not in (".pth", ".pt", ".safetensors"):
         raise ValueError(f"source is {source}; expected the authors' .pth or our .safetensors")
     if out.suffix != ".safetensors":
         raise ValueError(f"out is {out}; expected a name that ends in .safetensors")
-    if source.suffix == ".safetensors":
-        network, setup = load_checkpoint(source)
-    else:
-        network = create_model(model)
-        setup = preset_preprocessing(model, size=network.image_size, channels=network.in_channels)
-        load_weights(network, source)
+    network = load_checkpoint(source)[0] if source.suffix == ".safetensors" else create_model(model, weights=source)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(out, network.half() if half else network, setup)
+    save_checkpoint(out, network.half() if half else network)
     size = out.stat().st_size / 1e6
     console.print(f"{out}: {network.name}, {size:.1f} MB", highlight=False, soft_wrap=True)

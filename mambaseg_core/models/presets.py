@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from torch import nn
+
 from mambaseg_core.models.mambaseg.network import MambaSeg
 from mambaseg_core.models.mambaseg.presets import mambaseg_compact, mambaseg_ddd17, mambaseg_dsec, mambaseg_nano
 from mambaseg_core.models.rgbx.presets import rsgmamba, rsgmamba_nano, sigma_base, sigma_nano, sigma_small, sigma_tiny
 from mambaseg_core.models.rgbx.rsgmamba import RSGMamba
 from mambaseg_core.models.rgbx.sigma import Sigma
+from mambaseg_core.preprocessing import Preprocessing, preset_preprocessing
 
 Network: TypeAlias = MambaSeg | Sigma | RSGMamba
 
@@ -59,6 +62,20 @@ def build(
     if reliability:
         numbers |= _reliability(name)
     return PRESETS[name](**numbers)
+
+
+def preprocessing_of(model: nn.Module) -> Preprocessing:
+    """Return the preprocessing that a model's weights were trained with: their checkpoint's, else its preset's.
+
+    Raises:
+        ValueError: The model has neither.
+    """
+    stored: Any = getattr(model, "preprocessing", None)
+    if isinstance(stored, Preprocessing):
+        return stored
+    name: Any = getattr(model, "name", type(model).__name__)
+    size, channels = getattr(model, "image_size", None), getattr(model, "in_channels", None)
+    return preset_preprocessing(name, size=size, channels=channels)  # type: ignore[arg-type]
 
 
 def _reliability(name: str) -> dict[str, bool]:

@@ -17,7 +17,6 @@ from lightning.pytorch.callbacks import RichProgressBar
 
 from mambaseg_core.checkpoint import save_checkpoint
 from mambaseg_core.files import write_text
-from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_core.training.module import NonFiniteLossError, SegmentationModule, parameters_of
 from mambaseg_core.training.state import RunState, write_state
 
@@ -69,16 +68,13 @@ class Keeper(lightning.Callback):
 
     Args:
         folder: of the run.
-        preprocessing: goes into the checkpoints.
         samples_per_step: of all processes together.
         stop: asked after every step.
         best: best validation mIoU so far.
     """
 
-    def __init__(
-        self, folder: Path, preprocessing: Preprocessing, *, samples_per_step: int, stop: StopRequest, best: float
-    ) -> None:
-        self.folder, self.preprocessing = folder, preprocessing
+    def __init__(self, folder: Path, *, samples_per_step: int, stop: StopRequest, best: float) -> None:
+        self.folder = folder
         self.samples_per_step, self.stop, self.best = samples_per_step, stop, best
         self.saved_step = -1
 
@@ -106,7 +102,7 @@ class Keeper(lightning.Callback):
         if scores is not None and scores.miou > self.best:
             self.best = scores.miou
             if trainer.is_global_zero:
-                save_checkpoint(self.folder / BEST, pl_module.model, self.preprocessing)
+                save_checkpoint(self.folder / BEST, pl_module.model)
         self.save(trainer, pl_module)
         if self._asked_to_stop(trainer) and trainer.global_step < pl_module.steps:
             self._stop(trainer, pl_module)
@@ -145,7 +141,7 @@ class Keeper(lightning.Callback):
             best=self.best,
         )
         write_state(self.folder / STATE, state)
-        save_checkpoint(self.folder / LAST, module.model, self.preprocessing)
+        save_checkpoint(self.folder / LAST, module.model)
         self.saved_step = step
 
 

@@ -8,7 +8,7 @@ import platform
 import subprocess
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ from mambaseg_core.data.dataset import SampleDataset
 from mambaseg_core.data.loading import evenly, open_dataset, plain_loader
 from mambaseg_core.data.sample import Sample, collate
 from mambaseg_core.files import write_text
+from mambaseg_core.models.presets import preprocessing_of
 from mambaseg_core.models.released.imagenet import load_vmamba_imagenet
 from mambaseg_core.precision import why_slow
 from mambaseg_core.preprocessing import Preprocessing
@@ -98,7 +99,7 @@ def train(
     training = open_dataset(data.layout, data.root, "train", setup, make_transform(data), data.cache)
     validation = open_dataset(data.layout, data.root, "test", setup, cache=data.cache)
     state = _enter(folder, config, resume=resume)
-    model = build_model(config, setup)
+    model = build_model(config, setup, warn)
     if state is not None:
         model.load_state_dict(state.weights)
     nodes, devices = _processes()
@@ -110,7 +111,7 @@ def train(
     bar = [Bar()] if progress else []
     with StopRequest().listen() as stop, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers|`isinstance.treespec")
-        keeper = Keeper(folder, setup, samples_per_step=per_step, stop=stop, best=best)
+        keeper = Keeper(folder, samples_per_step=per_step, stop=stop, best=best)
         trainer = lightning.Trainer(
             accelerator=accelerator,
             devices=devices,
@@ -132,8 +133,15 @@ def train(
     return TrainingResult(folder / LAST, folder / BEST, _last_miou(folder / METRICS))
 
 
-def build_model(config: TrainConfig, setup: Preprocessing) -> nn.Module:
-    """The network of a configuration with its first weights, which the seed draws or a checkpoint gives.
+def build_model(
+    config: TrainConfig, setup: Preprocessing, warn: Callable[[str], Any] = warnings.warn
+) -> nn.Module:
+    """Build the network of a configuration with its first weights, drawn by the seed or loaded from a checkpoint.
+
+    Args:
+        config: Of the run.
+        setup: The run's preprocessing, which becomes the model's whatever the checkpoint has.
+        warn: Called with one sentence if the checkpoint's preprocessing is another.
 
     Raises:
         ValueError: the network is unknown, cannot take the crops or has no reliability as asked for, or the weights
@@ -165,7 +173,22 @@ def build_model(config: TrainConfig, setup: Preprocessing) -> nn.Module:
         load_vmamba_imagenet(model, read_pth(config.model.imagenet))
     if config.model.weights:
         load_weights(model, config.model.weights)
+        _warn_of_preprocessing(config.model.weights, preprocessing_of(model), setup, warn)
+    model.preprocessing = setup
     return model
+
+
+def _warn_of_preprocessing(
+    weights: str, before: Preprocessing, now: Preprocessing, warn: Callable[[str], Any]
+) -> None:
+    """Warn if weights to start from were trained on something else than the run's configuration asks for."""
+    changed = [
+        f"{field.name} {getattr(before, field.name)!r}, now {getattr(now, field.name)!r}"
+        for field in fields(Preprocessing)
+        if field.name not in ("size", "view_size") and getattr(before, field.name) != getattr(now, field.name)
+    ]
+    if changed:
+        warn(f"{weights} was trained with {'; '.join(changed)}: if that is not meant, change the section data")
 
 
 def _enter(folder: Path, config: TrainConfig, *, resume: bool) -> RunState | None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 
 from mambaseg_core import precision
 from mambaseg_core.checkpoint import create_model, load_checkpoint, save_checkpoint
+from mambaseg_core.events import Window
 from mambaseg_core.training import state as state_files
 from mambaseg_core.training.callbacks import BAD_BATCH, BEST, LAST, METRICS, STATE, StoppedError
 from mambaseg_core.training.config import TrainConfig
@@ -247,8 +249,6 @@ import resource, sys
 from pathlib import Path
 import torch
 from mambaseg_core.checkpoint import create_model, save_checkpoint
-from mambaseg_core.training.config import DataConfig
-from mambaseg_core.training.data import make_preprocessing
 from mambaseg_core.training.state import RunState, write_state
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 path = Path(sys.argv[1])
@@ -256,7 +256,7 @@ try:
     if sys.argv[2] == "state":
         write_state(path, RunState(1, 1, {"w": torch.zeros(10**6)}, {}, {}, 0.0))
     else:
-        save_checkpoint(path, create_model("mambaseg_nano"), make_preprocessing(DataConfig()))
+        save_checkpoint(path, create_model("mambaseg_nano"))
 except OSError as error:
     print(error)
 """
@@ -278,6 +278,7 @@ def test_weights_to_start_from_must_fit_and_are_used(configure: Configure, tmp_p
         run(configure({"model.weights": str(tmp_path / "six")}), tmp_path / "run")
     changes = {"model.weights": str(tmp_path / "eleven"), "loop.steps": 1, "optimizer.lr": 1e-12}
     run(configure(changes), tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run" / LAST)[1] == setup
     start, end = load_file(tmp_path / "eleven"), load_file(tmp_path / "run" / LAST)
     assert all(torch.allclose(tensor, end[name], atol=1e-6) for name, tensor in start.items())
 
@@ -292,6 +293,20 @@ def test_a_precision_that_the_processor_runs_slowly_is_named(
     train(config, tmp_path / "run", accelerator="cpu", progress=False, warn=said.append)
     expected = ["loop.precision is 'bf16-mixed', but this processor has no units"] if flag == "avx2" else []
     assert [sentence[:63] for sentence in said] == expected
+
+
+def test_a_run_keeps_its_own_preprocessing_and_warns_if_the_weights_to_start_from_had_another(
+    configure: Configure, tmp_path: Path
+) -> None:
+    setup = make_preprocessing(configure().data)
+    before = replace(setup, window=Window(count=100_000))
+    save_checkpoint(tmp_path / "start", create_model("mambaseg_nano", image_size=setup.size), before)
+    config, said = configure({"model.weights": str(tmp_path / "start"), "loop.steps": 1}), list[str]()
+    train(config, tmp_path / "run", accelerator="cpu", progress=False, warn=said.append)
+    (sentence,) = said
+    assert sentence.startswith(f"{tmp_path / 'start'} was trained with window Window(")
+    assert "now Window(duration_ns=50000000" in sentence
+    assert load_checkpoint(tmp_path / "run" / LAST)[1] == load_checkpoint(tmp_path / "run" / BEST)[1] == setup
 
 
 def test_a_model_of_one_size_refuses_crops(configure: Configure, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from mambaseg_core.models.inputs import complete
 from mambaseg_core.models.layers import init_linear, resize, to_channels_first
 from mambaseg_core.models.mambaseg.encoder import Stage, VMambaEncoder
 from mambaseg_core.models.reliability import Pair, Reliability, average, presence
+from mambaseg_core.preprocessing import Preprocessing
 
 
 class MambaSeg(nn.Module):
@@ -36,7 +37,10 @@ class MambaSeg(nn.Module):
         in_channels: Channels of the image.
         bins: T, bins of the events.
         reliability_aware: Whether there are `reliabilities`: `reliability` and `with_reliability` work.
+        preprocessing: What the weights were trained with, set where a checkpoint is loaded; None: the preset's.
     """
+
+    preprocessing: Preprocessing | None = None
 
     def __init__(
         self,

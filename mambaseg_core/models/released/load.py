@@ -37,6 +37,7 @@ def load_released_state_dict(model: nn.Module, state_dict: Mapping[str, Any]) ->
         ValueError: Tensors are missing, unexpected or of another shape; nothing has been loaded then.
     """
     model.load_state_dict(released_tensors(model, state_dict))
+    model.preprocessing = None  # type: ignore[assignment]  # the preset's
     if isinstance(model, Sigma) and model.in_channels == len(MEAN):
         model.authors_inputs = True
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mambaseg_core.models.inputs import complete
 from mambaseg_core.models.layers import resize, to_channels_first
 from mambaseg_core.models.rgbx.encoder import SiameseEncoder
+from mambaseg_core.preprocessing import Preprocessing
 
 
 class SiameseNetwork(nn.Module):
@@ -27,9 +28,11 @@ class SiameseNetwork(nn.Module):
         in_channels: Channels of either modality; repeat a single channel.
         bins: The same number: channels of the second input.
         any_size: True.
+        preprocessing: As of `MambaSeg`.
     """
 
     any_size = True
+    preprocessing: Preprocessing | None = None
 
     def __init__(
         self,

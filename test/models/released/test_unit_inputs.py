@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from mambaseg_core.checkpoint import create_model, load_checkpoint, load_weights
 from mambaseg_core.cli import app
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models import load_released_state_dict
+from mambaseg_core.models.presets import preprocessing_of
 from mambaseg_core.models.released.unit_inputs import take_unit_inputs, with_unit_inputs
 from mambaseg_core.preprocessing import preset_preprocessing
 
@@ -131,6 +133,20 @@ def test_a_model_that_is_saved_takes_pictures_when_it_is_loaded(authors, tmp_pat
         model = create_model("sigma_tiny", image_size=SIZE).eval()
         load_weights(model, tmp_path / "a.safetensors")
         assert difference(model(*unit(pictures)), expected) < TOLERANCE
+
+
+def test_inputs_and_preprocessing_are_those_of_the_last_weights_that_were_loaded(weights, tmp_path):
+    torch.save({"model": weights}, tmp_path / "best.pth")
+    model = create_model("sigma_tiny", image_size=SIZE, weights=tmp_path / "best.pth")
+    presets = preset_preprocessing("sigma_tiny", size=SIZE, channels=3)
+    assert preprocessing_of(model) == presets
+    save_checkpoint(tmp_path / "ours.safetensors", model, replace(presets, crop_bottom=9))
+    load_released_state_dict(model, weights)
+    assert model.authors_inputs
+    load_weights(model, tmp_path / "ours.safetensors")
+    assert (model.authors_inputs, preprocessing_of(model).crop_bottom) == (False, 9)
+    load_released_state_dict(model, weights)
+    assert (model.authors_inputs, preprocessing_of(model)) == (True, presets)
 
 
 @pytest.mark.parametrize("name", ["sigma_nano", "rsgmamba_nano", "mambaseg_nano"])
