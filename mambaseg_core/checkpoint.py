@@ -16,11 +16,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mambaseg_core.files import write_bytes
-from mambaseg_core.models.presets import Network, build, list_models, preprocessing_of
+from mambaseg_core.models.presets import Network, build, find_preset, list_models, preprocessing_of
 from mambaseg_core.models.released.load import load_released_state_dict, released_tensors
 from mambaseg_core.models.released.unit_inputs import take_unit_inputs, with_unit_inputs
 from mambaseg_core.preprocessing import Preprocessing
-from mambaseg_core.weights import SHIPPED
 
 HEADER = "mambaseg"
 
@@ -49,7 +48,7 @@ class Architecture:
 
 def shipped_weights(name: str) -> list[str]:
     """Return the names of the weights that come with the package for a model."""
-    return list(SHIPPED.get(name, {}))
+    return list(find_preset(name).shipped)
 
 
 def create_model(
@@ -103,7 +102,7 @@ def weights_file(name: str, weights: str | Path) -> Path:
     Raises:
         ValueError: Neither a name of `shipped_weights(name)` nor a path with a suffix.
     """
-    shipped = SHIPPED.get(name, {}).get(str(weights))
+    shipped = find_preset(name).shipped.get(str(weights))
     if shipped is None and not Path(weights).suffix:
         known = ", ".join(shipped_weights(name)) or "none"
         raise ValueError(f"unknown weights {str(weights)!r} of {name}; shipped are: {known}; pass one or a file's path")
@@ -135,9 +134,7 @@ def save_checkpoint(path: str | Path, model: nn.Module, preprocessing: Preproces
     write_bytes(Path(path), save(tensors, metadata={HEADER: json.dumps(header)}))
 
 
-def load_checkpoint(
-    path: str | Path, *, image_size: tuple[int, int] | None = None
-) -> tuple[nn.Module, Preprocessing]:
+def load_checkpoint(path: str | Path, *, image_size: tuple[int, int] | None = None) -> tuple[nn.Module, Preprocessing]:
     """Build the model that a checkpoint describes, load its weights, and return it with its preprocessing.
 
     Args:

@@ -6,7 +6,7 @@ The view is the (rectified) event camera's; crops and sizes of the presets are t
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import cv2
@@ -247,63 +247,23 @@ def _with_channels(image: Image, channels: int) -> Image:
     return image
 
 
-def _ddd17() -> Preprocessing:
-    return Preprocessing(
-        view_size=(260, 346), crop_bottom=60, size=(200, 346), channels=1, bins=10, voxel_mode="bilinear",
-        window=Window(duration_ns=50_000_000), labels=DDD17_6.name,
-    )  # fmt: skip
-
-
-def _dsec() -> Preprocessing:
-    return Preprocessing(
-        view_size=(480, 640), crop_bottom=40, size=(440, 640), channels=3, bins=10, voxel_mode="bilinear",
-        window=Window(count=100_000, max_age_ns=1_000_000_000), labels=DSEC_11.name,
-    )  # fmt: skip
-
-
 def picture_preprocessing(
     size: tuple[int, int], *, channels: int = 3, second: str = "thermal", repeat: int = 3, labels: str = MFNET_9.name,
     second_range: tuple[float, float] = (0.0, 255.0),
 ) -> Preprocessing:  # fmt: skip
-    """Of a model whose second input is another camera's picture, `repeat` times; nothing is cropped."""
+    """Return the preprocessing of a model whose second input is another camera's picture, `repeat` times; no crop."""
     return Preprocessing(
         view_size=size, crop_bottom=0, size=size, channels=channels, bins=repeat, voxel_mode="bilinear",
         window=Window(duration_ns=50_000_000), labels=labels, second=second, second_range=second_range,
     )  # fmt: skip
 
 
-def _rgb_thermal() -> Preprocessing:
-    return picture_preprocessing((480, 640))
-
-
-_PRESETS = {
-    "mambaseg_ddd17": _ddd17,
-    "mambaseg_dsec": _dsec,
-    "mambaseg_compact": _dsec,
-    "mambaseg_nano": _dsec,
-    "sigma_tiny": _rgb_thermal,
-    "sigma_small": _rgb_thermal,
-    "sigma_base": _rgb_thermal,
-    "sigma_nano": _rgb_thermal,
-    "rsgmamba": _rgb_thermal,
-    "rsgmamba_nano": _rgb_thermal,
-}
-
-
-def preset_preprocessing(name: str, *, size: tuple[int, int], channels: int) -> Preprocessing:
-    """The preprocessing that a preset was made for, at another input size or number of image channels.
-
-    Args:
-        name: a name of `mambaseg_core.list_models()`.
-        size: (height, width) of the model's input.
-        channels: channels of the model's image.
-
-    Raises:
-        ValueError: the name has none.
-    """
-    if name not in _PRESETS:
-        raise ValueError(
-            f"no preprocessing is known for model {name!r}; known: {', '.join(_PRESETS)}: "
-            "use one of these or a checkpoint, which carries its own, or pass preprocessing="
-        )
-    return replace(_PRESETS[name](), size=size, channels=channels)
+DDD17: Final = Preprocessing(
+    view_size=(260, 346), crop_bottom=60, size=(200, 346), channels=1, bins=10, voxel_mode="bilinear",
+    window=Window(duration_ns=50_000_000), labels=DDD17_6.name,
+)  # fmt: skip
+DSEC: Final = Preprocessing(
+    view_size=(480, 640), crop_bottom=40, size=(440, 640), channels=3, bins=10, voxel_mode="bilinear",
+    window=Window(count=100_000, max_age_ns=1_000_000_000), labels=DSEC_11.name,
+)  # fmt: skip
+RGB_THERMAL: Final = picture_preprocessing((480, 640))

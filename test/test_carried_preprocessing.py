@@ -16,10 +16,10 @@ from mambaseg_core.checkpoint import create_model, load_checkpoint, load_weights
 from mambaseg_core.cli import app
 from mambaseg_core.events import Window
 from mambaseg_core.inference import Segmenter
+from mambaseg_core.models.presets import PRESETS, preset_preprocessing
 from mambaseg_core.models.released.unit_inputs import with_unit_inputs
 from mambaseg_core.precision import lowered
-from mambaseg_core.preprocessing import Preprocessing, preset_preprocessing
-from mambaseg_core.weights import SHIPPED
+from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.model import make_segmenter
 from mambaseg_ros.parameters import read_values
 
@@ -100,7 +100,7 @@ def test_only_the_size_changes_with_the_models(road: Road, path: Path, tmp_path:
 
 
 def test_the_node_has_it_by_path_and_by_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SHIPPED, NAME, {"for_a_test": path})
+    monkeypatch.setitem(PRESETS, NAME, replace(PRESETS[NAME], shipped={"for_a_test": path}))
     for weights in (str(path), "for_a_test"):
         assert node(f"weights={weights}") == SETUP
         assert node(f"weights={weights}", "image_height=40", "image_width=64") == replace(SETUP, size=OTHER_SIZE)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mambaseg_core.checkpoint import create_model, load_checkpoint, load_weights, save_checkpoint, shipped_weights
-from mambaseg_core.preprocessing import Preprocessing, preset_preprocessing
-from mambaseg_core.weights import SHIPPED
+from mambaseg_core.models.presets import PRESETS, preset_preprocessing
+from mambaseg_core.preprocessing import Preprocessing
 
 SIZE = (16, 24)
 
@@ -55,7 +56,7 @@ def test_shipped_weights_go_by_name_and_fit_every_size(tmp_path: Path, monkeypat
     trained = create_model("mambaseg_nano", image_size=SIZE).half()
     path = tmp_path / "nano.safetensors"
     save_checkpoint(path, trained, preset_preprocessing("mambaseg_nano", size=SIZE, channels=3))
-    monkeypatch.setitem(SHIPPED, "mambaseg_nano", {"synthetic": path})
+    monkeypatch.setitem(PRESETS, "mambaseg_nano", replace(PRESETS["mambaseg_nano"], shipped={"synthetic": path}))
     assert shipped_weights("mambaseg_nano") == ["synthetic"]
     assert create_model("mambaseg_nano", weights="synthetic").image_size == SIZE
     loaded = create_model("mambaseg_nano", image_size=(24, 40), weights="synthetic")

@@ -10,11 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from mambaseg_core.events import Events
+from mambaseg_core.models.presets import preset_preprocessing
 from mambaseg_core.ops.voxel_grid import voxel_grid
-from mambaseg_core.preprocessing import Preprocessing, picture_preprocessing, preset_preprocessing
-
-DDD17 = preset_preprocessing("mambaseg_ddd17", size=(200, 346), channels=1)
-DSEC = preset_preprocessing("mambaseg_dsec", size=(440, 640), channels=3)
+from mambaseg_core.preprocessing import DDD17, DSEC, Preprocessing, picture_preprocessing
 
 
 def test_the_presets_are_those_of_the_released_code() -> None:
@@ -104,8 +102,9 @@ def test_it_survives_a_checkpoint_header() -> None:
         assert Preprocessing.from_dict(setup.to_dict()) == setup
 
 
-def test_a_model_without_preprocessing_lists_the_known() -> None:
-    with pytest.raises(ValueError, match=r"'unet'; known: mambaseg_ddd17, mambaseg_dsec"):
+def test_a_preset_has_it_at_every_size_and_number_of_channels() -> None:
+    assert preset_preprocessing("mambaseg_nano", size=(24, 32), channels=1) == replace(DSEC, size=(24, 32), channels=1)
+    with pytest.raises(ValueError, match=r"unknown model 'unet'; known models: mambaseg_ddd17, mambaseg_dsec"):
         preset_preprocessing("unet", size=(1, 1), channels=1)
 
 

@@ -28,7 +28,7 @@ import torch
 
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.data.dsec_dataset import DsecDataset
-from mambaseg_core.preprocessing import preset_preprocessing
+from mambaseg_core.models.presets import preset_preprocessing
 from mambaseg_core.synth.dsec_drive import write_sequence
 
 BINS, COUNT = 10, 100_000

@@ -1,9 +1,11 @@
-"""Networks by name: each preset is a function of numbers, each look-up a literal dict."""
+"""Networks by name: one row for everything that belongs to a name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
 
 from torch import nn
 
@@ -12,35 +14,60 @@ from mambaseg_core.models.mambaseg.presets import mambaseg_compact, mambaseg_ddd
 from mambaseg_core.models.rgbx.presets import rsgmamba, rsgmamba_nano, sigma_base, sigma_nano, sigma_small, sigma_tiny
 from mambaseg_core.models.rgbx.rsgmamba import RSGMamba
 from mambaseg_core.models.rgbx.sigma import Sigma
-from mambaseg_core.preprocessing import Preprocessing, preset_preprocessing
+from mambaseg_core.preprocessing import DDD17, DSEC, RGB_THERMAL, Preprocessing
+from mambaseg_core.weights import FOLDER
 
 Network: TypeAlias = MambaSeg | Sigma | RSGMamba
 
-PRESETS: dict[str, Callable[..., Network]] = {
-    "mambaseg_ddd17": mambaseg_ddd17,
-    "mambaseg_dsec": mambaseg_dsec,
-    "mambaseg_compact": mambaseg_compact,
-    "mambaseg_nano": mambaseg_nano,
-    "sigma_tiny": sigma_tiny,
-    "sigma_small": sigma_small,
-    "sigma_base": sigma_base,
-    "sigma_nano": sigma_nano,
-    "rsgmamba": rsgmamba,
-    "rsgmamba_nano": rsgmamba_nano,
-}
+
+@dataclass(frozen=True)
+class Preset:
+    """A network by name.
+
+    Attributes:
+        make: Builds it from `num_classes`, `image_size` and `in_channels`, each of which has a default.
+        preprocessing: What it was made for.
+        reliability: Whether it weighs its modalities by how far they can be trusted; "optional": `make` takes
+            `reliability`.
+        shipped: Weights that come with the package, by name.
+    """
+
+    make: Callable[..., Network]
+    preprocessing: Preprocessing
+    reliability: Literal["never", "optional", "always"] = "never"
+    shipped: Mapping[str, Path] = field(default_factory=dict)
 
 
-RELIABLE = {  # the networks that can weigh their modalities, and what their presets are to be told
-    "mambaseg_compact": {"reliability": True},
-    "mambaseg_nano": {"reliability": True},
-    "rsgmamba": {},  # these always do
-    "rsgmamba_nano": {},
+PRESETS: Final[dict[str, Preset]] = {
+    "mambaseg_ddd17": Preset(mambaseg_ddd17, DDD17),
+    "mambaseg_dsec": Preset(mambaseg_dsec, DSEC),
+    "mambaseg_compact": Preset(mambaseg_compact, DSEC, "optional"),
+    "mambaseg_nano": Preset(
+        mambaseg_nano, DSEC, "optional", {"synthetic": FOLDER / "mambaseg_nano_synthetic.safetensors"}
+    ),
+    "sigma_tiny": Preset(sigma_tiny, RGB_THERMAL),
+    "sigma_small": Preset(sigma_small, RGB_THERMAL),
+    "sigma_base": Preset(sigma_base, RGB_THERMAL),
+    "sigma_nano": Preset(sigma_nano, RGB_THERMAL),
+    "rsgmamba": Preset(rsgmamba, RGB_THERMAL, "always"),
+    "rsgmamba_nano": Preset(rsgmamba_nano, RGB_THERMAL, "always"),
 }
 
 
 def list_models() -> list[str]:
-    """Names that `create_model` knows."""
+    """Return the names that `create_model` knows."""
     return list(PRESETS)
+
+
+def find_preset(name: str) -> Preset:
+    """Return the row of a name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"unknown model {name!r}; known models: {', '.join(PRESETS)}")
+    return PRESETS[name]
 
 
 def build(
@@ -52,16 +79,32 @@ def build(
     reliability: bool = False,
 ) -> Network:
     """Build a network with random weights; arguments and errors as of `create_model`."""
-    if name not in PRESETS:
-        raise ValueError(f"unknown model {name!r}; known models: {', '.join(PRESETS)}")
+    preset = find_preset(name)
     asked = {"num_classes": num_classes, "image_size": image_size, "in_channels": in_channels}
     numbers: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
     _refuse_bad_numbers(numbers)
     if image_size is not None:
         numbers["image_size"] = tuple(image_size)
-    if reliability:
-        numbers |= _reliability(name)
-    return PRESETS[name](**numbers)
+    if reliability and preset.reliability == "never":
+        known = ", ".join(key for key, row in PRESETS.items() if row.reliability != "never")
+        raise ValueError(f"reliability=True of {name!r}, which has none; expected one of: {known}")
+    if reliability and preset.reliability == "optional":
+        numbers["reliability"] = True
+    return preset.make(**numbers)
+
+
+def preset_preprocessing(name: str, *, size: tuple[int, int], channels: int) -> Preprocessing:
+    """Return the preprocessing of a preset at another input size or number of image channels.
+
+    Args:
+        name: One of `list_models()`.
+        size: (height, width) of the model's input, pixels.
+        channels: Channels of the model's image.
+
+    Raises:
+        ValueError: The name is unknown.
+    """
+    return replace(find_preset(name).preprocessing, size=size, channels=channels)
 
 
 def preprocessing_of(model: nn.Module) -> Preprocessing:
@@ -74,15 +117,14 @@ def preprocessing_of(model: nn.Module) -> Preprocessing:
     if isinstance(stored, Preprocessing):
         return stored
     name: Any = getattr(model, "name", type(model).__name__)
-    size, channels = getattr(model, "image_size", None), getattr(model, "in_channels", None)
-    return preset_preprocessing(name, size=size, channels=channels)  # type: ignore[arg-type]
-
-
-def _reliability(name: str) -> dict[str, bool]:
-    """What the preset is to be told for `reliability=True`."""
-    if name not in RELIABLE:
-        raise ValueError(f"reliability=True of {name!r}, which has none; expected one of: {', '.join(RELIABLE)}")
-    return RELIABLE[name]
+    if name not in PRESETS:
+        raise ValueError(
+            f"no preprocessing is known for model {name!r}; expected a checkpoint, which carries its own, or one of "
+            f"{', '.join(PRESETS)}: use such a one, or pass preprocessing="
+        )
+    size: Any = model.image_size
+    channels: Any = model.in_channels
+    return preset_preprocessing(name, size=size, channels=channels)
 
 
 def _refuse_bad_numbers(numbers: dict[str, Any]) -> None:

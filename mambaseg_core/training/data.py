@@ -9,10 +9,10 @@ from mambaseg_core.data.dataset import Transform
 from mambaseg_core.data.transforms import Augmentation
 from mambaseg_core.events import Window
 from mambaseg_core.labels import MFNET_9
-from mambaseg_core.preprocessing import Preprocessing, picture_preprocessing, preset_preprocessing
+from mambaseg_core.preprocessing import DDD17, DSEC, Preprocessing, picture_preprocessing
 from mambaseg_core.training.config import DataConfig
 
-_PUBLISHED: Final = {"dsec": "mambaseg_dsec", "ddd17": "mambaseg_ddd17"}
+_PUBLISHED: Final = {"dsec": DSEC, "ddd17": DDD17}
 
 
 def make_preprocessing(data: DataConfig) -> Preprocessing:
@@ -22,7 +22,7 @@ def make_preprocessing(data: DataConfig) -> Preprocessing:
             data.size, channels=data.channels, second=data.second, repeat=data.second_channels,
             labels=data.labels or MFNET_9.name, second_range=data.second_range,
         )  # fmt: skip
-    setup = preset_preprocessing(_PUBLISHED[data.layout], size=data.size, channels=data.channels)
+    setup = replace(_PUBLISHED[data.layout], size=data.size, channels=data.channels)
     if data.window_ms:
         setup = replace(setup, window=Window(duration_ns=data.window_ms * 1_000_000))
     return replace(setup, labels=data.labels or setup.labels)

@@ -1,11 +1,8 @@
-"""Weights that come with the package: by model, then by name, a safetensors checkpoint of ours in this folder."""
+"""Weights that come with the package, safetensors checkpoints of ours in this folder; `models.presets` lists them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
-_FOLDER = Path(__file__).parent
-
-SHIPPED: dict[str, dict[str, Path]] = {
-    "mambaseg_nano": {"synthetic": _FOLDER / "mambaseg_nano_synthetic.safetensors"},
-}
+FOLDER: Final = Path(__file__).parent

@@ -19,7 +19,8 @@ from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.data.transforms import Augmentation
 from mambaseg_core.events import EventBuffer, Window
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.preprocessing import Preprocessing, preset_preprocessing
+from mambaseg_core.models.presets import preset_preprocessing
+from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_core.synth.dsec_drive import SequenceSummary
 
 SIZE = (110, 160)

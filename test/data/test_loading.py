@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from mambaseg_core.data.loading import evenly, layout_of
-from mambaseg_core.preprocessing import picture_preprocessing, preset_preprocessing
+from mambaseg_core.models.presets import preset_preprocessing
+from mambaseg_core.preprocessing import picture_preprocessing
 
 
 def test_samples_are_evenly_spread() -> None:

@@ -9,6 +9,7 @@ import torch
 
 from mambaseg_core.checkpoint import create_model
 from mambaseg_core.models import list_models
+from mambaseg_core.models.presets import PRESETS
 
 SMALL = (40, 56)  # feature maps 10x14, 5x7, 3x4, 2x2
 PARAMETERS = {
@@ -177,6 +178,10 @@ def test_the_presets_sizes(name, on_meta):
     assert (model.num_classes, model.image_size, model.in_channels, model.bins) == DEFAULTS[name]
     assert model.name == name
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
+    row = PRESETS[name]
+    setup = row.preprocessing
+    assert (len(setup.label_set.classes), setup.channels, setup.bins) == DEFAULTS[name][::2] + DEFAULTS[name][3:]
+    assert all(path.is_file() for path in row.shipped.values())
 
 
 @pytest.mark.parametrize("name", list_models())

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mambaseg_core.checkpoint import create_model, load_checkpoint, load_weights, save_checkpoint
+from mambaseg_core.models.presets import preset_preprocessing
 from mambaseg_core.models.reliability import Judge, presence
-from mambaseg_core.preprocessing import preset_preprocessing
 
 SMALL = (40, 56)
 OPTIONAL = ["mambaseg_compact", "mambaseg_nano"]

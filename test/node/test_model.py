@@ -8,17 +8,17 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from mambaseg_core.checkpoint import create_model, save_checkpoint
+from mambaseg_core.checkpoint import create_model, save_checkpoint, weights_file
 from mambaseg_core.inference import Segmenter
+from mambaseg_core.models.presets import PRESETS, preset_preprocessing
 from mambaseg_core.ops.selection import choose
-from mambaseg_core.preprocessing import preset_preprocessing
-from mambaseg_core.weights import SHIPPED
 from mambaseg_ros.model import describe, make_segmenter
 from mambaseg_ros.parameters import PARAMETERS
 
@@ -47,7 +47,7 @@ def first_weight(segmenter: Segmenter) -> torch.Tensor:
 
 
 def test_weights_that_ship_go_by_their_name(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SHIPPED, "mambaseg_nano", {"for_a_test": nano})
+    monkeypatch.setitem(PRESETS, "mambaseg_nano", replace(PRESETS["mambaseg_nano"], shipped={"for_a_test": nano}))
     given = values(model="mambaseg_nano", weights="for_a_test")
     segmenter = make_segmenter(given, warn=forbidden)
     assert (segmenter.preprocessing.size, segmenter.preprocessing.labels) == (SIZE, "ddd17_6")
@@ -83,7 +83,7 @@ def test_by_default_the_weights_that_ship_run_and_say_what_they_are() -> None:
     given = values()
     segmenter = make_segmenter(given, warn=told.append)
     assert ["mambaseg_nano has weights that were trained on synthetic drives only" in said for said in told] == [True]
-    shipped = SHIPPED["mambaseg_nano"]["synthetic"]
+    shipped = weights_file("mambaseg_nano", "synthetic")
     assert torch.equal(first_weight(segmenter), first_weight(Segmenter(shipped, "cpu")))
     assert describe(segmenter, given)["weights"] == "synthetic"
 

@@ -19,7 +19,7 @@ from lifecycle_msgs.msg import Transition
 from peer import Peer, Process
 
 from mambaseg_core.checkpoint import create_model, save_checkpoint
-from mambaseg_core.preprocessing import preset_preprocessing
+from mambaseg_core.models.presets import preset_preprocessing
 
 INPUT = (32, 48)
 SMALL_MODEL = {

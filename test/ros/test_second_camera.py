@@ -15,7 +15,8 @@ from peer import Peer, stamp_of
 
 from mambaseg_core.checkpoint import create_model, save_checkpoint
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.preprocessing import picture_preprocessing, preset_preprocessing
+from mambaseg_core.models.presets import preset_preprocessing
+from mambaseg_core.preprocessing import picture_preprocessing
 
 pytestmark = pytest.mark.ros
 INPUT = (32, 48)

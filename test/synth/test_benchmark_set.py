@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mambaseg_core.data import DsecDataset
-from mambaseg_core.preprocessing import preset_preprocessing
+from mambaseg_core.models.presets import preset_preprocessing
 from mambaseg_core.synth.benchmark_set import write_benchmark
 
 SETUP = preset_preprocessing("mambaseg_dsec", size=(44, 64), channels=3)

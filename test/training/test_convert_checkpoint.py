@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from mambaseg_core.checkpoint import create_model, load_checkpoint, save_checkpoint
 from mambaseg_core.cli import app
-from mambaseg_core.preprocessing import preset_preprocessing
+from mambaseg_core.models.presets import preset_preprocessing
 
 SHARED = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 

@@ -15,9 +15,8 @@ from mambaseg_core.checkpoint import create_model, load_checkpoint, load_weights
 from mambaseg_core.cli import app
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models import load_released_state_dict
-from mambaseg_core.models.presets import preprocessing_of
+from mambaseg_core.models.presets import preprocessing_of, preset_preprocessing
 from mambaseg_core.models.released.unit_inputs import take_unit_inputs, with_unit_inputs
-from mambaseg_core.preprocessing import preset_preprocessing
 
 SIZE = (64, 96)
 TOLERANCE = 3e-3  # of the logits' deviation; the drawn decoder magnifies rounding, which costs 1e-3 (test_sigma)

@@ -16,7 +16,8 @@ from torch import nn
 
 from mambaseg_core.events import Window
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.preprocessing import picture_preprocessing, preset_preprocessing
+from mambaseg_core.models.presets import preset_preprocessing
+from mambaseg_core.preprocessing import picture_preprocessing
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.parameters import PARAMETERS
 from mambaseg_ros.pipeline.pipeline import Pipeline
