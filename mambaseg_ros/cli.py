@@ -90,7 +90,7 @@ def segment(
     Example: mambaseg bag segment bags/13_a bags/13_a_masks --weights nano.safetensors
     """
     from mambaseg_ros.bag.segment import segment
-    from mambaseg_ros.parameters import read_values
+    from mambaseg_ros.parameters import read_parameters
 
     named = {"weights": weights, "model": model, "calibration": calibration, "device": device}
     given = [f"{name}={value}" for name, value in named.items() if value]
@@ -98,7 +98,7 @@ def segment(
         result = segment(
             source,
             out,
-            values=read_values([*given, *set_]),
+            parameters=read_parameters([*given, *set_]),
             image_topic=image_topic,
             events_topic=events_topic,
             warn=warn,

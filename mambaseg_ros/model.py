@@ -24,9 +24,9 @@ from mambaseg_core.checkpoint import (
 )
 from mambaseg_core.events.array import BYTES_PER_EVENT
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.models import list_models
 from mambaseg_core.ops import backends
 from mambaseg_core.preprocessing import Preprocessing
+from mambaseg_ros.parameters import Parameters
 
 MIB = 1 << 20
 CAMERA_INFO = "camera_info"  # the value of `calibration` that asks for two topics instead of a file
@@ -38,67 +38,67 @@ CAVEATS = {  # by the weights' name, what a user must know of them
 }
 
 
-def make_segmenter(values: dict[str, Any], warn: Callable[[str], Any]) -> Segmenter:
+def make_segmenter(parameters: Parameters, warn: Callable[[str], Any]) -> Segmenter:
     """Load the model that the parameters describe and run it once.
 
     Args:
-        values: parameter values by name (mambaseg_ros.parameters).
+        parameters: of the node.
         warn: called with one sentence if the weights are random or ship with the package, and one if the precision
             makes this machine slower.
 
     Raises:
         ValueError: a name, size, device or file that does not fit; one sentence.
     """
-    from_topics = values["calibration"] == CAMERA_INFO
-    calibration = cam_to_cam.read(values["calibration"]) if values["calibration"] and not from_topics else None
-    weights, size = weights_path(values), _image_size(values)
+    from_topics = parameters.calibration == CAMERA_INFO
+    calibration = cam_to_cam.read(parameters.calibration) if parameters.calibration and not from_topics else None
+    weights, size = weights_path(parameters), _image_size(parameters)
     if weights is None or is_released(weights):
         torch.manual_seed(0)
-        model: nn.Module = create_model(values["model"], image_size=size, weights=weights)
+        model: nn.Module = create_model(parameters.model, image_size=size, weights=weights)
     else:
         model, _ = load_checkpoint(weights, image_size=size)
-    segmenter = Segmenter(model, values["device"], precision=values["precision"], calibration=calibration, warn=warn)
+    segmenter = Segmenter(model, parameters.device, precision=parameters.precision, calibration=calibration, warn=warn)
     setup = segmenter.preprocessing
-    if setup.second != "events" and values["calibration"]:
+    if setup.second != "events" and parameters.calibration:
         raise ValueError(
-            f"parameter 'calibration' is {values['calibration']!r}, but {setup.second} images are taken as "
+            f"parameter 'calibration' is {parameters.calibration!r}, but {setup.second} images are taken as "
             "registered to the image; expected it empty: register them, and clear it"
         )
-    if caveat := CAVEATS.get(weights_name(values)):
-        warn(f"{values['model']} has {caveat}; set parameter 'weights' to a checkpoint of your own")
+    if caveat := CAVEATS.get(weights_name(parameters)):
+        warn(f"{parameters.model} has {caveat}; set parameter 'weights' to a checkpoint of your own")
     segmenter.warm_up()
     return segmenter
 
 
-def check_reach(values: dict[str, Any], setup: Preprocessing) -> None:
+def check_reach(parameters: Parameters, setup: Preprocessing) -> None:
     """Refuse a buffer smaller than the window: it would give other tensors than training, in silence.
 
     Raises:
         ValueError: `buffer_mib` or `buffer_ms` is too small for the window; one sentence.
     """
     if setup.second != "events":
-        needed_ms = float(values["events_stale_ms"]) + float(values["event_wait_ms"])
-        if float(values["buffer_ms"]) < needed_ms:
+        needed_ms = parameters.events_stale_ms + parameters.event_wait_ms
+        if parameters.buffer_ms < needed_ms:
             raise ValueError(
-                f"parameter 'buffer_ms' is {values['buffer_ms']:g}; expected at least {needed_ms:g}, events_stale_ms "
+                f"parameter 'buffer_ms' is {parameters.buffer_ms:g}; expected at least {needed_ms:g}, events_stale_ms "
                 "and event_wait_ms: raise it"
             )
         return
     events = setup.window.limit(setup.bins) or 0
-    if int(values["buffer_mib"]) * MIB < 2 * events * BYTES_PER_EVENT:
+    if parameters.buffer_bytes < 2 * events * BYTES_PER_EVENT:
         raise ValueError(
-            f"parameter 'buffer_mib' is {values['buffer_mib']}; expected at least "
+            f"parameter 'buffer_mib' is {parameters.buffer_mib}; expected at least "
             f"{2 * events * BYTES_PER_EVENT // MIB + 1}, twice the model's window of {events} events: raise it"
         )
-    needed_ms = -setup.window.start_ns(0, setup.bins) / 1e6 + float(values["event_wait_ms"])
-    if float(values["buffer_ms"]) < needed_ms:
+    needed_ms = -setup.window.start_ns(0, setup.bins) / 1e6 + parameters.event_wait_ms
+    if parameters.buffer_ms < needed_ms:
         raise ValueError(
-            f"parameter 'buffer_ms' is {values['buffer_ms']:g}; expected at least {needed_ms:g}, the model's window "
+            f"parameter 'buffer_ms' is {parameters.buffer_ms:g}; expected at least {needed_ms:g}, the model's window "
             "and event_wait_ms: raise it"
         )
 
 
-def describe(segmenter: Segmenter, values: dict[str, Any]) -> dict[str, str]:
+def describe(segmenter: Segmenter, parameters: Parameters) -> dict[str, str]:
     """What runs and where, as /diagnostics shows it."""
     config = Architecture.of(segmenter.model)
     kinds = ("triton", "mamba_ssm", "reference") if segmenter.device.type == "cuda" else ("cpu", "reference")
@@ -106,8 +106,8 @@ def describe(segmenter: Segmenter, values: dict[str, Any]) -> dict[str, str]:
         "model": config.name,
         "input [rows x columns]": f"{segmenter.preprocessing.size[0]} x {segmenter.preprocessing.size[1]}",
         "second input": segmenter.preprocessing.second,
-        "weights": weights_name(values),
-        "weights sha256": weights_hash(values),
+        "weights": weights_name(parameters),
+        "weights sha256": weights_hash(parameters),
         "device": str(segmenter.device),
         "precision": str(segmenter.dtype).removeprefix("torch."),
         "threads": str(torch.get_num_threads()),
@@ -141,17 +141,15 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def weights_name(values: dict[str, Any]) -> str:
+def weights_name(parameters: Parameters) -> str:
     """Return what parameter `weights` says; where it is empty, the name of the weights that ship with the model.
 
     Raises:
-        ValueError: it is empty and none ship with the model.
+        ValueError: it is empty and none ship with the model, or there is no such model.
     """
-    name, model = str(values["weights"]), str(values["model"])
+    name, model = parameters.weights, parameters.model
     shipped = [name] if name else shipped_weights(model)
     if not shipped:
-        if model not in list_models():
-            raise ValueError(f"parameter 'model' is {model!r}; expected one of {', '.join(list_models())}")
         raise ValueError(
             f"parameter 'weights' is empty and no weights ship with model {model!r}; expected a file: "
             "set weights:=/path/to/checkpoint, or weights:=random for a trial whose masks mean nothing"
@@ -159,19 +157,19 @@ def weights_name(values: dict[str, Any]) -> str:
     return shipped[0]
 
 
-def weights_path(values: dict[str, Any]) -> Path | None:
+def weights_path(parameters: Parameters) -> Path | None:
     """Return the file of the weights, which may be one that ships with the model; None where they are random.
 
     Raises:
         ValueError: as of `weights_name`, or a name of no weights that ship.
     """
-    name = weights_name(values)
-    return None if name == RANDOM else weights_file(str(values["model"]), name)
+    name = weights_name(parameters)
+    return None if name == RANDOM else weights_file(parameters.model, name)
 
 
-def weights_hash(values: dict[str, Any]) -> str:
+def weights_hash(parameters: Parameters) -> str:
     """Return the SHA-256 of the file of weights; empty where they are random."""
-    path = weights_path(values)
+    path = weights_path(parameters)
     if path is None:
         return ""
     digest = hashlib.sha256()
@@ -181,8 +179,8 @@ def weights_hash(values: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _image_size(values: dict[str, Any]) -> tuple[int, int] | None:
-    height, width = int(values["image_height"]), int(values["image_width"])
+def _image_size(parameters: Parameters) -> tuple[int, int] | None:
+    height, width = parameters.image_height, parameters.image_width
     if height == 0 and width == 0:
         return None
     if height == 0 or width == 0:

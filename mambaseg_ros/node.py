@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 # Before torch comes with its OpenMP: its threads wait for each other by spinning, and where other processes want the
@@ -26,9 +27,8 @@ from rclpy.node import Node
 
 from mambaseg_ros.faults import FaultLog, sentence_of
 from mambaseg_ros.model import check_reach, describe, free_memory, leave_a_core, make_segmenter
-from mambaseg_ros.parameters import PARAMETERS, TABLE, Parameter
+from mambaseg_ros.parameters import PARAMETERS, TABLE, Parameter, Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline
-from mambaseg_ros.policy import Policy
 from mambaseg_ros.resources import use_large_image_profile
 from mambaseg_ros.topics.diagnostics import Condition, Diagnostics
 from mambaseg_ros.topics.publishers import Publishers
@@ -78,7 +78,7 @@ class SegmentationNode(LifecycleNode):
 
         def work() -> None:
             super(SegmentationNode, self).on_activate(state)
-            self._start(self._values())
+            self._start(self._read_parameters())
             self._condition.enabled = True
 
         def undo() -> None:
@@ -128,10 +128,10 @@ class SegmentationNode(LifecycleNode):
         return Done.SUCCESS
 
     def _load(self) -> None:
-        values = self._values()
-        self._segmenter = make_segmenter(values, warn=self.get_logger().warning)
-        check_reach(values, self._segmenter.preprocessing)
-        self._condition.model = describe(self._segmenter, values)
+        parameters = self._read_parameters()
+        self._segmenter = make_segmenter(parameters, warn=self.get_logger().warning)
+        check_reach(parameters, self._segmenter.preprocessing)
+        self._condition.model = describe(self._segmenter, parameters)
         self._outputs = Publishers(
             self,
             self._segmenter.preprocessing.label_set,
@@ -147,14 +147,14 @@ class SegmentationNode(LifecycleNode):
         self._segmenter, self._outputs, self._condition.model = None, None, {}
         free_memory()
 
-    def _start(self, values: dict[str, Any]) -> None:
+    def _start(self, parameters: Parameters) -> None:
         if self._outputs is None:
             raise ValueError("the node has no model; expected it configured: configure it first")
-        check_reach(values, self._segmenter.preprocessing)
+        check_reach(parameters, self._segmenter.preprocessing)
         self._diagnostics.begin()
-        self._outputs.alpha = float(values["overlay_alpha"])
-        self._pipeline = Pipeline(self._segmenter, values, self._outputs)
-        self._inputs = Subscriptions(self, values, self._pipeline, self._outputs.warn)
+        self._outputs.alpha = parameters.overlay_alpha
+        self._pipeline = Pipeline(self._segmenter, parameters, self._outputs)
+        self._inputs = Subscriptions(self, parameters, self._pipeline, self._outputs.warn)
         self._pipeline.start()
         self._outputs.labels()
         for period_s, callback in ((0.1, self._inputs.poll), (5.0, self._inputs.complain)):
@@ -181,7 +181,7 @@ class SegmentationNode(LifecycleNode):
             self.stop()
             try:
                 if request.data:
-                    self._start(self._values())
+                    self._start(self._read_parameters())
             except Exception as error:  # an exception in a service would end the node
                 response.message = f"cannot enable: {sentence_of(error)}"
                 return response
@@ -192,13 +192,8 @@ class SegmentationNode(LifecycleNode):
 
     # -- parameters --------------------------------------------------------------------------------------------
 
-    def _values(self) -> dict[str, Any]:
-        values = {}
-        for parameter in PARAMETERS:
-            value = self.get_parameter(parameter.name).value
-            parameter.check(value)
-            values[parameter.name] = value
-        return values
+    def _read_parameters(self) -> Parameters:
+        return Parameters(**{name: self.get_parameter(name).value for name in TABLE})
 
     def _check_parameters(self, parameters: list[Any]) -> SetParametersResult:
         changed = {parameter.name: parameter.value for parameter in parameters if parameter.name in TABLE}
@@ -207,18 +202,18 @@ class SegmentationNode(LifecycleNode):
                 TABLE[name].check(value)
                 TABLE[name].check_change(self._state)
             if self._pipeline is not None and changed:
-                self._follow({**self._values(), **changed})
+                self._follow(replace(self._read_parameters(), **changed))
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _follow(self, values: dict[str, Any]) -> None:
+    def _follow(self, parameters: Parameters) -> None:
         """Take the parameters that may change while the node is active."""
         assert self._pipeline is not None  # it is active
         assert self._outputs is not None
-        check_reach(values, self._segmenter.preprocessing)
-        self._pipeline.worker.policy = Policy.of(values)
-        self._outputs.alpha = float(values["overlay_alpha"])
+        check_reach(parameters, self._segmenter.preprocessing)
+        self._pipeline.worker.parameters = parameters
+        self._outputs.alpha = parameters.overlay_alpha
 
 
 def _descriptor(parameter: Parameter) -> ParameterDescriptor:

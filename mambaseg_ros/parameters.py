@@ -1,4 +1,4 @@
-"""The node's parameters: declared once, here; code, launch file, parameter file and docs/ros.md follow this table.
+"""The node's parameters: declared once, here; code, launch file, parameter file and docs/ros.md follow.
 
 The launch file is run by ROS's own Python, so this module imports nothing that does not come with ROS.
 """
@@ -6,20 +6,21 @@ The launch file is run by ROS's own Python, so this module imports nothing that 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 import yaml
 
-Value = bool | int | float | str
+T = TypeVar("T", bool, int, float, str)
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of the node.
+    """The declaration of one parameter.
 
     Attributes:
         name: as in `ros2 param`.
-        default: its type is the parameter's type.
+        default: its type is the parameter's.
         meaning: one sentence with the unit.
         bounds: smallest and largest value of a number, or None.
         choices: the allowed strings, or None for any.
@@ -27,7 +28,7 @@ class Parameter:
     """
 
     name: str
-    default: Value
+    default: bool | int | float | str
     meaning: str
     bounds: tuple[float, float] | None = None
     choices: tuple[str, ...] | None = None
@@ -93,51 +94,80 @@ RELIABILITIES = ("best_effort", "reliable")
 EVENTS_MISSING = ("image_only", "hold", "drop")
 IMAGES_MISSING = ("drop", "events_only", "hold")
 
-PARAMETERS = (
-    Parameter("autostart", True, "whether the node configures and activates itself; false leaves it to a lifecycle manager", changes="never"),
-    Parameter("model", "mambaseg_nano", "the model's name, as `mambaseg info` lists them; unused where weights is the path of a checkpoint of ours"),
-    Parameter("weights", "", "path of a .safetensors checkpoint or of the authors' .pth, or the name of weights that ship with `model`; empty: those that ship with it; random: none, for trials whose masks mean nothing"),
-    Parameter("image_height", 0, "rows of the model's input, pixels; 0: as the model was made", bounds=(0, 4096)),
-    Parameter("image_width", 0, "columns of the model's input, pixels; 0: as the model was made", bounds=(0, 4096)),
-    Parameter("device", "auto", "where the model runs: auto, cpu, cuda or cuda:N"),
-    Parameter("precision", "float32", "number format of the model's weights and features; bfloat16 is fast on processors with AVX512-BF16 or AMX-BF16 and on GPUs of compute capability 8.0 and later, elsewhere slower than float32; float16 needs a GPU", choices=PRECISIONS),
-    Parameter("calibration", "", "path of DSEC's cam_to_cam.yaml, or `camera_info` to wait for the topics camera_info and event_camera_info; empty: image and events are registered to one view"),
-    Parameter("image_type", "auto", "type of the image topic; auto takes that of its publisher", choices=IMAGE_TYPES, changes="inactive"),
-    Parameter("image_reliability", "best_effort", "what is asked of the image's publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive"),
-    Parameter("events_type", "auto", "type of the events topic; auto takes that of its publisher", choices=EVENTS_TYPES, changes="inactive"),
-    Parameter("events_reliability", "best_effort", "what is asked of the events' publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive"),
-    Parameter("second_type", "auto", "type of the topic second, the images of a second camera (thermal, depth) in place of events, where the model takes such; auto takes that of its publisher", choices=IMAGE_TYPES, changes="inactive"),
-    Parameter("second_reliability", "best_effort", "what is asked of that camera's publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive"),
-    Parameter("event_clock", "auto", "how times in EventPackets become those of the header stamps; auto: sensor for libcaer, filtered for all others", choices=EVENT_CLOCKS, changes="inactive"),
-    Parameter("buffer_ms", 2000.0, "age of the oldest event, or picture of the second camera, that the buffer keeps, milliseconds", bounds=(10.0, 60_000.0), changes="inactive"),
-    Parameter("buffer_mib", 256, "memory of the buffer of events, or of pictures, MiB", bounds=(1, 65_536), changes="inactive"),
-    Parameter("event_wait_ms", 50.0, "longest wait for events up to an image's stamp, or for the picture nearest to it, milliseconds", bounds=(0.0, 10_000.0), changes="always"),
-    Parameter("events_stale_ms", 50.0, "events that end longer than this before an image's stamp, and pictures farther than this from it, are missing, milliseconds", bounds=(0.0, 60_000.0), changes="always"),
-    Parameter("when_events_missing", "image_only", "what an image without events (or a picture) gives: a mask of the image alone, the last mask with its old stamp, or none", choices=EVENTS_MISSING, changes="always"),
-    Parameter("images_stale_ms", 500.0, "images are missing when none came for this long on the node's clock, milliseconds", bounds=(10.0, 60_000.0), changes="always"),
-    Parameter("when_images_missing", "drop", "what happens then: nothing, masks of the events (or pictures) alone, or the last mask with its old stamp", choices=IMAGES_MISSING, changes="always"),
-    Parameter("timer_ms", 50.0, "period of the masks that are published while images are missing, milliseconds", bounds=(1.0, 10_000.0), changes="always"),
-    Parameter("overlay_alpha", 0.5, "weight of the classes' colours in ~/overlay", bounds=(0.0, 1.0), changes="always"),
-)  # fmt: skip
 
+def _parameter(default: T, meaning: str, **limits: Any) -> T:
+    """Declare a field of `Parameters`; the arguments are those of `Parameter`."""
+    return field(default=default, metadata={"default": default, "meaning": meaning, **limits})
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The values of all parameters. Making one raises ValueError where a value is of another type or out of bounds."""
+
+    # fmt: off
+    autostart: bool = _parameter(True, "whether the node configures and activates itself; false leaves it to a lifecycle manager", changes="never")
+    model: str = _parameter("mambaseg_nano", "the model's name, as `mambaseg info` lists them; unused where weights is the path of a checkpoint of ours")
+    weights: str = _parameter("", "path of a .safetensors checkpoint or of the authors' .pth, or the name of weights that ship with `model`; empty: those that ship with it; random: none, for trials whose masks mean nothing")
+    image_height: int = _parameter(0, "rows of the model's input, pixels; 0: as the model was made", bounds=(0, 4096))
+    image_width: int = _parameter(0, "columns of the model's input, pixels; 0: as the model was made", bounds=(0, 4096))
+    device: str = _parameter("auto", "where the model runs: auto, cpu, cuda or cuda:N")
+    precision: str = _parameter("float32", "number format of the model's weights and features; bfloat16 is fast on processors with AVX512-BF16 or AMX-BF16 and on GPUs of compute capability 8.0 and later, elsewhere slower than float32; float16 needs a GPU", choices=PRECISIONS)
+    calibration: str = _parameter("", "path of DSEC's cam_to_cam.yaml, or `camera_info` to wait for the topics camera_info and event_camera_info; empty: image and events are registered to one view")
+    image_type: str = _parameter("auto", "type of the image topic; auto takes that of its publisher", choices=IMAGE_TYPES, changes="inactive")
+    image_reliability: str = _parameter("best_effort", "what is asked of the image's publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive")
+    events_type: str = _parameter("auto", "type of the events topic; auto takes that of its publisher", choices=EVENTS_TYPES, changes="inactive")
+    events_reliability: str = _parameter("best_effort", "what is asked of the events' publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive")
+    second_type: str = _parameter("auto", "type of the topic second, the images of a second camera (thermal, depth) in place of events, where the model takes such; auto takes that of its publisher", choices=IMAGE_TYPES, changes="inactive")
+    second_reliability: str = _parameter("best_effort", "what is asked of that camera's publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive")
+    event_clock: str = _parameter("auto", "how times in EventPackets become those of the header stamps; auto: sensor for libcaer, filtered for all others", choices=EVENT_CLOCKS, changes="inactive")
+    buffer_ms: float = _parameter(2000.0, "age of the oldest event, or picture of the second camera, that the buffer keeps, milliseconds", bounds=(10.0, 60_000.0), changes="inactive")
+    buffer_mib: int = _parameter(256, "memory of the buffer of events, or of pictures, MiB", bounds=(1, 65_536), changes="inactive")
+    event_wait_ms: float = _parameter(50.0, "longest wait for events up to an image's stamp, or for the picture nearest to it, milliseconds", bounds=(0.0, 10_000.0), changes="always")
+    events_stale_ms: float = _parameter(50.0, "events that end longer than this before an image's stamp, and pictures farther than this from it, are missing, milliseconds", bounds=(0.0, 60_000.0), changes="always")
+    when_events_missing: str = _parameter("image_only", "what an image without events (or a picture) gives: a mask of the image alone, the last mask with its old stamp, or none", choices=EVENTS_MISSING, changes="always")
+    images_stale_ms: float = _parameter(500.0, "images are missing when none came for this long on the node's clock, milliseconds", bounds=(10.0, 60_000.0), changes="always")
+    when_images_missing: str = _parameter("drop", "what happens then: nothing, masks of the events (or pictures) alone, or the last mask with its old stamp", choices=IMAGES_MISSING, changes="always")
+    timer_ms: float = _parameter(50.0, "period of the masks that are published while images are missing, milliseconds", bounds=(1.0, 10_000.0), changes="always")
+    overlay_alpha: float = _parameter(0.5, "weight of the classes' colours in ~/overlay", bounds=(0.0, 1.0), changes="always")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        for parameter in PARAMETERS:
+            parameter.check(getattr(self, parameter.name))
+
+    @property
+    def buffer_bytes(self) -> int:
+        """The memory of the buffer, bytes."""
+        return self.buffer_mib << 20
+
+    @property
+    def events_stale_ns(self) -> int:
+        """The largest gap between an image and its events or picture, nanoseconds."""
+        return int(self.events_stale_ms * 1e6)
+
+    @property
+    def images_stale_ns(self) -> int:
+        """The longest time without an image before images count as missing, nanoseconds."""
+        return int(self.images_stale_ms * 1e6)
+
+
+PARAMETERS = tuple(Parameter(row.name, **row.metadata) for row in fields(Parameters))
 TABLE = {parameter.name: parameter for parameter in PARAMETERS}
 
 
-def read_values(words: list[str]) -> dict[str, Value]:
-    """The parameters' values from words such as "event_clock=sensor"; the others have their defaults.
+def read_parameters(words: list[str]) -> Parameters:
+    """Read parameters from words such as "event_clock=sensor"; the others have their defaults.
 
     Raises:
         ValueError: a word without "=", an unknown parameter, or a value of another type or out of bounds.
     """
-    values = {parameter.name: parameter.default for parameter in PARAMETERS}
+    values: dict[str, Any] = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or name not in TABLE:
             raise ValueError(f"{word!r} sets no parameter; expected name=value with one of {', '.join(TABLE)}")
-        value = text if isinstance(TABLE[name].default, str) else yaml.safe_load(text)
-        TABLE[name].check(value)
-        values[name] = value
-    return values
+        values[name] = text if isinstance(TABLE[name].default, str) else yaml.safe_load(text)
+    return Parameters(**values)
 
 
 def launch_arguments() -> dict[str, tuple[type, str]]:

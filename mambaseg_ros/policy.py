@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 
 class Health(IntEnum):
@@ -16,48 +14,14 @@ class Health(IntEnum):
     BAD = 3
 
 
-@dataclass(frozen=True)
-class Policy:
-    """The parameters that may change while the node is active.
-
-    Attributes:
-        event_wait_s: longest wait for events up to an image's stamp, or for the second image nearest to it, seconds.
-        events_stale_ns: maximum gap between an image and its newest event, or the nearest second image. Beyond it the
-            second input counts as missing.
-        when_events_missing: "image_only", "hold" or "drop".
-        images_stale_ns: images are missing when none came for this long.
-        when_images_missing: "drop", "events_only" or "hold".
-        timer_s: period of what is published while images are missing, seconds.
-    """
-
-    event_wait_s: float = 0.05
-    events_stale_ns: int = 50_000_000
-    when_events_missing: str = "image_only"
-    images_stale_ns: int = 500_000_000
-    when_images_missing: str = "drop"
-    timer_s: float = 0.05
-
-    @classmethod
-    def of(cls, values: dict[str, Any]) -> Policy:
-        """Return the policy of parameter values by name."""
-        return cls(
-            event_wait_s=float(values["event_wait_ms"]) / 1e3,
-            events_stale_ns=int(float(values["events_stale_ms"]) * 1e6),
-            when_events_missing=str(values["when_events_missing"]),
-            images_stale_ns=int(float(values["images_stale_ms"]) * 1e6),
-            when_images_missing=str(values["when_images_missing"]),
-            timer_s=float(values["timer_ms"]) / 1e3,
-        )
-
-
-def judge_events(stamp_ns: int, newest_ns: int | None, used: int, policy: Policy) -> tuple[Health, str]:
+def judge_events(stamp_ns: int, newest_ns: int | None, used: int, stale_ns: int) -> tuple[Health, str]:
     """Return the health of the events at an image, and a sentence where they must not be used.
 
     Args:
         stamp_ns: the image's stamp.
         newest_ns: time of the newest event, None where none is held.
         used: events in the window.
-        policy: the limit.
+        stale_ns: parameter `events_stale_ms`, nanoseconds.
 
     Returns:
         GOOD and an empty string, or SILENT or STALE and one sentence.
@@ -66,10 +30,10 @@ def judge_events(stamp_ns: int, newest_ns: int | None, used: int, policy: Policy
         return Health.SILENT, (
             "no events have come; expected some before the image: check the events topic and its publisher"
         )
-    if stamp_ns - newest_ns > policy.events_stale_ns:
+    if stamp_ns - newest_ns > stale_ns:
         return Health.STALE, (
             f"events end {(stamp_ns - newest_ns) / 1e6:.1f} ms before the image's stamp; expected less than "
-            f"events_stale_ms = {policy.events_stale_ns / 1e6:g}: check the event driver, and that both stamps are of "
+            f"events_stale_ms = {stale_ns / 1e6:g}: check the event driver, and that both stamps are of "
             "one clock"
         )
     if used == 0:
@@ -80,24 +44,24 @@ def judge_events(stamp_ns: int, newest_ns: int | None, used: int, policy: Policy
     return Health.GOOD, ""
 
 
-def judge_second_image(what: str, stamp_ns: int, second_ns: int | None, policy: Policy) -> tuple[Health, str]:
+def judge_second_image(what: str, stamp_ns: int, second_ns: int | None, stale_ns: int) -> tuple[Health, str]:
     """Return the health of a second camera at an image, and a sentence where its image must not be used.
 
     Args:
         what: "thermal" or "depth".
         stamp_ns: the image's stamp.
         second_ns: stamp of the second image nearest to it, None where none is held.
-        policy: the limit.
+        stale_ns: parameter `events_stale_ms`, nanoseconds.
 
     Returns:
         GOOD and an empty string, or SILENT or STALE and one sentence.
     """
     if second_ns is None:
         return Health.SILENT, (f"no {what} images have come; expected some: check the topic 'second' and its publisher")
-    if abs(stamp_ns - second_ns) > policy.events_stale_ns:
+    if abs(stamp_ns - second_ns) > stale_ns:
         return Health.STALE, (
             f"the nearest {what} image is {(second_ns - stamp_ns) / 1e6:+.1f} ms from the image's stamp; expected "
-            f"less than events_stale_ms = {policy.events_stale_ns / 1e6:g}: check its driver, and that both stamps are "
+            f"less than events_stale_ms = {stale_ns / 1e6:g}: check its driver, and that both stamps are "
             "of one clock"
         )
     return Health.GOOD, ""

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ from mambaseg_core.inference import Segmenter
 from mambaseg_core.pictures import read_label, write_png
 from mambaseg_ros.bag.frames import find_topics, read_frames
 from mambaseg_ros.bag.types import ImageWriter, new_bag, open_bag, typestore
-from mambaseg_ros.model import MIB, check_reach, make_segmenter, weights_hash
+from mambaseg_ros.model import check_reach, make_segmenter, weights_hash
+from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
 from mambaseg_ros.pipeline.pipeline import make_source
 from mambaseg_ros.pipeline.results import PublishedMask, Report, State
 from mambaseg_ros.pipeline.worker import Worker
-from mambaseg_ros.policy import Policy
 
 MASK_TOPIC = "/mambaseg/mask"
 
@@ -75,7 +75,7 @@ def segment(
     source: Path,
     out: Path,
     *,
-    values: dict[str, Any],
+    parameters: Parameters,
     image_topic: str = "/image",
     events_topic: str = "/events",
     warn: Callable[[str], Any],
@@ -89,7 +89,7 @@ def segment(
     Args:
         source: folder of a ROS 2 bag (mcap or sqlite3).
         out: folder of the new bag with `/mambaseg/mask`.
-        values: the node's parameters by name; an interrupted run goes on only with the same.
+        parameters: of the node; an interrupted run goes on only with the same.
         image_topic: topic of the images.
         events_topic: topic of the second input: events, or the images of a second camera where the model takes such.
         warn: as in `make_segmenter`.
@@ -99,18 +99,18 @@ def segment(
         ValueError: no such bag or topic, `out` exists, an interrupted run was made with other settings, or the masks
             would depend on earlier ones.
     """
-    if values["when_events_missing"] == "hold":
+    if parameters.when_events_missing == "hold":
         raise ValueError("when_events_missing is 'hold'; expected 'image_only' or 'drop', which need no earlier mask")
     with open_bag(source) as reader:
-        segmenter = make_segmenter(values, warn)
+        segmenter = make_segmenter(parameters, warn)
         topics = find_topics(reader, image_topic, events_topic, kind=segmenter.preprocessing.second)
-        check_reach(values, segmenter.preprocessing)
-        settings = {**values, "bag": str(source.resolve()), "topics": [image_topic, events_topic]}
-        folder = _Folder(_resume(out, {**settings, "weights": weights_hash(values)}))
-        worker = _worker(segmenter, values, folder)
+        check_reach(parameters, segmenter.preprocessing)
+        settings = {**asdict(parameters), "bag": str(source.resolve()), "topics": [image_topic, events_topic]}
+        folder = _Folder(_resume(out, {**settings, "weights": weights_hash(parameters)}))
+        worker = _worker(segmenter, parameters, folder)
         resumed = 0
         frames = list[tuple[int, Any]]()
-        wait_ns = round(float(values["event_wait_ms"]) * 1e6)
+        wait_ns = round(parameters.event_wait_ms * 1e6)
         add, reaches = worker.source.add, worker.source.reaches
         for frame in read_frames(reader, topics, add=add, reaches=reaches, wait_ns=wait_ns, warn=folder.warn):
             folder.index = len(frames)
@@ -140,11 +140,10 @@ def _resume(out: Path, settings: dict[str, Any]) -> Path:
     return root
 
 
-def _worker(segmenter: Segmenter, values: dict[str, Any], sink: _Folder) -> Worker:
+def _worker(segmenter: Segmenter, parameters: Parameters, sink: _Folder) -> Worker:
     """Return the node's worker, driven by the bag in place of threads."""
-    inbox = Inbox(max_packet_bytes=int(values["buffer_mib"]) * MIB)
-    policy = Policy.of({**values, "event_wait_ms": 0.0})
-    return Worker(segmenter, inbox, make_source(segmenter.preprocessing, values), sink, policy)
+    inbox, source = Inbox(parameters.buffer_bytes), make_source(segmenter.preprocessing, parameters)
+    return Worker(segmenter, inbox, source, sink, replace(parameters, event_wait_ms=0.0))
 
 
 def _write(out: Path, folder: _Folder, frames: list[tuple[int, Any]]) -> int:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.preprocessing import Preprocessing
-from mambaseg_ros.model import MIB
+from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.feeder import Feeder
 from mambaseg_ros.pipeline.inbox import Inbox
 from mambaseg_ros.pipeline.results import ResultSink
 from mambaseg_ros.pipeline.worker import Worker
-from mambaseg_ros.policy import Policy
 from mambaseg_ros.sources.events import EventSource
 from mambaseg_ros.sources.pictures import PictureSource
 
@@ -34,16 +32,15 @@ class Pipeline:
 
     Args:
         segmenter: ready to run.
-        values: parameter values by name.
+        parameters: of the node.
         sink: where masks and reports go.
     """
 
-    def __init__(self, segmenter: Segmenter, values: dict[str, Any], sink: ResultSink) -> None:
-        max_bytes, max_age_ms = int(values["buffer_mib"]) * MIB, float(values["buffer_ms"])
+    def __init__(self, segmenter: Segmenter, parameters: Parameters, sink: ResultSink) -> None:
         self.reported = Reported()
-        self.inbox = Inbox(max_packet_bytes=max_bytes, max_packet_age_s=max_age_ms / 1e3)
-        self.source = make_source(segmenter.preprocessing, values)
-        self.worker = Worker(segmenter, self.inbox, self.source, sink, Policy.of(values))
+        self.inbox = Inbox(max_packet_bytes=parameters.buffer_bytes, max_packet_age_s=parameters.buffer_ms / 1e3)
+        self.source = make_source(segmenter.preprocessing, parameters)
+        self.worker = Worker(segmenter, self.inbox, self.source, sink, parameters)
         self._feeder = Feeder(self.inbox, self.source.add, lambda sentence: sink.warn(self._second_topic + sentence))
         self._second_topic = ""
 
@@ -91,9 +88,9 @@ class Pipeline:
         }
 
 
-def make_source(setup: Preprocessing, values: dict[str, Any]) -> EventSource | PictureSource:
+def make_source(setup: Preprocessing, parameters: Parameters) -> EventSource | PictureSource:
     """Return the source of a model's second input, by its preprocessing: events, or the images of a second camera."""
-    max_age_ns, max_bytes = int(float(values["buffer_ms"]) * 1e6), int(values["buffer_mib"]) * MIB
+    max_age_ns, max_bytes = int(parameters.buffer_ms * 1e6), parameters.buffer_bytes
     if setup.second != "events":
         return PictureSource(setup, max_age_ns=max_age_ns, max_bytes=max_bytes)
-    return EventSource(setup, max_age_ns=max_age_ns, max_bytes=max_bytes, clock_mode=str(values["event_clock"]))
+    return EventSource(setup, max_age_ns=max_age_ns, max_bytes=max_bytes, clock_mode=parameters.event_clock)

@@ -20,9 +20,10 @@ from mambaseg_core.inference import Segmenter
 from mambaseg_ros.faults import sentence_of
 from mambaseg_ros.messages.images import Image, image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
+from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
 from mambaseg_ros.pipeline.results import NO_RELIABILITY, PublishedMask, Report, ResultSink, State
-from mambaseg_ros.policy import Freshness, Health, Policy
+from mambaseg_ros.policy import Freshness, Health
 from mambaseg_ros.sources.source import Second, Source
 
 IDLE_S = 0.2  # how often the worker looks whether images are missing
@@ -40,7 +41,7 @@ class Worker:
     inbox: Inbox
     source: Source
     sink: ResultSink
-    policy: Policy
+    parameters: Parameters
     images_refused: int = 0
     images_failed: int = 0
     images_dropped: int = 0
@@ -76,8 +77,8 @@ class Worker:
 
     def _run(self) -> None:
         while not self.inbox.closed:
-            alone = self.images_health != Health.GOOD and self.policy.when_images_missing != "drop"
-            arrival = self.inbox.take_image(timeout=self.policy.timer_s if alone else IDLE_S)
+            alone = self.images_health != Health.GOOD and self.parameters.when_images_missing != "drop"
+            arrival = self.inbox.take_image(timeout=self.parameters.timer_ms / 1e3 if alone else IDLE_S)
             if arrival is not None:
                 self.handle(arrival)
             if not self.inbox.closed and (arrival is None or self.images_health == Health.BAD):
@@ -156,8 +157,8 @@ class Worker:
     # -- the second input ----------------------------------------------------------------------------------------
 
     def _wait_for_second(self, arrival: Arrival, stamp_ns: int) -> None:
-        """Wait until what came before the image is decoded and nothing better is to come, at most `event_wait_s`."""
-        deadline = time.monotonic() + self.policy.event_wait_s
+        """Wait until what came before the image is decoded and nothing better is to come, at most `event_wait_ms`."""
+        deadline = time.monotonic() + self.parameters.event_wait_ms / 1e3
         inbox = self.inbox
         inbox.wait_until(lambda: inbox.packets_done >= arrival.packets_before, DRAIN_S)
         self._forget_another_time(stamp_ns)
@@ -165,12 +166,12 @@ class Worker:
 
     def _judge_second(self, stamp_ns: int, second: Second | None, report: Report) -> bool:
         """Return True if the second input is fit for an image of that stamp; if not, fill the report."""
-        self.events_health, sentence = self.source.judge(stamp_ns, second, self.policy)
+        self.events_health, sentence = self.source.judge(stamp_ns, second, self.parameters.events_stale_ns)
         if self.events_health == Health.GOOD:
             return True
         if self.source.last_refused:
             self.events_health, sentence = Health.BAD, f"{sentence}; the last message could not be read: see the log"
-        report.state, report.message, report.policy = State.DEGRADED, sentence, self.policy.when_events_missing
+        report.state, report.message, report.policy = State.DEGRADED, sentence, self.parameters.when_events_missing
         return False
 
     def _look_at_second(self) -> None:
@@ -184,7 +185,7 @@ class Worker:
         elif newest_ns is None:
             self.events_health = Health.SILENT
         else:
-            stale = self._second_fresh.silent_ns(now_ns) > self.policy.images_stale_ns
+            stale = self._second_fresh.silent_ns(now_ns) > self.parameters.images_stale_ns
             self.events_health = Health.STALE if stale else Health.GOOD
 
     def _forget_another_time(self, stamp_ns: int) -> None:
@@ -235,15 +236,15 @@ class Worker:
 
     def _do_without_images(self) -> None:
         """Act by `when_images_missing`, one turn of the timer, once images are missing or cannot be read."""
-        if self._images_fresh.silent_ns(self.sink.now_ns()) < self.policy.images_stale_ns:
+        if self._images_fresh.silent_ns(self.sink.now_ns()) < self.parameters.images_stale_ns:
             return
         self._look_at_second()
         self.reliability = NO_RELIABILITY
         if self.images_health != Health.BAD:
             self.images_health = Health.STALE if self.inbox.images_received else Health.SILENT
-        if self.policy.when_images_missing == "events_only":
+        if self.parameters.when_images_missing == "events_only":
             self._segment_second_alone()
-        elif self.policy.when_images_missing == "hold" and self._last is not None:
+        elif self.parameters.when_images_missing == "hold" and self._last is not None:
             report = Report(self._last.header, State.DEGRADED, "hold", self._images_missing())
             self._work_and_report(self._hold, report, time.monotonic())
 
@@ -269,7 +270,7 @@ class Worker:
 
     def _images_missing(self) -> str:
         return (
-            f"no image for more than images_stale_ms = {self.policy.images_stale_ns / 1e6:g}; expected some: check the "
+            f"no image for more than images_stale_ms = {self.parameters.images_stale_ms:g}; expected some: check the "
             "image topic and its publisher"
         )
 

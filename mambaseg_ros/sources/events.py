@@ -12,7 +12,7 @@ from mambaseg_core.events.decode.cdr import read_event_array
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.messages.events import RawArray, events_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
-from mambaseg_ros.policy import Health, Policy, judge_events
+from mambaseg_ros.policy import Health, judge_events
 from mambaseg_ros.sources.source import Second, SourceCounts
 
 LAST_NS = 2**31 * 1_000_000_000  # what a builtin_interfaces/Time can say
@@ -161,12 +161,12 @@ class EventSource(EventIntake):
         edges_ns = setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
         return Second(events, len(events), int(events.t_ns[0]), edges_ns, (events.height, events.width))
 
-    def judge(self, stamp_ns: int, second: Second | None, policy: Policy) -> tuple[Health, str]:
+    def judge(self, stamp_ns: int, second: Second | None, stale_ns: int) -> tuple[Health, str]:
         """Judge as `judge_events` does."""
         if second is None:
-            return judge_events(stamp_ns, self.newest_ns, 0, policy)
+            return judge_events(stamp_ns, self.newest_ns, 0, stale_ns)
         assert isinstance(second.data, Events)
-        return judge_events(stamp_ns, int(second.data.t_ns[-1]), second.events, policy)
+        return judge_events(stamp_ns, int(second.data.t_ns[-1]), second.events, stale_ns)
 
     def forget_after(self, stamp_ns: int) -> bool:
         """Clear the buffer if its newest event is later than `stamp_ns`; return True if cleared."""

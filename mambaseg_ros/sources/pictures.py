@@ -13,7 +13,7 @@ from mambaseg_core.events.buffer import JUMP_NS, BufferCounters
 from mambaseg_core.preprocessing import Preprocessing, Reading
 from mambaseg_ros.messages.second_images import second_image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
-from mambaseg_ros.policy import Health, Policy, judge_second_image
+from mambaseg_ros.policy import Health, judge_second_image
 from mambaseg_ros.sources.source import Second, SourceCounts
 
 RECENT = 8  # images from which the period of the second camera is known
@@ -91,9 +91,9 @@ class PictureSource:
         height, width = nearest.pixels.shape[:2]
         return Second(nearest.pixels, 0, nearest.stamp_ns, None, (height, width))
 
-    def judge(self, stamp_ns: int, second: Second | None, policy: Policy) -> tuple[Health, str]:
+    def judge(self, stamp_ns: int, second: Second | None, stale_ns: int) -> tuple[Health, str]:
         """Judge as `judge_second_image` does."""
-        return judge_second_image(self._setup.second, stamp_ns, None if second is None else second.start_ns, policy)
+        return judge_second_image(self._setup.second, stamp_ns, None if second is None else second.start_ns, stale_ns)
 
     def forget_after(self, stamp_ns: int) -> bool:
         """Clear the images if the newest is later than `stamp_ns`; return True if cleared."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mambaseg_core.events import Events
 from mambaseg_core.events.buffer import BufferCounters
 from mambaseg_core.preprocessing import Reading
-from mambaseg_ros.policy import Health, Policy
+from mambaseg_ros.policy import Health
 
 
 class Second(NamedTuple):
@@ -65,7 +65,7 @@ class Source(Protocol):
     def beside(self, stamp_ns: int) -> Second | None:
         """Return what belongs to an image of that stamp, None where there is nothing."""
 
-    def judge(self, stamp_ns: int, second: Second | None, policy: Policy) -> tuple[Health, str]:
+    def judge(self, stamp_ns: int, second: Second | None, stale_ns: int) -> tuple[Health, str]:
         """Return the health, and a sentence where it must not be used."""
 
     def forget_after(self, stamp_ns: int) -> bool:

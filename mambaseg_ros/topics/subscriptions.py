@@ -27,6 +27,7 @@ from mambaseg_ros.messages.types import (
     package_of,
 )
 from mambaseg_ros.model import CAMERA_INFO
+from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.topics.advice import Publisher, Topic, choose_kind, why_no_time, why_silent
 
@@ -59,7 +60,8 @@ class InputSubscription:
     Args:
         node: owner of the subscription.
         argument: "image", "events" or "second", as in remappings and parameters.
-        values: parameter values by name.
+        kind: the type to subscribe with, or "auto" for that of the publishers.
+        reliability: asked of the publishers, "best_effort" or "reliable".
         take: called with the type's name and each message.
         lost: called with the number of messages that are missing, by their seq, or where the type has none by the
             number that the middleware gives them.
@@ -72,7 +74,8 @@ class InputSubscription:
         self,
         node: Any,
         argument: str,
-        values: dict[str, Any],
+        kind: str,
+        reliability: str,
         *,
         take: Callable[[str, Any], None],
         lost: Callable[[int], None],
@@ -84,16 +87,13 @@ class InputSubscription:
         self._lost, self._reported = lost, reported
         self._numbers: dict[bytes, Numbers] = {}  # by publisher
         self._alone = True
-        fixed = str(values[f"{argument}_type"])
-        kinds = KINDS[argument] if fixed == "auto" else (fixed,)
-        self.topic = Topic(
-            node.resolve_topic_name(argument), argument, kinds, values[f"{argument}_reliability"] == "reliable"
-        )
+        kinds = KINDS[argument] if kind == "auto" else (kind,)
+        self.topic = Topic(node.resolve_topic_name(argument), argument, kinds, reliability == "reliable")
         self.kind = ""
         self._subscription: Any = None
         self._heard_at = time.monotonic()
-        if fixed != "auto":
-            self._subscribe(fixed)
+        if kind != "auto":
+            self._subscribe(kind)
 
     def poll(self) -> None:
         """Subscribe once the type is known."""
@@ -178,25 +178,28 @@ class Subscriptions:
 
     Args:
         node: owner of the subscriptions.
-        values: parameter values by name.
+        parameters: of the node.
         pipeline: takes the messages and counts the losses.
         warn: called with a sentence on what is wrong.
     """
 
-    def __init__(self, node: Any, values: dict[str, Any], pipeline: Pipeline, warn: Callable[[str], None]) -> None:
+    def __init__(self, node: Any, parameters: Parameters, pipeline: Pipeline, warn: Callable[[str], None]) -> None:
         self._node, self._pipeline, self._warn = node, pipeline, warn
-        self.image = self._subscribe("image", values, self._take_image, counts="images")
-        events = pipeline.worker.segmenter.preprocessing.second == "events"
-        argument, take = ("events", self._take_events) if events else ("second", self._take_second_image)
+        self.image = self._subscribe(
+            "image", parameters.image_type, parameters.image_reliability, self._take_image, counts="images"
+        )
+        topic = ("second", parameters.second_type, parameters.second_reliability, self._take_second_image)
+        if pipeline.worker.segmenter.preprocessing.second == "events":
+            topic = ("events", parameters.events_type, parameters.events_reliability, self._take_events)
         try:
-            self.second = self._subscribe(argument, values, take, counts="packets")
+            self.second = self._subscribe(*topic, counts="packets")
         except Exception:  # a type that is fixed and not installed
             self.image.destroy()
             raise
         pipeline.name_topics(self.image.topic.name, self.second.topic.name)
         self._infos: dict[str, Any] = {}
         self._info_subscriptions: list[Any] = []
-        if values["calibration"] == CAMERA_INFO and pipeline.worker.segmenter.calibration is None:
+        if parameters.calibration == CAMERA_INFO and pipeline.worker.segmenter.calibration is None:
             self._wait_for_calibration()
 
     def poll(self) -> None:
@@ -224,12 +227,13 @@ class Subscriptions:
         self._count("qos_incompatible", 1)
 
     def _subscribe(
-        self, argument: str, values: dict[str, Any], take: Callable[[str, Any], None], *, counts: str
+        self, argument: str, kind: str, reliability: str, take: Callable[[str, Any], None], *, counts: str
     ) -> InputSubscription:
         return InputSubscription(
             self._node,
             argument,
-            values,
+            kind,
+            reliability,
             take=take,
             lost=partial(self._count, f"{counts}_lost"),
             reported=partial(self._count, f"{counts}_lost_reported"),

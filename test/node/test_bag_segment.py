@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,19 @@ from mambaseg_ros.bag.types import ImageWriter, make_header, new_bag, open_bag, 
 from mambaseg_ros.messages.images import image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.model import check_reach, make_segmenter
-from mambaseg_ros.parameters import read_values
+from mambaseg_ros.parameters import Parameters, read_parameters
 
 SMALL = ["model=mambaseg_nano", "weights=random", "image_height=32", "image_width=48", "device=cpu"]
 
 
 @pytest.fixture(scope="module")
-def drive(tmp_path_factory: pytest.TempPathFactory) -> tuple[DsecSequence, Path, dict[str, Any]]:
+def drive(tmp_path_factory: pytest.TempPathFactory) -> tuple[DsecSequence, Path, Parameters]:
     """A short drive, its bag, and the parameters of a small model."""
     folder = tmp_path_factory.mktemp("drive")
     sequence = DsecSequence(write_sequence(folder, seconds=0.2, image_size=(90, 120), event_size=(80, 100)).path)
     convert(sequence.root, folder / "bag", storage="sqlite3")
     calibration = sequence.root / "calibration" / "cam_to_cam.yaml"
-    return sequence, folder / "bag", read_values([*SMALL, f"calibration={calibration}"])
+    return sequence, folder / "bag", read_parameters([*SMALL, f"calibration={calibration}"])
 
 
 def masks(bag: Path) -> dict[int, np.ndarray]:
@@ -44,10 +45,10 @@ def masks(bag: Path) -> dict[int, np.ndarray]:
 
 
 def test_every_image_gets_the_offline_mask(drive: Any, tmp_path: Path) -> None:
-    sequence, bag, values = drive
-    result = segment(bag, tmp_path / "out", values=values, warn=print)
+    sequence, bag, parameters = drive
+    result = segment(bag, tmp_path / "out", parameters=parameters, warn=print)
     assert (result.images, result.masks, result.resumed) == (4, 4, 0)
-    segmenter, got = make_segmenter(values, warn=print), masks(tmp_path / "out")
+    segmenter, got = make_segmenter(parameters, warn=print), masks(tmp_path / "out")
     setup = segmenter.preprocessing
     assert list(got) == sequence.image_times_ns.tolist()
     for index, stamp_ns in enumerate(got):
@@ -59,7 +60,7 @@ def test_every_image_gets_the_offline_mask(drive: Any, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_goes_on_with_the_same_settings_only(drive: Any, tmp_path: Path) -> None:
-    _, bag, values = drive
+    _, bag, parameters = drive
 
     def interrupt(done: int, total: int) -> None:
         assert total == 4
@@ -67,13 +68,13 @@ def test_an_interrupted_run_goes_on_with_the_same_settings_only(drive: Any, tmp_
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        segment(bag, tmp_path / "out", values=values, warn=print, progress=interrupt)
+        segment(bag, tmp_path / "out", parameters=parameters, warn=print, progress=interrupt)
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match=r"\.out\.masks is left from a run with other settings"):
-        segment(bag, tmp_path / "out", values={**values, "event_wait_ms": 1.0}, warn=print)
-    result = segment(bag, tmp_path / "out", values=values, warn=print)
+        segment(bag, tmp_path / "out", parameters=replace(parameters, event_wait_ms=1.0), warn=print)
+    result = segment(bag, tmp_path / "out", parameters=parameters, warn=print)
     assert (result.masks, result.resumed) == (4, 2)
-    segment(bag, tmp_path / "whole", values=values, warn=print)
+    segment(bag, tmp_path / "whole", parameters=parameters, warn=print)
     whole = masks(tmp_path / "whole")
     for stamp_ns, mask in masks(tmp_path / "out").items():
         np.testing.assert_array_equal(mask, whole[stamp_ns])
@@ -87,16 +88,16 @@ def test_an_interrupted_run_goes_on_with_the_same_settings_only(drive: Any, tmp_
     ],
 )
 def test_wrong_topics_are_refused(drive: Any, tmp_path: Path, change: dict[str, str], message: str) -> None:
-    _, bag, values = drive
+    _, bag, parameters = drive
     with pytest.raises(ValueError, match=message):
-        segment(bag, tmp_path / "out", values=values, warn=print, **change)
+        segment(bag, tmp_path / "out", parameters=parameters, warn=print, **change)
     assert not list(tmp_path.iterdir())  # nothing is left that would refuse the next run
 
 
 def test_masks_that_hang_on_earlier_ones_are_refused(drive: Any, tmp_path: Path) -> None:
-    _, bag, values = drive
+    _, bag, parameters = drive
     with pytest.raises(ValueError, match="when_events_missing is 'hold'; expected 'image_only' or 'drop'"):
-        segment(bag, tmp_path / "out", values={**values, "when_events_missing": "hold"}, warn=print)
+        segment(bag, tmp_path / "out", parameters=replace(parameters, when_events_missing="hold"), warn=print)
 
 
 @pytest.mark.parametrize(
@@ -109,12 +110,12 @@ def test_masks_that_hang_on_earlier_ones_are_refused(drive: Any, tmp_path: Path)
 )
 def test_wrong_parameters_are_refused(word: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read_values([word])
+        read_parameters([word])
 
 
 def test_pictures_and_a_film_of_a_bag(drive: Any, tmp_path: Path) -> None:
-    sequence, bag, values = drive
-    segment(bag, tmp_path / "masks", values=values, warn=print)
+    sequence, bag, parameters = drive
+    segment(bag, tmp_path / "masks", parameters=parameters, warn=print)
     summary = draw_pictures(bag, tmp_path / "masks", tmp_path / "out")
     assert (summary.images, summary.masks) == (4, 4)
     stamps = [int(file.stem.split("_")[1]) for file in sorted((tmp_path / "out").glob("overlay_*.png"))]
@@ -128,8 +129,8 @@ def test_pictures_and_a_film_of_a_bag(drive: Any, tmp_path: Path) -> None:
 
 
 def test_bags_without_the_topic_or_without_masks_are_refused(drive: Any, tmp_path: Path) -> None:
-    _, bag, values = drive
-    segment(bag, tmp_path / "masks", values=values, warn=print)
+    _, bag, parameters = drive
+    segment(bag, tmp_path / "masks", parameters=parameters, warn=print)
     with pytest.raises(ValueError, match=r"topic /camera is not in the bag"):
         draw_pictures(bag, tmp_path / "masks", tmp_path / "out", image_topic="/camera")
     with pytest.raises(ValueError, match=r"holds 0 masks, none with the stamp of one of the 4 images"):
@@ -154,8 +155,8 @@ def test_a_bag_of_a_second_camera(tmp_path: Path) -> None:
     bag = thermal_bag(tmp_path)
     model = create_model("mambaseg_nano", image_size=(32, 48), weights=None)
     save_checkpoint(tmp_path / "model.safetensors", model, picture_preprocessing((32, 48), repeat=10))
-    values = read_values([f"weights={tmp_path / 'model.safetensors'}", "events_stale_ms=60"])
-    result = segment(bag, tmp_path / "out", values=values, events_topic="/thermal", warn=print)
+    parameters = read_parameters([f"weights={tmp_path / 'model.safetensors'}", "events_stale_ms=60"])
+    result = segment(bag, tmp_path / "out", parameters=parameters, events_topic="/thermal", warn=print)
     assert (result.images, result.masks, dict(result.complaints)) == (5, 5, {})
     with open_bag(bag) as reader:
         read = [(c.topic, reader.deserialize(data, c.msgtype)) for c, _, data in reader.messages()]
@@ -166,8 +167,8 @@ def test_a_bag_of_a_second_camera(tmp_path: Path) -> None:
         found = segmenter.segment(image_from_message(image), image_from_message(pictures[nearest]))
         np.testing.assert_array_equal(mask, segmenter.to_camera(found.ids, (40, 60)))
     with pytest.raises(ValueError, match=r"topic /events is not in the bag \(it has /image, /thermal\)"):
-        segment(bag, tmp_path / "other", values=values, warn=print)
+        segment(bag, tmp_path / "other", parameters=parameters, warn=print)
     with pytest.raises(ValueError, match="parameter 'calibration' is 'camera_info', but thermal images"):
-        segment(bag, tmp_path / "third", values={**values, "calibration": "camera_info"}, warn=print)
+        segment(bag, tmp_path / "third", parameters=replace(parameters, calibration="camera_info"), warn=print)
     with pytest.raises(ValueError, match="parameter 'buffer_ms' is 100; expected at least 110"):
-        check_reach({**values, "buffer_ms": 100.0}, segmenter.preprocessing)
+        check_reach(replace(parameters, buffer_ms=100.0), segmenter.preprocessing)

@@ -20,14 +20,14 @@ from mambaseg_core.inference import Segmenter
 from mambaseg_core.models.presets import PRESETS, preset_preprocessing
 from mambaseg_core.ops.selection import choose
 from mambaseg_ros.model import describe, make_segmenter
-from mambaseg_ros.parameters import PARAMETERS
+from mambaseg_ros.parameters import Parameters
 
 SHARED = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 SIZE = (32, 48)
 
 
-def values(**given: Any) -> dict[str, Any]:
-    return {parameter.name: parameter.default for parameter in PARAMETERS} | {"device": "cpu"} | given
+def parameters(**given: Any) -> Parameters:
+    return Parameters(device="cpu", **given)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def first_weight(segmenter: Segmenter) -> torch.Tensor:
 
 def test_weights_that_ship_go_by_their_name(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "mambaseg_nano", replace(PRESETS["mambaseg_nano"], shipped={"for_a_test": nano}))
-    given = values(model="mambaseg_nano", weights="for_a_test")
+    given = parameters(model="mambaseg_nano", weights="for_a_test")
     segmenter = make_segmenter(given, warn=forbidden)
     assert (segmenter.preprocessing.size, segmenter.preprocessing.labels) == (SIZE, "ddd17_6")
     assert torch.equal(first_weight(segmenter), first_weight(Segmenter(nano, "cpu")))
@@ -56,23 +56,23 @@ def test_weights_that_ship_go_by_their_name(nano: Path, monkeypatch: pytest.Monk
     assert (shown["model"], shown["weights"]) == ("mambaseg_nano", "for_a_test")
     assert shown["weights sha256"] == hashlib.sha256(nano.read_bytes()).hexdigest()
     with pytest.raises(ValueError, match=r"unknown weights 'night' of mambaseg_nano; shipped are: for_a_test"):
-        make_segmenter(values(model="mambaseg_nano", weights="night"), warn=forbidden)
+        make_segmenter(parameters(model="mambaseg_nano", weights="night"), warn=forbidden)
 
 
 def test_a_checkpoint_runs_at_another_size_where_its_model_takes_any(nano: Path) -> None:
-    segmenter = make_segmenter(values(weights=str(nano), image_height=40, image_width=64), warn=forbidden)
+    segmenter = make_segmenter(parameters(weights=str(nano), image_height=40, image_width=64), warn=forbidden)
     assert segmenter.preprocessing.size == segmenter.model.image_size == (40, 64)
     assert torch.equal(first_weight(segmenter), first_weight(Segmenter(nano, "cpu")))
 
 
 def test_half_a_size_is_refused(nano: Path) -> None:
     with pytest.raises(ValueError, match="image_height is 40 and image_width is 0; expected both"):
-        make_segmenter(values(weights=str(nano), image_height=40), warn=forbidden)
+        make_segmenter(parameters(weights=str(nano), image_height=40), warn=forbidden)
 
 
 def test_random_weights_are_told_and_named() -> None:
     told: list[str] = []
-    given = values(model="mambaseg_nano", weights="random", image_height=SIZE[0], image_width=SIZE[1])
+    given = parameters(model="mambaseg_nano", weights="random", image_height=SIZE[0], image_width=SIZE[1])
     segmenter = make_segmenter(given, warn=told.append)
     assert ["mambaseg_nano has random weights: its masks mean nothing" in sentence for sentence in told] == [True]
     assert (describe(segmenter, given)["weights"], describe(segmenter, given)["weights sha256"]) == ("random", "")
@@ -80,7 +80,7 @@ def test_random_weights_are_told_and_named() -> None:
 
 def test_by_default_the_weights_that_ship_run_and_say_what_they_are() -> None:
     told: list[str] = []
-    given = values()
+    given = parameters()
     segmenter = make_segmenter(given, warn=told.append)
     assert ["mambaseg_nano has weights that were trained on synthetic drives only" in said for said in told] == [True]
     shipped = weights_file("mambaseg_nano", "synthetic")
@@ -90,9 +90,9 @@ def test_by_default_the_weights_that_ship_run_and_say_what_they_are() -> None:
 
 def test_a_model_without_shipped_weights_asks_for_a_file_or_for_random_ones() -> None:
     with pytest.raises(ValueError, match=r"no weights ship with model 'mambaseg_dsec'.*weights:=/.*weights:=random"):
-        make_segmenter(values(model="mambaseg_dsec"), warn=forbidden)
-    with pytest.raises(ValueError, match=r"'model' is 'mambaseg_huge'; expected one of mambaseg_ddd17"):
-        make_segmenter(values(model="mambaseg_huge"), warn=forbidden)
+        make_segmenter(parameters(model="mambaseg_dsec"), warn=forbidden)
+    with pytest.raises(ValueError, match=r"unknown model 'mambaseg_huge'; known models: mambaseg_ddd17"):
+        make_segmenter(parameters(model="mambaseg_huge"), warn=forbidden)
 
 
 @pytest.mark.parametrize("name", ["ddd17", "dsec"])
@@ -103,7 +103,7 @@ def test_a_file_of_the_authors_names_the_model_that_it_needs(name: str, tmp_path
     shapes = json.loads(keys.read_text())
     torch.save({key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}, tmp_path / "best.pth")
     with pytest.raises(ValueError, match=rf"best.pth is the authors' mambaseg_{name}, but .* is 'mambaseg_nano': set"):
-        make_segmenter(values(weights=str(tmp_path / "best.pth")), warn=forbidden)
+        make_segmenter(parameters(weights=str(tmp_path / "best.pth")), warn=forbidden)
 
 
 def test_a_start_imports_neither_torchs_compiler_nor_the_data_sets() -> None:

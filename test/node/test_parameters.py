@@ -2,20 +2,30 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from mambaseg_ros.parameters import PARAMETERS, TABLE, launch_arguments, markdown_table
+from mambaseg_ros.parameters import PARAMETERS, TABLE, Parameters, launch_arguments, markdown_table
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_defaults_pass_their_own_check() -> None:
+def test_every_value_is_checked_when_they_are_made() -> None:
     assert len(TABLE) == len(PARAMETERS) == 24
-    for parameter in PARAMETERS:
-        parameter.check(parameter.default)
+    assert asdict(Parameters()) == {parameter.name: parameter.default for parameter in PARAMETERS}
+    with pytest.raises(ValueError, match="'event_wait_ms' is -1; expected 0 to 10000"):
+        Parameters(event_wait_ms=-1)
+    with pytest.raises(ValueError, match="'device' is 3"):
+        replace(Parameters(), device=3)
+
+
+def test_units_are_those_of_the_code() -> None:
+    parameters = Parameters(buffer_mib=2, events_stale_ms=1.5, images_stale_ms=20)
+    assert parameters.buffer_bytes == 2 * 2**20
+    assert (parameters.events_stale_ns, parameters.images_stale_ns) == (1_500_000, 20_000_000)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_subscribers_come_and_go_and_parameters_are_set_to_nonsense(ready: Any) 
         ("event_wait_ms", float("nan"), "nan"),
         ("event_wait_ms", 5000.0, "buffer_ms"),
         ("event_wait_ms", "soon", "Wrong parameter type"),
-        ("when_events_missing", "panic", "'image_only', 'hold', 'drop'"),
+        ("when_events_missing", "panic", "one of image_only, hold, drop"),
         ("model", "mambaseg_dsec", "deactivate and cleanup"),
         ("autostart", False, ""),
         ("no_such_parameter", 1, ""),

@@ -20,7 +20,6 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage
 
-from mambaseg_ros.parameters import PARAMETERS
 from mambaseg_ros.topics.subscriptions import DEPTHS, InputSubscription
 
 pytestmark = pytest.mark.ros
@@ -65,9 +64,8 @@ def test_what_a_full_queue_of_dds_replaced_is_counted(domain: int, peer: Peer) -
     executor.add_node(node)
     came: list[Any] = []
     lost: list[int] = []
-    values = {parameter.name: parameter.default for parameter in PARAMETERS} | {"image_reliability": "reliable"}
     source = InputSubscription(
-        node, "image", values, take=lambda kind, message: came.append(message), lost=lost.append,
+        node, "image", "auto", "reliable", take=lambda kind, message: came.append(message), lost=lost.append,
         reported=lambda number: None, qos_met=lambda: None, warn=print,
     )  # fmt: skip
 
@@ -155,9 +153,8 @@ def test_without_publishers_ids_the_numbers_of_two_are_not_mixed(domain: int) ->
     rclpy.init(context=context, domain_id=domain)
     node = rclpy.create_node("counting", context=context)
     lost: list[int] = []
-    values = {parameter.name: parameter.default for parameter in PARAMETERS}
     source = InputSubscription(
-        node, "image", values, take=lambda kind, message: None, lost=lost.append,
+        node, "image", "auto", "best_effort", take=lambda kind, message: None, lost=lost.append,
         reported=lambda number: None, qos_met=lambda: None, warn=print,
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from mambaseg_ros.bag.types import open_bag
 from mambaseg_ros.messages.images import image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.model import make_segmenter
-from mambaseg_ros.parameters import PARAMETERS
+from mambaseg_ros.parameters import Parameters
 
 pytestmark = pytest.mark.ros
 MAMBASEG = (sys.executable, "-m", "mambaseg_ros")
@@ -40,9 +40,8 @@ def recorded_masks(bag: Path) -> dict[int, np.ndarray]:
 
 def offline_masks(sequence: DsecSequence) -> dict[int, np.ndarray]:
     """The masks of the node's own model, with windows cut from the sequence's file."""
-    values = {parameter.name: parameter.default for parameter in PARAMETERS}
-    calibration = str(sequence.root / CALIBRATION)
-    segmenter = make_segmenter({**values, **MODEL, "calibration": calibration}, warn=print)
+    parameters = Parameters(**MODEL, calibration=str(sequence.root / CALIBRATION))
+    segmenter = make_segmenter(parameters, warn=print)
     setup = segmenter.preprocessing
     masks = {}
     for index, stamp_ns in enumerate(sequence.image_times_ns.tolist()):

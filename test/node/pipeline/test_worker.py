@@ -19,7 +19,7 @@ from mambaseg_core.inference import Segmenter
 from mambaseg_core.models.presets import preset_preprocessing
 from mambaseg_core.preprocessing import picture_preprocessing
 from mambaseg_ros.messages.stamps import stamp_to_ns
-from mambaseg_ros.parameters import PARAMETERS
+from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.pipeline.results import PublishedMask, Report, State
 from mambaseg_ros.pipeline.worker import Worker
@@ -81,8 +81,7 @@ class Kept:
 @pytest.fixture
 def worker() -> Any:
     setup = preset_preprocessing("mambaseg_ddd17", size=Brightness.image_size, channels=1)
-    values = {parameter.name: parameter.default for parameter in PARAMETERS}
-    pipeline = Pipeline(Segmenter(Brightness(), "cpu", preprocessing=setup), values, Kept())
+    pipeline = Pipeline(Segmenter(Brightness(), "cpu", preprocessing=setup), Parameters(), Kept())
     pipeline.start()
     yield pipeline.worker
     assert pipeline.stop(timeout=60)
@@ -149,7 +148,7 @@ def packet_before(event_message: Any, end_ns: int) -> Any:
 def test_stale_events_are_not_used_and_hold_gives_the_last_mask_with_its_old_stamp(
     worker: Worker, image_message: Any, event_message: Any
 ) -> None:
-    worker.policy = replace(worker.policy, when_events_missing="hold", event_wait_s=0.0)
+    worker.parameters = replace(worker.parameters, when_events_missing="hold", event_wait_ms=0.0)
     early = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS - 10**9))
     assert (early.state, early.policy, worker.sink.masks) == (State.ERROR, "hold", [])  # nothing to hold yet
     feed(worker, packet_before(event_message, START_NS))
@@ -168,7 +167,7 @@ def test_stale_events_are_not_used_and_hold_gives_the_last_mask_with_its_old_sta
 
 
 def test_drop_publishes_nothing(worker: Worker, image_message: Any) -> None:
-    worker.policy = replace(worker.policy, when_events_missing="drop", event_wait_s=0.0)
+    worker.parameters = replace(worker.parameters, when_events_missing="drop", event_wait_ms=0.0)
     report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
     assert (report.state, report.policy, worker.images_dropped, worker.sink.masks) == (State.ERROR, "drop", 1, [])
 
@@ -182,7 +181,7 @@ def let_it_look(kept: Kept, times: int) -> None:
 def test_events_alone_give_masks_with_their_own_stamp_frame_and_size_while_images_are_missing(
     worker: Worker, image_message: Any, event_message: Any
 ) -> None:
-    worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
+    worker.parameters = replace(worker.parameters, when_images_missing="events_only", timer_ms=10.0, event_wait_ms=0.0)
     answer(worker, image_message(np.zeros((52, 68), np.uint8) + 9, "mono8", stamp_ns=START_NS))
     kept = worker.sink
     feed(worker, packet_before(event_message, START_NS))
@@ -202,7 +201,7 @@ def test_events_alone_give_masks_with_their_own_stamp_frame_and_size_while_image
 
 
 def test_hold_repeats_the_last_mask_while_images_are_missing(worker: Worker, image_message: Any) -> None:
-    worker.policy = replace(worker.policy, when_images_missing="hold", timer_s=0.01, event_wait_s=0.0)
+    worker.parameters = replace(worker.parameters, when_images_missing="hold", timer_ms=10.0, event_wait_ms=0.0)
     answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
     worker.sink.now += 501 * MS
     until(lambda: len(worker.sink.results) > 3)
@@ -246,7 +245,7 @@ def test_under_overload_the_worker_always_takes_the_newest_image(
         return infer(*tensors)
 
     monkeypatch.setattr(worker.segmenter, "_infer", gated)
-    worker.policy = replace(worker.policy, event_wait_s=0.0)
+    worker.parameters = replace(worker.parameters, event_wait_ms=0.0)
 
     def send(number: int) -> None:
         worker.inbox.put_image(image_message(halves(), "mono8", stamp_ns=START_NS + number))
@@ -265,7 +264,7 @@ def test_under_overload_the_worker_always_takes_the_newest_image(
 
 
 def test_no_waiting_is_not_stale(worker: Worker, image_message: Any, event_message: Any) -> None:
-    worker.policy = replace(worker.policy, event_wait_s=0.0)
+    worker.parameters = replace(worker.parameters, event_wait_ms=0.0)
     packet = event_message([3, 4], [2, 2], [0, 60 * MS], [1, 1], stamp_ns=START_NS, height=SIZE[0], width=SIZE[1])
     feed(worker, packet)
     report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 40 * MS))
@@ -303,9 +302,8 @@ class Warmth(nn.Module):
 @pytest.fixture
 def warm_worker() -> Any:
     setup = picture_preprocessing(Warmth.image_size)
-    values = {parameter.name: parameter.default for parameter in PARAMETERS}
-    pipeline = Pipeline(Segmenter(Warmth(), "cpu", preprocessing=setup), values, Kept())
-    pipeline.worker.policy = replace(pipeline.worker.policy, event_wait_s=0.0)
+    pipeline = Pipeline(Segmenter(Warmth(), "cpu", preprocessing=setup), Parameters(), Kept())
+    pipeline.worker.parameters = replace(pipeline.worker.parameters, event_wait_ms=0.0)
     pipeline.start()
     yield pipeline.worker
     assert pipeline.stop(timeout=60)
@@ -335,7 +333,7 @@ def test_images_of_a_second_camera_take_the_place_of_events(warm_worker: Worker,
 
 
 def test_second_images_alone_give_masks_while_images_are_missing(warm_worker: Worker, image_message: Any) -> None:
-    warm_worker.policy = replace(warm_worker.policy, when_images_missing="events_only", timer_s=0.01)
+    warm_worker.parameters = replace(warm_worker.parameters, when_images_missing="events_only", timer_ms=10.0)
     feed(warm_worker, image_message(np.full((40, 68), 200, np.uint8), "mono8", stamp_ns=START_NS))
     kept = warm_worker.sink
     kept.now += 501 * MS
@@ -360,7 +358,7 @@ def accounted(worker: Worker) -> int:
 def test_failures_without_images_and_while_holding_keep_the_accounts(
     worker: Worker, image_message: Any, event_message: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
+    worker.parameters = replace(worker.parameters, when_images_missing="events_only", timer_ms=10.0, event_wait_ms=0.0)
 
     def fail(*_: Any) -> None:
         raise RuntimeError("broken")
@@ -375,7 +373,7 @@ def test_failures_without_images_and_while_holding_keep_the_accounts(
         assert [report.message for report in kept.reports] == ["RuntimeError: broken"] * 3
         assert worker.images_failed == accounted(worker) == 0
 
-    worker.policy = replace(worker.policy, when_images_missing="drop", when_events_missing="hold")
+    worker.parameters = replace(worker.parameters, when_images_missing="drop", when_events_missing="hold")
     packet = packet_before(event_message, START_NS + 30 * MS)
     feed(worker, packet)
     assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 30 * MS)).state == State.OK
@@ -417,7 +415,7 @@ def test_the_health_of_events_is_said_where_no_mask_was_made(
 def test_a_camera_whose_images_cannot_be_read_is_missing(
     worker: Worker, image_message: Any, event_message: Any
 ) -> None:
-    worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
+    worker.parameters = replace(worker.parameters, when_images_missing="events_only", timer_ms=10.0, event_wait_ms=0.0)
     kept = worker.sink
     for turn in range(6):
         feed(worker, packet_before(event_message, START_NS + turn * 300 * MS))
@@ -429,7 +427,7 @@ def test_a_camera_whose_images_cannot_be_read_is_missing(
 
 def test_events_alone_wait_for_the_calibration(worker: Worker, event_message: Any) -> None:
     worker.waiting_for = "no calibration yet"
-    worker.policy = replace(worker.policy, when_images_missing="events_only", timer_s=0.01, event_wait_s=0.0)
+    worker.parameters = replace(worker.parameters, when_images_missing="events_only", timer_ms=10.0, event_wait_ms=0.0)
     feed(worker, packet_before(event_message, START_NS))
     worker.sink.now += 501 * MS
     until(lambda: bool(worker.sink.reports))
@@ -438,7 +436,7 @@ def test_events_alone_wait_for_the_calibration(worker: Worker, event_message: An
 
 
 def test_the_reliability_of_the_last_mask_is_not_kept_without_another(warm_worker: Worker, image_message: Any) -> None:
-    warm_worker.policy = replace(warm_worker.policy, when_events_missing="drop")
+    warm_worker.parameters = replace(warm_worker.parameters, when_events_missing="drop")
     picture = np.arange(20 * 34, dtype=np.uint8).reshape(20, 34)
     feed(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS))
     assert answer(warm_worker, image_message(picture, "mono8", stamp_ns=START_NS)).second_reliability == 1
@@ -450,8 +448,7 @@ def test_the_reliability_of_the_last_mask_is_not_kept_without_another(warm_worke
 
 def test_packets_that_the_node_drops_itself_are_not_lost_on_the_way(event_message: Any) -> None:
     setup = preset_preprocessing("mambaseg_ddd17", size=Brightness.image_size, channels=1)
-    values = {parameter.name: parameter.default for parameter in PARAMETERS}
-    pipeline = Pipeline(Segmenter(Brightness(), "cpu", preprocessing=setup), {**values, "buffer_mib": 1}, Kept())
+    pipeline = Pipeline(Segmenter(Brightness(), "cpu", preprocessing=setup), Parameters(buffer_mib=1), Kept())
 
     def packet(seq: int) -> Any:
         return event_message([3], [2], [0], [1], stamp_ns=START_NS, seq=seq, height=SIZE[0], width=SIZE[1])
@@ -467,5 +464,4 @@ def test_packets_that_the_node_drops_itself_are_not_lost_on_the_way(event_messag
 
 
 def test_a_pipeline_that_was_never_started_ends(worker: Worker) -> None:
-    values = {parameter.name: parameter.default for parameter in PARAMETERS}
-    assert Pipeline(worker.segmenter, values, Kept()).stop(timeout=60)
+    assert Pipeline(worker.segmenter, Parameters(), Kept()).stop(timeout=60)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mambaseg_core.preprocessing import picture_preprocessing
-from mambaseg_ros.policy import Health, Policy
+from mambaseg_ros.policy import Health
 from mambaseg_ros.sources.pictures import PictureSource
 
 MS = 1_000_000
@@ -89,10 +89,10 @@ def test_it_is_judged_by_its_distance(
     source: PictureSource, image_message: Any, time_ms: int, health: Health, sentence: str
 ) -> None:
     stamp_ns = START_NS + time_ms * MS
-    judged = source.judge(stamp_ns, None, Policy())
+    judged = source.judge(stamp_ns, None, 50 * MS)
     assert (judged[0], "no thermal images have come" in judged[1]) == (Health.SILENT, True)
     add(source, image_message, 100)
-    judged = source.judge(stamp_ns, source.beside(stamp_ns), Policy())
+    judged = source.judge(stamp_ns, source.beside(stamp_ns), 50 * MS)
     assert judged[0] == health
     assert sentence in judged[1]
     assert bool(judged[1]) == bool(sentence)
