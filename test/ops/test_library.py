@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mambaseg_core import ops
 from mambaseg_core.ops import selection
 
-ROOT = Path(__file__).resolve().parents[2]
+TESTED = Path(ops.__file__).parents[2]  # the source tree, or what is installed
 DIRECT = {
     "selective_scan": [(2, 6, 9), (2, 6, 9), (6, 3), (2, 2, 3, 9), (2, 2, 3, 9), (6,), (6,)],
     "ss2d": [(2, 3, 5, 6), (2, 3, 5, 4, 8), (4, 6, 2), (4, 6), (24, 3), (24,)],
@@ -120,7 +120,7 @@ def test_meta_tensors_have_shapes_only() -> None:
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": str(TESTED), **environment},
         capture_output=True,
         text=True,
         timeout=300,
