@@ -1,14 +1,20 @@
-"""What tests of several folders share: recordings, real and synthetic; hypothesis judges answers, not their speed."""
+"""What holds for every test, and what tests of several folders share: one thread of torch, the command, recordings."""
 
 from __future__ import annotations
 
 import os
+
+# Before torch is imported, and for every process that a test starts: on a busy machine torch's threads wait for each
+# other longer than they work, and the same bits are promised for the same number only. Tests of threads set their own.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
 from rosbags.rosbag2 import Reader
 
@@ -42,7 +48,7 @@ def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set in DSEC's layout: one sequence to train on, one to test on."""
     folder = tmp_path_factory.mktemp("streets")
     for seed, name in enumerate(("street_a", "street_b")):
-        write_sequence(folder, name=name, seconds=0.3, seed=seed)
+        write_sequence(folder, name=name, seconds=0.3, seed=seed, image_size=(135, 180), event_size=(120, 160))
     (folder / "splits.yaml").write_text("train: [street_a]\ntest: [street_b]\n")
     return folder
 
@@ -86,10 +92,32 @@ def _read(bag: Path) -> Iterator[Any]:
             yield store.deserialize_cdr(raw, connection.msgtype)
 
 
+@dataclass
+class Answer:
+    """What a run of the command left: its exit status and what it printed."""
+
+    returncode: int
+    stdout: str
+
+
 @pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Several threads only slow small tensors down."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def mambaseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Run the `mambaseg` command as its script does, but in this process: a start takes seconds.
+
+    An error that is not the user's is raised, where the command would print a traceback.
+    """
+    from mambaseg_core.cli import console
+    from mambaseg_ros.cli import main
+
+    monkeypatch.setattr(console, "width", 200)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["mambaseg", *map(str, words)])
+        try:
+            main()
+        except SystemExit as end:
+            return Answer(int(end.code or 0), capsys.readouterr().out)
+        return Answer(0, capsys.readouterr().out)
+
+    return run

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-
-
-def mambaseg(*words: object) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
-    return subprocess.run(
-        [sys.executable, "-m", "mambaseg_ros", *map(str, words)], capture_output=True, text=True, timeout=300, env=env
-    )
 
 
 @pytest.fixture
@@ -28,14 +20,14 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
-def test_info_of_a_file(recording: Path) -> None:
+def test_info_of_a_file(mambaseg: Callable[..., Any], recording: Path) -> None:
     result = mambaseg("info", recording)
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.returncode == 0, result.stdout
     for text in ("raw, evt2", "640x480", "0.000006 s", "67000 ns, 73000 ns", "1, 1 (50.0% ON)"):
         assert text in result.stdout
 
 
-def test_info_of_a_file_without_a_size(recording: Path) -> None:
+def test_info_of_a_file_without_a_size(mambaseg: Callable[..., Any], recording: Path) -> None:
     recording.write_bytes(recording.read_bytes().replace(b"% geometry 640x480\n", b""))
     result = mambaseg("info", recording)
     assert result.returncode == 1
@@ -45,22 +37,22 @@ def test_info_of_a_file_without_a_size(recording: Path) -> None:
     assert "give both" in mambaseg("info", recording, "--height", 480).stdout
 
 
-def test_info_of_a_file_that_is_not_there() -> None:
+def test_info_of_a_file_that_is_not_there(mambaseg: Callable[..., Any]) -> None:
     result = mambaseg("info", "nowhere.raw")
     assert result.returncode == 1
     assert "nowhere.raw is missing" in result.stdout
-    assert "Traceback" not in result.stdout + result.stderr
+    assert result.stdout.count("\n") == 1
 
 
-def test_events_to_video(recording: Path, tmp_path: Path) -> None:
+def test_events_to_video(mambaseg: Callable[..., Any], recording: Path, tmp_path: Path) -> None:
     out = tmp_path / "film.mp4"
     result = mambaseg("convert", "events-to-video", recording, out, "--slowdown", 40_000, "--window", 0.1)
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.returncode == 0, result.stdout
     assert "film.mp4: 6 pictures of 640x480" in result.stdout
     assert cv2.VideoCapture(str(out)).get(cv2.CAP_PROP_FRAME_COUNT) == 6
 
 
-def test_ev_inf_twice(tmp_path: Path) -> None:
+def test_ev_inf_twice(mambaseg: Callable[..., Any], tmp_path: Path) -> None:
     assert mambaseg("synth", tmp_path, "--seconds", 0.1).returncode == 0
     root = tmp_path / "synthetic_00_a"
     first, second = (mambaseg("convert", "ev-inf", root) for _ in range(2))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,7 @@ from mambaseg_core.pictures import EVENT_LEGEND
 from mambaseg_core.training.config import DataConfig
 from mambaseg_core.training.data import make_preprocessing
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SETUP = make_preprocessing(DataConfig(size=(64, 96), window_ms=50))
-
-
-def mambaseg(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
-    variables = {**os.environ, "COLUMNS": "200", "TERM": "dumb", "OMP_NUM_THREADS": "1", **env}
-    command = [sys.executable, "-m", "mambaseg_ros", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=variables)
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +94,11 @@ def test_a_class_that_never_occurs_is_left_out_and_said_so(samples: list[Sample]
     assert found.overall.miou == pytest.approx((0 + found.overall.accuracy) / 2)  # all is taken for road
 
 
-def test_eval_prints_a_table_and_writes_json_and_one_html_file(streets: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_eval_prints_a_table_and_writes_json_and_one_html_file(
+    mambaseg: Callable[..., Any], streets: Path, checkpoint: Path, tmp_path: Path
+) -> None:
     result = mambaseg("eval", checkpoint, streets, "--workers", 0, "--samples", 3, "--out", tmp_path / "eval")
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.returncode == 0, result.stdout
     assert re.search(r"all\s+. 3", result.stdout)
     assert "vegetation" in result.stdout
     scores = json.loads((tmp_path / "eval" / "scores.json").read_text())
@@ -117,7 +111,9 @@ def test_eval_prints_a_table_and_writes_json_and_one_html_file(streets: Path, ch
     assert {path.name for path in (tmp_path / "eval").iterdir()} == {"scores.json", "report.html"}
 
 
-def test_eval_refuses_what_it_cannot_do(streets: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_eval_refuses_what_it_cannot_do(
+    mambaseg: Callable[..., Any], streets: Path, checkpoint: Path, tmp_path: Path
+) -> None:
     for words, message in (
         ((checkpoint, streets, "--keep", "sound"), "--keep is 'sound'; expected one of both, image, second"),
         ((checkpoint, tmp_path / "none"), "which is no folder"),
@@ -126,13 +122,15 @@ def test_eval_refuses_what_it_cannot_do(streets: Path, checkpoint: Path, tmp_pat
         result = mambaseg("eval", *words)
         assert result.returncode == 1
         assert message in result.stdout
-        assert "Traceback" not in result.stdout + result.stderr
+        assert result.stdout.count("\n") == 1
 
 
-def test_predict_writes_the_segmenters_masks_and_goes_on(streets: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_predict_writes_the_segmenters_masks_and_goes_on(
+    mambaseg: Callable[..., Any], streets: Path, checkpoint: Path, tmp_path: Path
+) -> None:
     words = ("predict", checkpoint, streets / "street_b", tmp_path / "out")
     result = mambaseg(*words)
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.returncode == 0, result.stdout
     recording, numbers = open_recording(streets / "street_b")
     masks = sorted((tmp_path / "out" / "masks").iterdir())
     assert [path.name for path in masks] == [f"{number:06d}.png" for number in numbers]
@@ -141,7 +139,7 @@ def test_predict_writes_the_segmenters_masks_and_goes_on(streets: Path, checkpoi
     events = recording.window(stamp_ns, SETUP.window, SETUP.bins)
     expected = segmenter.segment(recording.image(3), events).ids
     found = cv2.imread(str(masks[3]), cv2.IMREAD_UNCHANGED)
-    assert np.mean(found == expected) > 0.999  # the number of threads may differ
+    np.testing.assert_array_equal(found, expected)
     film = cv2.VideoCapture(str(tmp_path / "out" / "overlay.mp4"))
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == len(numbers)
     masks[2].unlink()
@@ -149,7 +147,9 @@ def test_predict_writes_the_segmenters_masks_and_goes_on(streets: Path, checkpoi
     assert not list((tmp_path / "out").rglob(".*"))
 
 
-def test_predict_refuses_the_masks_of_another_checkpoint(streets: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_predict_refuses_the_masks_of_another_checkpoint(
+    mambaseg: Callable[..., Any], streets: Path, checkpoint: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other.safetensors"
     other.write_bytes(checkpoint.read_bytes())
     (tmp_path / "out").mkdir()

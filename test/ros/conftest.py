@@ -51,15 +51,6 @@ def domain(monkeypatch: pytest.MonkeyPatch) -> int:
     return number
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Compute here as the node's process does: torch promises the same bits for the same number of threads only."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="session")
 def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model on DDD17's preprocessing: windows of 50 ms, 6 classes, the bonnet cropped."""

@@ -40,7 +40,7 @@ class Process:
     """A child process whose output is kept."""
 
     def __init__(self, words: list[str], env: dict[str, str] | None = None) -> None:
-        # one thread: on a busy machine torch's threads wait for each other longer than they work
+        # one thread also where the environment is not that of the tests
         env = {"OMP_NUM_THREADS": "1", **(env or os.environ)}
         self.child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
         self.lines: list[str] = []

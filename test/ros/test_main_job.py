@@ -53,7 +53,6 @@ def offline_masks(sequence: DsecSequence) -> dict[int, np.ndarray]:
     return masks
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_a_replayed_drive_gives_the_masks_of_the_offline_model_bit_for_bit(
     sequence: DsecSequence, tmp_path: Path, start: Callable[..., Any], node_command: Callable[..., list[str]]
 ) -> None:

@@ -59,7 +59,6 @@ def scene(number: int, size: tuple[int, int]) -> np.ndarray:
     return np.kron(rng.integers(0, 256, (size[0] // 2, size[1] // 2)), np.ones((2, 2))).astype(np.uint8)
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_masks_are_those_of_the_image_and_the_thermal_image_nearest_to_it(drive: Any, tmp_path: Path) -> None:
     weights = checkpoint(tmp_path, "thermal")
     peer, segmenter = drive(weights, "second", "thermal"), Segmenter(weights, "cpu")

@@ -12,11 +12,7 @@ import yaml
 
 from mambaseg_core.training.config import TrainConfig, parse_config
 
-
-@pytest.fixture(autouse=True)
-def quiet(one_thread: None) -> None:
-    """Lightning says much about itself; and several threads only slow such small tensors down."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 
 @pytest.fixture
