@@ -152,8 +152,9 @@ def test_a_signal_stops_after_the_step_and_the_run_goes_on(
     assert result.returncode != 0
     assert "stopped at step 4 of 6, as asked; --resume goes on from there" in result.stderr
     assert read_state(tmp_path / "run" / STATE).step == 4
-    run(configure(EXACT), tmp_path / "run", resume=True)
-    assert_equal_runs(whole, tmp_path / "run")
+    if name == "SIGTERM":  # what goes on from there is the same
+        run(configure(EXACT), tmp_path / "run", resume=True)
+        assert_equal_runs(whole, tmp_path / "run")
 
 
 def test_a_finished_run_is_not_repeated(configure: Configure, whole: Path) -> None:
