@@ -354,8 +354,9 @@ def test_two_processes_train_as_one_with_twice_the_batch(
     assert [line["step"] for line in one] == [line["step"] for line in two]
     assert one[-1]["validation"]["miou"] == pytest.approx(two[-1]["validation"]["miou"], abs=0.02)
     weights, others = load_file(tmp_path / "one" / LAST), load_file(tmp_path / "two" / LAST)
-    apart = max(float((tensor - others[name]).abs().max()) for name, tensor in weights.items())
-    assert apart < 1e-3
+    apart = torch.cat([(tensor - others[name]).abs().flatten() for name, tensor in weights.items()])
+    # where a gradient is nothing but rounding, Adam makes a whole step of its sign
+    assert (apart < 1e-5).float().mean() > 0.999
 
 
 def test_a_stopped_run_is_an_own_error() -> None:
