@@ -11,7 +11,7 @@ BY_HAND = {
     **dict.fromkeys(("imread", "imwrite", "imdecode", "imencode", "VideoWriter"), "mambaseg_core/pictures.py"),
 }
 """The one file that may call a method."""
-SWITCH = ("mambaseg_core/bench/memory.py", "write_text")  # in /proc, no file
+SWITCH = ("mambaseg_core/bench/model.py", "write_text")  # in /proc, no file
 
 
 def calls_by_hand(source: str, name: str = "") -> set[str]:
