@@ -1,4 +1,4 @@
-"""What every network here does with its two inputs before it looks at them: check them, fill in a missing one."""
+"""Checks and completion of a network's two inputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class TwoInputs(Protocol):
-    """What a network says about its inputs: names and sizes as of `MambaSeg`."""
+    """Attributes of a network that its inputs are checked against, as in `MambaSeg`."""
 
     name: str
     image_size: tuple[int, int]
@@ -19,20 +19,20 @@ class TwoInputs(Protocol):
 
 
 def complete(model: TwoInputs, image: Tensor | None, second: Tensor | None, *, least: int = 1) -> tuple[Tensor, Tensor]:
-    """Both inputs, checked; the one that is missing as zeros, which is what modality dropout trains with.
+    """Return both inputs, checked; a missing one becomes zeros, as modality dropout trains with.
 
     Args:
         model: The network that the inputs are for.
         image: [B, in_channels, H, W] or None.
         second: [B, bins, H, W] or None.
-        least: Fewest rows and columns that the network takes.
+        least: Fewest rows and columns that the network accepts.
 
     Raises:
-        ValueError: Both are missing, or an input has another shape than the model takes.
+        ValueError: Both are missing, or an input has another shape than the model expects.
     """
     for what, x, channels in (("image", image, model.in_channels), ("second", second, model.bins)):
         if x is not None:
-            _refuse_other_shape(model, what, x, channels, least)
+            _check_shape(model, what, x, channels, least)
     if image is None and second is None:
         raise ValueError(f"image and second are both None; {model.name} expects at least one of them: pass one")
     if image is None:
@@ -46,13 +46,14 @@ def complete(model: TwoInputs, image: Tensor | None, second: Tensor | None, *, l
         )
     if image.shape[0] != second.shape[0]:
         raise ValueError(
-            f"image has batch size {image.shape[0]} and second {second.shape[0]}; pass as many of each"
+            f"image has batch size {image.shape[0]} and second {second.shape[0]}; "
+            "expected one batch size for both: pass as many of each"
         )
     return image, second
 
 
-def _refuse_other_shape(model: TwoInputs, what: str, x: Tensor, channels: int, least: int) -> None:
-    """Raise ValueError unless an input is what the model was built for."""
+def _check_shape(model: TwoInputs, what: str, x: Tensor, channels: int, least: int) -> None:
+    """Raise ValueError unless an input has the shape that the model was built for."""
     fits = x.dim() == 4 and x.shape[1] == channels and min(x.shape[2:]) >= least
     if fits and (model.any_size or tuple(x.shape[2:]) == model.image_size):
         return

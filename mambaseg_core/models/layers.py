@@ -1,4 +1,4 @@
-"""Small parts that every network here shares. Features are channels-last: [B, H, W, C]."""
+"""Small parts shared by all networks. Features are channels-last: [B, H, W, C]."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resize of [B, H, W, C] to [B, *size, C], corners not aligned."""
+    """Resize [B, H, W, C] to [B, *size, C] bilinearly, corners not aligned."""
     if tuple(x.shape[1:3]) == size:
         return x
     resized = F.interpolate(to_channels_first(x), size=size, mode="bilinear", align_corners=False)
@@ -39,7 +39,7 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class DropPath(nn.Module):
-    """Leave out a residual branch, sample by sample, while training.
+    """Stochastic depth: drops a residual branch at random, sample by sample, while training.
 
     Source: Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016.
 
@@ -52,7 +52,7 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, ...] -> [B, ...], scaled so that the expectation stays the same."""
+        """Map [B, ...] to [B, ...], scaled so that the expectation stays the same."""
         if not self.training or self.rate == 0.0:
             return x
         kept = 1.0 - self.rate
@@ -60,7 +60,7 @@ class DropPath(nn.Module):
         return x * (mask / kept)
 
     def extra_repr(self) -> str:
-        """Text for `print(model)`."""
+        """Return the text for `print(model)`."""
         return f"rate={self.rate:.3f}"
 
 
@@ -78,13 +78,13 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., C] -> [..., C]."""
+        """Map [..., C] to [..., C]."""
         y: Tensor = self.fc2(F.gelu(self.fc1(x)))
         return y
 
 
 def init_linear(module: nn.Module) -> None:
-    """Draw a linear layer's weights from a normal distribution (0.02) cut at two; for `Module.apply`."""
+    """Draw a linear layer's weights from a normal distribution (deviation 0.02, cut at +-2); for `Module.apply`."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
@@ -92,13 +92,13 @@ def init_linear(module: nn.Module) -> None:
 
 
 def init_linear_by_width(module: nn.Module) -> None:
-    """Draw a linear layer's weights so that it keeps its input's scale, whatever the width; for `Module.apply`."""
+    """Draw a linear layer's weights with deviation 1/sqrt(inputs), which keeps the scale; for `Module.apply`."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
 
 
 def rising_rates(depths: tuple[int, ...], highest: float) -> list[list[float]]:
-    """Drop-path rates that rise linearly from 0 to `highest` over all blocks, split by stage."""
+    """Return drop-path rates that rise linearly from 0 to `highest` over all blocks, split by stage."""
     rates = torch.linspace(0.0, highest, sum(depths), device="cpu").tolist()
     starts = [sum(depths[:i]) for i in range(len(depths))]
     return [rates[start : start + depth] for start, depth in zip(starts, depths, strict=True)]

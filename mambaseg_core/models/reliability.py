@@ -1,7 +1,8 @@
-"""How far each of two modalities can be trusted, position by position, and how a network is weighed by it.
+"""How far each of two inputs can be trusted at each position: weights for a network.
 
 Source: the abstract of "RSGMamba: Reliability-Aware Self-Gated State Space Model for Multimodal Semantic Segmentation"
-(2026) asks for it to be modelled explicitly and to regulate what the modalities exchange; how is not public, and ours.
+(2026) models reliability explicitly and lets it regulate what the modalities exchange. How is not public; this design
+is ours.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from torch import Tensor, nn
 
 from mambaseg_core.models.layers import convolve, resize, to_channels_first, to_channels_last
 
-Pair: TypeAlias = tuple[Tensor, Tensor]  # of the image, of the second input
-FLAT = 1e-5  # of inputs of 0 to 1, below a step of 16 bits: what a resize leaves of one value everywhere
-TRUST = 2.0  # before the sigmoid: training starts with either modality trusted to 0.88
+Pair: TypeAlias = tuple[Tensor, Tensor]  # (image, second input)
+FLAT = 1e-5  # for inputs in 0..1: below a step of 16 bits, above what a resize adds to a constant
+TRUST = 2.0  # before the sigmoid: training starts with both inputs trusted to 0.88
 
 
 def presence(x: Tensor) -> Tensor:
-    """Which samples of an input say anything: a missing, covered or dead sensor has one value in all of a channel.
+    """Return which samples of an input vary: a missing, covered or dead sensor has one value in all of a channel.
 
     Args:
         x: [B, C, H, W].
@@ -34,10 +35,10 @@ def presence(x: Tensor) -> Tensor:
 
 
 def average(weights: Sequence[Pair], size: tuple[int, int]) -> Pair:
-    """The weights of all stages as one map per modality.
+    """Return the weights of all stages as one map per input.
 
     Args:
-        weights: Of each stage two [B, H_i, W_i, 1], between 0 and 1.
+        weights: For each stage two [B, H_i, W_i, 1], between 0 and 1.
         size: (height, width) of the maps.
 
     Returns:
@@ -48,12 +49,12 @@ def average(weights: Sequence[Pair], size: tuple[int, int]) -> Pair:
 
 
 def _average(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """[B, H_i, W_i, 1] of each stage -> [B, *size]."""
+    """Return the mean over the stages, each [B, H_i, W_i, 1], as [B, *size]."""
     return torch.cat([resize(x, size) for x in maps], dim=-1).mean(-1)
 
 
 class Judge(nn.Module):
-    """One modality's reliability from what it shows, how that differs from its surroundings, and the other's support.
+    """Reliability of one input from its features, their difference to the surroundings, and the other's agreement.
 
     Args:
         channels: C.
@@ -62,19 +63,19 @@ class Judge(nn.Module):
 
     def __init__(self, channels: int, *, width: int) -> None:
         super().__init__()
-        self.embed = nn.Linear(channels, width, bias=False)  # nothing seen stays zero
+        self.embed = nn.Linear(channels, width, bias=False)  # without bias, an absent input stays zero
         self.conv = nn.Conv2d(3 * width, width, 3, padding=1)
         self.decide = nn.Linear(width, 1)
 
     def forward(self, own: Tensor, other: Tensor) -> Tensor:
-        """Both modalities' evidence, `embed` of their features, [B, H, W, width] each -> [B, H, W, 1] in 0..1."""
+        """Map both inputs' evidence (`embed` of their features), [B, H, W, width] each, to [B, H, W, 1] in 0..1."""
         around = F.avg_pool2d(to_channels_first(own), 3, stride=1, padding=1, count_include_pad=False)
         evidence = torch.cat((own, (own - to_channels_last(around)).abs(), own * other), dim=-1)
         return torch.sigmoid(TRUST + self.decide(F.gelu(convolve(self.conv, evidence))))
 
 
 class Reliability(nn.Module):
-    """A weight between 0 and 1 for either modality at each position; exactly 0 where a modality is not present.
+    """A weight between 0 and 1 for each input at each position; exactly 0 for an input that is absent.
 
     Args:
         channels: C.
@@ -87,7 +88,7 @@ class Reliability(nn.Module):
         self.second = Judge(channels, width=width)
 
     def forward(self, image: Tensor, second: Tensor, present: Pair) -> Pair:
-        """Two [B, H, W, C] and the `presence` of their modalities -> two [B, H, W, 1]."""
+        """Map two [B, H, W, C] and the `presence` of both inputs to two weights [B, H, W, 1]."""
         image = self.image.embed(image) * present[0]
         second = self.second.embed(second) * present[1]
         return self.image(image, second) * present[0], self.second(second, image) * present[1]

@@ -1,7 +1,7 @@
-"""The modules that own selective scans: their parameters, their one call into `ops`, their cost.
+"""Modules that own selective scans: their parameters, their one call into `ops`, their cost.
 
-The cost is stated here and not measured, because how a scan is computed differs between back ends and none of
-them may change what `profile_model` counts.
+The cost is stated here, not measured. Back ends compute a scan differently, and none of them may change what
+`profile_model` counts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ScanOp = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def rates(A_log: Tensor) -> Tensor:
-    """The A of a scan, negative and at least float32, from its logarithm."""
+    """Return the A of a scan, negative and at least float32, from its logarithm."""
     return -torch.exp(A_log.to(torch.promote_types(A_log.dtype, torch.float32)))
 
 
@@ -32,7 +32,7 @@ def draw_step_bias(bias: Tensor) -> None:
 
 @torch.no_grad()
 def draw_rates(A_log: Tensor) -> None:
-    """Start the rates of [..., N] with A = -(1..N), in place."""
+    """Set the rates of [..., N] to A = -(1..N), in place."""
     steps = torch.arange(1, A_log.shape[-1] + 1, device=A_log.device, dtype=A_log.dtype)
     A_log.copy_(steps.log().expand_as(A_log))
 
@@ -75,22 +75,22 @@ class DirectionalScan(nn.Module):
         nn.init.ones_(self.D)
 
     def product_macs(self, positions: int) -> int:
-        """Multiply-adds of the projections (to step size, B and C; to the full step size) at `positions`."""
+        """Return the multiply-adds of the projections (to step size, B and C; to the full step size) at `positions`."""
         rows = (self.dt_rank + 2 * self.state) + self.dt_rank
         return self.directions * positions * self.channels * rows
 
     def scan_macs(self, positions: int) -> int:
-        """Multiply-adds of the scans themselves: 3N + 2 per channel, direction and position."""
+        """Return the multiply-adds of the scans themselves: 3N + 2 per channel, direction and position."""
         return ops.scan_macs(self.directions * self.channels, positions, self.state)
 
     def extra_repr(self) -> str:
-        """Text for `print(model)`."""
+        """Return the text for `print(model)`."""
         sizes = f"channels={self.channels}, state={self.state}, dt_rank={self.dt_rank}"
         return f"directions={self.directions}, {sizes}"
 
 
 class SequenceScan(nn.Module):
-    """One selective scan of a sequence whose step size, B and C come from outside, as where modalities trade them.
+    """One selective scan of a sequence whose step size, B and C come from outside, such as from the other input.
 
     Args:
         channels: C.
@@ -109,14 +109,14 @@ class SequenceScan(nn.Module):
         draw_rates(self.A_log)
 
     def forward(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor) -> Tensor:
-        """Scan [B, C, L] with steps softplus(delta [B, C, L] + bias), B and C [B, N, L] -> [B, C, L]."""
+        """Scan [B, C, L] with steps softplus(delta [B, C, L] + bias), B and C [B, N, L], to [B, C, L]."""
         b, c = B.unsqueeze(1), C.unsqueeze(1)
         return self.op(x, delta, rates(self.A_log), b, c, self.D, self.dt_bias, delta_softplus=True)
 
     def product_macs(self, positions: int) -> int:
-        """None: the projections are the caller's."""
+        """Return 0: the projections are the caller's."""
         return 0
 
     def scan_macs(self, positions: int) -> int:
-        """Multiply-adds of the scan: 3N + 2 per channel and position."""
+        """Return the multiply-adds of the scan: 3N + 2 per channel and position."""
         return ops.scan_macs(self.channels, positions, self.state)

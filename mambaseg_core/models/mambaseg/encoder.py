@@ -33,19 +33,19 @@ class SS2D(nn.Module):
         self.out_proj = nn.Linear(inner, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, H, W, C]."""
+        """Map [B, H, W, C] to [B, H, W, C]."""
         x = F.silu(convolve(self.conv, self.in_proj(x)))
         y: Tensor = self.out_proj(self.norm(self.scan(x)))
         return y
 
 
 class VSSBlock(nn.Module):
-    """A visual state space block: scan and MLP, each normed before and added to its input.
+    """A visual state space block: scan and MLP, each with a norm before it and a residual connection.
 
     Args:
         channels: C.
-        drop_path: Probability of leaving out a branch while training.
-        mlp_ratio: Width of the MLP, in channels.
+        drop_path: Probability of dropping a branch while training.
+        mlp_ratio: Hidden width of the MLP, as a multiple of C.
     """
 
     def __init__(self, channels: int, *, drop_path: float, mlp_ratio: int) -> None:
@@ -57,7 +57,7 @@ class VSSBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, H, W, C]."""
+        """Map [B, H, W, C] to [B, H, W, C]."""
         x = x + self.drop_path(self.ss2d(self.norm1(x)))
         y: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
         return y
@@ -67,7 +67,7 @@ class Stem(nn.Module):
     """Two convolutions of stride 2, from pixels to a quarter of the resolution.
 
     Args:
-        in_channels: Channels of the image, or bins of the events.
+        in_channels: Channels of the image, or bins of the second input.
         channels: C of the first stage.
     """
 
@@ -79,7 +79,7 @@ class Stem(nn.Module):
         self.norm2 = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, in_channels, H, W] -> channels-last [B, H/4, W/4, C], sizes rounded up."""
+        """Map [B, in_channels, H, W] to channels-last [B, H/4, W/4, C], sizes rounded up."""
         x = x.permute(0, 2, 3, 1).contiguous()
         x = F.gelu(self.norm1(convolve(self.conv1, x)))
         y: Tensor = self.norm2(convolve(self.conv2, x))
@@ -87,7 +87,7 @@ class Stem(nn.Module):
 
 
 class Downsample(nn.Module):
-    """A convolution of stride 2 between two stages, normed."""
+    """A convolution of stride 2 between two stages, then a norm."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -95,21 +95,21 @@ class Downsample(nn.Module):
         self.norm = nn.LayerNorm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, H/2, W/2, C'], sizes rounded up."""
+        """Map [B, H, W, C] to [B, H/2, W/2, C'], sizes rounded up."""
         y: Tensor = self.norm(convolve(self.conv, x))
         return y
 
 
 class Stage(nn.Module):
-    """The blocks of one resolution, the norm of what leaves sideways, and the way down.
+    """Blocks of one resolution, the norm of their output, and the downsampling to the next stage.
 
-    The caller walks: `x = stage(x)`, `out_norm(x)` for the fusion, `downsample(...)` to the next stage.
+    The caller runs them: `x = stage(x)`, `out_norm(x)` for the fusion, `downsample(...)` to the next stage.
 
     Args:
         channels: C.
         drop_paths: One rate per block.
         next_channels: C of the next stage; None for the last.
-        mlp_ratio: Width of the MLPs, in channels.
+        mlp_ratio: Hidden width of the MLPs, as a multiple of C.
     """
 
     def __init__(self, channels: int, *, drop_paths: list[float], next_channels: int | None, mlp_ratio: int) -> None:
@@ -119,20 +119,20 @@ class Stage(nn.Module):
         self.downsample = nn.Identity() if next_channels is None else Downsample(channels, next_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the blocks: [B, H, W, C] -> [B, H, W, C]."""
+        """Run the blocks: [B, H, W, C] to [B, H, W, C]."""
         y: Tensor = self.blocks(x)
         return y
 
 
 class VMambaEncoder(nn.Module):
-    """Stem and stages of one modality. The fusion sits between the stages, so `MambaSeg` does the walking.
+    """Stem and stages for one input. The fusion sits between the stages, so `MambaSeg` runs them.
 
     Args:
-        in_channels: Channels of the image, or bins of the events.
+        in_channels: Channels of the image, or bins of the second input.
         widths: C of each stage.
         depths: Blocks of each stage.
-        drop_path: Rate of the last block; the others rise to it linearly from 0.
-        mlp_ratio: Width of the MLPs, in channels.
+        drop_path: Rate of the last block; the rates rise to it linearly from 0.
+        mlp_ratio: Hidden width of the MLPs, as a multiple of C.
     """
 
     def __init__(

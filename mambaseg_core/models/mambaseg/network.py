@@ -1,4 +1,4 @@
-"""MambaSeg: two VMamba encoders that exchange what they see after every stage, and a SegFormer head."""
+"""MambaSeg: two VMamba encoders that exchange features after every stage, and a decoder."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from mambaseg_core.preprocessing import Preprocessing
 
 
 class MambaSeg(nn.Module):
-    """Semantic segmentation of an image and the events up to it. Its parts come from `presets`.
+    """Semantic segmentation of an image and the second input: the events up to it. `presets` builds the parts.
 
     Source: MambaSeg (CQU-UISC).
 
     Args:
         name: Name of the preset.
         num_classes: K, classes of the head.
-        image_size: (height, width) in pixels of image and events.
-        any_size: Whether other sizes are taken as well: no part's weights fit one size only.
-        image_encoder: Encoder of the image; its stem says how many channels.
-        event_encoder: Encoder of the events; its stem says how many bins.
-        ddims: The fusion after each stage: takes and gives a pair of [B, H_i, W_i, C_i].
+        image_size: (height, width) of both inputs, pixels.
+        any_size: True if other sizes are accepted too: no part has weights for one size only.
+        image_encoder: Encoder of the image; its stem sets `in_channels`.
+        event_encoder: Encoder of the second input; its stem sets `bins`.
+        ddims: The fusion after each stage, from a pair of [B, H_i, W_i, C_i] to such a pair.
         widths: C_i of each stage.
         head: The decoder: [B, H_i, W_i, C_i] of all stages -> [B, H_0, W_0, K].
-        reliabilities: Of each stage what weighs both streams before they are fused (as `rsgmamba` does; ours); none:
-            nothing is weighed, which is the paper's network.
+        reliabilities: For each stage, the weights of both streams before they are fused (as in `rsgmamba`; our
+            addition). Empty: nothing is weighed, as in the paper.
 
     Attributes:
         in_channels: Channels of the image.
-        bins: T, bins of the events.
-        reliability_aware: Whether there are `reliabilities`: `reliability` and `with_reliability` work.
-        preprocessing: What the weights were trained with, set where a checkpoint is loaded; None: the preset's.
+        bins: T, channels of the second input: bins of a voxel grid.
+        reliability_aware: True if there are `reliabilities`; then `reliability` and `with_reliability` work.
+        preprocessing: The preprocessing of the loaded checkpoint; None: the preset's.
     """
 
     preprocessing: Preprocessing | None = None
@@ -68,71 +68,71 @@ class MambaSeg(nn.Module):
         self.ddims = nn.ModuleList(ddims)
         self.mixes = nn.ModuleList(nn.Linear(2 * width, width) for width in widths)
         self.head = head
-        self.reliabilities = nn.ModuleList(reliabilities)  # empty, it has no tensors
+        self.reliabilities = nn.ModuleList(reliabilities)  # without tensors where empty
         self.reliability_aware = bool(reliabilities)
         self.apply(init_linear)
 
     def forward(self, image: Tensor | None, second: Tensor | None) -> Tensor:
-        """Segment. A modality that is missing is None, which is the same as zeros.
+        """Return the logits. A missing input is None, which is the same as zeros.
 
         Args:
             image: [B, in_channels, H, W], values 0..1, or None.
-            second: [B, bins, H, W], a voxel grid (or a picture of another camera), or None.
+            second: [B, bins, H, W], a voxel grid (or a second camera's image), or None.
 
         Returns:
             Logits [B, num_classes, H, W].
 
         Raises:
-            ValueError: Both are missing, or an input has another shape than the model takes.
+            ValueError: Both are missing, or an input has another shape than the model expects.
         """
         image, second = complete(self, image, second)
         return self._segment(self._fuse(image, second)[0], image)
 
     def with_reliability(self, image: Tensor | None, second: Tensor | None) -> tuple[Tensor, Pair]:
-        """The results of `forward` and of `reliability` in one pass; arguments and errors as of these."""
+        """Return the results of `forward` and `reliability` from one pass; arguments and errors as for these."""
         image, features, weights = self._fuse_weighed(image, second)
         return self._segment(features, image), average(weights, (image.shape[2], image.shape[3]))
 
     def reliability(self, image: Tensor | None, second: Tensor | None) -> Pair:
-        """How far image and second input are trusted at each pixel; arguments and errors as of `forward`.
+        """Return how far image and second input are trusted at each pixel; arguments and errors as for `forward`.
 
         Returns:
-            Of the image and of the second input a map [B, H, W] each, between 0 and 1: the mean of the weights of all
-            stages, resized. 0 everywhere for a sample that is missing or has one value everywhere.
+            A map [B, H, W] for the image and one for the second input, between 0 and 1: the mean of all stages'
+            weights, resized. It is 0 everywhere for a sample that is missing or has one value everywhere.
 
         Raises:
-            ValueError: Also where the network was built without it.
+            ValueError: Also if the network was built without reliability.
         """
         image, _, weights = self._fuse_weighed(image, second)
         return average(weights, (image.shape[2], image.shape[3]))
 
     def features(self, image: Tensor | None, second: Tensor | None) -> list[Tensor]:
-        """Fused features of all stages, as the head takes them.
+        """Return the fused features of all stages, as the head takes them.
 
         Args:
             image: [B, in_channels, H, W], values 0..1, or None.
-            second: [B, bins, H, W], a voxel grid (or a picture of another camera), or None.
+            second: [B, bins, H, W], a voxel grid (or a second camera's image), or None.
 
         Returns:
             [B, H_i, W_i, C_i] of stage i, finest first; H_0 = ceil(H / 4), then halved and rounded up.
 
         Raises:
-            ValueError: Both are missing, or an input has another shape than the model takes.
+            ValueError: Both are missing, or an input has another shape than the model expects.
         """
         return self._fuse(*complete(self, image, second))[0]
 
     def _fuse_weighed(self, image: Tensor | None, second: Tensor | None) -> tuple[Tensor, list[Tensor], list[Pair]]:
-        """The complete image, and what `_fuse` gives; ValueError where nothing is weighed."""
+        """Return the complete image and the results of `_fuse`; raise ValueError if nothing is weighed."""
         if not self.reliability_aware:
             raise ValueError(
-                f"this {self.name} has no reliability; expected one that weighs its streams: "
-                f"create_model({self.name!r}, reliability=True), and weights that were trained so"
+                f"this {self.name} has no reliability; expected a model that weighs its inputs: build it with "
+                f"create_model({self.name!r}, reliability=True) and load weights that were trained so"
             )
         image, second = complete(self, image, second)
         return image, *self._fuse(image, second)
 
     def _fuse(self, image: Tensor, second: Tensor) -> tuple[list[Tensor], list[Pair]]:
-        """`features` of complete inputs, and each stage's weights of both streams, if there are any."""
+        """Return the `features` of complete inputs, and each stage's weights of both streams, if any."""
         present = (presence(image), presence(second)) if self.reliability_aware else None
         image, second = self.image_encoder.stem(image), self.event_encoder.stem(second)
         features, weights = [], []
@@ -148,11 +148,11 @@ class MambaSeg(nn.Module):
         return features, weights
 
     def _segment(self, features: list[Tensor], image: Tensor) -> Tensor:
-        """Logits of the image's size."""
+        """Return logits of the image's size."""
         return to_channels_first(resize(self.head(features), (image.shape[2], image.shape[3])))
 
     def _stages(self) -> Iterable[tuple[Stage, Stage, nn.Module, nn.Module, nn.Module | None]]:
-        """What happens at each resolution: image stage, event stage, fusion, mix for the head, weights or none."""
+        """Iterate over the stages: image stage, event stage, fusion, mix for the head, reliability or None."""
         reliabilities = self.reliabilities if self.reliability_aware else [None] * len(self.ddims)
         parts = self.image_encoder.stages, self.event_encoder.stages, self.ddims, self.mixes, reliabilities
         return cast("Iterable[tuple[Stage, Stage, nn.Module, nn.Module, nn.Module | None]]", zip(*parts, strict=True))

@@ -1,7 +1,7 @@
 """The fusion as the paper states it, for any image size: six maps, three weights, a shared temporal scan.
 
-Source: MambaSeg (arXiv:2512.24243), sections on CSIM and CTIM; `ddim` has what the released code computes instead.
-Both modules stand in `ddim.DDIM`. Every pair of streams is in the order image, events.
+Source: MambaSeg (arXiv:2512.24243), sections on CSIM and CTIM. `released_fusion` computes what the released code does
+instead. Both modules here go into `released_fusion.DDIM`. Every pair of streams is in the order image, events.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class ThreeWeights(nn.Module):
         self.conv2 = nn.Conv2d(16, 3, 1)
 
     def forward(self, image: Tensor, events: Tensor, both: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Three [B, H, W, C] -> three [B, H, W, 1], between 0 and 1."""
+        """Map three [B, H, W, C] to three [B, H, W, 1], between 0 and 1."""
         maps = torch.cat([mean_and_max(x) for x in (image, events, both)], dim=-1)
         weights = torch.sigmoid(convolve(self.conv2, F.relu(convolve(self.conv1, maps))))
         return weights[..., 0:1], weights[..., 1:2], weights[..., 2:3]
 
 
 class JointCSIM(nn.Module):
-    """The spatial path: three weights say which pixels of which stream matter, one scan reads them all.
+    """The spatial path: three weights select pixels of both streams and their mean, one scan reads them all.
 
     Args:
         channels: C.
@@ -52,7 +52,7 @@ class JointCSIM(nn.Module):
         self.attend_events = SpatialAttention()
 
     def forward(self, image: Tensor, events: Tensor) -> tuple[Tensor, Tensor]:
-        """Two [B, H, W, C] -> two [B, H, W, C]."""
+        """Map two [B, H, W, C] to two [B, H, W, C]."""
         both = 0.5 * (image + events)
         of_image, of_events, of_both = self.weights(image, events, both)
         image, events = image * of_image, events * of_events
@@ -65,9 +65,9 @@ class JointCSIM(nn.Module):
 class SharedCTIM(nn.Module):
     """The temporal path: one scan, shared by all regions of the map, runs to and fro over both streams' steps.
 
-    A stream's channels are `steps` consecutive groups. The map is averaged over `regions`, the steps of both streams
-    are interleaved (image 0, events 0, image 1, ...), weighted, scanned, and what the scan says goes back to the map.
-    The parameters depend on neither image size nor regions.
+    A stream's channels form `steps` consecutive groups. Both streams are weighted by channel and averaged over
+    `regions`. Their steps are interleaved (image 0, events 0, image 1, ...) and scanned. The result is resized and
+    added to the map. The parameters depend on neither image size nor regions.
 
     Args:
         channels: C, a multiple of `steps`.
@@ -91,7 +91,7 @@ class SharedCTIM(nn.Module):
         self.out_events = nn.Linear(channels, channels)
 
     def forward(self, image: Tensor, events: Tensor) -> tuple[Tensor, Tensor]:
-        """Two [B, H, W, C] -> two [B, H, W, C]."""
+        """Map two [B, H, W, C] to two [B, H, W, C]."""
         size = (image.shape[1], image.shape[2])
         image_weight, events_weight = self.attention(torch.cat((image, events), dim=-1)).chunk(2, dim=-1)
         image, events = image * image_weight, events * events_weight
@@ -99,11 +99,11 @@ class SharedCTIM(nn.Module):
         return image + resize(image_steps, size), events + resize(events_steps, size)
 
     def _pool(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, *regions, C]."""
+        """Map [B, H, W, C] to [B, *regions, C]."""
         return to_channels_last(F.adaptive_avg_pool2d(to_channels_first(x), self.regions))
 
     def _scan_steps(self, image: Tensor, events: Tensor) -> tuple[Tensor, Tensor]:
-        """Two [B, *regions, C] -> two [B, *regions, C]."""
+        """Map two [B, *regions, C] to two [B, *regions, C]."""
         pair = torch.stack((self.in_image(image), self.in_events(events)), dim=-1)  # [B, *regions, C, 2]
         x = F.silu(pair.reshape(-1, self.steps, pair.shape[-2] // self.steps, 2))
         x = x.permute(0, 2, 1, 3).flatten(2)  # [B * regions, C / steps, 2 * steps]

@@ -1,6 +1,6 @@
 """DDIM, the fusion of MambaSeg: CTIM mixes the streams along their channels, CSIM over the image plane.
 
-Source: MambaSeg (CQU-UISC); this is what the released code computes, which its checkpoints need. Every pair
+Source: MambaSeg (CQU-UISC); the released code computes this, and its checkpoints need it. Every pair
 of streams is in the order image, events. B batch, H and W the feature map's size, C channels.
 """
 
@@ -29,7 +29,7 @@ class ChannelGate(nn.Module):
         self.fc2 = nn.Linear(channels // 4, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, 1, 1, C], between 0 and 1."""
+        """Map [B, H, W, C] to [B, 1, 1, C], between 0 and 1."""
         return torch.sigmoid(self.fc2(F.relu(self.fc1(x.mean((1, 2), keepdim=True)))))
 
 
@@ -42,7 +42,7 @@ class ChannelAttention(nn.Module):
         self.fc2 = nn.Linear(channels // 16, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, 1, 1, C], between 0 and 1."""
+        """Map [B, H, W, C] to [B, 1, 1, C], between 0 and 1."""
         average, highest = x.mean((1, 2), keepdim=True), x.amax((1, 2), keepdim=True)
         return torch.sigmoid(self.fc2(F.relu(self.fc1(average))) + self.fc2(F.relu(self.fc1(highest))))
 
@@ -56,7 +56,7 @@ class SpatialGate(nn.Module):
         self.fc2 = nn.Linear(16, 2)
 
     def forward(self, image: Tensor, events: Tensor) -> tuple[Tensor, Tensor]:
-        """Two [B, H, W, C] -> two [B, H, W, 1], between 0 and 1."""
+        """Map two [B, H, W, C] to two [B, H, W, 1], between 0 and 1."""
         maps = torch.cat((mean_and_max(image), mean_and_max(events)), dim=-1)
         gates = torch.sigmoid(self.fc2(F.relu(self.fc1(maps))))  # [B, H, W, 2]: for events, for image
         return gates[..., 1:], gates[..., :1]
@@ -70,12 +70,12 @@ class SpatialAttention(nn.Module):
         self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, H, W, 1], between 0 and 1."""
+        """Map [B, H, W, C] to [B, H, W, 1], between 0 and 1."""
         return torch.sigmoid(convolve(self.conv, mean_and_max(x)))
 
 
 def mean_and_max(x: Tensor) -> Tensor:
-    """[B, H, W, C] -> [B, H, W, 2]."""
+    """Return mean and maximum over the channels: [B, H, W, C] to [B, H, W, 2]."""
     return torch.stack((x.mean(-1), x.amax(-1)), dim=-1)
 
 
@@ -99,7 +99,7 @@ class TemporalSSM(nn.Module):
         self.out_proj = nn.Linear(inner, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, H, W, C]."""
+        """Map [B, H, W, C] to [B, H, W, C]."""
         height, width = x.shape[1:3]
         x = F.silu(convolve(self.conv, self.in_proj(x)))
         y = reread_merge(self.scan(x.flatten(1, 2)), height, width)
@@ -108,10 +108,10 @@ class TemporalSSM(nn.Module):
 
 
 def reread_merge(y: Tensor, height: int, width: int) -> Tensor:
-    """Merge both directions of a temporal scan as the released code does, which its weights have learnt.
+    """Merge both directions of a temporal scan as the released code does; its weights were trained with it.
 
-    The scan's memory is reread with other axes instead of being transposed, so a pixel of the result mixes
-    values of other pixels and channels. Kept for fidelity; no design of ours should use it.
+    The scan's memory is reread with other axes instead of being transposed. So a pixel of the result mixes values
+    of other pixels and channels. Kept for the released weights only: new designs should not use it.
 
     Args:
         y: [B, 2, H*W, L], direction 1 in scan order.
@@ -128,7 +128,7 @@ def reread_merge(y: Tensor, height: int, width: int) -> Tensor:
 
 
 class Stream(nn.Module):
-    """What each path does with each stream: `y = mixer(x) + skip(x)`, then `y * attention(y)`."""
+    """One stream of a path: `y = mixer(x) + skip(x)`, then `y * attention(y)`."""
 
     def __init__(self, channels: int, *, mixer: nn.Module, attention: nn.Module) -> None:
         super().__init__()
@@ -137,14 +137,14 @@ class Stream(nn.Module):
         self.attention = attention
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, H, W, C]."""
+        """Map [B, H, W, C] to [B, H, W, C]."""
         y: Tensor = self.mixer(x) + self.skip(x)
         weighted: Tensor = y * self.attention(y)
         return weighted
 
 
 class CTIM(nn.Module):
-    """The temporal path: streams trade their odd channels, gate each other, and are scanned along channels.
+    """The temporal path: streams exchange their odd channels, gate each other, and are scanned along channels.
 
     Args:
         channels: C.
@@ -164,7 +164,7 @@ class CTIM(nn.Module):
         )
 
     def forward(self, image: Tensor, events: Tensor) -> tuple[Tensor, Tensor]:
-        """Two [B, H, W, C] -> two [B, H, W, C]."""
+        """Map two [B, H, W, C] to two [B, H, W, C]."""
         image, events = swap_odd_channels(image, events)
         gated_image, gated_events = image * self.gate(events), events * self.gate(image)
         return self.image(gated_image), self.events(gated_events)
@@ -178,7 +178,7 @@ def swap_odd_channels(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class CSIM(nn.Module):
-    """The spatial path: both streams decide which pixels matter, then each is scanned over the image plane.
+    """The spatial path: weights from both streams gate the pixels, then each is scanned over the image plane.
 
     Args:
         channels: C.
@@ -197,13 +197,13 @@ class CSIM(nn.Module):
         )
 
     def forward(self, image: Tensor, events: Tensor) -> tuple[Tensor, Tensor]:
-        """Two [B, H, W, C] -> two [B, H, W, C]."""
+        """Map two [B, H, W, C] to two [B, H, W, C]."""
         image_gate, events_gate = self.gate(image, events)
         return self.image(image * image_gate), self.events(events * events_gate)
 
 
 class DDIM(nn.Module):
-    """Dual-dimensional interaction: each stream plus what both paths make of the pair.
+    """Dual-dimensional interaction: each stream plus the merged results of both paths.
 
     Args:
         channels: C, even.
@@ -223,7 +223,7 @@ class DDIM(nn.Module):
     def forward(
         self, image: Tensor, events: Tensor, weights: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Two [B, H, W, C] -> two [B, H, W, C]; `weights`, two [B, H, W, 1], say how far either stream counts."""
+        """Map two [B, H, W, C] to two [B, H, W, C]; `weights`, two [B, H, W, 1], scale the streams first."""
         pair = self.norm_image(image), self.norm_events(events)
         if weights is not None:
             pair = pair[0] * weights[0], pair[1] * weights[1]

@@ -17,13 +17,11 @@ class SegFormerHead(nn.Module):
     Args:
         widths: C of each scale, finest first.
         channels: Width of the head.
-        num_classes: Classes.
+        num_classes: Number of classes.
         dropout: Probability with which a whole channel is zeroed while training.
     """
 
-    def __init__(
-        self, widths: Sequence[int], *, channels: int, num_classes: int, dropout: float = 0.1
-    ) -> None:
+    def __init__(self, widths: Sequence[int], *, channels: int, num_classes: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.embed = nn.ModuleList(nn.Linear(width, channels) for width in widths)
         self.fuse = nn.Linear(len(widths) * channels, channels)
@@ -32,33 +30,33 @@ class SegFormerHead(nn.Module):
         self.classify = nn.Linear(channels, num_classes)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Finest first, [B, H_i, W_i, C_i] each -> [B, H_0, W_0, num_classes].
+        """Return logits [B, H_0, W_0, num_classes] of features [B, H_i, W_i, C_i], finest first.
 
-        The same function as `as_written`, in a cheaper order: a linear layer and a bilinear resize commute, so each
-        scale goes through its part of `fuse` at its own size, and the results are added after the resize.
+        The same function as `as_written`, in a cheaper order. A linear layer and a bilinear resize commute, so each
+        scale goes through its part of `fuse` at its own size. The results are added after the resize.
         """
         size = (features[0].shape[1], features[0].shape[2])
-        slices = self.fuse.weight.chunk(len(features), dim=1)[::-1]  # of each scale, [channels, channels]
+        slices = self.fuse.weight.chunk(len(features), dim=1)[::-1]  # one per scale, [channels, channels]
         mixed = resize(two_linears(features[0], self.embed[0], slices[0], self.fuse.bias), size)
         for x, embed, weight in zip(features[1:], self.embed[1:], slices[1:], strict=True):
             mixed += resize(two_linears(x, embed, weight, None), size)
         return self._classify(mixed)
 
     def as_written(self, features: Sequence[Tensor]) -> Tensor:
-        """SegFormer's order, as the layout has it: what `forward` has to equal, and what `profile_model` counts."""
+        """Return the same logits in SegFormer's order: the reference of `forward`, and what `profile_model` counts."""
         size = (features[0].shape[1], features[0].shape[2])
         scales = [resize(embed(x), size) for embed, x in zip(self.embed, features, strict=True)]
         return self._classify(self.fuse(torch.cat(scales[::-1], dim=-1)))
 
     def _classify(self, mixed: Tensor) -> Tensor:
-        """[B, H, W, channels] -> [B, H, W, num_classes]."""
+        """Map [B, H, W, channels] to [B, H, W, num_classes]."""
         mixed = self.dropout(F.relu(self.norm(to_channels_first(mixed)), inplace=True))
         logits: Tensor = self.classify(to_channels_last(mixed))
         return logits
 
 
 def two_linears(x: Tensor, first: nn.Module, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Two linear layers in a row; their weights are multiplied first where that costs less.
+    """Apply two linear layers in a row; multiply their weights first where that costs less.
 
     Args:
         x: [B, H, W, C].

@@ -11,12 +11,12 @@ from mambaseg_core.models.layers import convolve, resize
 
 
 class SumHead(nn.Module):
-    """Add the scales from coarse to fine, look at each position's neighbours once, and classify.
+    """Add the scales from coarse to fine, apply one depthwise 3x3 convolution, and classify.
 
     Args:
         widths: C of each scale, finest first.
         channels: Width of the head.
-        num_classes: Classes.
+        num_classes: Number of classes.
     """
 
     def __init__(self, widths: Sequence[int], *, channels: int, num_classes: int) -> None:
@@ -27,7 +27,7 @@ class SumHead(nn.Module):
         self.classify = nn.Linear(channels, num_classes)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Finest first, [B, H_i, W_i, C_i] each -> [B, H_0, W_0, num_classes]."""
+        """Return logits [B, H_0, W_0, num_classes] of features [B, H_i, W_i, C_i], finest first."""
         scales = [embed(x) for embed, x in zip(self.embed, features, strict=True)]
         mixed = scales.pop()
         for x in reversed(scales):

@@ -1,1 +1,1 @@
-"""The authors' checkpoints: names, loading, ImageNet weights, and their inputs."""
+"""The authors' checkpoints: names, loading, ImageNet weights, and the inputs they expect."""

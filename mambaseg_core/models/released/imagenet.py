@@ -1,6 +1,6 @@
-"""Starting encoders from VMamba's ImageNet classifiers.
+"""Encoders that start from VMamba's ImageNet classifiers.
 
-Source: checkpoints of MzeroMiko/VMamba: `vssm1_tiny_0230s_ckpt_epoch_264.pth` for MambaSeg's encoders, and for Sigma's
+Source: checkpoints of MzeroMiko/VMamba: `vssm1_tiny_0230s_ckpt_epoch_264.pth` for MambaSeg's encoders; for Sigma's
 those of the first version, `vssmtiny_dp01_ckpt_epoch_292.pth`, `vssmsmall_dp03_ckpt_epoch_238.pth` and
 `vssmbase_dp06_ckpt_epoch_241.pth`.
 """
@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 from torch import Tensor, nn
 
 from mambaseg_core.models.mambaseg.encoder import VMambaEncoder
-from mambaseg_core.models.released.load import fit, refuse_names, released_name, shapes, tensors_of
+from mambaseg_core.models.released.load import check_names, fit, released_name, shapes, tensors_of
 from mambaseg_core.models.released.names import MAMBASEG, VMAMBA_FIRST, Rules
 from mambaseg_core.models.rgbx.encoder import SiameseEncoder
 
@@ -25,14 +25,14 @@ _CLASSIFIER: Final = ("classifier.", "norm.", "head.")
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a kind of encoder is found in a classifier.
+    """Names of one kind of encoder in a classifier.
 
     Attributes:
-        theirs: What stands before a classifier's names in a network that has such an encoder, in the authors' names.
-        ours: The same in ours.
-        rules: From those names to ours.
+        theirs: Prefix of the encoder in the authors' network; a classifier's names lack it.
+        ours: Prefix of the encoder in our network.
+        rules: Rules from the authors' names to ours.
         first: Our name of the first convolution.
-        checkpoints: Which classifiers fit.
+        checkpoints: The classifiers that fit, for errors.
     """
 
     theirs: str
@@ -42,7 +42,7 @@ class _Layout:
     checkpoints: str
 
     def name(self, key: str) -> str:
-        """Our name, inside an encoder, of a tensor that the classifier calls `key`."""
+        """Return our name, inside an encoder, of a tensor that the classifier calls `key`."""
         return released_name(self.theirs + key, self.rules).removeprefix(self.ours)
 
 
@@ -53,48 +53,45 @@ _SIGMA: Final = _Layout("backbone.vssm.", "encoder.", VMAMBA_FIRST, "patch", "VM
 def load_vmamba_imagenet(model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Start every encoder in `model` from a VMamba ImageNet classifier, in place.
 
-    The output norms that feed the fusion do not exist there and stay as they are, and so does the first
-    convolution of an encoder whose input has another number of channels than the checkpoint's (3).
+    A classifier has no output norms for the fusion: these keep their values. So does the first convolution of an
+    encoder whose number of input channels differs from the checkpoint's (3).
 
     Args:
         model: An encoder, or a network with encoders.
-        state_dict: The checkpoint's state dict, or its dict with `model` in it; the classifier itself is ignored.
+        state_dict: The checkpoint's state dict, or the dict that holds it under `model`; classifier layers are ignored.
 
     Returns:
-        For each encoder, by its name in `model` ("" where `model` is one), the tensors left as they are.
+        Names of the tensors that kept their values, by the encoder's name in `model` ("" if `model` is one).
 
     Raises:
-        ValueError: No encoder in `model`, or a checkpoint that does not fit; nothing has been loaded then.
+        ValueError: `model` has no encoder, or the checkpoint does not fit; nothing has been loaded then.
     """
-    encoders = {
-        name: part for name, part in model.named_modules() if isinstance(part, (VMambaEncoder, SiameseEncoder))
-    }
+    encoders = {name: part for name, part in model.named_modules() if isinstance(part, (VMambaEncoder, SiameseEncoder))}
     if not encoders:
-        raise ValueError(f"{type(model).__name__} has no encoder of VMamba to load into; pass an encoder or a network")
-    tensors = {
-        key: x for key, x in tensors_of(state_dict, "model").items() if not key.startswith(_CLASSIFIER)
-    }
+        raise ValueError(
+            f"{type(model).__name__} has no encoder of VMamba, expected one or more; pass an encoder or a network"
+        )
+    tensors = {key: x for key, x in tensors_of(state_dict, "model").items() if not key.startswith(_CLASSIFIER)}
     plans = {name: _plan(encoder, tensors) for name, encoder in encoders.items()}
     for name, encoder in encoders.items():
         encoder.load_state_dict(plans[name], strict=False)
     return {
-        name: tuple(key for key in encoder.state_dict() if key not in plans[name])
-        for name, encoder in encoders.items()
+        name: tuple(key for key in encoder.state_dict() if key not in plans[name]) for name, encoder in encoders.items()
     }
 
 
 def _plan(encoder: Encoder, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What of a classifier goes into `encoder`, by our names; ValueError unless the rest may stay as it is."""
+    """Return a classifier's tensors for `encoder`, by our names; raise ValueError if the two do not fit."""
     layout = _SIGMA if isinstance(encoder, SiameseEncoder) else _MAMBASEG
     given = {layout.name(key): value for key, value in tensors.items()}
     own = encoder.state_dict()
     may_stay = {key for key in own if ".out_norm." in key}
-    refuse_names(own.keys() - may_stay - given.keys(), given.keys() - own.keys(), f"this encoder, {layout.checkpoints}")
+    check_names(own.keys() - may_stay - given.keys(), given.keys() - own.keys(), f"this encoder, {layout.checkpoints}")
     fitted = {key: fit(given[key], own[key]) for key in own if key in given}
     first = f"{layout.first}.weight"
     if fitted[first].shape[1:2] != own[first].shape[1:2]:
         del fitted[first], fitted[f"{layout.first}.bias"]
     wrong = [key for key in fitted if fitted[key].shape != own[key].shape]
     if wrong:
-        raise ValueError(f"{shapes(wrong, fitted, own)}; only checkpoints of {layout.checkpoints} fit this encoder")
+        raise ValueError(f"{shapes(wrong, fitted, own)}; load a checkpoint of {layout.checkpoints}")
     return fitted

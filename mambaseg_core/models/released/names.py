@@ -1,10 +1,10 @@
-"""The names of the authors' tensors and ours: rules of (pattern, replacement), every rule that matches, in order."""
+"""Rules from the authors' tensor names to ours: (pattern, replacement); all that match apply, in order."""
 
 from __future__ import annotations
 
 Rules = tuple[tuple[str, str], ...]
 
-# What surrounds a scan; first, before the encoders' `outnorm` becomes `out_norm`.
+# Tensors around a scan. These rules come first, before the encoders' `outnorm` becomes `out_norm`.
 _SCAN: Rules = (
     (r"\.x_proj_weight$", ".scan.x_proj"),
     (r"\.dt_projs_weight$", ".scan.dt_proj"),
@@ -15,7 +15,6 @@ _SCAN: Rules = (
     (r"\.conv2d\.", ".conv."),
 )
 
-# MambaSeg.
 MAMBASEG: Rules = (
     *_SCAN,
     # encoders
@@ -66,7 +65,6 @@ MAMBASEG: Rules = (
     (r"^decoder\.linear_pred\.", "head.classify."),
 )
 
-# Sigma.
 SIGMA: Rules = (
     *_SCAN,
     # encoder
@@ -113,7 +111,7 @@ SIGMA: Rules = (
     (r"^decode_head\.output\.", "head.classify."),
 )
 
-# The first version of VMamba, from whose ImageNet checkpoints Sigma starts: its older names, then Sigma's.
+# The first version of VMamba, whose ImageNet checkpoints Sigma starts from: its older names, then Sigma's.
 VMAMBA_FIRST: Rules = (
     (r"\.patch_embed\.proj\.", ".patch_embed.0."),
     (r"\.patch_embed\.norm\.", ".patch_embed.2."),

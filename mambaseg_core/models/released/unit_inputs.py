@@ -1,9 +1,9 @@
-"""The authors' Sigma on our inputs: RGB of 0 to 1 where theirs have ImageNet's mean and deviation taken out.
+"""The authors' Sigma on our inputs: RGB in 0..1, where theirs are normalized with ImageNet's mean and deviation.
 
-Both inputs pass through one convolution without padding (`SiameseEncoder.patch`), so its weights can take the mean
-and the deviation in, exactly. The authors normalise both inputs alike, and read pictures with
-`cv2.imread(path, cv2.COLOR_BGR2RGB)`: that flag is `IMREAD_ANYCOLOR`, so their first channel is blue, from which the
-mean and the deviation of red are taken (`dataloader/RGBXDataset.py`, `utils/transforms.py` of zifuwan/Sigma).
+Both inputs pass through one convolution without padding (`SiameseEncoder.patch`), so its weights can absorb the mean
+and the deviation exactly. The authors normalize both inputs alike, and read images with
+`cv2.imread(path, cv2.COLOR_BGR2RGB)`. That flag is `IMREAD_ANYCOLOR`, so their first channel is blue and is normalized
+with the mean and the deviation of red (`dataloader/RGBXDataset.py`, `utils/transforms.py` of zifuwan/Sigma).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from mambaseg_core.models.rgbx.sigma import Sigma
 
-MEAN = (0.485, 0.456, 0.406)  # of ImageNet, of the channels in the authors' order
+MEAN = (0.485, 0.456, 0.406)  # ImageNet's, for the channels in the authors' order
 DEVIATION = (0.229, 0.224, 0.225)
 
 
 def take_unit_inputs(model: nn.Module) -> None:
-    """Have a Sigma with the authors' weights take RGB of 0 to 1 in place of their inputs; any other stays as it is."""
+    """Convert a Sigma with the authors' weights to RGB in 0..1, in place; leave any other network unchanged."""
     if not isinstance(model, Sigma) or not model.authors_inputs:
         return
     patch = model.encoder.patch
@@ -34,7 +34,7 @@ def take_unit_inputs(model: nn.Module) -> None:
 
 
 def with_unit_inputs(model: nn.Module) -> nn.Module:
-    """The model itself where it takes inputs of 0 to 1; else a copy that does (`take_unit_inputs`)."""
+    """Return the model itself if it takes inputs in 0..1, else a copy that does (`take_unit_inputs`)."""
     if not getattr(model, "authors_inputs", False):
         return model
     model = copy.deepcopy(model)
@@ -43,5 +43,5 @@ def with_unit_inputs(model: nn.Module) -> nn.Module:
 
 
 def _column(numbers: tuple[float, ...], like: Tensor) -> Tensor:
-    """[3, 1, 1], a number a channel."""
+    """Return [3, 1, 1], one number per channel."""
     return torch.tensor(numbers, dtype=torch.float64, device=like.device).reshape(-1, 1, 1)

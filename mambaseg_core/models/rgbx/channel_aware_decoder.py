@@ -15,7 +15,7 @@ STATE = 4  # N of the decoder's scans
 
 
 def doubled(x: Tensor) -> Tensor:
-    """[B, H, W, C] -> [B, 2H, 2W, C], bilinear."""
+    """Resize [B, H, W, C] to [B, 2H, 2W, C] bilinearly."""
     return resize(x, (2 * x.shape[1], 2 * x.shape[2]))
 
 
@@ -36,7 +36,7 @@ class ChannelWeightedConv(nn.Module):
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, H, W, C]."""
+        """Map [B, H, W, C] to [B, H, W, C]."""
         x = convolve(self.conv2, F.gelu(convolve(self.conv1, x)))
         average, highest = x.mean((1, 2), keepdim=True), x.amax((1, 2), keepdim=True)
         return x * torch.sigmoid(self.fc2(F.silu(self.fc1(average))) + self.fc2(F.silu(self.fc1(highest))))
@@ -47,7 +47,7 @@ class ChannelAwareBlock(nn.Module):
 
     Args:
         channels: C.
-        drop_path: Probability of leaving out the scan while training.
+        drop_path: Probability of dropping the scan while training.
     """
 
     def __init__(self, channels: int, *, drop_path: float) -> None:
@@ -61,7 +61,7 @@ class ChannelAwareBlock(nn.Module):
         self.attention = ChannelWeightedConv(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, H, W, C]."""
+        """Map [B, H, W, C] to [B, H, W, C]."""
         x = x * self.scale1 + self.drop_path(self.ss2d(self.norm1(x)))
         y: Tensor = x * self.scale2 + self.attention(self.norm2(x))
         return y
@@ -76,7 +76,7 @@ class Halve(nn.Module):
         self.norm = nn.LayerNorm(channels // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, 2H, 2W, C/2]."""
+        """Map [B, H, W, C] to [B, 2H, 2W, C/2]."""
         y: Tensor = self.norm(doubled(self.linear(x)))
         return y
 
@@ -90,19 +90,19 @@ class Expand(nn.Module):
         self.norm = nn.LayerNorm(channels // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, 2H, 2W, C/2]."""
+        """Map [B, H, W, C] to [B, 2H, 2W, C/2]."""
         squares = self.linear(x).unflatten(-1, (2, 2, -1))  # [B, H, W, row, column, C/2]
         y: Tensor = self.norm(squares.permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2))
         return y
 
 
 class Level(nn.Module):
-    """The blocks of one resolution and the way up; the finest level has none.
+    """Blocks of one resolution, then upsampling, which the finest level lacks.
 
     Args:
         channels: C.
         drop_paths: One rate per block.
-        last: Whether this is the finest level.
+        last: True for the finest level.
     """
 
     def __init__(self, channels: int, *, drop_paths: list[float], last: bool) -> None:
@@ -111,18 +111,18 @@ class Level(nn.Module):
         self.upsample = nn.Identity() if last else Halve(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, 2H, 2W, C/2], or [B, H, W, C] of the finest."""
+        """Map [B, H, W, C] to [B, 2H, 2W, C/2], on the finest level to [B, H, W, C]."""
         y: Tensor = self.upsample(self.blocks(x))
         return y
 
 
 class ChannelAwareDecoder(nn.Module):
-    """From the coarsest scale up, each finer one added, to four times the finest scale's size, and classify.
+    """Upsample from the coarsest scale, add each finer one, end at four times the finest size, and classify.
 
     Args:
         widths: C_i of each scale, finest first, each twice the one before.
-        num_classes: Classes.
-        drop_path: Rate of the deepest block; the others rise to it linearly from 0.
+        num_classes: Number of classes.
+        drop_path: Rate of the deepest block; the rates rise to it linearly from 0.
         depth: Blocks of each level.
     """
 
@@ -141,7 +141,7 @@ class ChannelAwareDecoder(nn.Module):
         self.classify = nn.Linear(widths[0], num_classes, bias=False)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Finest first, [B, H_i, W_i, C_i] each -> logits [B, 4 H_0, 4 W_0, num_classes]."""
+        """Return logits [B, 4 H_0, 4 W_0, num_classes] of features [B, H_i, W_i, C_i], finest first."""
         *scales, coarsest = features
         x = self.expand(coarsest)
         for level, scale in zip(self.levels, reversed(scales), strict=True):

@@ -1,4 +1,4 @@
-"""The encoder of Sigma: VMamba in its first form, gated scans without MLPs, one encoder for both modalities.
+"""The encoder of Sigma: VMamba in its first form, gated scans without MLPs, one encoder for both inputs.
 
 Source: Liu et al., "VMamba: Visual State Space Model", 2024 (first version); Wan et al., "Sigma", WACV 2025.
 """
@@ -28,7 +28,7 @@ class GatedSS2D(nn.Module):
     def __init__(self, channels: int, *, state: int) -> None:
         super().__init__()
         inner = 2 * channels
-        self.in_proj = nn.Linear(channels, 2 * inner, bias=False)  # rows of the scan, then of the gate
+        self.in_proj = nn.Linear(channels, 2 * inner, bias=False)  # rows for the scan, then for the gate
         self.conv = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
         self.scan = DirectionalScan(
             ops.ss2d, directions=4, channels=inner, state=state, dt_rank=math.ceil(channels / 16)
@@ -37,7 +37,7 @@ class GatedSS2D(nn.Module):
         self.out_proj = nn.Linear(inner, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, H, W, C]."""
+        """Map [B, H, W, C] to [B, H, W, C]."""
         to_scan, to_gate = self.in_proj.weight.chunk(2)  # two products: a slice of one result would be copied
         gate = F.silu(F.linear(x, to_gate))
         y = self.scan(F.silu(convolve(self.conv, F.linear(x, to_scan))))
@@ -46,11 +46,11 @@ class GatedSS2D(nn.Module):
 
 
 class GatedBlock(nn.Module):
-    """A gated scan, normed before and added to its input.
+    """A gated scan with a norm before it and a residual connection.
 
     Args:
         channels: C.
-        drop_path: Probability of leaving out the scan while training.
+        drop_path: Probability of dropping the scan while training.
     """
 
     def __init__(self, channels: int, *, drop_path: float) -> None:
@@ -60,13 +60,13 @@ class GatedBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, H, W, C]."""
+        """Map [B, H, W, C] to [B, H, W, C]."""
         y: Tensor = x + self.drop_path(self.ss2d(self.norm(x)))
         return y
 
 
 class PatchMerging(nn.Module):
-    """Four neighbours become one position of twice the channels; an odd last row or column is paired with zeros."""
+    """Four neighbors become one position of twice the channels; an odd last row or column is paired with zeros."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class PatchMerging(nn.Module):
         self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, H/2, W/2, 2C], sizes rounded up."""
+        """Map [B, H, W, C] to [B, H/2, W/2, 2C], sizes rounded up."""
         x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
         squares = torch.unflatten(torch.unflatten(x, 2, (-1, 2)), 1, (-1, 2))  # [B, H/2, row, W/2, column, C]
         y: Tensor = self.reduction(self.norm(squares.permute(0, 1, 3, 4, 2, 5).flatten(3)))
@@ -82,12 +82,12 @@ class PatchMerging(nn.Module):
 
 
 class GatedStage(nn.Module):
-    """The blocks of one resolution, the norm of what leaves sideways, and the way down.
+    """Blocks of one resolution, the norm of their output, and the downsampling to the next stage.
 
     Args:
         channels: C.
         drop_paths: One rate per block.
-        last: Whether there is no way down.
+        last: True for the last stage, which has no downsampling.
     """
 
     def __init__(self, channels: int, *, drop_paths: list[float], last: bool) -> None:
@@ -98,18 +98,16 @@ class GatedStage(nn.Module):
 
 
 class SiameseEncoder(nn.Module):
-    """One encoder for both modalities, which pass through it as one batch: only the two images are copied.
+    """One encoder for both inputs, which pass through it as one batch: only the two images are copied.
 
     Args:
-        in_channels: Channels of either modality.
-        widths: C_i of each stage; each twice the one before.
+        in_channels: Channels of each input.
+        widths: C_i of each stage, each twice the one before.
         depths: Blocks of each stage.
-        drop_path: Rate of the last block; the others rise to it linearly from 0.
+        drop_path: Rate of the last block; the rates rise to it linearly from 0.
     """
 
-    def __init__(
-        self, in_channels: int, *, widths: tuple[int, ...], depths: tuple[int, ...], drop_path: float
-    ) -> None:
+    def __init__(self, in_channels: int, *, widths: tuple[int, ...], depths: tuple[int, ...], drop_path: float) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.patch = nn.Conv2d(in_channels, widths[0], 4, stride=4)
@@ -122,7 +120,7 @@ class SiameseEncoder(nn.Module):
         self.apply(init_linear)
 
     def forward(self, image: Tensor, second: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Two [B, in_channels, H, W] -> of each stage two [B, H_i, W_i, C_i]; H_0 = H // 4, then halved, rounded up."""
+        """Map two [B, in_channels, H, W] to two [B, H_i, W_i, C_i] per stage; H_0 = H // 4, then halved, rounded up."""
         pixels = torch.cat((image, second)).permute(0, 2, 3, 1).contiguous()
         x = self.patch_norm(convolve(self.patch, pixels))
         pairs = []

@@ -1,4 +1,4 @@
-"""What Sigma and RSGMamba have in common: one encoder for both images, a fusion a stage, a decoder."""
+"""Base of Sigma and RSGMamba: one encoder for both images, one fusion per stage, a decoder."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from mambaseg_core.preprocessing import Preprocessing
 
 
 class SiameseNetwork(nn.Module):
-    """Semantic segmentation of an image and another modality's image of the same view.
+    """Semantic segmentation of an image and a second image of the same view.
 
     Args:
         name: Name of the preset.
         num_classes: K, classes of the head.
-        image_size: (height, width) in pixels for which it was made; any other of at least 4x4 is taken as well.
-        encoder: The encoder of both modalities.
-        fusions: The fusion of each stage, two [B, H_i, W_i, C_i] to one; `_fuse` says how they are called.
+        image_size: (height, width) that the network was made for, pixels; any other of at least 4x4 is accepted too.
+        encoder: The encoder of both inputs.
+        fusions: The fusion of each stage, from two [B, H_i, W_i, C_i] to one; `_fuse` calls them.
         head: The decoder: [B, H_i, W_i, C_i] of all stages -> [B, H', W', K].
 
     Attributes:
-        in_channels: Channels of either modality; repeat a single channel.
-        bins: The same number: channels of the second input.
+        in_channels: Channels of each input; repeat a single channel.
+        bins: Channels of the second input, the same number.
         any_size: True.
         preprocessing: As of `MambaSeg`.
     """
@@ -54,7 +54,7 @@ class SiameseNetwork(nn.Module):
         self.head = head
 
     def forward(self, image: Tensor | None, second: Tensor | None) -> Tensor:
-        """Segment. A modality that is missing is None, which is the same as zeros.
+        """Return the logits. A missing input is None, which is the same as zeros.
 
         Args:
             image: [B, in_channels, H, W] or None.
@@ -64,13 +64,13 @@ class SiameseNetwork(nn.Module):
             Logits [B, num_classes, H, W].
 
         Raises:
-            ValueError: Both are missing, or an input has another shape than the model takes.
+            ValueError: Both are missing, or an input has another shape than the model expects.
         """
         image, second = complete(self, image, second, least=4)
         return self._segment(self._fuse(image, second), image)
 
     def features(self, image: Tensor | None, second: Tensor | None) -> list[Tensor]:
-        """Fused features of all stages, as the head takes them; arguments and errors as of `forward`.
+        """Return the fused features of all stages, as the head takes them; arguments and errors as for `forward`.
 
         Returns:
             [B, H_i, W_i, C_i] of stage i, finest first; H_0 = H // 4, then halved and rounded up.
@@ -79,8 +79,8 @@ class SiameseNetwork(nn.Module):
 
     @abstractmethod
     def _fuse(self, image: Tensor, second: Tensor) -> list[Tensor]:
-        """`features` of complete inputs."""
+        """Return the `features` of complete inputs."""
 
     def _segment(self, features: list[Tensor], image: Tensor) -> Tensor:
-        """Logits of the image's size."""
+        """Return logits of the image's size."""
         return to_channels_first(resize(self.head(features), (image.shape[2], image.shape[3])))

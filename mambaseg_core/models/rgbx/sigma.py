@@ -1,4 +1,4 @@
-"""Sigma: a Siamese VMamba encoder, two fusions a stage, a channel-aware Mamba decoder, for RGB and another modality.
+"""Sigma, for RGB and a second image: a Siamese VMamba encoder, two fusions per stage, a channel-aware Mamba decoder.
 
 Source: Wan et al., "Sigma: Siamese Mamba Network for Multi-Modal Semantic Segmentation", WACV 2025. The fusion works
 on sequences [B, C, L], which is how the scans read them. Every pair is in the order image, second input.
@@ -20,12 +20,12 @@ STATE = 4  # N of the fusion's scans
 
 
 def to_sequence(linear: nn.Linear, x: Tensor) -> Tensor:
-    """A product of [B, H, W, C] that leaves channels first, [B, C', H, W], without copying the map."""
+    """Multiply [B, H, W, C] by a layer's weights into channels first, [B, C', H, W], without copying the map."""
     return torch.unflatten(torch.matmul(linear.weight, x.flatten(1, 2).mT), 2, x.shape[1:3])
 
 
 class CrossStream(nn.Module):
-    """One modality's half of CroMB: its projections, its scan and its norm.
+    """One input's half of CroMB: its projections, its scan and its norm.
 
     Args:
         channels: C of the scan.
@@ -40,14 +40,14 @@ class CrossStream(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, C, L] -> the step size before its bias [B, C, L], B and C [B, N, L]."""
+        """Map [B, C, L] to the step size before its bias [B, C, L], and to B and C [B, N, L]."""
         sizes = [self.dt_proj.in_features, STATE, STATE]
         low, b, c = torch.split(torch.matmul(self.x_proj.weight, x), sizes, dim=1)
         return torch.matmul(self.dt_proj.weight, low), b, c
 
 
 class CroMB(nn.Module):
-    """Cross Mamba: each modality is scanned along its rows and read out with the other's C.
+    """Cross Mamba: each input is scanned along its rows and read out with the other's C.
 
     Args:
         channels: C.
@@ -58,14 +58,14 @@ class CroMB(nn.Module):
         inner, dt_rank = 2 * channels, math.ceil(channels / 16)
         self.in_image = nn.Linear(channels, inner, bias=False)
         self.in_second = nn.Linear(channels, inner, bias=False)
-        self.conv = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)  # of both modalities
+        self.conv = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)  # for both inputs
         self.image = CrossStream(inner, dt_rank=dt_rank)
         self.second = CrossStream(inner, dt_rank=dt_rank)
         self.out_image = nn.Linear(inner, channels, bias=False)
         self.out_second = nn.Linear(inner, channels, bias=False)
 
     def forward(self, image: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """Two [B, H, W, C] -> two [B, H, W, C], what each is to gain."""
+        """Return what two [B, H, W, C] gain: two [B, H, W, C]."""
         size = image.shape[1:3]
         x_i = F.silu(self.conv(to_sequence(self.in_image, image))).flatten(2)
         x_s = F.silu(self.conv(to_sequence(self.in_second, second))).flatten(2)
@@ -85,14 +85,14 @@ class Squeeze(nn.Module):
         self.fc2 = nn.Linear(channels // 16, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> [B, 1, C], between 0 and 1."""
+        """Map [B, C, H, W] to [B, 1, C], between 0 and 1."""
         return torch.sigmoid(self.fc2(F.silu(self.fc1(x.mean((2, 3)))))).unsqueeze(1)
 
 
 class ConMB(nn.Module):
-    """Concat Mamba: one scan, to and fro, over both modalities one after the other.
+    """Concat Mamba: one scan, to and fro, over both inputs one after the other.
 
-    Each modality's part is scaled by channel with what the other's squeeze says.
+    Each input's part is scaled by channel with the weights of the other's squeeze.
 
     Args:
         channels: C.
@@ -115,19 +115,19 @@ class ConMB(nn.Module):
         self.out = nn.Linear(2 * inner, channels, bias=False)
 
     def forward(self, image: Tensor, second: Tensor) -> Tensor:
-        """Two [B, H, W, C] -> [B, H, W, C], what their sum is to gain."""
+        """Return what the sum of two [B, H, W, C] gains: [B, H, W, C]."""
         x_i, x_s = to_sequence(self.in_image, image), to_sequence(self.in_second, second)
         weight_i, weight_s = self.squeeze_image(x_i), self.squeeze_second(x_s)
         pair = torch.cat((self.conv_image(x_i).flatten(2), self.conv_second(x_s).flatten(2)), dim=2)
         forth, back = self.scan(F.silu(pair)).unbind(1)
         y_i, y_s = (forth + back.flip(-1)).chunk(2, dim=2)
-        out_i, out_s = self.out.weight.chunk(2, dim=1)  # the rows of a concatenation that is never made
+        out_i, out_s = self.out.weight.chunk(2, dim=1)  # the halves of a concatenation that is never made
         y = F.linear(self.norm_image(y_i.mT) * weight_s, out_i) + F.linear(self.norm_second(y_s.mT) * weight_i, out_s)
         return torch.unflatten(y, 1, image.shape[1:3])
 
 
 class SigmaFusion(nn.Module):
-    """CroMB added to each modality, then both and ConMB added up.
+    """CroMB added to each input, then both and ConMB added up.
 
     Args:
         channels: C.
@@ -139,7 +139,7 @@ class SigmaFusion(nn.Module):
         self.concat = ConMB(channels)
 
     def forward(self, image: Tensor, second: Tensor) -> Tensor:
-        """Two [B, H, W, C] -> [B, H, W, C]."""
+        """Map two [B, H, W, C] to [B, H, W, C]."""
         image_gain, second_gain = self.cross(image, second)
         image, second = image + image_gain, second + second_gain
         y: Tensor = image + second + self.concat(image, second)
@@ -147,10 +147,10 @@ class SigmaFusion(nn.Module):
 
 
 class Sigma(SiameseNetwork):
-    """Sigma: every fusion takes both modalities as they are.
+    """Sigma: every fusion takes both inputs unweighed.
 
     Attributes:
-        authors_inputs: Whether the weights are the authors', which want both inputs as theirs are; see `unit_inputs`.
+        authors_inputs: True if the weights expect inputs normalized as the authors' are; see `unit_inputs`.
     """
 
     authors_inputs = False
