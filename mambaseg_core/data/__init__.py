@@ -1,4 +1,4 @@
-"""Labelled images, each with its events or with another camera's picture, as data sets."""
+"""Data sets of labeled images, each with its events or a second camera's image."""
 
 from mambaseg_core.data.dataset import RecordingDataset, SampleDataset
 from mambaseg_core.data.ddd17 import Ddd17Dataset

@@ -1,4 +1,4 @@
-"""A map-style data set of labelled images over recordings of any layout."""
+"""A map-style data set of labeled images over recordings of any layout."""
 
 from __future__ import annotations
 
@@ -25,47 +25,47 @@ Key = int | tuple[int, int]
 
 
 class LabelledSequence(Protocol):
-    """One sequence: images, their labels, and events, in one clock. Can be pickled; holds no open file then."""
+    """One sequence of images, their labels and events on one clock. It pickles without open files."""
 
     @property
     def name(self) -> str:
-        """Of the sequence."""
+        """Name of the sequence."""
 
     @property
     def condition(self) -> str:
-        """Such as "night"; "unknown" where nothing says so."""
+        """Condition, such as "night"; "unknown" without one."""
 
     @property
     def calibration(self) -> Calibration | None:
-        """Where image and events have different views."""
+        """Calibration if image and events have different views, else None."""
 
     @property
     def image_times_ns(self) -> npt.NDArray[np.int64]:
-        """Of each image."""
+        """Time of each image, nanoseconds."""
 
     @property
     def label_paths(self) -> Sequence[Path | None]:
-        """Of each image; None where it has no label."""
+        """Label file of each image; None for an image without a label."""
 
     def image(self, index: int) -> Picture:
-        """Uint8 [H, W] or RGB [H, W, 3]."""
+        """Return an image, uint8 [H, W] or RGB [H, W, 3]."""
 
     def label(self, index: int) -> Picture:
-        """Class ids of an image, uint8 [H, W]."""
+        """Return the class ids of an image, uint8 [H, W]."""
 
     def window(self, end_ns: int, window: Window, bins: int) -> Events:
-        """The raw events that `window.cut` gives of the whole recording."""
+        """Return the raw events that `window.cut` selects from the whole recording."""
 
 
 class SampleDataset(Dataset[Sample], ABC):
-    """Labelled samples of any kind, which are changed at random.
+    """Labeled samples, changed at random by a transform.
 
-    An item's key is its number, or (number, seed): the seed of the transform's randomness. A sampler that gives
+    An item's key is its number, or (number, seed). The seed drives the transform's randomness. A sampler that yields
     both, as a function of the run's seed and step, makes training independent of the workers' number and state.
 
     Args:
-        preprocessing: of the model; `Segmenter` and the ROS node make the same tensors.
-        transform: changes a sample at random; given a generator with the key's seed (default: the item's number).
+        preprocessing: the model's; `Segmenter` and the ROS node make the same tensors.
+        transform: changes a sample at random; its generator has the key's seed (default: the item's number).
     """
 
     def __init__(self, preprocessing: Preprocessing, transform: Transform | None = None) -> None:
@@ -77,7 +77,7 @@ class SampleDataset(Dataset[Sample], ABC):
 
     @abstractmethod
     def load(self, number: int) -> Sample:
-        """The sample of that number as it is."""
+        """Return the sample of that number, unchanged."""
 
     def __getitem__(self, key: Key) -> Sample:
         number, seed = (key, key) if isinstance(key, int) else key
@@ -88,13 +88,13 @@ class SampleDataset(Dataset[Sample], ABC):
 
 
 class RecordingDataset(SampleDataset):
-    """Samples of the chosen images of some recordings, in that order.
+    """Samples of chosen images of some recordings, in that order.
 
     Args:
-        items: recordings and numbers of their images, each of which has a label.
+        items: recordings and numbers of their images; each image has a label.
         preprocessing: as in `SampleDataset`.
         transform: as in `SampleDataset`.
-        cache: folder that keeps decoded pictures and rectified events from epoch to epoch (`ViewCache`); None: none.
+        cache: folder that keeps decoded images and rectified events between epochs (`ViewCache`); None: no cache.
     """
 
     def __init__(
@@ -112,17 +112,17 @@ class RecordingDataset(SampleDataset):
         return len(self.items)
 
     def load(self, number: int) -> Sample:
-        """The sample of that number as it is."""
+        """Return the sample of that number, unchanged."""
         return load_sample(*self.items[number], self.preprocessing, self.cache)
 
 
 def load_sample(
     recording: LabelledSequence, index: int, preprocessing: Preprocessing, cache: ViewCache | None = None
 ) -> Sample:
-    """Image number `index` of a recording with its label and its window of events, in the model's view.
+    """Return image number `index` of a recording with its label and its window of events, in the model's view.
 
     Raises:
-        ValueError: a file is missing or damaged, or a label has values that are no classes.
+        ValueError: a file is missing or damaged, or a label has values that are not classes.
     """
     setup = preprocessing
     stamp_ns = int(recording.image_times_ns[index])
@@ -138,7 +138,7 @@ def load_sample(
 
 
 def load_view(recording: LabelledSequence, index: int, setup: Preprocessing) -> View:
-    """Image, events and label of an image in the event view, as `load_sample`."""
+    """Return image, events and label of an image in the event view; arguments and errors as for `load_sample`."""
     stamp_ns = int(recording.image_times_ns[index])
     events = recording.window(stamp_ns, setup.window, setup.bins)
     edges_ns = setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
@@ -149,7 +149,7 @@ def load_view(recording: LabelledSequence, index: int, setup: Preprocessing) -> 
 
 
 def check_label(label: Picture, path: Path | None, labels: LabelSet) -> None:
-    """Raise ValueError where a label has values that are neither classes nor 255."""
+    """Raise ValueError if a label has values that are neither classes nor 255."""
     wrong = (label >= len(labels.classes)) & (label != IGNORE)
     if wrong.any():
         raise ValueError(

@@ -1,9 +1,9 @@
-"""DDD17-seg as the ESS authors publish it: one folder a recording, grey images and events registered.
+"""DDD17-seg as the ESS authors publish it: one folder per recording, gray images and events registered.
 
 - `dir0/events.dat.t`, `dir0/events.dat.xyp`: the events, see `recordings.ddd17`
 - `dir0/index/index_{10,50,250}ms.npy`: int64 [images, 3]: the image's time, events before it, events before that
-- `dir0/imgs/img_%08d.png`: 260x346, grey; image number n belongs to row n - 1 of the index
-- `dir0/segmentation_masks/segmentation_%08d.png`: 200x346, 6 classes, of some images
+- `dir0/imgs/img_%08d.png`: 260x346, gray; image number n belongs to row n - 1 of the index
+- `dir0/segmentation_masks/segmentation_%08d.png`: 200x346, 6 classes, for some images
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ _INDICES: Final = ("index/index_50ms.npy", "index/index_10ms.npy", "index/index_
 
 
 class Ddd17Sequence:
-    """One recording of DDD17-seg. Files are opened when asked for; objects can be pickled.
+    """One recording of DDD17-seg. Files are opened on demand; objects can be pickled.
 
     Args:
         root: the recording's folder, for example `dir0`.
 
     Attributes:
-        root: as given.
-        image_paths: of each row of the index; None where there is no such image.
-        image_times_ns: int64 [rows of the index], nanoseconds, in the events' clock.
-        label_paths: of each row; None where there is none.
-        calibration: None, as images and events are registered.
+        root: the recording's folder.
+        image_paths: one per row of the index; None for a row without an image.
+        image_times_ns: int64 [rows of the index], nanoseconds, on the events' clock.
+        label_paths: one per row; None for a row without a label.
+        calibration: None: images and events are registered.
         condition: "unknown".
 
     Raises:
-        ValueError: a file is missing, or their lengths do not fit.
+        ValueError: a file is missing, or the files' lengths do not fit.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -67,31 +67,31 @@ class Ddd17Sequence:
 
     @property
     def name(self) -> str:
-        """Of the recording: its folder's."""
+        """Name of the recording: its folder's."""
         return self.root.resolve().name
 
     def labelled(self) -> list[int]:
-        """Numbers of the images that have a label."""
+        """Return the numbers of the images that have a label."""
         return [index for index, path in enumerate(self.label_paths) if path is not None]
 
     def image(self, index: int) -> Picture:
-        """Grey image of a row, uint8 [260, 346].
+        """Return the gray image of a row, uint8 [260, 346].
 
         Raises:
-            ValueError: there is none, or it cannot be read.
+            ValueError: the row has none, or it cannot be read.
         """
         return read_image(self._path(self.image_paths, index, "image"))
 
     def label(self, index: int) -> Picture:
-        """Class ids of a row's image, uint8 [200, 346]: the lowest 60 rows are cut; 255 means ignore.
+        """Return the class ids of a row's image, uint8 [200, 346]: the lowest 60 rows are cut; 255 means ignore.
 
         Raises:
-            ValueError: there is none, or it cannot be read.
+            ValueError: the row has none, or it cannot be read.
         """
         return read_label(self._path(self.label_paths, index, "mask"))
 
     def window(self, end_ns: int, window: Window, bins: int) -> Events:
-        """Return the raw events that `window.cut` gives of the whole recording.
+        """Return the raw events that `window.cut` selects from the whole recording.
 
         Raises:
             ValueError: an event file is missing, or the two have different lengths.
@@ -110,12 +110,12 @@ class Ddd17Sequence:
         return np.asarray(index[:, 0], np.int64)
 
     def _numbered(self, folder: str) -> tuple[Path | None, ...]:
-        """The folder's pictures by their number, which counts from 1."""
+        """Return a folder's images in the order of the index's rows; the files' numbers count from 1."""
         paths = {int(re.findall(r"\d+", path.stem)[-1]): path for path in self._require(folder).glob("*[0-9].png")}
         beyond = [number for number in paths if not 1 <= number <= len(self)]
         if beyond:
             raise ValueError(
-                f"sequence {self.root} has a picture {paths[max(beyond)]} and {len(self)} image times, expected "
+                f"sequence {self.root} has a file {paths[max(beyond)]} and {len(self)} image times, expected "
                 f"numbers from 1 to {len(self)}; unpack the data set again"
             )
         return tuple(paths.get(number + 1) for number in range(len(self)))
@@ -130,22 +130,24 @@ class Ddd17Sequence:
     def _path(self, paths: tuple[Path | None, ...], index: int, what: str) -> Path:
         path = paths[index]
         if path is None:
-            raise ValueError(f"row {index} of sequence {self.root} has no {what}; use the rows that `labelled` gives")
+            raise ValueError(
+                f"row {index} of sequence {self.root} has no {what}, expected one; use the rows that `labelled` returns"
+            )
         return path
 
 
 class Ddd17Dataset(RecordingDataset):
-    """The labelled images of one split of DDD17-seg.
+    """Labeled images of one split of DDD17-seg.
 
     Args:
         root: folder that holds dir0, dir1, ...
         split: "train" or "test".
-        preprocessing: of the model, with the label set "ddd17_6".
+        preprocessing: the model's, with the label set "ddd17_6".
         transform: as in `RecordingDataset`.
         cache: as in `RecordingDataset`.
 
     Raises:
-        ValueError: the split or the label set is another, or a recording is missing or incomplete.
+        ValueError: the split or the label set is not one of DDD17-seg, or a recording is missing or incomplete.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Reader of one sequence in DSEC's layout: images, events, labels and calibration, all in one clock."""
+"""Reader of one sequence in DSEC's layout: images, events, labels and calibration, all on one clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mambaseg_core.recordings.reader import EventReader
 
 Times = npt.NDArray[np.int64]
 
-# Alternatives in the order in which they are looked for; {name} is the sequence's, {classes} 11 or 19.
+# Alternatives, tried in this order; {name} is the sequence's, {classes} 11 or 19.
 _EVENTS: Final = ("events/left/events.h5", "events.h5")
 _IMAGES: Final = ("images/left/rectified",)
 _IMAGE_TIMES: Final = ("images/timestamps.txt", "{name}_image_timestamps.txt", "image_timestamps.txt")
@@ -40,30 +40,29 @@ _LABEL_TIMES: Final = (
     "{name}_semantic_timestamps.txt",
 )
 DESCRIPTION: Final = "sequence.yaml"
-"""Ours: what `mambaseg synth` says of a sequence, its condition above all."""
+"""Condition and settings of a sequence from `mambaseg synth`; not a file of DSEC."""
 
 
 class DsecSequence:
-    """One DSEC sequence. Events and pictures are read when asked for; objects can be pickled.
+    """One DSEC sequence. Events and images are read on demand; objects can be pickled.
 
     Args:
         root: the sequence's folder, for example `zurich_city_04_a`.
         classes: which of DSEC-Semantic's label sets to read, 11 or 19.
 
     Attributes:
-        root: as given.
+        root: the sequence's folder.
         image_paths: the rectified left images in time order.
-        image_times_ns: int64 [number of images], nanoseconds, in the events' clock.
-        label_paths: the label picture of each image; None where there is none.
-        calibration: from `cam_to_cam.yaml`, with the map of `rectify_map.h5` where there is one; None where there is no
+        image_times_ns: int64 [number of images], nanoseconds, on the events' clock.
+        label_paths: the label file of each image; None for an image without a label.
+        calibration: from `cam_to_cam.yaml`, with the map of `rectify_map.h5` if there is one; None without
             `cam_to_cam.yaml`.
-        calibration_path: that file.
-        events: its event file.
-        condition: from `sequence.yaml`, such as "night"; "unknown" where there is no such file.
+        calibration_path: path of `cam_to_cam.yaml`; None without it.
+        events: reader of the event file.
+        condition: from `sequence.yaml`, such as "night"; "unknown" without that file.
 
     Raises:
-        ValueError: events, images or their times are missing, their counts differ, or a file is not as it
-            should be.
+        ValueError: events, images or their times are missing, their counts differ, or a file is malformed.
     """
 
     image_paths: tuple[Path, ...]
@@ -102,7 +101,7 @@ class DsecSequence:
 
     @property
     def name(self) -> str:
-        """Of the sequence: its folder's."""
+        """Name of the sequence: its folder's."""
         return self.root.resolve().name
 
     @property
@@ -111,22 +110,22 @@ class DsecSequence:
         return self.events.height, self.events.width
 
     def image(self, index: int) -> Picture:
-        """The rectified left image number `index`, RGB uint8 [H, W, 3], or grey [H, W] where the file is.
+        """Return the rectified left image number `index`, RGB uint8 [H, W, 3], or gray [H, W] if the file is gray.
 
         Raises:
             IndexError: there is no such image.
-            ValueError: the file cannot be read as a picture.
+            ValueError: the file cannot be read as an image.
         """
         return read_image(self.image_paths[index])
 
     def label(self, index: int) -> Picture:
-        """Class ids of image number `index` in the rectified event view, uint8 [440, 640].
+        """Return the class ids of image number `index` in the rectified event view, uint8 [440, 640].
 
         The lowest 40 of 480 rows are cut; 255 means ignore.
 
         Raises:
             IndexError: there is no such image.
-            ValueError: the image has no label, or the file cannot be read as a picture.
+            ValueError: the image has no label, or the file cannot be read as an image.
         """
         path = self.label_paths[index]
         if path is None:
@@ -138,11 +137,11 @@ class DsecSequence:
         return read_label(path)
 
     def labelled(self) -> list[int]:
-        """Numbers of the images that have a label."""
+        """Return the numbers of the images that have a label."""
         return [index for index, path in enumerate(self.label_paths) if path is not None]
 
     def window(self, end_ns: int, window: Window, bins: int) -> Events:
-        """Return the raw events that `window.cut` gives of the whole recording.
+        """Return the raw events that `window.cut` selects from the whole recording.
 
         Raises:
             ValueError: the event file is damaged or not in DSEC's layout.
@@ -153,7 +152,7 @@ class DsecSequence:
         """Iterate over all raw events in chunks of `chunk_ns`; chunks without events are left out.
 
         Raises:
-            ValueError: chunk_ns is below 1, or as `window`.
+            ValueError: chunk_ns is below 1, or as for `window`.
         """
         return self.events.chunks(duration_ns=chunk_ns)
 
@@ -176,7 +175,7 @@ class DsecSequence:
         return path
 
     def _match_labels(self) -> tuple[Path | None, ...]:
-        """Labels belong to images by time; by position where no times are given and there are as many."""
+        """Match labels to images by time; by position if labels have no times and are as many as the images."""
         folder = self._find(_LABELS)
         paths = [] if folder is None else sorted(folder.glob("*.png"))
         if not paths:
@@ -210,12 +209,12 @@ def _read_condition(path: Path) -> str:
 
 
 def _read_times(path: Path) -> Times:
-    """Whole microseconds, one a line, as nanoseconds; they must not decrease."""
+    """Read whole microseconds, one per line, as nanoseconds; raise ValueError if they decrease."""
     try:
         times = np.array([int(line) for line in path.read_text().split()], np.int64)
     except ValueError as error:
         raise ValueError(
-            f"{path} cannot be read ({error}), expected whole microseconds, one a line; download it again"
+            f"{path} cannot be read ({error}), expected whole microseconds, one per line; download it again"
         ) from error
     if (np.diff(times) < 0).any():
         raise ValueError(

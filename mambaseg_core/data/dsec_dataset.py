@@ -21,33 +21,33 @@ FIRST_LABEL: Final = 6
 """The published benchmark drops the first labels: (250 // 100 + 1) * 2 of them."""
 
 LABEL_STEP: Final = 2
-"""And takes every second label of the rest."""
+"""The published benchmark takes every second label of the rest."""
 
 _CLASSES: Final = {"dsec_11": 11, "dsec_19": 19}
 
 
 class DsecDataset(RecordingDataset):
-    """The labelled images of one split.
+    """Labeled images of one split.
 
-    Where `<root>/splits.yaml` is a file, it says what belongs to the split:
+    If `<root>/splits.yaml` is a file, it lists the sequences of each split:
 
         train: [sequence, ...]   # folders below root
         test: [sequence, ...]
-        first_label: 0           # labels left out at each sequence's beginning; default 0
+        first_label: 0           # labels skipped at the start of each sequence; default 0
         label_step: 1            # 2 takes every second label; default 1
 
-    Without it, the split is the published one of DSEC-Semantic (`SPLITS`, `FIRST_LABEL`, `LABEL_STEP`), each
-    sequence being a folder `<root>/<split>/<name>` or `<root>/<name>`.
+    Without it, the split is the published one of DSEC-Semantic (`SPLITS`, `FIRST_LABEL`, `LABEL_STEP`). Each
+    sequence is a folder `<root>/<split>/<name>` or `<root>/<name>`.
 
     Args:
         root: folder of the data set.
         split: "train" or "test".
-        preprocessing: of the model; its label set chooses between the 11 and the 19 classes.
+        preprocessing: the model's; its label set chooses between the 11 and the 19 classes.
         transform: as in `RecordingDataset`.
         cache: as in `RecordingDataset`.
 
     Raises:
-        ValueError: the split is none, a sequence is missing or incomplete, or nothing in it has a label.
+        ValueError: the split is unknown, a sequence is missing or incomplete, or it has no label to use.
     """
 
     def __init__(
@@ -67,17 +67,17 @@ class DsecDataset(RecordingDataset):
         for name, sequence in zip(names, sequences, strict=True):
             if len(sequence.labelled()) <= first:
                 raise ValueError(
-                    f"sequence {name} in {root} has {len(sequence.labelled())} labelled images, expected more than "
-                    f"{first}, the number that is left out at its beginning; download DSEC-Semantic into its folder"
+                    f"sequence {name} in {root} has {len(sequence.labelled())} labeled images, expected more than "
+                    f"{first}, the number skipped at its start; download DSEC-Semantic into its folder"
                 )
         super().__init__(items, preprocessing, transform, cache)
 
 
 def read_split(root: Path, split: str) -> tuple[tuple[str, ...], int, int]:
-    """Names of a split's sequences, labels left out at the beginning of each, and step from label to label.
+    """Return the names of a split's sequences, the labels skipped at the start of each, and the step between labels.
 
     Raises:
-        ValueError: there is no such split, or `splits.yaml` is not as it should be.
+        ValueError: there is no such split, or `splits.yaml` is malformed.
     """
     path = root / "splits.yaml"
     if not path.is_file():
@@ -92,16 +92,17 @@ def read_split(root: Path, split: str) -> tuple[tuple[str, ...], int, int]:
     first, step = content.get("first_label", 0), content.get("label_step", 1)
     if not (isinstance(first, int) and isinstance(step, int) and first >= 0 and step >= 1):
         raise ValueError(
-            f"{path} has first_label {first!r} and label_step {step!r}, expected whole numbers from 0 and from 1"
+            f"{path} has first_label {first!r} and label_step {step!r}, expected whole numbers of at least 0 and 1; "
+            "change them"
         )
     return tuple(map(str, names)), first, step
 
 
 def find_sequence(root: Path, split: str, name: str) -> Path:
-    """Folder of a sequence, `<root>/<split>/<name>` or `<root>/<name>`.
+    """Return the folder of a sequence, `<root>/<split>/<name>` or `<root>/<name>`.
 
     Raises:
-        ValueError: there is none.
+        ValueError: neither exists.
     """
     for path in (root / split / name, root / name):
         if path.is_dir():
@@ -124,7 +125,7 @@ def _classes(preprocessing: Preprocessing) -> int:
 
 
 def _share_calibrations(sequences: list[DsecSequence]) -> None:
-    """Sequences of one rig share one calibration, so that its maps are computed once."""
+    """Share one calibration among the sequences of one rig, so that its maps are computed once."""
     known: dict[bytes, DsecSequence] = {}
     for sequence in sequences:
         if sequence.calibration_path is not None:

@@ -15,7 +15,7 @@ FOLDER: Final = "images/left/ev_inf"
 
 @dataclass(frozen=True)
 class EvInfSummary:
-    """What was done: pictures written, pictures that were there, and their folder."""
+    """Numbers of images written and of images that existed, and their folder."""
 
     written: int
     kept: int
@@ -25,17 +25,17 @@ class EvInfSummary:
 def write_ev_inf(
     sequence: DsecSequence, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> EvInfSummary:
-    """Warp every rectified left image into the rectified event view; a rotation, exact for far points.
+    """Warp every rectified left image into the rectified event view: a rotation, exact for far points.
 
-    Pictures that are there already are left as they are, so an interrupted run goes on where it was.
+    Existing images are kept, so an interrupted run resumes.
 
     Args:
-        sequence: with `cam_to_cam.yaml`.
+        sequence: one with `cam_to_cam.yaml`.
         progress: called with images done and images in all.
 
     Raises:
         ValueError: the sequence has no calibration, or an image is damaged.
-        OSError: a picture cannot be written.
+        OSError: an image cannot be written.
     """
     calibration = sequence.calibration
     if calibration is None:

@@ -21,7 +21,7 @@ DATA_SETS: Final[dict[str, type[DsecDataset] | type[Ddd17Dataset]]] = {"dsec": D
 
 
 def layout_of(preprocessing: Preprocessing) -> str:
-    """The layout in which a model's labels are published: "dsec", "ddd17" or "rgbx"."""
+    """Return the layout in which a model's labels are published: "dsec", "ddd17" or "rgbx"."""
     if preprocessing.second != "events":
         return "rgbx"
     return "ddd17" if preprocessing.labels.startswith("ddd17") else "dsec"
@@ -35,34 +35,34 @@ def open_dataset(
     transform: Transform | None = None,
     cache: str = "",
 ) -> SampleDataset:
-    """The labelled images of a split; `cache` is the folder of a `ViewCache` of events, or empty.
+    """Open the labeled images of a split; `cache` is the folder of a `ViewCache` of events, or empty.
 
     Raises:
-        ValueError: the folder is missing, or what is in it is not as the layout says.
+        ValueError: the folder is missing, or its content does not follow the layout.
     """
     if not root or not os.path.isdir(root):
-        raise ValueError(f"the data set's folder is {root!r}, which is no folder; expected one: give it with --data")
+        raise ValueError(f"the data set's folder is {root!r}, which is no folder; expected one: pass it with --data")
     if layout == "rgbx":
         return RgbxDataset(root, split, preprocessing, transform)
     return DATA_SETS[layout](root, split, preprocessing, transform, cache or None)
 
 
 def evenly(size: int, count: int) -> list[int]:
-    """`count` numbers below `size`, evenly spread; all of them where count is 0 or more than there are."""
+    """Return `count` numbers below `size`, evenly spread; all of them if `count` is 0 or too large."""
     if not 0 < count < size:
         return list(range(size))
     return [int(number) for number in np.linspace(0, size - 1, count).round()]
 
 
 def plain_loader(dataset: SampleDataset, numbers: Sequence[int], *, batch: int, workers: int) -> DataLoader[Sample]:
-    """A loader of the samples with these numbers, in this order, unchanged: gives `Batch`es."""
+    """Return a loader of `Batch`es of the samples with these numbers, in this order, unchanged."""
     return DataLoader(
         Subset(dataset, numbers), batch, num_workers=workers, collate_fn=collate, persistent_workers=workers > 0
     )
 
 
 def blanked(batch: Batch, keep: str) -> Batch:
-    """The batch with only one modality: `keep` is "image", "second" or "both"."""
+    """Return the batch with zeros for the input that is not kept: `keep` is "image", "second" or "both"."""
     if keep == "image":
         return replace(batch, second=batch.second.new_zeros(batch.second.shape))
     if keep == "second":

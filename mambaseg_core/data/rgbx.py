@@ -1,15 +1,15 @@
-"""Pairs of registered pictures with labels: MFNet, PST900, NYU Depth V2, SUN RGB-D and `mambaseg synth --second`.
+"""Pairs of registered images with labels: MFNet, PST900, NYU Depth V2, SUN RGB-D and `mambaseg synth --second`.
 
-The layout is the one that the public code of CMX, Sigma and DFormer shares, whose folders differ in their names only:
+The public code of CMX, Sigma and DFormer shares this layout; only the names of the folders differ:
 
     <root>/RGB/<name>.png|jpg
            Modal/<name>.png, or Thermal/, or Depth/     one channel of 8 or 16 bits, or three equal ones
-           Label/<name>.png, or labels/                 class ids; NYU and SUN RGB-D count them from 1, 0 being none
-           train.txt, test.txt, ...                     a name a line, with or without folder and ending
-           test_day.txt, test_night.txt                 parts of a list, by condition (MFNet)
+           Label/<name>.png, or labels/                 class ids; NYU and SUN RGB-D count them from 1, 0 is no class
+           train.txt, test.txt, ...                     one name per line, with or without folder and suffix
+           test_day.txt, test_night.txt                 subsets of a list, by condition (MFNet)
 
-Case does not matter, nor does an ending `_resize` of a folder. PST900 as published has no lists but a folder
-`<root>/train/`, `<root>/test/` with these folders in it.
+Case does not matter, nor does a suffix `_resize` of a folder. PST900 as published has no lists. It has the folders
+`<root>/train/` and `<root>/test/` with these folders in them.
 """
 
 from __future__ import annotations
@@ -28,68 +28,71 @@ from mambaseg_core.pictures import Picture, read_image, read_label, read_picture
 from mambaseg_core.preprocessing import Preprocessing, Reading
 
 COUNTED_FROM_1: Final = ("nyu_40", "sunrgbd_37")
-"""Label sets whose files hold class id + 1, and 0 for none."""
+"""Label sets whose files hold class id + 1, and 0 for no class."""
 
 _FOLDERS: Final = {
-    "RGB": ("rgb",), "thermal": ("modal", "thermal"), "depth": ("modal", "depth"), "label": ("label", "labels"),
-}  # fmt: skip
+    "RGB": ("rgb",),
+    "thermal": ("modal", "thermal"),
+    "depth": ("modal", "depth"),
+    "label": ("label", "labels"),
+}
 _ENDINGS: Final = (".png", ".jpg", ".jpeg")
 
 
 class PairFolder:
-    """The pictures of a folder `RGB` and of the folder of the other camera, by name.
+    """Images of the folder `RGB` and of the second camera's folder, by name.
 
     Args:
-        root: the folder that has both.
+        root: the folder that holds both.
         second: "thermal" or "depth".
 
     Attributes:
-        names: of all images, sorted.
+        names: names of all images, sorted.
 
     Raises:
         ValueError: a folder is missing.
     """
 
-    calibration = None  # the pictures are registered
+    calibration = None  # the images are registered
 
     def __init__(self, root: Path, second: str) -> None:
         self.root = root
-        self.images = _pictures(root, "RGB")
-        self.seconds = _pictures(root, second)
+        self.images = _images_of(root, "RGB")
+        self.seconds = _images_of(root, second)
         self.names = sorted(self.images)
 
     def image(self, number: int) -> Picture:
-        """Return the image of that number, RGB uint8 [H, W, 3], or grey [H, W] where the file is."""
+        """Return the image of that number, RGB uint8 [H, W, 3], or gray [H, W] if the file is gray."""
         return read_image(self.images[self.names[number]])
 
     def second(self, number: int, preprocessing: Preprocessing) -> Reading:
-        """Return the second image of that number, uint8 or uint16 [H, W], or RGB [H, W, 3] where the file is.
+        """Return the second image of that number, uint8 or uint16 [H, W], or RGB [H, W, 3] if the file is RGB.
 
         Raises:
-            ValueError: there is no such picture, or its readings are beyond the preprocessing's range by far.
+            ValueError: there is no such image, or it has 16 bits and the preprocessing's range is that of 8.
         """
-        path = find(self.seconds, self.names[number], f"{preprocessing.second} picture")
-        picture = read_picture(path)
-        if picture.dtype == np.uint16 and preprocessing.second_range[1] <= 255:
+        path = find(self.seconds, self.names[number], f"{preprocessing.second} image")
+        image = read_picture(path)
+        if image.dtype == np.uint16 and preprocessing.second_range[1] <= 255:
             low, high = preprocessing.second_range
             raise ValueError(
-                f"{path} has 16 bits and readings up to {picture.max()}, expected {low:g} to {high:g}; set "
-                "data.second_range to the readings that become 0 and 1, such as [0, 10000] for depth in millimetres"
+                f"{path} has 16 bits and values up to {image.max()}, expected {low:g} to {high:g}; set "
+                "data.second_range to the values that become 0 and 1, such as [0, 10000] for depth in millimetres"
             )
-        return picture
+        return image
 
 
 class RgbxDataset(SampleDataset):
-    """The listed pairs of one split.
+    """Listed pairs of one split.
 
     Args:
         root: folder of the data set.
         split: name of a list: "train", "test", with MFNet also "val", "test_day" and "test_night".
-        preprocessing: of the model; its `second` and label set say what is read.
+        preprocessing: the model's; its `second` and label set choose what is read.
         transform: as in `SampleDataset`.
 
     Raises:
-        ValueError: there is no such list or folder, or a listed picture is missing.
+        ValueError: there is no such list or folder, or a listed image is missing.
     """
 
     def __init__(
@@ -100,32 +103,37 @@ class RgbxDataset(SampleDataset):
         listed = (root / f"{split}.txt").is_file()
         base = root / split if not listed and (root / split).is_dir() else root
         self.folder = PairFolder(base, preprocessing.second)
-        self.labels = _pictures(base, "label")
+        self.labels = _images_of(base, "label")
         if listed or base == root:
             self.folder.names = read_list(root, split)
         self.conditions = _conditions(root, split, self.folder.names)
         for name in self.folder.names:
-            for what, paths in (("image", self.folder.images), (preprocessing.second, self.folder.seconds)):
-                find(paths, name, f"{what} picture")
+            for what, paths in (("RGB", self.folder.images), (preprocessing.second, self.folder.seconds)):
+                find(paths, name, f"{what} image")
             find(self.labels, name, "label")
 
     def __len__(self) -> int:
         return len(self.folder.names)
 
     def load(self, number: int) -> Sample:
-        """The sample of that number as it is."""
+        """Return the sample of that number, unchanged."""
         setup, name = self.preprocessing, self.folder.names[number]
         image, second = self.folder.image(number), self.folder.second(number, setup)
         label = self._label(name)
         if not image.shape[:2] == second.shape[:2] == label.shape[:2]:
             raise ValueError(
-                f"{self.folder.images[name]} is {list(image.shape[:2])}, its {setup.second} picture "
+                f"{self.folder.images[name]} is {list(image.shape[:2])}, its {setup.second} image "
                 f"{list(second.shape[:2])} and its label {list(label.shape[:2])}; expected one size: register them"
             )
         return Sample(
-            setup.image_tensor(image), setup.second_tensor(second), setup.label_tensor(label, image.shape[0]),
-            stamp_ns=0, sequence=name, index=number, condition=self.conditions.get(name, UNKNOWN),
-        )  # fmt: skip
+            setup.image_tensor(image),
+            setup.second_tensor(second),
+            setup.label_tensor(label, image.shape[0]),
+            stamp_ns=0,
+            sequence=name,
+            index=number,
+            condition=self.conditions.get(name, UNKNOWN),
+        )
 
     def _label(self, name: str) -> npt.NDArray[np.uint8]:
         path = self.labels[name]
@@ -137,25 +145,25 @@ class RgbxDataset(SampleDataset):
 
 
 def read_list(root: Path, split: str) -> list[str]:
-    """The names in a list, without folders and endings.
+    """Return the names in a list, without folders and suffixes.
 
     Raises:
-        ValueError: there is no such list, or nothing in it.
+        ValueError: the list is missing or empty.
     """
     path = root / f"{split}.txt"
     if not path.is_file():
         lists = sorted(found.stem for found in root.glob("*.txt"))
         raise ValueError(
-            f"{path} is missing (lists there: {lists}), expected a name a line; choose one of these or write it"
+            f"{path} is missing (lists there: {lists}), expected one name per line; choose one of these or write it"
         )
     names = [_name(line.split()[0]) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not names:
-        raise ValueError(f"{path} is empty, expected the name of a picture a line; write it")
+        raise ValueError(f"{path} is empty, expected the name of one image per line; write it")
     return names
 
 
 def find(paths: dict[str, Path], name: str, what: str) -> Path:
-    """The path of a name.
+    """Return the path of a name.
 
     Raises:
         ValueError: there is none.
@@ -163,25 +171,25 @@ def find(paths: dict[str, Path], name: str, what: str) -> Path:
     if name not in paths:
         folder = next(iter(paths.values())).parent
         raise ValueError(
-            f"{what} {name} is missing in {folder}, which has {len(paths)} pictures, expected {folder / name}.png or "
-            ".jpg; complete the download, or take the name out of the list"
+            f"{what} {name} is missing in {folder}, which has {len(paths)} images, expected {folder / name}.png or "
+            ".jpg; complete the download, or remove the name from the list"
         )
     return paths[name]
 
 
-def _pictures(root: Path, kind: str) -> dict[str, Path]:
-    """The pictures of the folder of a kind, by name."""
+def _images_of(root: Path, kind: str) -> dict[str, Path]:
+    """Return the images of the folder of a kind, by name."""
     folders = {path.name.lower().removesuffix("_resize"): path for path in sorted(root.iterdir()) if path.is_dir()}
     for name in _FOLDERS[kind]:
         if name in folders:
             paths = {_name(path.name): path for path in folders[name].iterdir() if path.suffix.lower() in _ENDINGS}
             if paths:
                 return paths
-            raise ValueError(f"{folders[name]} has no pictures, expected {' or '.join(_ENDINGS)} files; fill it")
+            raise ValueError(f"{folders[name]} has no images, expected {' or '.join(_ENDINGS)} files; fill it")
     expected = " or ".join(f"{name.capitalize()}/" for name in _FOLDERS[kind])
     raise ValueError(
-        f"{root} has no folder of {kind} pictures (folders there: {sorted(path.name for path in folders.values())}), "
-        f"expected {expected.replace('Rgb', 'RGB')}; arrange the data set so"
+        f"{root} has no folder of {kind} images (folders there: {sorted(path.name for path in folders.values())}), "
+        f"expected {expected.replace('Rgb', 'RGB')}; arrange the data set in this layout"
     )
 
 
@@ -191,7 +199,7 @@ def _name(text: str) -> str:
 
 
 def _conditions(root: Path, split: str, names: Sequence[str]) -> dict[str, str]:
-    """The condition of each name, from those lists `<split>_<condition>.txt` that are parts of this one."""
+    """Return the condition of each name, from the lists `<split>_<condition>.txt` that are subsets of this one."""
     every, found = set(names), {}
     for path in sorted(root.glob(f"{split}_*.txt")):
         part = read_list(root, path.stem)

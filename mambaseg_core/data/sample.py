@@ -1,4 +1,4 @@
-"""`Sample` and `Batch`: what data sets give and models are trained on."""
+"""`Sample` and `Batch`: the items of data sets, which models are trained on."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from dataclasses import dataclass, replace
 import torch
 
 UNKNOWN = "unknown"
-"""The condition of recordings that name none."""
+"""Condition of recordings that name none."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled image with its events, in the model's view.
+    """One labeled image with its second input, in the model's view.
 
     Attributes:
         image: float32 [C, H, W] in 0..1.
-        second: float32 [T, H, W].
+        second: float32 [T, H, W]: voxel grid, or a second camera's image.
         label: int64 [H, W] class ids, 255 = ignore.
         stamp_ns: time of the image, at which the window of events ends, nanoseconds.
         sequence: name of the recording.
         index: number of the image in its recording.
-        condition: of the recording, such as "day" or "night".
-        covered: whether augmentation has put the image, and the second input, out.
+        condition: condition of the recording, such as "day" or "night".
+        covered: (image, second): True if augmentation blanked or covered that input.
     """
 
     image: torch.Tensor
@@ -44,11 +44,11 @@ class Batch:
         image: float32 [B, C, H, W] in 0..1.
         second: float32 [B, T, H, W].
         label: int64 [B, H, W] class ids, 255 = ignore.
-        stamp_ns: of each sample, nanoseconds.
-        sequence: of each sample.
-        index: of each sample, in its recording.
-        condition: of each sample.
-        covered: of each sample, as of `Sample`.
+        stamp_ns: time of each sample, nanoseconds.
+        sequence: name of each sample's recording.
+        index: number of each sample in its recording.
+        condition: condition of each sample.
+        covered: one pair per sample, as in `Sample`.
     """
 
     image: torch.Tensor
@@ -64,11 +64,11 @@ class Batch:
         return len(self.stamp_ns)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """The batch with its tensors on a device."""
+        """Return the batch with its tensors on a device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
-        """The batch with its tensors in pinned memory; what a DataLoader with `pin_memory=True` calls."""
+        """Return the batch with its tensors in pinned memory; a DataLoader with `pin_memory=True` calls this."""
         return self._map(torch.Tensor.pin_memory)
 
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
@@ -79,10 +79,10 @@ def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples; the `collate_fn` of a DataLoader.
 
     Raises:
-        ValueError: no samples, or samples of different sizes.
+        ValueError: there are no samples, or their sizes differ.
     """
     if not samples:
-        raise ValueError("got no samples, expected one or more; give the DataLoader a batch size of 1 or more")
+        raise ValueError("got no samples, expected one or more; set the DataLoader's batch size to 1 or more")
     for name in ("image", "second", "label"):
         shapes = {tuple(getattr(sample, name).shape) for sample in samples}
         if len(shapes) > 1:

@@ -1,7 +1,7 @@
 """Random changes of training samples, as pure functions of a sample and a generator.
 
-A generator that is seeded by the run's seed and the draw's number (see `RecordingDataset`) makes them independent of
-workers and of what came before, so that a resumed run goes on exactly. Nothing changes its argument.
+The generator is seeded by the run's seed and the draw's number (see `SampleDataset`). So the changes depend neither on
+workers nor on earlier draws, and a resumed run continues exactly. No function changes its argument.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from mambaseg_core.ops.area_resize import area_resize
 class Augmentation:
     """Resize, crop, flip, photometric noise, modality dropout and covered lenses, in that order; can be pickled.
 
-    The released training code's: scale (1.02, 1.2), crop to the input's size, flip 0.5, nothing else.
+    The released training code uses scale (1.02, 1.2), a crop to the input's size, flip 0.5, and nothing else.
 
     Attributes:
         crop: (height, width) of the result, pixels.
         scale: smallest and largest factor of the random resize; (1, 1) for none.
         flip: probability of a horizontal flip.
         photometric: strength of the image's photometric noise, 0 (none) to 1.
-        modality_dropout: probability that the image or the events, each half the time, are blanked.
+        modality_dropout: probability that the image or the second input, each half the time, is blanked.
         cover: probability that the image shows a covered lens.
-        two_lenses: whether the second input is a picture too, which then is the covered one half the time.
+        two_lenses: True if the second input is an image too; it then is the covered one half the time.
     """
 
     crop: tuple[int, int]
@@ -41,7 +41,7 @@ class Augmentation:
     two_lenses: bool = False
 
     def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
-        """A changed copy."""
+        """Return a changed copy."""
         sample = random_resize(sample, generator, scale=self.scale)
         sample = random_crop(sample, generator, size=self.crop)
         sample = random_flip(sample, generator, probability=self.flip)
@@ -51,48 +51,50 @@ class Augmentation:
 
 
 def random_resize(sample: Sample, generator: torch.Generator, *, scale: tuple[float, float]) -> Sample:
-    """Resize image, grid and label by one factor, even in its logarithm between two limits.
+    """Resize image, second input and label by one factor, log-uniform between two limits.
 
-    The grid is resized as `Preprocessing` does, the label by its nearest pixel.
+    The second input is resized as by `Preprocessing`, the label by its nearest pixel.
 
     Raises:
         ValueError: the limits are not above 0, or out of order.
     """
     if not 0 < scale[0] <= scale[1]:
-        raise ValueError(f"scale is {scale}, expected (smallest, largest) factor above 0; (1, 1) leaves the size")
+        raise ValueError(f"scale is {scale}, expected (smallest, largest) factor above 0; (1, 1) keeps the size")
     share = _uniform(generator)
     factor = scale[0] ** (1 - share) * scale[1] ** share
     height, width = sample.label.shape
     size = max(1, round(height * factor)), max(1, round(width * factor))
     if size == (height, width):
         return sample
-    image, voxel = resize_inputs(sample.image[None], sample.second[None], size)
+    image, second = resize_inputs(sample.image[None], sample.second[None], size)
     label = F.interpolate(sample.label[None, None].float(), size, mode="nearest-exact")[0, 0].long()
-    return replace(sample, image=image[0], second=voxel[0], label=label)
+    return replace(sample, image=image[0], second=second[0], label=label)
 
 
-def resize_inputs(image: torch.Tensor, voxel: torch.Tensor, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Resize images [B, C, H, W] and grids [B, T, H, W] to (height, width), in training and in evaluation alike."""
+def resize_inputs(
+    image: torch.Tensor, second: torch.Tensor, size: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Resize images [B, C, H, W] and second inputs [B, T, H, W] to (height, width), for training and evaluation."""
     shrinks = size[0] < image.shape[2]
     image = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=shrinks)
     if shrinks:
-        return image, area_resize(voxel.flatten(0, 1), size).view(*voxel.shape[:2], *size)
-    return image, F.interpolate(voxel, size, mode="bilinear", align_corners=False)
+        return image, area_resize(second.flatten(0, 1), size).view(*second.shape[:2], *size)
+    return image, F.interpolate(second, size, mode="bilinear", align_corners=False)
 
 
 def random_crop(sample: Sample, generator: torch.Generator, *, size: tuple[int, int]) -> Sample:
-    """Cut a window out of image, grid and label; what lies beyond a smaller sample is 0, its label 255.
+    """Crop image, second input and label; a smaller sample is padded with 0, its label with 255.
 
     Args:
-        sample: of any size.
-        generator: draws the place.
+        sample: one of any size.
+        generator: draws the position.
         size: (height, width) of the result, pixels.
     """
     lacking = [max(0, wanted - have) for wanted, have in zip(size, sample.label.shape, strict=True)]
     if any(lacking):
         pad = (0, lacking[1], 0, lacking[0])
-        image, voxel = F.pad(sample.image, pad), F.pad(sample.second, pad)
-        sample = replace(sample, image=image, second=voxel, label=F.pad(sample.label, pad, value=IGNORE))
+        image, second = F.pad(sample.image, pad), F.pad(sample.second, pad)
+        sample = replace(sample, image=image, second=second, label=F.pad(sample.label, pad, value=IGNORE))
     rows, columns = sample.label.shape
     top = int(torch.randint(rows - size[0] + 1, (), generator=generator))
     left = int(torch.randint(columns - size[1] + 1, (), generator=generator))
@@ -101,14 +103,14 @@ def random_crop(sample: Sample, generator: torch.Generator, *, size: tuple[int, 
 
 
 def random_flip(sample: Sample, generator: torch.Generator, *, probability: float) -> Sample:
-    """Mirror image, grid and label left to right; polarities stay, as they are brightness."""
+    """Mirror image, second input and label left to right; polarities stay, as they stand for brightness."""
     if _uniform(generator) >= probability:
         return sample
     return replace(sample, image=sample.image.flip(-1), second=sample.second.flip(-1), label=sample.label.flip(-1))
 
 
 def photometric_noise(sample: Sample, generator: torch.Generator, *, strength: float) -> Sample:
-    """Change the image's brightness, contrast and gamma, and add noise; events and label stay.
+    """Change the image's brightness, contrast and gamma, and add noise; second input and label stay.
 
     At strength 1: brightness +-0.3, contrast and gamma by factors from 1/2 to 2, noise up to 0.1 (standard deviation).
     """
@@ -123,7 +125,7 @@ def photometric_noise(sample: Sample, generator: torch.Generator, *, strength: f
 
 
 def modality_dropout(sample: Sample, generator: torch.Generator, *, probability: float) -> Sample:
-    """Blank the image or the events, each half the time: sensors fail, and a model should then go on with the other."""
+    """Blank the image or the second input, each half the time: a model should work when one sensor fails."""
     draw = _uniform(generator)
     if draw >= probability:
         return sample
@@ -133,9 +135,10 @@ def modality_dropout(sample: Sample, generator: torch.Generator, *, probability:
 
 
 def cover(sample: Sample, generator: torch.Generator, *, probability: float, two_lenses: bool) -> Sample:
-    """Show the image, or of two pictures either half the time, as from behind a lens cap: one dark level, and noise.
+    """Show the image, with `two_lenses` either input half the time, as behind a lens cap: one dark level and noise.
 
-    Level and standard deviation of the noise are even up to 0.2 and 0.03; channels that repeat one picture share it.
+    Level and standard deviation of the noise are uniform up to 0.2 and 0.03. The second input's channels repeat one
+    image, so they share the noise.
     """
     draw = _uniform(generator)
     if draw >= probability:

@@ -1,7 +1,7 @@
-"""What a sample is made of, in the event camera's view, and a folder that keeps it from epoch to epoch.
+"""The parts of a sample in the event camera's view, and a folder that keeps them between epochs.
 
-Most of a sample's time goes into decoding the picture, its warp, and reading and rectifying the events. None of that
-depends on crop, size or augmentation, so a `ViewCache` does it once; what is read back gives the same bits.
+Most of a sample's time goes into decoding the image, its warp, and reading and rectifying the events. None of that
+depends on crop, size or augmentation, so a `ViewCache` does it once. It returns the same bits as it stored.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class View:
     """An image with its window of events and its label, before crop and resize.
 
     Attributes:
-        image: uint8 [H, W] or RGB [H, W, 3], warped into the event view where the cameras differ.
-        events: of the window, rectified where there is a calibration.
-        edges_ns: of the window on the raw events, nanoseconds.
+        image: uint8 [H, W] or RGB [H, W, 3], warped into the event view if the cameras differ.
+        events: events of the window, rectified if there is a calibration.
+        edges_ns: bin edges of the window on the raw events, nanoseconds.
         label: uint8 [h, W] class ids; published labels end where the view is cropped.
     """
 
@@ -40,14 +40,14 @@ class View:
 
 
 class ViewCache:
-    """A folder of views, for one kind of window.
+    """A folder of views for one kind of window.
 
-    A view is made again where its picture's time or path, or the window, are others than when it was kept; a change of
-    the files themselves is not seen: remove the folder then.
+    A view is made again if its image's time or path, or the window, has changed. A change of the files themselves is
+    not noticed: remove the folder then.
 
     Args:
-        folder: made where it is missing; about 2 MB a sample of DSEC.
-        preprocessing: whose window, bins and mode count; crop and size do not.
+        folder: created if missing; about 2 MB per sample of DSEC.
+        preprocessing: the model's; its window, bins and mode count, crop and size do not.
     """
 
     def __init__(self, folder: str | Path, preprocessing: Preprocessing) -> None:
@@ -55,7 +55,7 @@ class ViewCache:
         self._window = f"{preprocessing.window} {preprocessing.bins} {preprocessing.voxel_mode}"
 
     def get(self, name: str, make: Callable[[], View]) -> View:
-        """The view of that name (an image's path and time); `make` is called where the folder does not have it."""
+        """Return the view of a name (an image's path and time); call `make` if the folder does not have it."""
         path = self._folder / f"{_digest(f'{name} {self._window}')}.safetensors"
         try:
             return _from_bytes(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Data sets: the node's tensors, the published splits, workers, and what is said of wrong files."""
+"""Data sets: the node's tensors, the published splits, workers, and errors for wrong files."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_sample(root: Path) -> None:
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_workers_give_what_one_process_gives(root: Path, context: str) -> None:
+def test_workers_return_the_samples_of_one_process(root: Path, context: str) -> None:
     dataset = DsecDataset(root, "train", setup_of(), Augmentation(crop=(64, 64), photometric=0.5))
     expected = collate([dataset[(number, 10 + number)] for number in range(4)])  # opens the file before the fork
     keys = [[(number, 10 + number) for number in range(4)]]
@@ -84,7 +84,7 @@ def test_workers_give_what_one_process_gives(root: Path, context: str) -> None:
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-def test_the_cache_gives_the_same_bits_and_reads_no_recording(
+def test_the_cache_returns_the_same_bits_and_reads_no_recording(
     root: Path, tmp_path: Path, window: Window, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = setup_of(window)
@@ -98,9 +98,9 @@ def test_the_cache_gives_the_same_bits_and_reads_no_recording(
         assert half.image.shape == (3, 55, 80)  # another size needs no other view
         with pytest.raises(pytest.fail.Exception, match="the recording was read"):
             DsecDataset(root, "train", replace(setup, bins=5), cache=tmp_path / "cache")[0]
-    for expected, *others in zip(plain, first, second, strict=True):
+    for expected, *found in zip(plain, first, second, strict=True):
         for name in ("image", "second", "label"):
-            assert all(torch.equal(getattr(expected, name), getattr(other, name)) for other in others)
+            assert all(torch.equal(getattr(expected, name), getattr(one, name)) for one in found)
     for file in (tmp_path / "cache").iterdir():
         file.write_bytes(file.read_bytes()[:1000])  # as after a crash
     assert torch.equal(cached[0].second, plain[0].second)
@@ -148,7 +148,7 @@ def lengthened(root: str | Path) -> None:
         ("- drive", "no sequences for split 'train' .*list"),
         ("train: [drive]\nfirst_label: -1", "first_label -1"),
         ("train: [drive]\nlabel_step: 0", "label_step 0"),
-        ("train: [drive]\nfirst_label: 6", "drive in .* has 6 labelled images, expected more than 6"),
+        ("train: [drive]\nfirst_label: 6", "drive in .* has 6 labeled images, expected more than 6"),
         ("train: [other]", "sequence other of split 'train' is missing"),
     ],
 )
@@ -175,7 +175,7 @@ def test_label_values_that_are_no_class_name_the_file(root: Path) -> None:
 
 
 def test_labels_belong_to_images_by_time(root: Path) -> None:
-    """As many labels as images, but given in another order of numbers."""
+    """As many labels as images, but in another order of numbers."""
     times = root / "drive/semantic/timestamps.txt"
     lines = (root / "drive/images/timestamps.txt").read_text().split()
     times.write_text("\n".join(lines[:-1]))

@@ -48,9 +48,9 @@ def test_windows_end_at_an_image(summary: SequenceSummary) -> None:
 
 
 def test_images_are_rgb(root: Path) -> None:
-    picture = np.zeros((5, 4, 3), np.uint8)
-    picture[..., 2] = 200  # OpenCV writes BGR: this is red
-    cv2.imwrite(str(root / "images/left/rectified/000001.png"), picture)
+    image = np.zeros((5, 4, 3), np.uint8)
+    image[..., 2] = 200  # OpenCV writes BGR: this is red
+    cv2.imwrite(str(root / "images/left/rectified/000001.png"), image)
     assert DsecSequence(root).image(1)[0, 0].tolist() == [200, 0, 0]
 
 

@@ -29,9 +29,9 @@ def test_every_image_is_warped_once(root: Path) -> None:
     assert [file.name for file in files] == [path.name for path in sequence.image_paths]
     assert sequence.calibration is not None
     for index in (0, len(sequence) - 1):
-        picture = cv2.imread(str(files[index]))[..., ::-1]
-        np.testing.assert_array_equal(picture, sequence.calibration.warp_image(sequence.image(index)))
-        assert picture.shape == (*sequence.event_size, 3)
+        image = cv2.imread(str(files[index]))[..., ::-1]
+        np.testing.assert_array_equal(image, sequence.calibration.warp_image(sequence.image(index)))
+        assert image.shape == (*sequence.event_size, 3)
 
 
 def test_an_interrupted_run_goes_on(root: Path) -> None:

@@ -17,7 +17,7 @@ from mambaseg_core.labels import LABEL_SETS
 from mambaseg_core.preprocessing import Preprocessing, picture_preprocessing
 
 SIZE = (24, 32)
-# label set: other modality, folders of image, other and labels, image's ending, lines of the list for picture "a.1"
+# label set: second input, folders of image, second and labels, the image's suffix, lines of the list for image "a.1"
 LAYOUTS = {
     "mfnet_9": ("thermal", ("RGB", "Modal", "Label"), ".png", "{}"),
     "pst900_5": ("thermal", ("rgb_resize", "thermal_resize", "labels_resize"), ".png", "{}.png"),
@@ -32,13 +32,13 @@ def setup_of(labels: str, **changes: object) -> Preprocessing:
     return replace(setup, **changes)  # type: ignore[arg-type]
 
 
-def write(path: Path, picture: np.ndarray) -> None:
+def write(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), picture)
+    assert cv2.imwrite(str(path), image)
 
 
 def write_pair(root: Path, labels: str, name: str, number: int) -> None:
-    """A red image, a modality of one reading, and a label file with the lowest and the highest value there is."""
+    """Write a red image, a second image of one value, and a label file with the lowest and the highest value."""
     _, folders, ending, _ = LAYOUTS[labels]
     write(root / folders[0] / f"{name}{ending}", np.full((*SIZE, 3), (0, 0, 255), np.uint8))
     write(root / folders[1] / f"{name}.png", np.full(SIZE, 51 * (number + 1), np.uint8))
@@ -58,7 +58,7 @@ def layout(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
     return labels, tmp_path
 
 
-def test_every_layout_gives_image_modality_and_class_ids(layout: tuple[str, Path]) -> None:
+def test_every_layout_has_image_second_and_class_ids(layout: tuple[str, Path]) -> None:
     labels, root = layout
     dataset = RgbxDataset(root, "train", setup_of(labels))
     assert len(dataset) == 3
@@ -104,11 +104,11 @@ def test_depth_in_millimetres_is_scaled_by_the_range(layout: tuple[str, Path]) -
     voxel = RgbxDataset(root, "train", setup)[0].second
     assert voxel.shape == (10, *SIZE)
     assert voxel[7, 3, [0, 10, 31]].tolist() == [0.0, 0.25, 1.0]
-    with pytest.raises(ValueError, match=r"00001D\.png has 16 bits and readings up to 60000, expected 0 to 255"):
+    with pytest.raises(ValueError, match=r"00001D\.png has 16 bits and values up to 60000, expected 0 to 255"):
         RgbxDataset(root, "train", setup_of(labels))[0]
 
 
-def test_a_thermal_picture_of_three_channels_counts_by_its_luma(layout: tuple[str, Path]) -> None:
+def test_a_thermal_image_of_three_channels_counts_by_its_luma(layout: tuple[str, Path]) -> None:
     labels, root = layout
     write(root / LAYOUTS[labels][1][1] / "00001D.png", np.full((*SIZE, 3), 102, np.uint8))
     torch.testing.assert_close(RgbxDataset(root, "train", setup_of(labels))[0].second, torch.full((3, *SIZE), 0.4))
@@ -124,7 +124,7 @@ def test_samples_are_augmented_together_and_the_data_set_can_be_pickled(layout: 
 
 def test_what_is_wrong_is_named(layout: tuple[str, Path]) -> None:
     labels, root = layout
-    other, folders, ending, _ = LAYOUTS[labels]
+    second, folders, ending, _ = LAYOUTS[labels]
     setup = setup_of(labels)
     with pytest.raises(ValueError, match=r"val\.txt is missing \(lists there: \['test', 'test_day'"):
         RgbxDataset(root, "val", setup)
@@ -142,12 +142,12 @@ def test_what_is_wrong_is_named(layout: tuple[str, Path]) -> None:
     with pytest.raises(ValueError, match=r"label .*00002N\.png is uint8 \[24, 32, 3\], expected class ids"):
         RgbxDataset(root, "train", setup)[1]
     label.unlink()
-    with pytest.raises(ValueError, match=rf"label 00002N is missing in .*{folders[2]}, which has 2 pictures, expected"):
+    with pytest.raises(ValueError, match=rf"label 00002N is missing in .*{folders[2]}, which has 2 images, expected"):
         RgbxDataset(root, "train", setup)
     image = root / folders[0] / f"00001D{ending}"
     image.write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"00001D\.... with \d+ bytes cannot be read"):
         RgbxDataset(root, "test_day", setup)[0]
     (root / folders[1]).rename(root / "infrared")
-    with pytest.raises(ValueError, match=rf"no folder of {other} pictures \(folders there: .*'infrared'"):
+    with pytest.raises(ValueError, match=rf"no folder of {second} images \(folders there: .*'infrared'"):
         RgbxDataset(root, "train", setup)

@@ -19,7 +19,7 @@ from mambaseg_core.data.transforms import (
 
 
 def sample(height: int = 24, width: int = 32) -> Sample:
-    """Whose image, grid and label say the same of every pixel: 8 x 8 blocks of class ids."""
+    """Return a sample with the same class id in image, grid and label at every pixel, in 8 x 8 blocks."""
     rows, columns = torch.meshgrid(torch.arange(height) // 8, torch.arange(width) // 8, indexing="ij")
     label = (rows * 4 + columns) % 11
     image = (label / 16.0)[None].repeat(3, 1, 1)
@@ -31,7 +31,7 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def agreement(changed: Sample) -> float:
-    """Share of labelled pixels at which image and grid still tell the label."""
+    """Return the share of labeled pixels at which image and grid still show the label."""
     known = changed.label != 255
     from_image = (changed.image[0] * 16).round().long()
     from_voxel = (changed.second[4] + 5).round().long()
@@ -118,16 +118,16 @@ def test_a_covered_lens_shows_darkness_and_noise(two_lenses: bool) -> None:
     before = sample()
     seen = [cover(before, seeded(seed), probability=0.5, two_lenses=two_lenses) for seed in range(400)]
     images = [one.image for one in seen if one.image is not before.image]
-    others = [one.second for one in seen if one.second is not before.second]
+    seconds = [one.second for one in seen if one.second is not before.second]
     assert all(one.image is before.image or one.second is before.second for one in seen)
     assert abs(len(images) - (100 if two_lenses else 200)) < 45
-    assert abs(len(others) - (100 if two_lenses else 0)) < 45
-    for pictures, before_shape in ((images, before.image.shape), (others, before.second.shape)):
-        assert all(picture.shape == before_shape and 0 <= picture.min() <= picture.max() <= 1 for picture in pictures)
-        assert all(float(picture.mean()) < 0.25 and float(picture.std()) < 0.035 for picture in pictures)
-    assert max(float(picture.std()) for picture in images) > 0.02
-    assert all(torch.equal(picture, picture[:1].expand_as(picture)) for picture in others)
-    assert not any(torch.equal(picture[0], picture[1]) for picture in images if float(picture.std()) > 1e-3)
+    assert abs(len(seconds) - (100 if two_lenses else 0)) < 45
+    for covered, before_shape in ((images, before.image.shape), (seconds, before.second.shape)):
+        assert all(x.shape == before_shape and 0 <= x.min() <= x.max() <= 1 for x in covered)
+        assert all(float(x.mean()) < 0.25 and float(x.std()) < 0.035 for x in covered)
+    assert max(float(x.std()) for x in images) > 0.02
+    assert all(torch.equal(x, x[:1].expand_as(x)) for x in seconds)
+    assert not any(torch.equal(x[0], x[1]) for x in images if float(x.std()) > 1e-3)
 
 
 def test_an_augmentation_is_a_function_of_its_seed() -> None:
