@@ -24,13 +24,13 @@ from mambaseg_core.synth.processes import Progress, in_processes
 from mambaseg_core.synth.rig import Size
 
 SEQUENCES: Final = {"train": 12, "test": 4}
-"""Of each condition."""
+"""Number of sequences of each condition."""
 
 SECONDS: Final = 1.3
 FPS: Final = 10.0
 SIZE: Final = (240, 320)
 
-SEEDS: Final = {"train": 10_000, "test": 20_000}  # the first of each part
+SEEDS: Final = {"train": 10_000, "test": 20_000}  # first seed of each part
 PER_CONDITION: Final = 1000
 
 
@@ -51,23 +51,23 @@ def write_benchmark(
     seconds: float = SECONDS,
     progress: Progress | None = None,
 ) -> int:
-    """Write the benchmark; what an interrupted call has finished is kept.
+    """Write the benchmark; sequences that an interrupted call finished are kept.
 
-    The published numbers are those of the default size, sequences and seconds.
+    The published numbers are for the default size, sequences and seconds.
 
     Args:
-        root: its folder; made if missing.
-        jobs: processes.
+        root: folder of the benchmark; created if missing.
+        jobs: number of processes.
         size: (height, width) of both cameras, pixels.
         sequences: number of sequences of each condition in "train" and in "test".
         seconds: length of each sequence.
         progress: called with sequences done and sequences in all.
 
     Returns:
-        The number of labelled images.
+        The number of labeled images.
 
     Raises:
-        ValueError: an argument is out of range, or the folder holds a sequence of other settings.
+        ValueError: an argument is out of range, or the folder holds a sequence with different settings.
     """
     root = Path(root)
     drives = list(_drives(root, size, sequences, seconds))

@@ -16,7 +16,7 @@ RUBBER: Color = (0.06, 0.06, 0.07)
 
 @dataclass(frozen=True, eq=False)
 class CarPaint:
-    """The faces of a car: side (rear at the left), rear, and from ahead nose, screen and bonnet."""
+    """Textures of a car's faces: side (rear at the left), rear, and, seen from the front, nose, screen and bonnet."""
 
     side: Texture
     rear: Texture
@@ -110,7 +110,7 @@ def _wheels(picture: Plane, alpha: Plane) -> None:
 
 
 def person(rng: np.random.Generator, *, phases: int) -> tuple[Texture, ...]:
-    """A walking person, 0.9 m x 1.8 m, at `phases` moments of one double step."""
+    """Paint a walking person, 0.9 m x 1.8 m, at `phases` moments of one double step."""
     shirt, trousers, hair = (
         tuple(float(c) for c in rng.uniform(*limits, 3)) for limits in ((0.1, 0.85), (0.06, 0.4), (0.05, 0.4))
     )

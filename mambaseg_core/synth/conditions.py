@@ -1,6 +1,6 @@
-"""The conditions under which `mambaseg synth` drives: how the vehicle moves and what light there is.
+"""Conditions of `mambaseg synth`: how the vehicle moves and the light on the street.
 
-One frame camera and one event camera meet all of them; what goes wrong in their pictures follows from motion and light.
+The same frame camera and event camera meet all of them. Defects of their output follow from motion and light.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ LANE_CENTRE_M: Final = 1.6
 
 @dataclass(frozen=True)
 class Motion:
-    """How the vehicle drives along z, near the middle of the right lane.
+    """Motion of the vehicle along z, near the middle of the right lane.
 
     Attributes:
-        speed: metres per second.
-        eye_m: height of the cameras.
-        offset_m: from the middle of the lane, to the right.
+        speed: meters per second.
+        eye_m: height of the cameras, meters.
+        offset_m: offset from the middle of the lane to the right, meters.
         yaw: slow turns to both sides, radians.
         shake: fast pitching and yawing, radians.
-        phase: of all these, 0..1.
+        phase: phase of all these oscillations, 0..1.
     """
 
     speed: float = 8.0
@@ -37,7 +37,7 @@ class Motion:
     phase: float = 0.0
 
     def pose(self, seconds: float) -> Pose:
-        """Where the camera is at a time."""
+        """Return the camera's pose at a time."""
         wave = 2 * np.pi * (seconds + 10 * self.phase)
         x = LANE_CENTRE_M + self.offset_m + 0.12 * np.sin(0.23 * wave)
         yaw = self.yaw * np.sin(0.31 * wave) + self.shake * np.sin(3.1 * wave)
@@ -49,12 +49,12 @@ class Motion:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a drive meets.
+    """Conditions of one drive.
 
     Attributes:
         name: "day", "night", "glare" or "fast".
-        motion: of the vehicle.
-        light: on the street.
+        motion: motion of the vehicle.
+        light: light on the street.
     """
 
     name: str
@@ -67,13 +67,13 @@ def _day(rng: np.random.Generator, motion: Motion, seconds: float) -> Conditions
 
 
 def _night(rng: np.random.Generator, motion: Motion, seconds: float) -> Conditions:
-    """Street lamps, the vehicle's own low beam, lit windows; a moonless sky."""
+    """Return a night: street lamps, the vehicle's own low beam, lit windows, a moonless sky."""
     light = Light(ambient=0.0012, sky=0.0006, low_beam=0.016, lamps=0.009, glow=0.6)
     return Conditions("night", motion, light)
 
 
 def _glare(rng: np.random.Generator, motion: Motion, seconds: float) -> Conditions:
-    """One half the end of a tunnel, one half the low sun ahead."""
+    """Return glare: the end of a tunnel in half of the draws, the low sun ahead in the others."""
     if rng.random() < 0.5:
         end_m = motion.speed * seconds * float(rng.random()) + float(rng.uniform(6, 24))
         return Conditions("glare", motion, Light(tunnel_end_m=end_m, tunnel=0.03, glow=0.3))
@@ -82,7 +82,7 @@ def _glare(rng: np.random.Generator, motion: Motion, seconds: float) -> Conditio
 
 
 def _fast(rng: np.random.Generator, motion: Motion, seconds: float) -> Conditions:
-    """A dull evening, three times the speed, a rough road."""
+    """Return a fast drive: a dull evening, 2.5 times the speed, a rough road."""
     faster = replace(motion, speed=2.5 * motion.speed, shake=float(rng.uniform(0.045, 0.065)))
     return Conditions("fast", faster, Light(ambient=0.10, sky=0.10))
 
@@ -91,7 +91,7 @@ CONDITIONS: Final = {"day": _day, "night": _night, "glare": _glare, "fast": _fas
 
 
 def draw_conditions(name: str, rng: np.random.Generator, seconds: float) -> Conditions:
-    """The conditions of one drive of so many seconds.
+    """Draw the conditions of one drive of so many seconds.
 
     Raises:
         ValueError: the name is unknown.

@@ -1,7 +1,7 @@
 """A depth camera in the synthetic street: two lenses, so that noise grows with the square of the distance.
 
-There is no reading (0) where the second lens sees something else, in the sky, beyond 65.535 m, and in patches where the
-matching fails: more of them in the dark, in glare and in shaken pictures.
+A pixel has no depth (0) where the second lens sees something else, in the sky, beyond 65.535 m, and in patches where
+the matching fails. Such patches are more frequent in the dark, in glare and in shaken images.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class DepthModel:
     """A stereo camera.
 
     Attributes:
-        baseline_m: from lens to lens.
-        noise_px: standard deviation of the disparity.
-        step_px: smallest difference of disparities.
+        baseline_m: distance between the lenses, meters.
+        noise_px: standard deviation of the disparity, pixels.
+        step_px: smallest difference of disparities, pixels.
     """
 
     baseline_m: float = 0.40
@@ -38,14 +38,14 @@ class DepthModel:
 
 
 class DepthCamera:
-    """Takes depth pictures of a scene, 16 bits, millimetres along the optical axis, 0 = none.
+    """Takes depth images of a scene: 16 bits, millimeters along the optical axis, 0 = none.
 
     Args:
         scene: the street.
-        views: of the camera; the first one counts.
-        conditions: of the drive.
+        views: the camera's views; only the first is used.
+        conditions: conditions of the drive.
         rng: draws noise and holes.
-        model: of the sensor.
+        model: the sensor.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class DepthCamera:
     ) -> None:
         self._renderer = Renderer(scene.quads, scene.ground, views[0], gray=True)
         self._conditions, self._rng, self._model = conditions, rng, model
-        self._focal_m = float(views[0].matrix[0, 0]) * model.baseline_m  # pixels times metres
+        self._focal_m = float(views[0].matrix[0, 0]) * model.baseline_m  # pixels times meters
 
     def take(self, seconds: float) -> npt.NDArray[np.uint16]:
-        """The picture of a time, uint16 [H, W], millimetres."""
+        """Return the depth image at a time, uint16 [H, W], millimeters."""
         exact = self._renderer.render(self._conditions.motion.pose(seconds), seconds).depth
         disparity = np.float32(self._focal_m) / exact
         model, rng = self._model, self._rng
@@ -75,8 +75,8 @@ class DepthCamera:
 
 
 def hidden(disparity: Plane) -> npt.NDArray[np.bool_]:
-    """Where a second lens to the right sees something nearer instead, bool [H, W], from disparities, pixels."""
-    there = np.arange(disparity.shape[1]) - disparity  # the column in the second picture
+    """Return where a second lens to the right sees something nearer, bool [H, W], from disparities in pixels."""
+    there = np.arange(disparity.shape[1]) - disparity  # the column in the second image
     from_right = np.minimum.accumulate(there[:, ::-1], axis=1)[:, ::-1]
     covered = np.zeros(disparity.shape, bool)
     covered[:, :-1] = there[:, :-1] >= from_right[:, 1:]

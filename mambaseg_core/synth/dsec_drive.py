@@ -6,7 +6,7 @@
                   semantic/11classes/data/%06d.png, semantic/timestamps.txt
                   sequence.yaml: the condition and how the sequence was made
 
-Of DSEC-Semantic's four published layouts this is the one that the released training code reads.
+DSEC-Semantic has four published layouts; the released training code reads this one.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from mambaseg_core.synth.rig import RawEventCamera, Size, event_view, frame_came
 from mambaseg_core.synth.scene import build_scene
 
 VERSION: Final = 2
-"""Of the generator: the same settings give the same sequence."""
+"""Version of the generator: with it, the same settings produce the same sequence."""
 
 T_OFFSET_US: Final = 51_648_207_113
-"""The clock's reading at the sequence's zero, microseconds."""
+"""Time of the clock at the start of the sequence, microseconds."""
 
-_STEP_US: Final = 5000  # between the frames from which events are made
+_STEP_US: Final = 5000  # between the frames that events are made from
 _LEAD_US: Final = 137  # images are never at whole milliseconds, as in real recordings
 _MAX_SECONDS: Final = 600.0
 _SIZES: Final = (48, 4096)
@@ -47,13 +47,13 @@ _SIZES: Final = (48, 4096)
 
 @dataclass(frozen=True)
 class SequenceSummary:
-    """What `write_sequence` wrote.
+    """Summary of the sequence that `write_sequence` wrote.
 
     Attributes:
         path: folder of the sequence.
         images: number of images.
         events: number of events.
-        labels: number of label pictures.
+        labels: number of label images.
         seconds: length of the event stream.
     """
 
@@ -66,7 +66,7 @@ class SequenceSummary:
 
 @dataclass(frozen=True)
 class DriveSettings:
-    """All that a sequence is a function of; its meaning is that of `write_sequence`'s arguments."""
+    """Everything that determines a sequence; the meanings are those of `write_sequence`'s arguments."""
 
     condition: str
     seconds: float
@@ -76,7 +76,7 @@ class DriveSettings:
     event_size: Size
 
     def description(self) -> dict[str, Any]:
-        """The content of `sequence.yaml`."""
+        """Return the content of `sequence.yaml`."""
         sizes = {"image_size": list(self.image_size), "event_size": list(self.event_size)}
         return {**asdict(self), **sizes, "made_by": f"mambaseg synth {VERSION}"}
 
@@ -96,15 +96,15 @@ def write_sequence(
     """Render a drive through a street and write it as `<root>/<name>`, which appears when it is complete.
 
     Args:
-        root: folder for the sequence; made if missing.
+        root: folder for the sequence; created if missing.
         name: name of the sequence.
         condition: "day", "night", "glare" or "fast" (`conditions.CONDITIONS`).
         seconds: length; the first image comes 1 / fps after the first events.
         fps: images (and labels) per second.
-        seed: the same seed gives the same sequence.
+        seed: the same seed produces the same sequence.
         image_size: (height, width) of the images, pixels.
-        event_size: (height, width) of the event camera, pixels; labels have 11/12 of its rows, as
-            DSEC-Semantic's.
+        event_size: (height, width) of the event camera, pixels; labels have 11/12 of its rows, as in
+            DSEC-Semantic.
         progress: called with steps done and steps in all.
 
     Raises:
@@ -166,8 +166,8 @@ class _Drive:
     def _write_images(self) -> None:
         camera = frame_camera(self._scene, self._calibration, self._conditions, self._image_rng)
         for index, t_us in enumerate(self._image_times_us):
-            picture = camera.take(t_us * 1e-6)
-            write_png(self._folder / f"images/left/rectified/{index:06d}.png", picture)
+            image = camera.take(t_us * 1e-6)
+            write_png(self._folder / f"images/left/rectified/{index:06d}.png", image)
             self._advance()
 
     def _write_labels(self) -> None:
@@ -190,22 +190,23 @@ class _Drive:
 
 
 def label_rows(height: int) -> int:
-    """Rows of the rectified event view that DSEC-Semantic's labels keep: 440 of 480."""
+    """Return the rows of the rectified event view that DSEC-Semantic's labels keep: 440 of 480."""
     return height - round(40 * height / 480)
 
 
 def check_settings(name: str, seconds: float, fps: float, image_size: Size, event_size: Size) -> None:
-    """Raise ValueError for settings of a drive that cannot be."""
+    """Raise ValueError for impossible settings of a drive."""
     if not name or name.startswith(".") or Path(name).name != name:
         raise ValueError(
-            f"name is {name!r}, expected one folder name without a leading dot; give root for the path before it"
+            f"name is {name!r}, expected one folder name without a leading dot; pass the folder above it as root"
         )
     if not (0 < seconds <= _MAX_SECONDS and fps > 0 and int(seconds * fps + 1e-6) >= 1):
         raise ValueError(
-            f"got seconds={seconds} and fps={fps}, expected at least one image in at most {_MAX_SECONDS:g} "
-            f"s; "
+            f"got seconds={seconds} and fps={fps}, expected at least one image in at most {_MAX_SECONDS:g} s; "
             f"raise seconds or fps"
         )
     for what, size in (("image_size", image_size), ("event_size", event_size)):
         if not all(_SIZES[0] <= length <= _SIZES[1] for length in size):
-            raise ValueError(f"{what} is {size}, expected (height, width) of {_SIZES[0]} to {_SIZES[1]} pixels each")
+            raise ValueError(
+                f"{what} is {size}, expected (height, width) of {_SIZES[0]} to {_SIZES[1]} pixels each; change it"
+            )

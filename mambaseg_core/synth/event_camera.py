@@ -11,7 +11,7 @@ from mambaseg_core.events import Events
 from mambaseg_core.synth.textures import Plane
 
 DARK = 0.001
-"""The photodiode's dark current, in the unit of the intensity: added before the logarithm."""
+"""The photodiode's dark current, in the unit of the intensity; added before the logarithm."""
 
 Crossings = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int8]]
 """Pixel index, time (us) and polarity of some events."""
@@ -19,18 +19,18 @@ Crossings = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.i
 
 @dataclass(frozen=True)
 class EventModel:
-    """The sensor.
+    """Parameters of the sensor.
 
     Attributes:
         threshold: change of log intensity per event, above 0.
         mismatch: standard deviation of the pixels' thresholds, as a share.
-        shot_hz: random events of either sign per pixel and second in bright light; in the dark they become more,
-            by the factor 1 + `shot_intensity` / intensity.
+        shot_hz: random events of either sign per pixel and second in bright light; their rate grows in the dark by
+            the factor 1 + `shot_intensity` / intensity.
         shot_intensity: intensity at which shot noise has doubled.
-        leak_hz: ON events per pixel and second that come without any change.
+        leak_hz: ON events per pixel and second without any change of intensity.
         hot_share: share of the pixels that fire all the time.
-        hot_hz: how often these do.
-        refractory_us: after an event a pixel is silent for so long.
+        hot_hz: events per second of each of these.
+        refractory_us: silence of a pixel after an event, microseconds.
     """
 
     threshold: float = 0.2
@@ -45,19 +45,19 @@ class EventModel:
 
 IDEAL = EventModel()
 SENSOR = EventModel(mismatch=0.04, shot_hz=0.08, leak_hz=0.06, hot_share=1e-4, refractory_us=300)
-"""What `mambaseg synth` uses; of the size that is reported for DAVIS and Prophesee sensors."""
+"""The sensor of `mambaseg synth`; its values are of the size reported for DAVIS and Prophesee sensors."""
 
 
 class EventSimulator:
     """Turns frames into events.
 
-    Each pixel remembers the log intensity of its last event. When a frame is a threshold or more away from
-    it, the pixel fires once per threshold crossed, at the times at which a straight line from frame to frame
-    crosses; those within the refractory time are lost. Noise does not touch the pixels' memory.
+    Each pixel remembers the log intensity of its last event. If a frame differs from it by a threshold or more, the
+    pixel fires once per threshold crossed, at the times at which a straight line from frame to frame crosses it.
+    Events within the refractory time are lost. Noise does not change the pixels' memory.
 
     Args:
-        frame: float32 [H, W] intensity at the start, 1 being a white wall by day.
-        t_us: its time, microseconds.
+        frame: float32 [H, W] intensity at the start; 1 is a white wall by day.
+        t_us: time of the frame, microseconds.
         model: the sensor.
         rng: draws the pixels' thresholds and the noise.
     """
@@ -73,23 +73,22 @@ class EventSimulator:
         spread = 1 + model.mismatch * np.clip(rng.standard_normal(frame.shape, np.float32), -3, 3)
         self._threshold = np.asarray(model.threshold * spread, np.float32)
         self._hot = np.flatnonzero(rng.random(frame.size) < model.hot_share)
-        self._last_us = np.full(frame.size, -(1 << 40), np.int64)  # of each pixel's last event
+        self._last_us = np.full(frame.size, -(1 << 40), np.int64)  # time of each pixel's last event
 
     def step(self, frame: Plane, t_us: int) -> Events:
-        """Events from the last frame's time (inclusive) to this one's (exclusive), in time order.
+        """Return the events from the last frame's time (inclusive) to this one's (exclusive), in time order.
 
         Args:
-            frame: float32 [H, W] as before.
-            t_us: its time, microseconds, after the last.
+            frame: float32 [H, W], intensity as before.
+            t_us: time of the frame, microseconds, after the last.
 
         Raises:
-            ValueError: the time is not after the last, or the frame's shape is another.
+            ValueError: the time is not after the last, or the frame's shape differs.
         """
         if t_us <= self._t_us or frame.shape != self._level.shape:
             raise ValueError(
                 f"got a frame {list(frame.shape)} at {t_us} us, expected {list(self._level.shape)} after "
-                f"{self._t_us} us; "
-                f"give frames of one size in time order"
+                f"{self._t_us} us; pass frames of one size in time order"
             )
         level = log_intensity(frame)
         signal = self._rested(self._crossings(level, t_us - self._t_us))
@@ -102,7 +101,7 @@ class EventSimulator:
         return Events(x.astype(np.uint16), y.astype(np.uint16), t_ns, p[order], *level.shape)
 
     def _crossings(self, level: Plane, span_us: int) -> Crossings:
-        """Each crossing, its time counted from the last frame; updates the memory."""
+        """Return each crossing, its time counted from the last frame; update the memory."""
         steps = np.trunc((level - self._memory) / self._threshold).ravel()  # signed number of events
         fired = np.flatnonzero(steps)
         sign, count = np.sign(steps[fired]), np.abs(steps[fired]).astype(np.int64)
@@ -117,7 +116,7 @@ class EventSimulator:
         return fired[index], t, sign[index].astype(np.int8)
 
     def _rested(self, events: Crossings) -> Crossings:
-        """Those events, a pixel's in time order beside each other, that fall in no refractory time."""
+        """Return the events outside any refractory time; those of a pixel come in a row, in time order."""
         index, t, p = events
         silence = self._model.refractory_us
         if not silence or not len(index):
@@ -131,12 +130,12 @@ class EventSimulator:
             first = np.r_[True, index[rows[1:]] != index[rows[:-1]]]
             before[first] = self._last_us[index[rows[first]]]
             early = absolute[rows] - before < silence
-            # of a run of early events only the first is surely lost: the next then has an older one before it
+            # in a run of early events only the first is surely lost: the next then follows an older event
             lost = early & ~np.r_[False, early[:-1] & ~first[1:]]
             if not lost.any():
                 break
             kept[rows[lost]] = False
-        self._last_us[index[kept]] = absolute[kept]  # of several, the last one stays
+        self._last_us[index[kept]] = absolute[kept]  # the last of a pixel's events wins
         return index[kept], t[kept], p[kept]
 
     def _noise(self, frame: Plane, span_us: int) -> list[Crossings]:
@@ -155,6 +154,6 @@ class EventSimulator:
 
 
 def log_intensity(frame: Plane) -> Plane:
-    """What the pixels compare: log(intensity + DARK), float32 [H, W]."""
+    """Return log(intensity + DARK), which the pixels compare, float32 [H, W]."""
     level: Plane = np.log(np.maximum(frame, 0) + np.float32(DARK))
     return level

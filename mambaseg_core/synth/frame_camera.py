@@ -10,27 +10,27 @@ import numpy.typing as npt
 
 from mambaseg_core.synth.textures import Plane
 
-Picture = npt.NDArray[np.uint8]
+Image = npt.NDArray[np.uint8]
 Radiance = Callable[[float, int], Plane]
-"""From a time (seconds) and the number of the sample within the exposure to radiance, float32 [H, W, 3]."""
+"""Maps a time (seconds) and the number of the sample within the exposure to radiance, float32 [H, W, 3]."""
 
 
 @dataclass(frozen=True)
 class CameraModel:
-    """What the camera can do.
+    """Parameters of the camera.
 
     The signal is radiance * exposure / `reference_s` * gain; full scale is 1.
 
     Attributes:
         reference_s: exposure that brings a white wall by day to full scale.
-        longest_s: longest exposure; in more darkness the gain rises.
-        highest_gain: the rest stays dark.
+        longest_s: longest exposure; in less light the gain rises.
+        highest_gain: highest gain; in even less light the image stays dark.
         target: mean signal that the control aims for.
         lag_s: time constant of the control.
-        settled_s: at the first picture the exposure is right for what there was to see this long before.
+        settled_s: the exposure of the first image is right for the scene this long before it.
         shot: standard deviation of the shot noise at full scale and gain 1; it grows as sqrt(signal * gain).
         read: standard deviation of the read noise at gain 1; it grows as the gain.
-        sample_s: an exposure is the mean of pictures at most this far apart, and of at least 4.
+        sample_s: an exposure is the mean of at least 4 renderings, at most this far apart.
     """
 
     reference_s: float = 0.004
@@ -45,11 +45,11 @@ class CameraModel:
 
 
 class FrameCamera:
-    """Takes pictures one after the other.
+    """Takes images one after the other.
 
     Args:
-        radiance: what the camera sees.
-        model: what it can do.
+        radiance: radiance that reaches the camera.
+        model: parameters of the camera.
         rng: draws the noise.
     """
 
@@ -60,8 +60,8 @@ class FrameCamera:
         self._exposure = 0.0  # exposure / reference_s * gain
         self._seconds = 0.0
 
-    def take(self, seconds: float) -> Picture:
-        """The picture whose exposure has its middle at a time; later than the last one.
+    def take(self, seconds: float) -> Image:
+        """Return the image whose exposure has its middle at a time, which is later than the last one.
 
         Returns:
             RGB uint8 [H, W, 3].
@@ -81,13 +81,13 @@ class FrameCamera:
         return self._develop(mean * np.float32(shutter_s / model.reference_s * gain), gain)
 
     def _adapt(self, wanted: float, seconds: float) -> None:
-        """Move towards the exposure that would have been right for this picture."""
+        """Move toward the exposure that would have been right for this image."""
         share = 1 - np.exp(-max(seconds - self._seconds, 0.0) / self._model.lag_s)
         self._exposure *= float((wanted / self._exposure) ** share)
         self._seconds = seconds
 
     def _wanted(self, radiance: Plane) -> float:
-        """The exposure at which the mean of the signal, cut at full scale, is the target."""
+        """Return the exposure at which the mean of the signal, cut at full scale, is the target."""
         model = self._model
         low, high = 1e-3, model.longest_s / model.reference_s * model.highest_gain
         for _ in range(16):
@@ -98,9 +98,9 @@ class FrameCamera:
                 high = middle
         return float((low * high) ** 0.5)
 
-    def _develop(self, signal: Plane, gain: float) -> Picture:
+    def _develop(self, signal: Plane, gain: float) -> Image:
         model = self._model
-        signal = np.minimum(signal, np.float32(1.5 * gain))  # a full well
+        signal = np.minimum(signal, np.float32(1.5 * gain))  # full well
         deviation = np.sqrt(model.shot**2 * gain * signal + (model.read * gain) ** 2)
         noisy = signal + deviation * self._rng.standard_normal(signal.shape, np.float32)
         return np.asarray(np.rint(np.clip(noisy, 0, 1) * 255), np.uint8)

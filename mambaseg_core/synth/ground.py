@@ -1,7 +1,7 @@
-"""The ground of the synthetic street: road with markings, kerbs, tiled sidewalks; and the clouds above it.
+"""The ground of the synthetic street: road with markings, curbs, tiled sidewalks; and the clouds above it.
 
-Markings and joints are drawn in closed form and fade out where a pixel covers more than their width, so that
-no far detail flickers (which an event camera would see).
+Markings and joints are drawn in closed form and fade out where a pixel covers more than their width. So no far detail
+flickers, which an event camera would see.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GRAIN_PX: Final = 512
 _GRAIN_PER_M: Final = 40.0
 _CLOUD_PER_UNIT: Final = 60.0
 CROSSINGS_M: Final = 70.0  # from one zebra crossing to the next
-CROSSING_AT_M: Final = 30.0  # the first
+CROSSING_AT_M: Final = 30.0  # position of the first
 
 
 class Ground:
@@ -42,7 +42,7 @@ class Ground:
         self._clouds = _wrapped(noise(rng, (_GRAIN_PX, _GRAIN_PX), (18, 50)))
 
     def clouds(self, x: Plane, z: Plane) -> Plane:
-        """Share of cloud in 0..1 at points [H, W] of a plane at unit height."""
+        """Return the share of cloud in 0..1 at points [H, W] of a plane at unit height."""
         return as_plane(np.clip(0.45 + 0.6 * _lookup(self._clouds, x, z, _CLOUD_PER_UNIT), 0, 1))
 
     def draw(
@@ -53,13 +53,13 @@ class Ground:
         *,
         focal_px: float,
     ) -> None:
-        """Paint colour [H, W, C], labels and depth [H, W] where rays [3, H, W] go down.
+        """Paint color [H, W, C], labels and depth [H, W] where rays [3, H, W] point down.
 
         Args:
-            into: the three arrays, written to.
+            into: the three arrays, written in place.
             directions: rays of unit depth in world axes.
-            position: of the camera, metres.
-            focal_px: for the size of a pixel on the ground.
+            position: position of the camera, meters.
+            focal_px: focal length, for the size of a pixel on the ground.
         """
         color, labels, depth = into
         height = np.float32(-float(position[1]))
@@ -68,7 +68,7 @@ class Ground:
         distance = height / np.where(below, down, 1)
         x = np.float32(position[0]) + distance * directions[0]
         z = np.float32(position[2]) + distance * directions[2]
-        wide = as_plane(distance * np.float32(1 / focal_px))  # metres that a pixel covers across
+        wide = as_plane(distance * np.float32(1 / focal_px))  # meters that a pixel covers across
         long = as_plane(wide * distance / height)  # and along the street
         side = np.abs(x)
         road = side < ROAD_HALF_M
@@ -93,7 +93,7 @@ class Ground:
 
 
 def _markings(x: Plane, z: Plane, side: Plane, wide: Plane, long: Plane) -> Plane:
-    """Share of white paint in 0..1: dashed middle line, parking lines, zebra crossings."""
+    """Return the share of white paint in 0..1: dashed middle line, parking lines, zebra crossings."""
     dash = z * np.float32(1 / 6.0)
     dash = np.abs(dash - np.floor(dash) - np.float32(0.5)) * 6
     middle = _stripe(x, 0.08, wide) * np.clip((1.5 - dash) / long + 0.5, 0, 1)
@@ -108,13 +108,13 @@ def _markings(x: Plane, z: Plane, side: Plane, wide: Plane, long: Plane) -> Plan
 
 
 def _stripe(distance: Plane, half_width: float, footprint: Plane) -> Plane:
-    """Share of each pixel that a stripe covers."""
+    """Return the share of each pixel that a stripe covers."""
     share = (half_width - np.abs(distance)) / footprint + np.float32(0.5)
     return as_plane(np.clip(share, 0, np.minimum(1, 2 * half_width / footprint)))
 
 
 def _grid(coordinate: Plane, period: float, width: float, footprint: Plane) -> Plane:
-    """Joints every `period` metres, fading where a pixel covers several."""
+    """Return joints every `period` meters, which fade where a pixel covers several."""
     phase = coordinate * np.float32(1 / period)
     distance = np.abs(phase - np.floor(phase) - np.float32(0.5)) * np.float32(period)
     resolved = as_plane(np.clip(1.5 - 2 * footprint / period, 0, 1))
@@ -122,7 +122,7 @@ def _grid(coordinate: Plane, period: float, width: float, footprint: Plane) -> P
 
 
 def _tints(road: npt.NDArray[np.bool_]) -> Plane:
-    """RGB factors of luma 1, float32 [H, W, 3]."""
+    """Return RGB factors of luma 1, float32 [H, W, 3]."""
     table = np.asarray((_TILES_TINT, _ROAD_TINT), np.float32)
     table /= (table @ np.asarray(LUMA, np.float32))[:, None]
     return as_plane(table[road.astype(np.intp)])
@@ -134,7 +134,7 @@ def _wrapped(picture: Plane) -> Plane:
 
 
 def _lookup(picture: Plane, x: Plane, z: Plane, per_metre: float) -> Plane:
-    """Sample a repeating picture at points [H, W]."""
+    """Sample a repeating image at points [H, W]."""
     scale = np.float32(per_metre / _GRAIN_PX)
     columns, rows = x * scale, z * scale
     columns, rows = (columns - np.floor(columns)) * _GRAIN_PX, (rows - np.floor(rows)) * _GRAIN_PX

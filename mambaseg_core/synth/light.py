@@ -1,6 +1,6 @@
 """Light on the synthetic street: daylight, a dark street with lamps and headlights, a tunnel, the low sun.
 
-Radiance is relative to daylight: a white wall by day has 1. The same light meets both cameras.
+Radiance is relative to daylight: a white wall by day has 1. Both cameras see the same light.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from mambaseg_core.synth.textures import Plane
 Position = npt.NDArray[np.float64]
 
 LAMPS_M: Final = 27.0
-"""From one street lamp to the next on the same side."""
+"""Distance from one street lamp to the next on the same side."""
 
 LAMPS_AT_M: Final = {1: 6.0, -1: 10.0}
-"""Where the first stands, on the right and on the left side."""
+"""Position of the first street lamp on the right (1) and on the left (-1) side."""
 
 _LAMP_X_M: Final = 4.4
 _SKY_M: Final = 400.0  # for the sky's pixels, which have no depth
@@ -30,14 +30,14 @@ class Light:
     """Light of a drive; the default is day.
 
     Attributes:
-        ambient: on everything but the sky, 1 by day.
-        sky: of the sky itself.
-        low_beam: of the vehicle's headlights, at some metres before it.
-        lamps: of the street lamps, right below them.
-        glow: of what shines by itself (`Quad.glow`).
+        ambient: light on everything but the sky, 1 by day.
+        sky: light of the sky itself.
+        low_beam: light of the vehicle's headlights, some meters ahead.
+        lamps: light of the street lamps, right below them.
+        glow: light of what shines by itself (`Quad.glow`).
         tunnel_end_m: the street lies in a tunnel up to this z.
-        tunnel: ambient there.
-        sun: (azimuth, elevation) of the low sun, radians; None where it is not seen.
+        tunnel: ambient light in the tunnel.
+        sun: (azimuth, elevation) of the low sun, radians; None if it is not visible.
         veil: light that the sun scatters into both lenses, next to it.
     """
 
@@ -53,7 +53,7 @@ class Light:
 
     @property
     def is_day(self) -> bool:
-        """Nothing differs from daylight."""
+        """True if nothing differs from daylight."""
         return self == DAYLIGHT
 
     def shine(
@@ -63,11 +63,11 @@ class Light:
 
         Args:
             color: float32 [H, W, C].
-            depth: float32 [H, W], metres; infinite in the sky.
-            glow: float32 [H, W], of what shines by itself.
-            rays: float32 [3, H, W], of unit depth in the vehicle's axes.
-            directions: the same in the world's axes.
-            position: of the camera, float64 [3], metres.
+            depth: float32 [H, W], meters; infinite in the sky.
+            glow: float32 [H, W], how much each pixel shines by itself.
+            rays: float32 [3, H, W], rays of unit depth in the vehicle's axes.
+            directions: the same rays in the world's axes.
+            position: position of the camera, float64 [3], meters.
         """
         sky = np.isinf(depth)
         distance = np.where(sky, np.float32(_SKY_M), depth)
@@ -86,7 +86,7 @@ class Light:
             color += self._veil(rays)[..., None]
 
     def _low_beam(self, distance: Plane, rays: Plane) -> Plane:
-        """Bright below the horizon and ahead, fading with the distance."""
+        """Return the low beam: bright below the horizon and ahead, fading with the distance."""
         aside = np.exp(-((rays[0] / np.float32(0.45)) ** 2))
         below = 0.08 + 0.92 / (1 + np.exp(np.clip(-(rays[1] - 0.01) / np.float32(0.015), -30, 30)))
         return np.asarray(self.low_beam * aside * below / (1 + (distance / np.float32(13)) ** 2), np.float32)
@@ -100,7 +100,7 @@ class Light:
         return np.asarray(self.lamps * total, np.float32)
 
     def _veil(self, rays: Plane) -> Plane:
-        """The sun's disc and the light around it that lens and air scatter."""
+        """Return the sun's disc and the light around it that lens and air scatter."""
         assert self.sun is not None
         azimuth, elevation = self.sun
         squared = (rays[0] - np.float32(azimuth)) ** 2 + (rays[1] + np.float32(elevation)) ** 2

@@ -1,6 +1,6 @@
-"""Pinhole views of the synthetic street: where they are, where their pixels look, and what of the street they may see.
+"""Pinhole views of the synthetic street: their poses, the rays of their pixels, and the boxes that quads fill in them.
 
-Axes of the world: x right, y down, z along the street; of a vehicle and of a camera: x right, y down, z ahead.
+World axes: x right, y down, z along the street. Axes of a vehicle and of a camera: x right, y down, z ahead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mambaseg_core.synth.textures import Plane
 Matrix = npt.NDArray[np.float64]
 
 NEAR_M = 0.2
-"""What is nearer to a camera is not seen, metres."""
+"""Nothing nearer to a camera is visible, meters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class PinholeView:
     size: tuple[int, int]
 
     def rays(self) -> Plane:
-        """Directions in the vehicle's axes with unit depth, float32 [3, H * W]."""
+        """Return the pixels' directions in the vehicle's axes with unit depth, float32 [3, H * W]."""
         height, width = self.size
         x, y = np.meshgrid(np.arange(width), np.arange(height))
         pixels = np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
@@ -42,10 +42,10 @@ class PinholeView:
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """Where the vehicle's camera is.
+    """Pose of the vehicle's camera.
 
     Attributes:
-        position: in the world, float64 [3], metres.
+        position: position in the world, float64 [3], meters.
         rotation: float64 [3, 3], from the world's axes to the vehicle's.
     """
 
@@ -54,7 +54,7 @@ class Pose:
 
 
 def rotation(pitch: float, yaw: float, roll: float) -> Matrix:
-    """Rotation [3, 3] by angles in radians about x (right), then y (down), then z (ahead)."""
+    """Return the rotation [3, 3] by angles in radians about x (right), then y (down), then z (ahead)."""
     (cp, cy, cr), (sp, sy, sr) = np.cos((pitch, yaw, roll)), np.sin((pitch, yaw, roll))
     about_x = np.asarray([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     about_y = np.asarray([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
@@ -64,7 +64,7 @@ def rotation(pitch: float, yaw: float, roll: float) -> Matrix:
 
 
 def bounding_boxes(points: Matrix, view: PinholeView) -> Matrix:
-    """Left, top, right, bottom [quads, 4], pixels, of quads with corners [quads, 4, 3] in camera axes."""
+    """Return left, top, right, bottom [quads, 4], pixels, of quads with corners [quads, 4, 3] in camera axes."""
     boxes = np.empty((len(points), 4))
     in_front = points[..., 2].min(axis=1) >= NEAR_M
     boxes[in_front] = _box(points[in_front], view)
@@ -74,7 +74,7 @@ def bounding_boxes(points: Matrix, view: PinholeView) -> Matrix:
 
 
 def _box(points: Matrix, view: PinholeView) -> Matrix:
-    """Bounding boxes [..., 4], cut to the view, of points [..., n, 3] in front of the camera."""
+    """Return bounding boxes [..., 4], cut to the view, of points [..., n, 3] in front of the camera."""
     pixels = points @ view.matrix.T
     pixels = pixels[..., :2] / pixels[..., 2:]
     low = np.maximum(np.floor(pixels.min(axis=-2)), 0)

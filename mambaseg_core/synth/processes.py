@@ -1,4 +1,4 @@
-"""Long tasks in several processes, with a report of how many are done."""
+"""Long tasks in several processes, with progress reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
 
 Progress = Callable[[int, int], None]
-"""Called with what is done, and with all there is."""
+"""Called with the number of tasks done and the number of all tasks."""
 
 Task = TypeVar("Task")
 
@@ -16,20 +16,20 @@ Task = TypeVar("Task")
 def in_processes(
     write: Callable[[Task], None], tasks: Sequence[Task], *, jobs: int, before: int, progress: Progress | None
 ) -> None:
-    """Call `write` with each task in some processes; the first error ends all.
+    """Call `write` with each task in some processes; the first error stops all.
 
     Args:
-        write: a function of a module.
-        tasks: can be pickled.
-        jobs: processes.
-        before: tasks that were done before.
+        write: a function at a module's top level.
+        tasks: objects that can be pickled.
+        jobs: number of processes.
+        before: number of tasks done before.
         progress: called with tasks done and tasks in all.
 
     Raises:
-        ValueError: no processes.
+        ValueError: `jobs` is below 1.
     """
     if jobs < 1:
-        raise ValueError(f"jobs is {jobs}, expected 1 or more processes")
+        raise ValueError(f"jobs is {jobs}, expected 1 or more processes; raise it")
     report = progress or (lambda done, total: None)
     total, done = before + len(tasks), before
     report(done, total)

@@ -1,7 +1,7 @@
 """Ray casting of the synthetic street: a ground plane and axis-parallel textured rectangles ("quads").
 
-World axes: x right, y down (the ground is y = 0), z along the street, metres. Each pixel's ray meets each
-quad in closed form, so that labels, depth and colours of any view are exact at the pixel centres.
+World axes: x right, y down (the ground is y = 0), z along the street, meters. Each pixel's ray meets each quad in
+closed form. So labels, depth and colors of any view are exact at the pixel centers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mambaseg_core.synth.pinhole import NEAR_M, Matrix, PinholeView, Pose, bound
 from mambaseg_core.synth.textures import LUMA, Plane, Texture
 
 FAR_M = 140.0
-_SPECK_PX = 6  # a quad whose bounding box has no more pixels is left out
+_SPECK_PX = 6  # a quad is skipped if its bounding box has no more pixels
 _HAZE_M = 170.0
 _HAZE = np.asarray((0.80, 0.83, 0.87), np.float32)
 _ZENITH = np.asarray((0.38, 0.56, 0.82), np.float32)
@@ -32,16 +32,16 @@ class Quad:
 
     Attributes:
         axis: axis of the normal: 0 (x), 1 (y) or 2 (z).
-        offset: where on that axis, metres.
-        columns: from, to along z (axis 0) or x (axis 1, 2), metres; the texture's left and right edge.
-        rows: from, to along y (axis 0, 2) or z (axis 1), metres; the texture's top and bottom edge.
-        textures: shown in turn.
-        label: class id; None leaves that of the ground (shadows).
+        offset: position on that axis, meters.
+        columns: start and end along z (axis 0) or x (axis 1, 2), meters; the texture's left and right edge.
+        rows: start and end along y (axis 0, 2) or z (axis 1), meters; the texture's top and bottom edge.
+        textures: textures shown in turn.
+        label: class id; None keeps the ground's (shadows).
         shade: factor on the texture's brightness.
-        velocity: (x, z), metres per second.
+        velocity: (x, z), meters per second.
         rate_hz: textures per second.
-        glow: how much it shines by itself, where the light lets it (`Light.glow`).
-        facing: -1 or 1: seen only from below or above `offset` on the axis; 0: from both sides.
+        glow: how much it shines by itself, scaled by `Light.glow`.
+        facing: -1 or 1: visible only from below or above `offset` on the axis; 0: from both sides.
     """
 
     axis: int
@@ -57,7 +57,7 @@ class Quad:
     facing: int = 0
 
     def corners(self) -> Matrix:
-        """Float64 [4, 3] at time 0, metres."""
+        """Return the corners at time 0, float64 [4, 3], meters."""
         points = np.empty((4, 3))
         column_axis, row_axis = _PLANES[self.axis]
         points[:, self.axis] = self.offset
@@ -68,13 +68,13 @@ class Quad:
 
 @dataclass(frozen=True, eq=False)
 class Rendering:
-    """A drawn picture with its labels and depths.
+    """A rendered image with its labels and depths.
 
     Attributes:
         color: float32 [H, W, C], radiance relative to a white wall by day.
         labels: class ids, uint8 [H, W].
         glow: how much each pixel shines by itself, float32 [H, W].
-        depth: along the optical axis, float32 [H, W], metres; infinite in the sky.
+        depth: depth along the optical axis, float32 [H, W], meters; infinite in the sky.
     """
 
     color: Plane
@@ -84,7 +84,7 @@ class Rendering:
 
 
 def reflectance(frame: Rendering) -> Plane:
-    """Return the colours of a rendering by day without the haze, float32 [H, W, C]; the sky's are as they are."""
+    """Return the colors of a rendering by day without the haze, float32 [H, W, C]; the sky keeps its own."""
     dense = np.exp(np.where(np.isinf(frame.depth), np.float32(0), frame.depth) * np.float32(1 / _HAZE_M))[..., None]
     haze = _HAZE if frame.color.shape[-1] == 3 else np.asarray([_HAZE @ np.asarray(LUMA, np.float32)])
     return np.asarray((frame.color - haze) * dense + haze, np.float32)
@@ -94,11 +94,11 @@ class Renderer:
     """Draws quads over a ground in one view.
 
     Args:
-        quads: the street.
-        ground: what lies under it.
+        quads: quads of the street.
+        ground: ground under them.
         view: the camera.
         gray: one channel (luma) instead of RGB.
-        light: on the street.
+        light: light on the street.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Renderer:
         self._velocity = np.asarray([(quad.velocity[0], 0.0, quad.velocity[1]) for quad in quads])
 
     def render(self, pose: Pose, seconds: float) -> Rendering:
-        """Draw the street as it is at a time, seen from a pose."""
+        """Draw the street at a time, seen from a pose."""
         directions = (pose.rotation.T.astype(np.float32) @ self._rays).reshape(3, *self._view.size)
         frame = self._background(pose, directions)
         shift = self._velocity * seconds
@@ -146,7 +146,7 @@ class Renderer:
         return np.asarray([rgb @ np.asarray(LUMA, np.float32)]) if self._gray else rgb
 
     def _background(self, pose: Pose, directions: Plane) -> Rendering:
-        """Sky above the horizon, ground below it."""
+        """Draw the sky above the horizon and the ground below it."""
         height, width = self._view.size
         down = directions[1]
         color = np.empty((height, width, 1 if self._gray else 3), np.float32)
@@ -175,7 +175,7 @@ class Renderer:
         color[...] = haze + share[..., None] * (self._tone(_ZENITH) - haze)
 
     def _visible(self, pose: Pose, shift: Matrix) -> list[tuple[int, tuple[slice, slice], float]]:
-        """Number, bounding region and nearest depth of the quads that may be seen, nearest first."""
+        """Return number, bounding region and nearest depth of the quads that may be visible, nearest first."""
         to_camera = self._view.rotation @ pose.rotation
         points = (self._corners + shift[:, None] - pose.position) @ to_camera.T  # [quads, 4, 3]
         depth = points[..., 2]
@@ -237,7 +237,7 @@ class Renderer:
     def _texels_per_pixel(
         self, quad: Quad, origin: Matrix, nearest: float, column_scale: float, row_scale: float
     ) -> float:
-        """Texture pixels on one pixel near the middle of what is seen; changes smoothly with the pose."""
+        """Return the texture pixels per pixel near the middle of the visible part, smooth in the pose."""
         if quad.axis == 2:
             depth = nearest
             stretch = 1.0

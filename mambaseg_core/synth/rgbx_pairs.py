@@ -1,12 +1,13 @@
-"""`mambaseg synth --second thermal|depth`: pairs of registered pictures with exact labels, in MFNet's layout.
+"""`mambaseg synth --second thermal|depth`: pairs of registered images with exact labels, in MFNet's layout.
 
     <root>/RGB/<part>_<condition>_<drive>_<image>.png
-           Modal/                    thermal: 8 bits with automatic gain; depth: 16 bits, millimetres, 0 = none
+           Modal/                    thermal: 8 bits with automatic gain; depth: 16 bits, millimeters, 0 = none
            Label/                    ids of the 11 classes of DSEC-Semantic
            train.txt, test.txt       and train_<condition>.txt, test_<condition>.txt
-           drives/<part>_<condition>_<drive>.yaml      how it was made; written last
+           drives/<part>_<condition>_<drive>.yaml      settings of the drive; written last
 
-The same seed draws the same street as `write_sequence` does, here seen by a frame camera and another one in one place.
+The same seed draws the same street as in `write_sequence`, here seen by a frame camera and a second camera in one
+place.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ CAMERAS: Final[dict[str, type[ThermalCamera] | type[DepthCamera]]] = {"thermal":
 SECONDS: Final = 1.0
 FPS: Final = 4.0
 VERSION: Final = 1
-"""Of this generator: the same settings give the same pictures."""
+"""Version of this generator: with it, the same settings produce the same images."""
 
 _FOLDERS: Final = ("RGB", "Modal", "Label")
 
 
 @dataclass(frozen=True)
 class PairSettings:
-    """All that the pictures of a drive are a function of; its meaning is that of `write_pairs`' arguments."""
+    """Everything that determines the images of a drive; the meanings are those of `write_pairs`' arguments."""
 
     second: str
     condition: str
@@ -55,11 +56,11 @@ class PairSettings:
 
     @property
     def times_s(self) -> list[float]:
-        """Of the images."""
+        """Times of the images."""
         return [(number + 1) / self.fps for number in range(int(self.seconds * self.fps + 1e-6))]
 
     def description(self) -> dict[str, Any]:
-        """The content of the drive's file."""
+        """Return the content of the drive's file."""
         return {**asdict(self), "size": list(self.size), "made_by": f"mambaseg synth --second {VERSION}"}
 
 
@@ -74,11 +75,11 @@ class PairDrive:
 
     @property
     def name(self) -> str:
-        """The beginning of its pictures' names."""
+        """Prefix of its images' names."""
         return f"{self.part}_{self.settings.condition}_{self.number:02d}"
 
-    def pictures(self) -> list[str]:
-        """Names of its pictures."""
+    def image_names(self) -> list[str]:
+        """Return the names of its images."""
         return [f"{self.name}_{index:04d}" for index in range(len(self.settings.times_s))]
 
 
@@ -95,25 +96,25 @@ def write_pairs(
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> int:
-    """Write a data set with the parts train and test; the drives that an interrupted call has finished are kept.
+    """Write a data set with the parts train and test; drives that an interrupted call finished are kept.
 
     Args:
-        root: its folder; made if missing.
+        root: folder of the data set; created if missing.
         second: "thermal" or "depth".
-        conditions: of `conditions.CONDITIONS`.
+        conditions: names in `conditions.CONDITIONS`.
         sequences: number of drives of each condition in "train" and in "test".
         seconds: length of a drive.
         fps: images per second.
         size: (height, width) of both cameras, pixels.
-        seed: another one gives other streets.
-        jobs: processes.
+        seed: another seed draws other streets.
+        jobs: number of processes.
         progress: called with drives done and drives in all.
 
     Returns:
-        The number of labelled pairs.
+        The number of labeled pairs.
 
     Raises:
-        ValueError: an argument is out of range, or the folder holds a drive of other settings.
+        ValueError: an argument is out of range, or the folder holds a drive with different settings.
     """
     if second not in CAMERAS:
         raise ValueError(f"second is {second!r}, expected one of {', '.join(CAMERAS)}; choose one of these")
@@ -132,31 +133,31 @@ def write_pairs(
         _write_list(root / f"{part}.txt", of_part)
         for condition in conditions:
             _write_list(root / f"{part}_{condition}.txt", [d for d in of_part if d.settings.condition == condition])
-    return sum(len(drive.pictures()) for drive in drives)
+    return sum(len(drive.image_names()) for drive in drives)
 
 
 def write_drive(drive: PairDrive) -> None:
-    """Render the pictures of one drive."""
+    """Render the images of one drive."""
     cv2.setNumThreads(1)
     settings = drive.settings
     seeds = np.random.SeedSequence(settings.seed).spawn(4)
-    conditions_rng, scene_rng, image_rng, other_rng = map(np.random.default_rng, seeds)
+    conditions_rng, scene_rng, image_rng, second_rng = map(np.random.default_rng, seeds)
     conditions = draw_conditions(settings.condition, conditions_rng, settings.seconds)
     scene = build_scene(scene_rng, settings.seconds, conditions)
     calibration = make_calibration(settings.size, settings.size)
     camera = frame_camera(scene, calibration, conditions, image_rng)
-    other = CAMERAS[settings.second](scene, jittered_views(calibration), conditions, other_rng)
+    second = CAMERAS[settings.second](scene, jittered_views(calibration), conditions, second_rng)
     labels = Renderer(scene.quads, scene.ground, image_view(calibration), gray=True)
-    for name, seconds in zip(drive.pictures(), settings.times_s, strict=True):
+    for name, seconds in zip(drive.image_names(), settings.times_s, strict=True):
         frame = labels.render(conditions.motion.pose(seconds), seconds)
-        pictures = camera.take(seconds), other.take(seconds), frame.labels
-        for folder, picture in zip(_FOLDERS, pictures, strict=True):
-            write_png(drive.root / folder / f"{name}.png", picture)
+        images = camera.take(seconds), second.take(seconds), frame.labels
+        for folder, image in zip(_FOLDERS, images, strict=True):
+            write_png(drive.root / folder / f"{name}.png", image)
     write_text(_description(drive), yaml.safe_dump(settings.description(), sort_keys=False))
 
 
 def _plan(conditions: Sequence[str], sequences: Mapping[str, int], seed: int) -> Iterator[tuple[str, str, int, int]]:
-    """Part, condition, number and seed of each drive; seed 0 draws the seeds of `mambaseg synth --benchmark`."""
+    """Yield part, condition, number and seed of each drive; seed 0 draws the seeds of `mambaseg synth --benchmark`."""
     places = list(CONDITIONS)
     for condition in conditions:
         if condition not in places:
@@ -178,11 +179,11 @@ def _is_written(drive: PairDrive) -> bool:
     found = yaml.safe_load(path.read_text(encoding="utf-8"))
     if found != drive.settings.description():
         raise ValueError(
-            f"{path} says {found}, expected {drive.settings.description()}; remove the data set or choose another "
+            f"{path} holds {found}, expected {drive.settings.description()}; remove the data set or choose another "
             "folder"
         )
     return True
 
 
 def _write_list(path: Path, drives: Sequence[PairDrive]) -> None:
-    write_text(path, "".join(f"{name}\n" for drive in drives for name in drive.pictures()))
+    write_text(path, "".join(f"{name}\n" for drive in drives for name in drive.image_names()))

@@ -1,4 +1,4 @@
-"""The vehicle's frame camera and event camera: their calibration, their views, and what they see of a drive."""
+"""The vehicle's frame camera and event camera: their calibration, their views, and their output on a drive."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _JITTER_PX: Final = ((-0.25, -0.25), (0.25, 0.25), (0.25, -0.25), (-0.25, 0.25))
 
 
 def make_calibration(image_size: Size, event_size: Size) -> Calibration:
-    """Return the synthetic rig: one optical centre, two views slightly turned, a distorted event camera.
+    """Return the synthetic rig: one optical center, two views slightly turned, a distorted event camera.
 
     Args:
         image_size: (height, width) of the rectified frame camera, pixels.
@@ -43,7 +43,7 @@ def make_calibration(image_size: Size, event_size: Size) -> Calibration:
 
 
 def image_view(calibration: Calibration, *, shift_px: tuple[float, float] = (0.0, 0.0)) -> PinholeView:
-    """Return the frame camera's view, straight ahead, through the pixels' middles plus a shift (x, y)."""
+    """Return the frame camera's view, straight ahead, through the pixel centers plus a shift (x, y)."""
     matrix = calibration.image.matrix()
     matrix[:2, 2] -= shift_px
     return PinholeView(matrix, np.eye(3), calibration.image_size)
@@ -77,9 +77,9 @@ def frame_camera(
 
 
 class RawEventCamera:
-    """What the event camera's pixels see: the rectified view drawn wide enough and distorted.
+    """Intensities at the event camera's raw pixels: the rectified view, drawn wide enough and distorted.
 
-    The forward map from raw to rectified pixels says just where to sample the rectified view for each raw pixel.
+    The forward map from raw to rectified pixels is where to sample the rectified view for each raw pixel.
     """
 
     def __init__(self, scene: Scene, calibration: Calibration, conditions: Conditions) -> None:
@@ -92,6 +92,6 @@ class RawEventCamera:
         self._renderer = Renderer(scene.quads, scene.ground, view, gray=True, light=conditions.light)
 
     def intensity(self, seconds: float) -> Plane:
-        """Float32 [H, W], 1 being a white wall by day, at a time of the drive."""
+        """Return the intensity at a time of the drive, float32 [H, W]; 1 is a white wall by day."""
         rectified = self._renderer.render(self._motion.pose(seconds), seconds).color
         return np.asarray(cv2.remap(rectified, self._columns, self._rows, cv2.INTER_LINEAR), np.float32)

@@ -1,6 +1,6 @@
-"""The synthetic street: houses, trees, parked and moving cars, people; a tunnel and lights where there are some.
+"""The synthetic street: houses, trees, parked and moving cars, people; a tunnel and lights in some conditions.
 
-Class ids are those of DSEC-Semantic's 11 classes (`labels.DSEC_11`).
+The class ids are those of DSEC-Semantic's 11 classes (`labels.DSEC_11`).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from mambaseg_core.synth.textures import Color, Texture
 
 BUILDING, FENCE, PERSON, POLE, VEGETATION, CAR, WALL, SIGN = 1, 2, 3, 4, 7, 8, 9, 10
 
-_STREET_M = (70.0, 110.0)  # what lies ahead of the vehicle at the end of the drive
+_STREET_M = (70.0, 110.0)  # length of the street ahead of the vehicle at the end of the drive
 _TUNNEL_M = (-8.2, 8.2, 5.6)  # left, right, height
-_TUNNEL_LABELS = (PERSON, POLE, CAR, SIGN, None)  # what there may be inside
+_TUNNEL_LABELS = (PERSON, POLE, CAR, SIGN, None)  # labels that may be inside
 _WALK_PHASES = 16
 _STEPS_HZ = 1.8
 _HOUSE_COLORS: tuple[Color, ...] = (
@@ -51,7 +51,7 @@ _CAR_COLORS: tuple[Color, ...] = (
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A street that is long enough for a drive: its quads and its ground."""
+    """A street long enough for a drive: its quads and its ground."""
 
     quads: tuple[Quad, ...]
     ground: Ground
@@ -106,7 +106,7 @@ class _Builder:
         self._people = [cars_and_people.person(rng, phases=_WALK_PHASES) for _ in range(5)]
 
     def houses(self, side: int) -> None:
-        """House fronts along one side, with gardens behind a hedge, a fence or a wall between some."""
+        """Add house fronts along one side, with gardens behind a hedge, a fence or a wall between some."""
         z = -6.0 if side < 0 else -11.0
         gardens = [VEGETATION, FENCE, WALL]
         gap = True
@@ -137,13 +137,13 @@ class _Builder:
         self._add(2, z + 5.9, across, (-2.4, 0), self._low[VEGETATION][1], VEGETATION, shade=0.7)
 
     def end(self) -> None:
-        """The houses that the street runs up to."""
+        """Add the houses that the street runs up to."""
         for left in (-30, -18, -6, 6, 18):
             height, front = self._houses[int(self._rng.integers(len(self._houses)))]
             self._add(2, self._end_m, (left, left + 12), (-height, 0), front, BUILDING, shade=0.85)
 
     def sidewalk(self, side: int) -> None:
-        """Trees, lamps and signs in a row beside the kerb."""
+        """Add trees, lamps and signs in a row beside the curb."""
         x = side * (ROAD_HALF_M + 0.7)
         for number, z in enumerate(np.arange(LAMPS_AT_M[side], self._end_m, 9.0)):
             place = float(z + self._rng.uniform(-0.8, 0.8))
@@ -170,7 +170,7 @@ class _Builder:
         self._add(2, z, (x - 0.38, x + 0.38), (-2.76, -2.0), self._signs[int(self._rng.integers(3))], SIGN)
 
     def parked_cars(self, side: int) -> None:
-        """A row of parked cars with gaps, none on a zebra crossing."""
+        """Add a row of parked cars with gaps, none on a zebra crossing."""
         z = 9.0 if side > 0 else 4.0
         while z < self._end_m:
             from_crossing = abs((z + 2.1 - CROSSING_AT_M + CROSSINGS_M / 2) % CROSSINGS_M - CROSSINGS_M / 2)
@@ -179,7 +179,7 @@ class _Builder:
             z += float(self._rng.uniform(5.6, 7.5))
 
     def traffic(self) -> None:
-        """One car ahead in our lane, some that come towards us."""
+        """Add one car ahead in our lane, and some oncoming ones."""
         ahead_m = float(self._rng.uniform(9, 26))
         self._car(LANE_M / 2 + 0.1, ahead_m, ahead=True, speed=self._speed + float(self._rng.uniform(-1, 1)))
         z = float(self._rng.uniform(10, 34))
@@ -188,7 +188,7 @@ class _Builder:
             z += float(self._rng.uniform(22, 45))
 
     def people(self) -> None:
-        """People on both sidewalks, and some who cross the road on the zebras."""
+        """Add people on both sidewalks, and some who cross the road on the zebra crossings."""
         for side in (-1, 1):
             z = 7.0
             while z < self._end_m:
@@ -201,7 +201,7 @@ class _Builder:
             self._person(-4.4 - 1.2 * arrival, float(crossing) + 0.6, (1.2, 0.0))
 
     def lit_windows(self) -> None:
-        """Windows behind which there is light, in some of the houses."""
+        """Add lit windows to some of the houses."""
         for house in [quad for quad in self.quads if quad.label == BUILDING and quad.axis == 0]:
             for _ in range(int(self._rng.integers(0, 4))):
                 z, floor = house.columns[0] + float(self._rng.uniform(0.8, 10)), int(self._rng.integers(1, 4))
@@ -211,7 +211,7 @@ class _Builder:
                     self._add(0, x, (z, z + 1.0), rows, self._white, BUILDING, glow=0.06)
 
     def tunnel(self, end_m: float) -> None:
-        """Walls and a ceiling up to `end_m`, with lamps; inside there is only what belongs on a road."""
+        """Add walls, a ceiling and lamps up to `end_m`; keep inside only what belongs on a road."""
         self.quads = [quad for quad in self.quads if from_z(quad) > end_m or quad.label in _TUNNEL_LABELS]
         left, right, height = _TUNNEL_M
         for start in np.arange(end_m - 12, -24, -12).tolist():
@@ -233,7 +233,7 @@ class _Builder:
         self._add(1, -0.01, *under, self._shadow, None, velocity=velocity, shade=1.5)
 
     def _car(self, x: float, z: float, *, ahead: bool, speed: float = 0.0) -> None:
-        """A car from z to z + 4.2, seen from behind (`ahead`) or from in front."""
+        """Add a car from z to z + 4.2, seen from behind (`ahead`) or from the front."""
         paint: CarPaint = self._cars[int(self._rng.integers(len(self._cars)))]
         velocity = (0.0, speed)
         across, near, far = (x - 0.9, x + 0.9), z, z + 4.2
@@ -274,5 +274,5 @@ class _Builder:
 
 
 def from_z(quad: Quad) -> float:
-    """Where along the street a quad begins."""
+    """Return where along the street a quad begins, meters."""
     return min({0: quad.columns, 1: quad.rows, 2: (quad.offset,)}[quad.axis])

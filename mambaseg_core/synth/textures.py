@@ -1,7 +1,6 @@
 """Procedural textures of the synthetic street: drawn once per scene, sampled by `render`.
 
-Colours are RGB in 0..1. Sizes follow from `PIXELS_PER_METRE`, so a texture looks right on a quad of its own
-size.
+Colors are RGB in 0..1. Sizes follow from `PIXELS_PER_METRE`, so a texture looks right on a quad of its own size.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ GLASS: Color = (0.13, 0.17, 0.22)
 
 @dataclass(frozen=True, eq=False)
 class Texture:
-    """A picture at halving resolutions.
+    """An image at halving resolutions.
 
     Attributes:
         rgb: float32 [h, w, 3] each, finest first.
         gray: float32 [h, w] each: luma of `rgb`.
-        alpha: float32 [h, w], opaque above 0.5; None where all of it is.
+        alpha: float32 [h, w], opaque above 0.5; None if all of it is opaque.
     """
 
     rgb: tuple[Plane, ...]
@@ -38,7 +37,7 @@ class Texture:
 
 
 def make_texture(rgb: Plane, alpha: Plane | None = None) -> Texture:
-    """Build the halving resolutions of an RGB picture [h, w, 3]."""
+    """Build the halving resolutions of an RGB image [h, w, 3]."""
     levels = [np.clip(rgb, 0, 1).astype(np.float32)]
     while min(levels[-1].shape[:2]) >= 8:
         height, width = levels[-1].shape[:2]
@@ -47,7 +46,7 @@ def make_texture(rgb: Plane, alpha: Plane | None = None) -> Texture:
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], grains_px: Sequence[float]) -> Plane:
-    """Sum of smooth noises, one per grain size: mean 0, standard deviation 1, periodic at the borders."""
+    """Draw the sum of smooth noises, one per grain size: mean 0, standard deviation 1, periodic at the borders."""
     total = np.zeros(shape, np.float32)
     for grain in grains_px:
         rows = np.fft.fftfreq(shape[0])[:, None]
@@ -61,12 +60,12 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], grains_px: Sequence[
 def plain(
     rng: np.random.Generator, color: Color, *, contrast: float = 0.06, size: tuple[int, int] = (64, 64)
 ) -> Texture:
-    """One colour with a little grain."""
+    """Paint one color with a little grain."""
     return make_texture(canvas(rng, size, color, contrast))
 
 
 def facade(rng: np.random.Generator, color: Color, *, width_m: float, height_m: float) -> Texture:
-    """A house front: a shop or a base on the ground floor, windows above, a cornice on top."""
+    """Paint a house front: a shop or a base on the ground floor, windows above, a cornice on top."""
     picture = canvas(rng, (_px(height_m), _px(width_m)), color, 0.05)
     floors = max(2, round(height_m / 3.2))
     floor_px = picture.shape[0] / floors
@@ -115,7 +114,7 @@ def _ground_floor(rng: np.random.Generator, picture: Plane, columns: int, floor_
 
 
 def bricks(rng: np.random.Generator, *, width_m: float, height_m: float) -> Texture:
-    """A wall of large stones."""
+    """Paint a wall of large stones."""
     picture = canvas(rng, (_px(height_m), _px(width_m)), (0.50, 0.40, 0.34), 0.06)
     for row in range(0, picture.shape[0], 12):
         box(picture, 0, row, picture.shape[1], 2, (0.34, 0.29, 0.26))
@@ -126,7 +125,7 @@ def bricks(rng: np.random.Generator, *, width_m: float, height_m: float) -> Text
 
 
 def concrete(rng: np.random.Generator, *, width_m: float, height_m: float) -> Texture:
-    """Cast panels with joints and stains."""
+    """Paint cast panels with joints and stains."""
     picture = canvas(rng, (_px(height_m), _px(width_m)), (0.56, 0.55, 0.53), 0.09)
     for column in range(0, picture.shape[1], 80):
         box(picture, column, 0, 3, picture.shape[0], (0.30, 0.29, 0.28))
@@ -135,7 +134,7 @@ def concrete(rng: np.random.Generator, *, width_m: float, height_m: float) -> Te
 
 
 def slats(rng: np.random.Generator, *, width_m: float, height_m: float) -> Texture:
-    """A wooden fence of upright boards with a hand-wide gap between them."""
+    """Paint a wooden fence of upright boards with a hand-wide gap between them."""
     picture = canvas(rng, (_px(height_m), _px(width_m)), (0.52, 0.38, 0.25), 0.08)
     for column in range(0, picture.shape[1], 10):
         box(picture, column, 0, 3, picture.shape[0], (0.17, 0.13, 0.10))
@@ -145,14 +144,14 @@ def slats(rng: np.random.Generator, *, width_m: float, height_m: float) -> Textu
 
 
 def leaves(rng: np.random.Generator, *, width_m: float, height_m: float) -> Texture:
-    """A clipped hedge."""
+    """Paint a clipped hedge."""
     size = (_px(height_m), _px(width_m))
     light = 0.5 + 0.22 * noise(rng, size, (2, 6, 14))
     return make_texture(as_plane(light[..., None] * np.asarray((0.42, 0.62, 0.26), np.float32) * 1.1))
 
 
 def tree(rng: np.random.Generator, *, width_m: float, height_m: float) -> Texture:
-    """A round tree on a trunk; the outline is in `alpha`."""
+    """Paint a round tree on a trunk; the outline is in `alpha`."""
     height, width = _px(height_m) // 2, _px(width_m) // 2
     alpha = np.zeros((height, width), np.float32)
     light = 0.46 + 0.17 * noise(rng, (height, width), (2, 5, 12))
@@ -176,7 +175,7 @@ def tree(rng: np.random.Generator, *, width_m: float, height_m: float) -> Textur
 
 
 def traffic_sign(kind: int) -> Texture:
-    """A round sign: no entry (0), a speed limit (1) or a blue arrow (2)."""
+    """Paint a round sign: no entry (0), a speed limit (1) or a blue arrow (2)."""
     rim, inner = (
         ((0.75, 0.06, 0.08),) * 2,
         ((0.78, 0.06, 0.08), (0.95, 0.95, 0.95)),
@@ -196,13 +195,13 @@ def traffic_sign(kind: int) -> Texture:
 
 
 def canvas(rng: np.random.Generator, size: tuple[int, int], color: tuple[float, ...], contrast: float) -> Plane:
-    """One colour with a grain of a relative contrast, float32 [h, w, 3]."""
+    """Paint one color with a grain of a relative contrast, float32 [h, w, 3]."""
     grain = 1 + contrast * noise(rng, size, (1.5, 8))
     return as_plane(grain[..., None] * np.asarray(color, np.float32))
 
 
 def box(picture: Plane, left: float, top: float, width: float, height: float, color: tuple[float, ...]) -> None:
-    """Fill a rectangle, in pixels, cut to the picture."""
+    """Fill a rectangle, in pixels, cut to the image."""
     rows = slice(max(0, round(top)), max(0, round(top + height)))
     picture[rows, max(0, round(left)) : max(0, round(left + width))] = color
 
@@ -212,5 +211,5 @@ def _px(metres: float) -> int:
 
 
 def as_plane(values: npt.ArrayLike) -> Plane:
-    """As contiguous float32."""
+    """Return the values as contiguous float32."""
     return np.ascontiguousarray(values, dtype=np.float32)

@@ -1,8 +1,8 @@
 """A thermal camera in the synthetic street: temperatures of everything, and an uncooled sensor with automatic gain.
 
-The street is the one of `scene`, its textures replaced by temperatures. These are made up of plausible numbers: the sun
-heats what is dark, the clear sky is far colder than anything, glass shows the sky by day and leaks warmth by night,
-people, engines, tyres and lamps are warm, and on a hot road a person is the colder one.
+The street is that of `scene`, its textures replaced by temperatures. The numbers are plausible, not measured. The sun
+heats what is dark. The clear sky is far colder than anything else. Glass shows the sky by day and leaks warmth by
+night. People, engines, tires and lamps are warm. On a hot road a person is the colder one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mambaseg_core.synth.textures import GLASS, Color, Plane, Texture, as_plane
 
 ZERO_C: Final = 273.15
 
-# class: warmer than the air in full sun and without it, and kelvin by which a white part differs from a black one
+# class: (kelvin above the air, kelvin from a black to a white part); each in full sun and without it
 _WARMTH: Final = {
     BUILDING: ((9.0, 3.0), (9.0, -6.0)),  # the dark parts are windows
     FENCE: ((8.0, -1.0), (-8.0, 0.0)),
@@ -38,18 +38,18 @@ _WARMTH: Final = {
 _SKIN_C: Final = 33.0
 _ENGINE_K, _TYRE_K, _EXHAUST_K = 24.0, 11.0, 35.0  # above the rest of the car
 _PARKED_WARM: Final = 0.25  # share of the parked cars that have just been driven
-_SKY_GRAY: Final = (0.825, 0.536)  # of the renderer's gray sky: at the horizon, and overhead
+_SKY_GRAY: Final = (0.825, 0.536)  # the renderer's gray sky at the horizon and overhead
 
 
 @dataclass(frozen=True)
 class Climate:
-    """What decides the temperatures of a drive.
+    """Parameters of the temperatures of a drive.
 
     Attributes:
-        air_c: of the air, degrees Celsius.
-        sun: how much of the full sun heats, 0..1.
-        sky_k: how much colder than the air the sky is overhead, kelvin.
-        lamps: whether lamps burn.
+        air_c: temperature of the air, degrees Celsius.
+        sun: share of the full sun's heat, 0..1.
+        sky_k: kelvin by which the sky overhead is colder than the air.
+        lamps: True if lamps are on.
     """
 
     air_c: float
@@ -59,10 +59,13 @@ class Climate:
 
 
 def draw_climate(conditions: Conditions, rng: np.random.Generator) -> Climate:
-    """The climate of a drive: full sun by day, none at night, little of it on a dull evening."""
+    """Draw the climate of a drive: full sun by day, none at night, little of it on a dull evening."""
     low, high, sun, sky_k = {
-        "day": (12, 28, 1.0, 40), "night": (2, 16, 0.0, 45), "glare": (8, 26, 0.6, 35), "fast": (6, 20, 0.15, 14),
-    }[conditions.name]  # fmt: skip
+        "day": (12, 28, 1.0, 40),
+        "night": (2, 16, 0.0, 45),
+        "glare": (8, 26, 0.6, 35),
+        "fast": (6, 20, 0.15, 14),
+    }[conditions.name]
     return Climate(float(rng.uniform(low, high)), sun, sky_k, conditions.light.glow > 0)
 
 
@@ -71,13 +74,13 @@ class ThermalModel:
     """An uncooled microbolometer.
 
     Attributes:
-        lag_s: time constant of its pixels.
-        netd_k: standard deviation of the noise from picture to picture.
-        columns_k: of the columns' fixed offsets.
-        shading_k: of slow offsets over the picture.
-        blur: of the lens, standard deviation as a share of the picture's width.
+        lag_s: time constant of the pixels.
+        netd_k: standard deviation of the noise from image to image.
+        columns_k: standard deviation of the columns' fixed offsets.
+        shading_k: standard deviation of slow offsets over the image.
+        blur: standard deviation of the lens blur, as a share of the image's width.
         span_k: smallest range that the automatic gain spreads over 8 bits.
-        below_air_k: what is colder than the air by more is black, so that the sky takes no grey levels.
+        below_air_k: anything colder than the air by more is black, so that the sky takes no gray levels.
     """
 
     lag_s: float = 0.010
@@ -90,14 +93,14 @@ class ThermalModel:
 
 
 class ThermalCamera:
-    """Takes thermal pictures of a scene, 8 bits with automatic gain as thermal data sets have them.
+    """Takes thermal images of a scene: 8 bits with automatic gain, as in thermal data sets.
 
     Args:
         scene: the street.
-        views: of the camera, a part of a pixel shifted against each other.
-        conditions: of the drive.
+        views: the camera's views, shifted against each other by a part of a pixel.
+        conditions: conditions of the drive.
         rng: draws climate, objects' temperatures and noise.
-        model: of the sensor.
+        model: the sensor.
     """
 
     def __init__(
@@ -118,7 +121,7 @@ class ThermalCamera:
         self._fixed = as_plane(columns + cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
 
     def take(self, seconds: float) -> npt.NDArray[np.uint8]:
-        """The picture that is read out at a time, uint8 [H, W]."""
+        """Return the image that is read out at a time, uint8 [H, W]."""
         kelvin = self.temperatures(seconds)
         sigma = self._model.blur * kelvin.shape[1]
         seen = cv2.GaussianBlur(kelvin, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) + self._fixed
@@ -129,7 +132,7 @@ class ThermalCamera:
         return np.asarray(np.rint(255 * np.clip((seen - low) / span, 0, 1)), np.uint8)
 
     def temperatures(self, seconds: float) -> Plane:
-        """What the pixels have warmed to by a time, float32 [H, W], kelvin, before blur and noise."""
+        """Return the pixels' temperatures at a time, float32 [H, W], kelvin, before blur and noise."""
         lags = self._model.lag_s * 0.8 * np.arange(len(self._renderers))
         weights = np.exp(-lags / self._model.lag_s)
         total = np.zeros(self._fixed.shape, np.float32)
@@ -139,7 +142,7 @@ class ThermalCamera:
         return total
 
     def _kelvin(self, frame: Rendering, pose: Pose) -> Plane:
-        """Temperatures of a frame of the thermal scene, whose ground and sky still have brightnesses."""
+        """Return the temperatures of a frame of the thermal scene, whose ground and sky still have brightnesses."""
         climate, value = self.climate, reflectance(frame)[..., 0]
         air = climate.air_c + ZERO_C
         end_m = self._conditions.light.tunnel_end_m
@@ -153,13 +156,13 @@ class ThermalCamera:
 
 
 def thermal_scene(scene: Scene, climate: Climate, rng: np.random.Generator, tunnel_end_m: float | None) -> Scene:
-    """The scene with textures of kelvin in `Texture.gray`; shadows, which are no colder, are left out.
+    """Return the scene with textures of kelvin in `Texture.gray`, without shadows, which are no colder.
 
     Args:
         scene: the street.
-        climate: of the drive.
-        rng: draws how objects differ.
-        tunnel_end_m: no sun comes to what stands before it.
+        climate: climate of the drive.
+        rng: draws the differences between objects.
+        tunnel_end_m: no sun reaches anything before it.
     """
     painter, quads = _Painter(climate), []
     driven = False
@@ -178,14 +181,14 @@ def thermal_scene(scene: Scene, climate: Climate, rng: np.random.Generator, tunn
 
 
 class _Painter:
-    """Turns textures into temperatures; the same texture for the same purpose once."""
+    """Turns textures into temperatures; caches the result for each texture and purpose."""
 
     def __init__(self, climate: Climate) -> None:
         self._climate = climate
         self._known: dict[tuple[object, ...], Texture] = {}
 
     def texture(self, texture: Texture, quad: Quad, sun: float, driven: bool) -> Texture:
-        """Kelvin of a quad's texture."""
+        """Return the kelvin of a quad's texture."""
         kind = _car_part(quad) if quad.label == CAR else ""
         key = (id(texture), quad.label, kind, sun, driven and quad.label == CAR, quad.glow > 0)
         if key not in self._known:
@@ -199,7 +202,7 @@ class _Painter:
         if quad.label == PERSON:
             clothes = air + 0.45 * (_SKIN_C - air) + 4 * sun * (0.5 - gray)
             skin = _near(rgb, SKIN)
-            skin[: len(skin) // 5] = np.maximum(skin[: len(skin) // 5], 0.7)  # hair keeps less back than clothes
+            skin[: len(skin) // 5] = np.maximum(skin[: len(skin) // 5], 0.7)  # hair holds back less warmth than clothes
             return as_plane(clothes + skin * (_SKIN_C - clothes))
         if quad.label == CAR:
             return _car(rgb, gray, kind, air, sun=sun, driven=driven)
@@ -218,7 +221,7 @@ def _car_part(quad: Quad) -> str:
 
 
 def _car(rgb: Plane, gray: Plane, part: str, air: float, *, sun: float, driven: bool) -> Plane:
-    """Degrees Celsius of a part of a car: dark paint heats up in the sun, glass shows the sky."""
+    """Return the degrees Celsius of a part of a car: dark paint heats up in the sun, glass shows the sky."""
     paint = air + sun * (4 + 14 * (1 - gray)) - (1 - sun)
     glass = np.maximum(_near(rgb, GLASS), _near(rgb, (0.22, 0.27, 0.32)))
     celsius = paint + glass * (air - 5 + 4 * driven - paint)
@@ -237,12 +240,12 @@ def _car(rgb: Plane, gray: Plane, part: str, air: float, *, sun: float, driven: 
 
 
 def _near(rgb: Plane, color: Color) -> Plane:
-    """1 where a picture [h, w, 3] has a colour, 0 where it has another."""
+    """Return 1 where an image [h, w, 3] has a color, else 0."""
     return as_plane(np.abs(rgb - np.asarray(color, np.float32)).max(-1) < 0.03)
 
 
 def _levels(kelvin: Plane, alpha: Plane | None) -> Texture:
-    """A texture of temperatures at halving resolutions."""
+    """Build a texture of temperatures at halving resolutions."""
     levels = [as_plane(kelvin)]
     while min(levels[-1].shape) >= 8:
         height, width = levels[-1].shape

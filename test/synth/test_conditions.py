@@ -1,4 +1,4 @@
-"""Each condition hurts the frame camera in its own way; the events still show the street, and no labels."""
+"""Each condition harms the images in its own way; the events still show the street, and no labels."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def gray(sequence: DsecSequence) -> list[np.ndarray]:
     return [cv2.cvtColor(sequence.image(index), cv2.COLOR_RGB2GRAY) for index in range(1, len(sequence))]
 
 
-def test_a_sequence_says_its_condition(drives: dict[str, DsecSequence], summary: SequenceSummary) -> None:
+def test_a_sequence_names_its_condition(drives: dict[str, DsecSequence], summary: SequenceSummary) -> None:
     assert {name: sequence.condition for name, sequence in drives.items()} == {name: name for name in CONDITIONS}
     assert "seed: 0" in (summary.path / "sequence.yaml").read_text()
 
 
 def test_the_camera_suffers(drives: dict[str, DsecSequence]) -> None:
     images = {name: gray(sequence) for name, sequence in drives.items()}
-    mean = {name: float(np.mean(pictures)) for name, pictures in images.items()}
-    white = {name: float((np.asarray(pictures) > 253).mean()) for name, pictures in images.items()}
-    blurred = {name: sharpness(pictures) for name, pictures in images.items()}
+    mean = {name: float(np.mean(taken)) for name, taken in images.items()}
+    white = {name: float((np.asarray(taken) > 253).mean()) for name, taken in images.items()}
+    blurred = {name: sharpness(taken) for name, taken in images.items()}
     assert 80 < mean["day"] < 150
     assert mean["night"] < 0.6 * mean["day"]
     assert white["day"] < 0.01
@@ -71,7 +71,7 @@ def test_the_events_still_show_the_street(drives: dict[str, DsecSequence]) -> No
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_events_know_nothing_of_labels(name: str) -> None:
-    """The same street with other class ids gives the very same events: they see light only."""
+    """The same street with other class ids has the very same events: they depend on light only."""
     conditions = draw_conditions(name, np.random.default_rng(1), 0.1)
     scene = build_scene(np.random.default_rng(2), 0.1, conditions)
     unnamed = Scene(tuple(replace(quad, label=0) for quad in scene.quads), scene.ground)
@@ -96,11 +96,10 @@ def test_nothing_moves_nothing_fires() -> None:
 
 
 def test_a_tunnel_s_end_blinds_the_camera(tmp_path: Path, write_small: Callable[..., SequenceSummary]) -> None:
-    seed = next(
-        seed for seed in range(20)
-        if draw_conditions("glare", np.random.default_rng(np.random.SeedSequence(seed).spawn(4)[0]), 0.3)
-        .light.tunnel_end_m is not None
-    )  # fmt: skip
+    for seed in range(20):
+        rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(4)[0])
+        if draw_conditions("glare", rng, 0.3).light.tunnel_end_m is not None:
+            break
     sequence = DsecSequence(write_small(tmp_path, condition="glare", seed=seed).path)
     image = gray(sequence)[0]
     assert (image > 253).mean() > 0.1

@@ -74,7 +74,7 @@ def test_labels_have_dsec_s_rows_and_classes(summary: SequenceSummary) -> None:
     assert seen >= {0, 1, 3, 5, 6, 7, 8}
 
 
-def test_the_same_seed_gives_the_same_sequence(
+def test_the_same_seed_produces_the_same_sequence(
     tmp_path: Path, summary: SequenceSummary, write_small: Callable[..., SequenceSummary]
 ) -> None:
     again = write_small(tmp_path, seed=0)
@@ -89,7 +89,7 @@ def test_the_same_seed_gives_the_same_sequence(
             assert path.read_bytes() == other.read_bytes()
 
 
-def test_another_seed_gives_another_sequence(
+def test_another_seed_produces_another_sequence(
     tmp_path: Path, summary: SequenceSummary, write_small: Callable[..., SequenceSummary]
 ) -> None:
     other = write_small(tmp_path, seed=1)

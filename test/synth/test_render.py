@@ -15,9 +15,9 @@ CAR = 8
 
 
 def texture(left: float = 0.9, right: float = 0.1, alpha: np.ndarray | None = None) -> Texture:
-    picture = np.full((16, 16, 3), left, np.float32)
-    picture[:, 8:] = right
-    return make_texture(picture, alpha)
+    image = np.full((16, 16, 3), left, np.float32)
+    image[:, 8:] = right
+    return make_texture(image, alpha)
 
 
 def quad(offset: float = 10.0, label: int | None = CAR, shown: Texture | None = None, **options: float) -> Quad:

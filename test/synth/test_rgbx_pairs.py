@@ -71,7 +71,7 @@ def test_by_day_the_road_is_hotter_than_people_are_by_night() -> None:
     assert np.median(celsius[labels == ROAD]) > camera.climate.air_c + 12
 
 
-def test_a_thermal_picture_is_noisy_and_uses_its_grey_levels(
+def test_a_thermal_image_is_noisy_and_uses_its_gray_levels(
     nights: tuple[np.ndarray, np.ndarray, ThermalCamera],
 ) -> None:
     labels, celsius, camera = nights
@@ -102,7 +102,7 @@ def test_depth_is_exact_but_for_holes_and_a_noise_that_grows_with_the_square_of_
 
 def test_the_second_lens_does_not_see_what_is_just_left_of_something_near() -> None:
     disparity = np.ones((1, 12), np.float32)
-    disparity[0, 6:9] = 4  # three columns nearer: in the second picture they are three pixels further to the left
+    disparity[0, 6:9] = 4  # three columns nearer: in the second image they are three pixels further to the left
     assert np.flatnonzero(hidden(disparity)).tolist() == [3, 4, 5]
 
 
@@ -110,8 +110,11 @@ def test_a_data_set_is_a_function_of_its_settings_and_is_read_with_its_condition
     calls: list[tuple[int, int]] = []
     options = {"conditions": ("day", "night"), "sequences": {"test": 1}, "seconds": 0.5, "size": (48, 64)}
     count = write_pairs(
-        tmp_path, "depth", **options, progress=lambda done, total: calls.append((done, total)),  # type: ignore[arg-type]
-    )  # fmt: skip
+        tmp_path,
+        "depth",
+        **options,  # type: ignore[arg-type]
+        progress=lambda done, total: calls.append((done, total)),
+    )
     assert count == 4
     assert calls == [(done, 2) for done in range(3)]
     setup = picture_preprocessing((48, 64), second="depth", labels="dsec_11", second_range=(0.0, 65535.0))
@@ -126,7 +129,7 @@ def test_a_data_set_is_a_function_of_its_settings_and_is_read_with_its_condition
     settings = PairSettings("depth", "night", 0.5, 4.0, 21_000, (48, 64))
     write_drive(PairDrive(tmp_path, "test", 0, settings))  # the same again
     assert {path: path.read_bytes() for path in files} == files
-    with pytest.raises(ValueError, match=r"day_00\.yaml says .*'depth'.*, expected .*'thermal'"):
+    with pytest.raises(ValueError, match=r"day_00\.yaml holds .*'depth'.*, expected .*'thermal'"):
         write_pairs(tmp_path, "thermal", **options)  # type: ignore[arg-type]
 
 
@@ -142,7 +145,7 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
             write_pairs(tmp_path / "data", **words)  # type: ignore[arg-type]
 
 
-def test_another_seed_gives_other_pictures(tmp_path: Path) -> None:
+def test_another_seed_draws_other_images(tmp_path: Path) -> None:
     for folder, seed in (("a", 7), ("b", 8)):
         drive = PairDrive(tmp_path / folder, "test", 0, PairSettings("thermal", "day", 0.25, 4.0, seed, (48, 64)))
         for name in ("RGB", "Modal", "Label", "drives"):
