@@ -1,4 +1,4 @@
-"""What the tests of the networks share: weights that need no file, and small networks."""
+"""Fixtures for the tests of the networks: weights that need no file, and small networks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Shapes = dict[str, list[int]]
 
 
 def draw(name: str, shape: list[int]) -> np.ndarray:
-    """The value of the tensor that the authors call `name`, in float64 (the rule of the known answers)."""
+    """Return the value of the tensor that the authors call `name`, in float64 (the rule of the known answers)."""
     random = np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF)
     if name.endswith("dt_projs_bias"):
         return np.log(np.expm1(np.exp(random.uniform(np.log(1e-3), np.log(1e-1), shape))))
@@ -37,7 +37,7 @@ def draw(name: str, shape: list[int]) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def released_weights() -> Callable[[Shapes], dict[str, Tensor]]:
-    """From the authors' names and shapes to a state dict as their checkpoints have it."""
+    """Maps the authors' names and shapes to a state dict as their checkpoints have it."""
 
     def weights(shapes: Shapes) -> dict[str, Tensor]:
         drawn = {name: torch.from_numpy(np.asarray(draw(name, shape))) for name, shape in shapes.items()}
@@ -48,7 +48,7 @@ def released_weights() -> Callable[[Shapes], dict[str, Tensor]]:
 
 @pytest.fixture(scope="session")
 def released_inputs() -> Callable[[MambaSeg], tuple[Tensor, Tensor]]:
-    """From a network to the image and the events of the known answers."""
+    """Maps a network to the image and the second input of the known answers."""
 
     def inputs(model: MambaSeg) -> tuple[Tensor, Tensor]:
         random = np.random.RandomState(1234)

@@ -16,7 +16,7 @@ from mambaseg_core.models.released.load import released_name
 
 HERE = Path(__file__).parent / "golden"
 SHARED = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[3] / "shared")) / "golden"
-# Of the standard deviation. Measured are 7e-6; GELU by tanh costs 1e-3, LayerNorms with eps 1e-6 4e-5.
+# In units of the standard deviation. Measured are 7e-6; GELU by tanh costs 1e-3, LayerNorms with eps 1e-6 4e-5.
 TOLERANCE = 3e-5
 CASES = {"small": ("mambaseg_ddd17", (64, 96)), "small_rgb": ("mambaseg_dsec", (56, 72))}
 FULL = {"small": "mambaseg_ddd17", "small_rgb": "mambaseg_dsec"}
@@ -38,7 +38,7 @@ def case(request):
 
 
 def outputs(model: MambaSeg, inputs) -> dict[str, np.ndarray]:
-    """Logits and fused features, [1, C, H, W] each."""
+    """Return logits and fused features, [1, C, H, W] each."""
     with torch.inference_mode():
         found = {"logits": model(*inputs)}
         fused = model.features(*inputs)
@@ -47,7 +47,7 @@ def outputs(model: MambaSeg, inputs) -> dict[str, np.ndarray]:
 
 
 def difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """Largest difference in units of the expected values' standard deviation."""
+    """Return the largest difference in units of the expected values' standard deviation."""
     assert found.shape == expected.shape
     return float(np.abs(found - expected).max() / expected.std())
 

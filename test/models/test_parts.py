@@ -1,4 +1,4 @@
-"""The parts of the networks, pinned by hand."""
+"""The parts of the networks, against results computed by hand."""
 
 from __future__ import annotations
 

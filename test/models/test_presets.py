@@ -1,4 +1,4 @@
-"""What every network must do, and how networks are asked for."""
+"""Every network's contract, and how networks are created by name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DEFAULTS = {
     "rsgmamba": (9, (480, 640), 3, 3),
     "rsgmamba_nano": (9, (240, 320), 3, 3),
 }
-ONLY_LARGER = {"sigma_small", "sigma_base"}  # other numbers of sigma_tiny: built without memory only
+ONLY_LARGER = {"sigma_small", "sigma_base"}  # sigma_tiny with other sizes: built without memory only
 COMPUTED = [name for name in list_models() if name not in ONLY_LARGER]
 ANY_SIZE = ["mambaseg_compact", "mambaseg_nano", "sigma_tiny", "sigma_nano", "rsgmamba", "rsgmamba_nano"]
 SIZES = (40, 56), (240, 320)
@@ -78,9 +78,7 @@ def test_shape_and_finite(model):
 def test_a_sample_does_not_depend_on_its_batch(model):
     image, events = inputs_of(model)
     with torch.inference_mode():
-        torch.testing.assert_close(
-            model(image, events)[1:], model(image[1:], events[1:]), rtol=1e-4, atol=1e-5
-        )
+        torch.testing.assert_close(model(image, events)[1:], model(image[1:], events[1:]), rtol=1e-4, atol=1e-5)
 
 
 def test_every_parameter_gets_a_gradient(model):
@@ -143,15 +141,15 @@ def test_every_network_names_its_inputs_alike(model):
         assert list(signature(getattr(model, name)).parameters) == ["image", "second"], name
 
 
-def test_a_missing_modality_is_zeros(model):
-    image, events = inputs_of(model)
+def test_a_missing_input_is_zeros(model):
+    image, second = inputs_of(model)
     with torch.inference_mode():
-        assert torch.equal(model(image, None), model(image, torch.zeros_like(events)))
-        assert torch.equal(model(None, events), model(torch.zeros_like(image), events))
-        assert not torch.equal(model(image, None), model(image, events))
+        assert torch.equal(model(image, None), model(image, torch.zeros_like(second)))
+        assert torch.equal(model(None, second), model(torch.zeros_like(image), second))
+        assert not torch.equal(model(image, None), model(image, second))
 
 
-def test_two_missing_modalities_are_refused(model):
+def test_two_missing_inputs_are_refused(model):
     with pytest.raises(ValueError, match=f"image and second are both None; {model.name} expects at least one"):
         model(None, None)
 

@@ -1,4 +1,4 @@
-"""The cost of the released networks: the numbers that were counted on the authors' code."""
+"""The cost of the released networks, against the counts of the authors' code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_released_networks(name, parameters, products, scans, on_meta):
     ("name", "parameters", "paper"), [("sigma_tiny", 48.3e6, 89.5e9), ("sigma_small", 69.8e6, 138.9e9)]
 )
 def test_sigma_against_its_paper(name, parameters, paper, on_meta):
-    """The paper's count has norms and resizes in it, as fvcore weighs them (about 1 G), and no scan."""
+    """The paper's count includes norms and resizes, as fvcore weighs them (about 1 G), and no scan."""
     cost = profile_model(on_meta(name))
     assert cost.parameters == pytest.approx(parameters, abs=0.05e6)
     assert 0.98 * paper < cost.product_macs < paper

@@ -1,4 +1,4 @@
-"""The networks that weigh their modalities: what the weights are, and what they do."""
+"""The networks that weigh their inputs: the weights, and their effect."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def model(request):
     return create_model(request.param, image_size=SMALL, reliability=True).eval()
 
 
-def test_a_map_per_modality_between_0_and_1(model):
+def test_a_map_per_input_between_0_and_1(model):
     image, second = pair_of(model)
     with torch.inference_mode():
         maps = model.reliability(image, second)
@@ -33,7 +33,7 @@ def test_a_map_per_modality_between_0_and_1(model):
         assert x.std() > 0  # it differs between pixels
 
 
-def test_one_pass_gives_both(model):
+def test_one_pass_returns_both(model):
     pair = pair_of(model)
     with torch.inference_mode():
         logits, maps = model.with_reliability(*pair)
@@ -41,7 +41,7 @@ def test_one_pass_gives_both(model):
         assert all(map(torch.equal, maps, model.reliability(*pair)))
 
 
-def test_what_is_missing_has_none_and_the_other_some(model):
+def test_a_missing_input_has_none_and_the_other_some(model):
     image, second = pair_of(model)
     with torch.inference_mode():
         without_second = model.reliability(image, None)
@@ -53,7 +53,7 @@ def test_what_is_missing_has_none_and_the_other_some(model):
 
 
 def test_a_covered_sensor_is_as_good_as_missing(model):
-    """Only the covered sample loses it, and whatever constant the sensor gives leaves no trace in the logits."""
+    """Only the covered sample loses it, and the sensor's constant leaves no trace in the logits."""
     image, second = pair_of(model)
     image[1], second[0] = 0.7, -3.0
     with torch.inference_mode():
@@ -67,7 +67,7 @@ def test_a_covered_sensor_is_as_good_as_missing(model):
     assert not of_second[0].any()
 
 
-def test_the_result_hangs_on_the_weights(model, monkeypatch):
+def test_the_result_depends_on_the_weights(model, monkeypatch):
     pair = pair_of(model, batch=1)
     with torch.inference_mode():
         before = model(*pair)
@@ -87,8 +87,8 @@ def test_every_parameter_gets_a_gradient(model):
     assert not without
 
 
-def test_it_can_be_learnt_which_pixels_not_to_trust():
-    """A few steps on the weights alone: noise on the left half of one modality is told from a smooth right half."""
+def test_it_can_be_learned_which_pixels_not_to_trust():
+    """A few steps on the weights alone: noise on the left half of one input is separated from a smooth right half."""
     torch.manual_seed(0)
     judge = Judge(8, width=8)
     optimizer = torch.optim.Adam(judge.parameters(), lr=0.01)
@@ -106,7 +106,7 @@ def test_it_can_be_learnt_which_pixels_not_to_trust():
 
 def test_presence_by_hand():
     x = torch.zeros(3, 2, 2, 2)
-    x[1] = torch.tensor([0.5, -0.5]).reshape(2, 1, 1)  # another constant a channel
+    x[1] = torch.tensor([0.5, -0.5]).reshape(2, 1, 1)  # another constant in each channel
     x[2, 1, 0, 0] = 2e-5
     x[1, :, 0, 0] += 1e-6  # as a resize leaves it
     assert presence(x).tolist() == [[[[0.0]]], [[[0.0]]], [[[1.0]]]]
@@ -143,13 +143,13 @@ def test_other_networks_have_none(name, on_meta):
         on_meta(name, reliability=True)
 
 
-def test_two_missing_modalities_are_refused(model):
+def test_two_missing_inputs_are_refused(model):
     for ask in (model.reliability, model.with_reliability):
         with pytest.raises(ValueError, match=f"image and second are both None; {model.name}"):
             ask(None, None)
 
 
-def test_checkpoints_say_which(tmp_path):
+def test_checkpoints_record_whether_it_is_on(tmp_path):
     torch.manual_seed(0)
     setup = preset_preprocessing("mambaseg_nano", size=SMALL, channels=3)
     models = {on: create_model("mambaseg_nano", image_size=SMALL, reliability=on) for on in (False, True)}

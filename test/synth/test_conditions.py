@@ -96,10 +96,8 @@ def test_nothing_moves_nothing_fires() -> None:
 
 
 def test_a_tunnel_s_end_blinds_the_camera(tmp_path: Path, write_small: Callable[..., SequenceSummary]) -> None:
-    for seed in range(20):
-        rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(4)[0])
-        if draw_conditions("glare", rng, 0.3).light.tunnel_end_m is not None:
-            break
+    rngs = [np.random.default_rng(np.random.SeedSequence(seed).spawn(4)[0]) for seed in range(20)]
+    seed = next(n for n, rng in enumerate(rngs) if draw_conditions("glare", rng, 0.3).light.tunnel_end_m is not None)
     sequence = DsecSequence(write_small(tmp_path, condition="glare", seed=seed).path)
     image = gray(sequence)[0]
     assert (image > 253).mean() > 0.1

@@ -1,4 +1,4 @@
-"""Cut the known answers of the shared folder down to what is kept here: `make.py SHARED/golden`."""
+"""Cut the known answers of the shared folder down to those kept here: `make.py SHARED/golden`."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The fusion of our own networks, pinned by hand."""
+"""The fusion of our own networks, against results computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders that start from VMamba's ImageNet classifiers: what fits, what stays, what is refused."""
+"""Encoders that start from VMamba's ImageNet classifiers: tensors that fit, tensors that stay, errors."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_sigmas_refusals(first_version, imagenet):
     with pytest.raises(ValueError, match=r"patch.weight: got \[96, 3.*\], expected \[128, 3.*first version"):
         load_vmamba_imagenet(wide, first_version)
     with pytest.raises(ValueError, match=r"not of this encoder, VMamba of the first version.*unexpected"):
-        load_vmamba_imagenet(deep, imagenet)  # a later one, of MambaSeg's encoders
+        load_vmamba_imagenet(deep, imagenet)  # the later version, for MambaSeg's encoders
 
 
 def test_a_recipe_starts_sigma_from_it(first_version, tmp_path):

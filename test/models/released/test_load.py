@@ -1,4 +1,4 @@
-"""Loading of other people's checkpoints: what fits, and what every refusal says."""
+"""Loading of the authors' checkpoints: those that fit, and the error for each that does not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZE = (64, 96)
 
 @pytest.fixture(scope="module")
 def released(released_weights):
-    """A checkpoint of the authors' for 64 x 96, 1 channel, 6 classes."""
+    """A checkpoint of the authors for 64 x 96, 1 channel, 6 classes."""
     with np.load(HERE / "mambaseg_small.npz") as file:
         return released_weights(json.loads(file["keys"].tobytes()))
 
@@ -37,8 +37,7 @@ def model():
         lambda tensors: {"epoch": 3, "state_dict": {f"module.{key}": x for key, x in tensors.items()}},
         lambda tensors: {key: x[:, :, 0, 0] if x.shape[2:] == (1, 1) else x for key, x in tensors.items()},
         lambda tensors: {
-            key: x[..., None, None] if key.endswith(("fc1.weight", "_proj.weight")) else x
-            for key, x in tensors.items()
+            key: x[..., None, None] if key.endswith(("fc1.weight", "_proj.weight")) else x for key, x in tensors.items()
         },
     ],
     ids=["bare", "file", "distributed", "as matrices", "as convolutions"],
@@ -99,6 +98,6 @@ def test_a_checkpoint_that_does_not_fit_is_named_and_changes_nothing(model, rele
     ],
     ids=["image size", "classes", "channels"],
 )
-def test_a_model_of_other_numbers_says_which(on_meta, released, numbers, match):
+def test_a_model_of_other_sizes_is_refused_by_name(on_meta, released, numbers, match):
     with pytest.raises(ValueError, match=match):
         load_released_state_dict(on_meta("mambaseg_ddd17", **{"image_size": SIZE, **numbers}), released)

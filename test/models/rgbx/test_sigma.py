@@ -20,8 +20,8 @@ from mambaseg_core.precision import lowered
 
 HERE = Path(__file__).parents[1] / "golden"
 SHARED = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[4] / "shared")) / "golden"
-# Of the standard deviation. The drawn decoder magnifies the rounding of float32, in which the kept answers are. Ours in
-# double precision are the same on every processor: 4.5e-4 from the kept logits, 1.4e-5 from the kept features.
+# In units of the standard deviation. The drawn decoder magnifies the rounding of float32, in which the kept answers are.
+# Ours in double precision are the same on every processor: 4.5e-4 from the kept logits, 1.4e-5 from the kept features.
 TOLERANCES = {"logits": 1e-3} | {f"fused_{i}": 3e-5 for i in range(4)}
 # Ours in float32 are 4e-4 to 8e-4 and up to 3.1e-5 from them, by processor; a LayerNorm's eps of 1e-6 costs 4e-3.
 ROUNDING = {"logits": 2e-3} | {f"fused_{i}": 1e-4 for i in range(4)}
@@ -58,7 +58,7 @@ def answers(model):
 
 @pytest.fixture(scope="module")
 def found(model):
-    """What our network answers in double precision."""
+    """Return our network's logits and features in double precision."""
     return answers(copy.deepcopy(model).double())
 
 
@@ -104,7 +104,7 @@ def test_a_checkpoint_that_does_not_fit_is_named(weights, on_meta):
         ({"in_channels": 1}, r"encoder.patch.weight: got \[96, 3, 4, 4\], expected \[96, 1, 4, 4\].*in_channels=3"),
     ],
 )
-def test_a_model_of_other_numbers_says_which(weights, on_meta, numbers, match):
+def test_a_model_of_other_sizes_is_refused_by_name(weights, on_meta, numbers, match):
     with pytest.raises(ValueError, match=match):
         load_released_state_dict(on_meta("sigma_tiny", **numbers), weights)
 
@@ -124,7 +124,7 @@ def test_patch_merging_by_hand():
     assert merging(x).tolist() == [[[[0, 3, 1, 4], [2, 5, 0, 0]]]]
 
 
-def test_cross_scans_read_the_others_c():
+def test_each_cross_scan_reads_the_c_of_the_other_input():
     torch.manual_seed(0)
     block = CroMB(16).eval()
     image, second = torch.randn(2, 1, 4, 5, 16)
@@ -142,7 +142,7 @@ def test_half_precision_leaves_every_scan_in_float32(on_meta):
     assert dtypes["fusions.0.cross.image.x_proj.weight"] == torch.bfloat16
 
 
-def test_half_precision_says_nearly_the_same():
+def test_half_precision_is_nearly_the_same():
     """The bound is that of `test_inference`: 15 blocks of 13 roundings, then fusions and decoder, about 250 in all."""
     torch.manual_seed(0)
     model = create_model("sigma_tiny", image_size=(32, 32)).eval()
