@@ -76,9 +76,9 @@ def test_shape_and_finite(model):
 
 
 def test_a_sample_does_not_depend_on_its_batch(model):
-    image, events = inputs_of(model)
+    image, second = inputs_of(model)
     with torch.inference_mode():
-        torch.testing.assert_close(model(image, events)[1:], model(image[1:], events[1:]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model(image, second)[1:], model(image[1:], second[1:]), rtol=1e-4, atol=1e-5)
 
 
 def test_every_parameter_gets_a_gradient(model):
@@ -105,11 +105,11 @@ def test_training_mode_drops_at_random_and_counts_batches():
 def test_state_dict_round_trip(model):
     torch.manual_seed(1)
     other = create_model(model.name, image_size=SMALL).eval()
-    image, events = inputs_of(model, batch=1)
+    image, second = inputs_of(model, batch=1)
     with torch.inference_mode():
-        assert not torch.equal(other(image, events), model(image, events))
+        assert not torch.equal(other(image, second), model(image, second))
         other.load_state_dict(model.state_dict())
-        torch.testing.assert_close(other(image, events), model(image, events), rtol=0, atol=0)
+        torch.testing.assert_close(other(image, second), model(image, second), rtol=0, atol=0)
 
 
 def test_state_dict_is_contiguous(model):
