@@ -21,7 +21,8 @@ from mambaseg_core.precision import lowered
 HERE = Path(__file__).parents[1] / "golden"
 SHARED = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[4] / "shared")) / "golden"
 # In units of the standard deviation. The drawn decoder magnifies the rounding of float32, in which the kept answers
-# are. Ours in double precision are the same on every processor: 4.5e-4 from the kept logits, 1.4e-5 from the kept features.
+# are. Ours in double precision are the same on every processor: 4.5e-4 from the kept logits, 1.4e-5 from the kept
+# features.
 TOLERANCES = {"logits": 1e-3} | {f"fused_{i}": 3e-5 for i in range(4)}
 # Ours in float32 are 4e-4 to 8e-4 and up to 3.1e-5 from them, by processor; a LayerNorm's eps of 1e-6 costs 4e-3.
 ROUNDING = {"logits": 2e-3} | {f"fused_{i}": 1e-4 for i in range(4)}
