@@ -1,4 +1,4 @@
-"""Events: the `Events` type, the way from bytes to it, a bounded buffer, windows, and clocks."""
+"""Events: the `Events` type, decoders, a bounded buffer, windows and clocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `Events` type: what every decoder and file reader gives, and every window and voxel grid takes."""
+"""The `Events` type: every decoder and file reader returns it, every window and voxel grid takes it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _DTYPES: Final = {"x": np.uint16, "y": np.uint16, "t_ns": np.int64, "p": np.int8
 class Events:
     """Events of one camera in time order; column x, row y, (0, 0) at the top left.
 
-    The arrays are read-only views. Build one with `from_arrays`, `from_sensor` or `from_structured`, which
-    check and convert; the constructor itself only looks at dtypes and lengths and trusts the values.
+    The arrays are read-only views. Build one with `from_arrays`, `from_sensor` or `from_structured`: they check and
+    convert. The constructor checks dtypes and lengths only and trusts the values.
 
     Attributes:
         x: column, uint16 [N], 0 <= x < width.
@@ -70,21 +70,21 @@ class Events:
     ) -> Events:
         """Check and convert four columns.
 
-        The input is never written to. A column that has the right dtype already is shared, not copied, so do
-        not write to it afterwards.
+        The input is never written to. A column that already has the right dtype is shared, not copied: do not write
+        to it afterwards.
 
         Args:
             x: column, any integer dtype, [N].
             y: row, any integer dtype, [N].
             t_ns: nanoseconds, any integer dtype, [N], not decreasing.
-            p: polarity, bool, {0, 1} or {-1, +1}, [N]. Where every value is 0 the events are all OFF.
+            p: polarity, bool, {0, 1} or {-1, +1}, [N]. If every value is 0, all events are OFF.
             height: rows of the sensor.
             width: columns of the sensor.
 
         Raises:
             TypeError: a column is not of integers (or bool, for p), or not 1-D.
-            ValueError: lengths differ, an event lies outside the sensor, time runs backwards, or a polarity
-                is none of the known ones.
+            ValueError: lengths differ, an event lies outside the sensor, time runs backwards, or a polarity is
+                unknown.
         """
         height, width = check_size(height, width)
         columns = event_columns(x, y, t_ns, p)
@@ -112,16 +112,16 @@ class Events:
     def from_sensor(
         cls, x: ArrayLike, y: ArrayLike, t_ns: ArrayLike, p: ArrayLike, *, height: int, width: int
     ) -> tuple[Events, int]:
-        """As `from_arrays`, for a live stream, where bad values must not stop anything.
+        """Convert four columns of a live stream, where bad values must not stop anything; arguments as `from_arrays`.
 
-        Events outside the sensor are dropped and counted, times that run backwards are sorted (stable), and
-        every polarity above 0 is ON, any other OFF.
+        Events outside the sensor are dropped and counted. Times that run backwards are sorted (stable). A polarity
+        above 0 is ON, any other OFF.
 
         Returns:
             The events and the number dropped.
 
         Raises:
-            TypeError: as `from_arrays`: what is wrong with the caller, not with the data.
+            TypeError: as `from_arrays`: an error of the caller, not of the data.
             ValueError: lengths differ, or a uint64 time does not fit in int64.
         """
         height, width = check_size(height, width)
@@ -146,10 +146,10 @@ class Events:
         """Read a structured array, a dict of columns, or a data frame.
 
         Args:
-            array: has the fields x, y, t (or timestamp) and p (or polarity), in any order, others ignored.
+            array: has the fields x, y, t (or timestamp) and p (or polarity), in any order; others are ignored.
             height: rows of the sensor.
             width: columns of the sensor.
-            t_unit_ns: nanoseconds of one step of t; 1000 for microseconds, as most files have.
+            t_unit_ns: nanoseconds of one step of t; 1000 for microseconds, the unit of most files.
 
         Raises:
             TypeError: no field names, or a field is not of integers.
@@ -163,14 +163,14 @@ class Events:
 
     @classmethod
     def empty(cls, height: int, width: int) -> Events:
-        """No events, of a sensor of this size."""
+        """Return no events, for a sensor of this size."""
         height, width = check_size(height, width)
         x, t_ns, p = np.zeros(0, np.uint16), np.zeros(0, np.int64), np.zeros(0, np.int8)
         return cls(x, x, t_ns, p, height, width)
 
     @staticmethod
     def concatenate(parts: Sequence[Events]) -> Events:
-        """Join events of one sensor that follow each other in time; one part is given back as it is.
+        """Join events of one sensor that follow each other in time; a single part is returned unchanged.
 
         Raises:
             ValueError: no parts, different sensors, or a part begins before the one ahead of it ends.
@@ -206,25 +206,25 @@ class Events:
         return f"Events({len(self)} events, {span}, height={self.height}, width={self.width})"
 
     def part(self, start: int, stop: int) -> Events:
-        """Events number start to stop (exclusive), 0 <= start <= stop, as views."""
+        """Return events number start to stop (exclusive) as views; 0 <= start <= stop."""
         rows = slice(start, stop)
         return Events(self.x[rows], self.y[rows], self.t_ns[rows], self.p[rows], self.height, self.width)
 
     def between(self, start_ns: int, end_ns: int) -> Events:
-        """Events with start_ns <= t < end_ns, as views; none where end_ns <= start_ns."""
+        """Return the events with start_ns <= t < end_ns as views; none if end_ns <= start_ns."""
         start, stop = np.searchsorted(self.t_ns, (start_ns, end_ns), side="left")
         return self.part(int(start), max(int(start), int(stop)))
 
     def polarity_map(self) -> NDArray[np.int8]:
-        """Return the polarity of each pixel's newest event, [H, W]; 0 where there is none."""
+        """Return the polarity of each pixel's newest event, int8 [H, W]; 0 without an event."""
         polarity = np.zeros((self.height, self.width), np.int8)
-        polarity[self.y, self.x] = self.p  # of several at a pixel the last
+        polarity[self.y, self.x] = self.p  # the last of several at a pixel stays
         return polarity
 
     def require_size(self, height: int, width: int) -> None:
-        """Raise ValueError where the sensor is not (height, width)."""
+        """Raise ValueError if the sensor is not (height, width)."""
         if (self.height, self.width) != (height, width):
             raise ValueError(
                 f"got events of a sensor {width}x{height}, expected {self.width}x{self.height} as before "
-                f"(width x height); begin anew when the camera or its mode changes"
+                f"(width x height); start over when the camera or its mode changes"
             )

@@ -17,26 +17,26 @@ LATE_TOLERANCE_NS: Final = 10_000_000
 """Events up to this much older than the newest are sorted in; older ones are dropped: 10 ms."""
 
 JUMP_NS: Final = 100_000_000
-"""A packet that ends this much before the newest event is not late, its clock was set back: 100 ms."""
+"""A packet that ends this much before the newest event is not late: its clock was set back. 100 ms."""
 
 CHUNK_OVERHEAD_BYTES: Final = 1024
-"""What one stored packet costs besides its events (objects and array headers), rounded up."""
+"""Memory of one stored packet besides its events (objects and array headers), rounded up."""
 
 
 @dataclass(frozen=True)
 class BufferCounters:
-    """What has happened since the buffer was made, in events unless another unit is named.
+    """Counters since the buffer was made, in events unless another unit is named.
 
-    `events_in` is the sum of the events held and of those dropped (`clear` is not counted).
+    `events_in` is the number of events held plus the number dropped (`clear` is not counted).
 
     Attributes:
-        events_in: given to `push`.
-        dropped_age: left because they were older than the newest by more than `max_age_ns`.
-        dropped_bytes: left because `max_bytes` was full.
-        dropped_reset: left because the clock jumped back.
+        events_in: pushed.
+        dropped_age: dropped because they were older than the newest by more than `max_age_ns`.
+        dropped_bytes: dropped because `max_bytes` was full.
+        dropped_reset: dropped because the clock jumped back.
         late: dropped at `push`, older than the newest by more than `LATE_TOLERANCE_NS`.
-        sorted_in: came late within the tolerance and were kept.
-        resets: backward jumps of the clock (times, not events).
+        sorted_in: late within the tolerance, and kept.
+        resets: backward jumps of the clock (jumps, not events).
     """
 
     events_in: int = 0
@@ -50,7 +50,7 @@ class BufferCounters:
 
 @dataclass
 class _Change:
-    """What a push does: chunks taken from the new end, then chunks appended, and what to count."""
+    """Effect of a push: chunks removed from the new end, then chunks appended, and counters to increase."""
 
     removed: int = 0
     added: list[Events] = field(default_factory=list)
@@ -60,24 +60,24 @@ class _Change:
 class EventBuffer:
     """Packets of events in time order, bounded by age and by bytes; safe for one or more threads.
 
-    `push` copies (so the caller may reuse its arrays, and nothing larger is kept alive) and stores; it joins
-    nothing unless packets overlap in time. Whole packets leave from the old end. `window` joins what it
-    gives and copies nothing else. Two locks: pushing threads wait for each other; the one that readers wait for
-    is held only to move references, while nothing is copied, joined or freed.
+    `push` copies and stores: the caller may reuse its arrays, and nothing larger is kept alive. It joins packets only
+    if they overlap in time. Whole packets are dropped from the old end. `window` joins the events that it returns and
+    copies nothing else. There are two locks. Pushing threads wait for each other. The lock that readers wait for is
+    held only to move references; nothing is copied, joined or freed under it.
 
-    Late packets: those events of a packet that are older than the newest held by at most `LATE_TOLERANCE_NS`
-    are sorted in; older ones are dropped and counted as `late`. A packet whose last event is older than the
-    newest held by more than `JUMP_NS` (or `max_age_ns`, if that is less) means that the clock was set back (a
-    bag played again, however short it is): the buffer is emptied, the packet kept, and `resets` counts one.
+    Late packets: events older than the newest held by at most `LATE_TOLERANCE_NS` are sorted in; older ones are
+    dropped and counted as `late`. If a packet's last event is older than the newest held by more than `JUMP_NS` (or
+    `max_age_ns`, if that is less), the clock was set back, for example by a bag of any length that is played again.
+    Then the buffer is emptied, the packet is kept, and `resets` increases by one.
 
     Args:
         height: rows of the sensor.
         width: columns of the sensor.
-        max_age_ns: how much older than the newest a packet's last event may be and still be held.
+        max_age_ns: a packet is held while its last event is at most this much older than the newest.
         max_bytes: memory for events, with `CHUNK_OVERHEAD_BYTES` for each packet.
 
     Raises:
-        ValueError: a size or a bound that cannot work.
+        ValueError: a size or a bound is out of range.
     """
 
     def __init__(
@@ -93,14 +93,14 @@ class EventBuffer:
             )
         self.max_age_ns, self.max_bytes = max_age_ns, max_bytes
         self._most = (max_bytes - CHUNK_OVERHEAD_BYTES) // BYTES_PER_EVENT  # events of the longest packet
-        self._pushing = threading.Lock()  # held by who changes the chunks, for the whole change; taken first
-        self._lock = threading.Lock()  # held by who reads or replaces references
+        self._pushing = threading.Lock()  # for the whole of a change to the chunks; taken first
+        self._lock = threading.Lock()  # to read or replace references
         self._chunks: deque[Events] = deque()  # in time order, none empty, never written to
         self._held = 0
         self._counts = dict.fromkeys(BufferCounters.__dataclass_fields__, 0)
 
     def push(self, events: Events) -> None:
-        """Add a packet; one without events changes nothing.
+        """Add a packet; a packet without events changes nothing.
 
         Raises:
             ValueError: the sensor has another size than the buffer.
@@ -115,13 +115,13 @@ class EventBuffer:
             with self._lock:
                 gone = self._apply(change)
                 self._counts["events_in"] += len(events)
-        del gone  # freed here, where no reader waits
+        del gone  # freed here, while no reader waits
 
     def window(self, end_ns: int, window: Window, bins: int = 10) -> Events:
-        """The window that ends at end_ns (exclusive): what `window.cut` gives of all events held.
+        """Return the window that ends at end_ns (exclusive): `window.cut` of all events held.
 
-        A window that reaches further back than the buffer does is the shorter for it, without a sign: choose
-        `max_age_ns` and `max_bytes` for the longest window and the longest wait.
+        A window that reaches further back than the buffer is shorter, without a warning. Choose `max_age_ns` and
+        `max_bytes` for the longest window and the longest wait.
         """
         with self._lock:
             chunks = list(self._chunks)
@@ -143,7 +143,7 @@ class EventBuffer:
         return Events.concatenate(parts[::-1])
 
     def clear(self) -> None:
-        """Forget all events; the counters stay."""
+        """Drop all events; the counters stay."""
         with self._pushing:
             change = _Change(removed=len(self._chunks))
             with self._lock:
@@ -162,20 +162,20 @@ class EventBuffer:
 
     @property
     def newest_ns(self) -> int | None:
-        """Time of the newest event held, None where there is none."""
+        """Time of the newest event held, nanoseconds; None without one."""
         with self._lock:
             return int(self._chunks[-1].t_ns[-1]) if self._chunks else None
 
     @property
     def counters(self) -> BufferCounters:
-        """A snapshot."""
+        """Snapshot of the counters."""
         with self._lock:
             return BufferCounters(**self._counts)
 
-    # `_fit` is called with `_pushing` held, the rest with `_lock` too.
+    # `_fit` is called with `_pushing` held, the methods after it with `_lock` too.
 
     def _fit(self, chunk: Events) -> _Change:
-        """How a packet follows those held: reset, drop what is late, sort in what is nearly in time."""
+        """Return the change that a packet makes: reset, drop late events, or sort in slightly late ones."""
         if not self._chunks:
             return self._bounded(chunk, _Change())
         newest = int(self._chunks[-1].t_ns[-1])
@@ -194,7 +194,7 @@ class EventBuffer:
         return self._bounded(_merge(later, kept), _Change(removed=removed, added=stays, counts=counts))
 
     def _bounded(self, chunk: Events, change: _Change) -> _Change:
-        """Add a packet to a change; of one larger than the whole buffer only the newest part."""
+        """Add a packet to a change; if it is larger than the whole buffer, add only its newest part."""
         if len(chunk) > self._most:
             change.counts["dropped_bytes"] = len(chunk) - self._most
             chunk = _copy(chunk.part(len(chunk) - self._most, len(chunk)))
@@ -202,7 +202,7 @@ class EventBuffer:
         return change
 
     def _split_after(self, time_ns: int) -> tuple[int, list[Events], list[Events]]:
-        """How many chunks have events later than time_ns; what of them is not later, and what is, in time order."""
+        """Return how many chunks have events later than time_ns, their earlier parts and their later ones, in order."""
         later: list[Events] = []
         stays: list[Events] = []
         for chunk in reversed(self._chunks):
@@ -210,12 +210,12 @@ class EventBuffer:
                 break
             stay = int(np.searchsorted(chunk.t_ns, time_ns, side="right"))
             later.append(chunk.part(stay, len(chunk)))
-            if stay:  # only the oldest of them has such events
+            if stay:  # only the oldest of these chunks has such events
                 stays.append(_copy(chunk.part(0, stay)))
         return len(later), stays, later[::-1]
 
     def _apply(self, change: _Change) -> list[Events]:
-        """Take chunks from the new end, append others, and keep the bounds; what has left."""
+        """Remove chunks from the new end, append others and keep the bounds; return the chunks dropped."""
         gone = [self._chunks.pop() for _ in range(change.removed)]
         self._chunks.extend(change.added)
         self._held += sum(map(len, change.added)) - sum(map(len, gone))
@@ -247,7 +247,7 @@ def _copy(events: Events) -> Events:
 
 
 def _merge(held: list[Events], added: Events) -> Events:
-    """All events in time order; of simultaneous ones those held come first."""
+    """Return all events in time order; among simultaneous ones, those held come first."""
     parts = [*held, added]
     t_ns = np.concatenate([part.t_ns for part in parts])
     order = np.argsort(t_ns, kind="stable")

@@ -1,6 +1,6 @@
-"""Sensor time to ROS time: what has to be added to the times of a packet of events.
+"""Sensor time to ROS time: the offset to add to the times of a packet of events.
 
-Which clock a driver stamps with, and which mode to choose, is told to users in docs/time.md.
+docs/time.md explains to users which clock each driver stamps with and which mode to choose.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ import numpy as np
 from mambaseg_core.events.array import Events
 
 MODES: Final = ("header", "sensor", "filtered")
-"""How an `EventClock` may work."""
+"""Modes of an `EventClock`."""
 
 RISE_PPM: Final = 700
 """How fast the filtered offset may rise: above the drift of two quartzes (100 ppm) while NTP slews one (500 ppm)."""
 
 JUMP_NS: Final = 100_000_000
-"""A step of the clocks against each other by more than this is a jump, not jitter: 100 ms."""
+"""If the clocks step against each other by more than this, it is a jump, not jitter: 100 ms."""
 
 HOLD_NS: Final = 500_000_000
-"""Stamps that are later by more than `JUMP_NS` for this long are no stall of the host, but a jump: 500 ms."""
+"""If stamps are later by more than `JUMP_NS` for this long, it is a jump, not a stall of the host: 500 ms."""
 
 LOST_NS: Final = 5_000_000_000
-"""A stamp that is later by more than this is a jump at once: a wrap nobody saw moves EVT3 by 16.8 s."""
+"""A stamp later by more than this is a jump at once: 5 s. An unseen wrap moves EVT3 by 16.8 s."""
 
 _DEFAULT: Final = {"libcaer": "sensor", "libcaer_cmp": "sensor"}  # all other encodings: filtered
 
 
 def default_mode(encoding: str) -> str:
-    """The mode for packets of one encoding where the user names none.
+    """Return the default mode for packets of an encoding.
 
-    libcaer_driver puts absolute sensor time into its packets and stamps its images with the same clock, so there
-    nothing is added. All other encodings count from the start of the sensor.
+    libcaer_driver puts absolute sensor time into its packets and stamps its images with the same clock, so nothing is
+    added. All other encodings count from the start of the sensor.
     """
     return _DEFAULT.get(encoding, "filtered")
 
@@ -42,30 +42,30 @@ def default_mode(encoding: str) -> str:
 class EventClock:
     """Maps the sensor's time to the clock of the header stamps, packet by packet.
 
-    A header's stamp is the first event's time on the host's clock plus a latency, which is never negative. So of
-    many packets the least `stamp - first` is nearest to the truth.
+    A header's stamp is the first event's time on the host's clock plus a latency, which is never negative. So the
+    smallest `stamp - first` of many packets is nearest to the true offset.
 
       - `sensor`: nothing is added.
-      - `header`: the first event of each packet gets the header's stamp, its jitter included.
-      - `filtered`: the lowest `stamp - first` so far, let rise by `RISE_PPM` so that it follows a drift. With a
-        drift below that and a least latency that is met at least every G nanoseconds, the offset lies above the
-        truth by that latency and at most 2 * RISE_PPM / 1e6 * G more, and never below.
+      - `header`: the first event of each packet gets the header's stamp, with its jitter.
+      - `filtered`: the lowest `stamp - first` so far, which rises by `RISE_PPM` to follow a drift. If the drift is
+        below that and the least latency occurs at least every G nanoseconds, the offset lies above the true one by
+        that latency and at most 2 * RISE_PPM / 1e6 * G more, and never below.
 
-    `filtered` begins anew (`jumps` counts) where the sensor's time goes back by more than `JUMP_NS`; where a stamp
-    is earlier than the offset allows by more than that; and where stamps are later than it allows by more than that
-    for `HOLD_NS`, or once by more than `LOST_NS`.
+    `filtered` restarts, and `jumps` increases, in three cases: the sensor's time goes back by more than `JUMP_NS`; a
+    stamp is earlier than the offset allows by more than `JUMP_NS`; stamps are later than it allows by more than
+    `JUMP_NS` for `HOLD_NS`, or once by more than `LOST_NS`.
 
     Args:
         mode: one of `MODES`.
 
     Attributes:
-        mode: as given.
-        offset_ns: what was added last, nanoseconds; None before the first packet.
-        late_ns: how much later than the offset says the last stamp was: the jitter, nanoseconds.
-        jumps: times that the filter began anew.
+        mode: one of `MODES`.
+        offset_ns: offset added last, nanoseconds; None before the first packet.
+        late_ns: delay of the last stamp against the offset, that is, the jitter, nanoseconds.
+        jumps: how often the filter restarted.
 
     Raises:
-        ValueError: another mode.
+        ValueError: the mode is unknown.
     """
 
     def __init__(self, mode: str) -> None:
@@ -78,12 +78,12 @@ class EventClock:
         self._lowest = 0  # stamp - first at _lowest_at, a sensor time
         self._lowest_at = 0
         self._previous = 0  # sensor time of the last packet
-        self._late_since: int | None = None  # sensor time since when stamps are later than jitter explains
+        self._late_since: int | None = None  # sensor time since which stamps are too late for jitter
 
     def to_ros(self, events: Events, header_stamp_ns: int) -> Events:
-        """A packet with its times on the clock of the header stamps; x, y and p are shared, not copied.
+        """Return a packet with its times on the clock of the header stamps; x, y and p are shared, not copied.
 
-        A packet without events is given back, and tells the clock nothing.
+        A packet without events is returned unchanged and does not update the clock.
 
         Raises:
             ValueError: as `update`.
@@ -94,7 +94,7 @@ class EventClock:
         return replace(events, t_ns=events.t_ns + np.int64(offset))
 
     def update(self, first_sensor_ns: int, header_stamp_ns: int) -> int:
-        """Take in a packet's first event and stamp; what is to be added to its times, nanoseconds.
+        """Update the clock with a packet's first event and stamp; return the offset for its times, nanoseconds.
 
         Raises:
             ValueError: the stamp is 0 or less and the mode needs one.
@@ -113,7 +113,7 @@ class EventClock:
         return self.offset_ns
 
     def _filter(self, first_ns: int, seen: int) -> int:
-        """The offset at a packet whose stamp is `seen` after its first event's sensor time."""
+        """Return the offset for a packet whose stamp is `seen` after its first event's sensor time."""
         if self.offset_ns is None:
             self._previous = first_ns
             return self._anchor(first_ns, seen)

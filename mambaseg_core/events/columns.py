@@ -1,4 +1,4 @@
-"""Checks and conversions of single event columns: the border behind which `Events` has fixed dtypes."""
+"""Checks and conversions of single event columns to the fixed dtypes of `Events`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Column = NDArray[Any]
 """A 1-D array of a caller's own dtype, [N]."""
 
 _MAX_SIZE: Final = 65536  # coordinates are uint16
-# Field names met in structured arrays: most libraries write x, y, t, p; dv-processing writes the long ones.
+# Field names of structured arrays: most libraries write x, y, t, p; dv-processing writes the long ones.
 _FIELD_NAMES: Final = {"x": ("x",), "y": ("y",), "t": ("t", "timestamp"), "p": ("p", "polarity")}
 
 
 def check_size(height: int, width: int) -> tuple[int, int]:
-    """A sensor's size as plain ints.
+    """Return a sensor's size as plain ints.
 
     Raises:
         TypeError: not an integer.
-        ValueError: below 1, or above what uint16 coordinates reach.
+        ValueError: below 1, or too large for uint16 coordinates.
     """
     for name, value in (("height", height), ("width", width)):
         if not 1 <= operator.index(value) <= _MAX_SIZE:
@@ -31,7 +31,7 @@ def check_size(height: int, width: int) -> tuple[int, int]:
 
 
 def event_columns(x: ArrayLike, y: ArrayLike, t_ns: ArrayLike, p: ArrayLike) -> dict[str, Column]:
-    """Four checked columns of one length, by name."""
+    """Return four checked columns of one length, by name."""
     columns = {
         "x": integer_column("x", x, "iu"),
         "y": integer_column("y", y, "iu"),
@@ -45,7 +45,7 @@ def event_columns(x: ArrayLike, y: ArrayLike, t_ns: ArrayLike, p: ArrayLike) -> 
 
 
 def integer_column(name: str, values: ArrayLike, kinds: str) -> Column:
-    """A 1-D column whose dtype kind is one of `kinds`; an empty one may be of any."""
+    """Return a 1-D column whose dtype kind is one of `kinds`; an empty one may have any."""
     column: Column = np.asarray(values)
     if column.ndim != 1:
         raise TypeError(f"{name} has shape {list(column.shape)}, expected one dimension [N]; ravel it first")
@@ -60,7 +60,7 @@ def integer_column(name: str, values: ArrayLike, kinds: str) -> Column:
 
 
 def find_field(array: Mapping[str, ArrayLike] | Column, name: str) -> ArrayLike:
-    """The field of that name, or of another name it is known by."""
+    """Return the field with this name or another known name for it."""
     if isinstance(array, np.ndarray):
         names = list(array.dtype.names or ())
     elif hasattr(array, "keys"):
@@ -75,7 +75,7 @@ def find_field(array: Mapping[str, ArrayLike] | Column, name: str) -> ArrayLike:
 
 
 def outside_sensor(x: Column, y: Column, height: int, width: int) -> NDArray[np.bool_] | None:
-    """Which events lie outside the sensor, None where all are inside (the common case, at half the cost)."""
+    """Return a mask of the events outside the sensor; None if all are inside (the common case, at half the cost)."""
     if not len(x) or (x.min() >= 0 and y.min() >= 0 and x.max() < width and y.max() < height):
         return None
     outside: NDArray[np.bool_] = (x < 0) | (y < 0) | (x >= width) | (y >= height)
@@ -83,12 +83,12 @@ def outside_sensor(x: Column, y: Column, height: int, width: int) -> NDArray[np.
 
 
 def as_uint16(values: Column) -> NDArray[np.uint16]:
-    """Coordinates that are known to fit, as uint16."""
+    """Return coordinates that are known to fit as uint16."""
     return values.astype(np.uint16, copy=False)
 
 
 def as_nanoseconds(t: Column, unit_ns: int) -> NDArray[np.int64]:
-    """Times in units of unit_ns as int64 nanoseconds; refused where they do not fit."""
+    """Convert times in units of unit_ns to int64 nanoseconds; raise ValueError if they do not fit."""
     limit = np.iinfo(np.int64).max // unit_ns
     if len(t) and (int(t.max()) > limit or int(t.min()) < -limit):
         raise ValueError(
@@ -100,7 +100,7 @@ def as_nanoseconds(t: Column, unit_ns: int) -> NDArray[np.int64]:
 
 
 def signed_polarity(p: Column) -> NDArray[np.int8]:
-    """Polarity as -1 and +1 in an array that is the caller's only where nothing needed to change."""
+    """Return polarity as -1 and +1; the array is the caller's own only if nothing had to change."""
     if not len(p):
         return p.astype(np.int8)
     low, high = int(p.min()), int(p.max())

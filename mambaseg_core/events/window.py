@@ -1,4 +1,4 @@
-"""Which events belong to an image: by duration or by count, for the whole window or for each bin."""
+"""Windows: the events that belong to an image, by duration or by count, for the whole window or for each bin."""
 
 from __future__ import annotations
 
@@ -12,24 +12,22 @@ from numpy.typing import NDArray
 from mambaseg_core.events.array import Events
 
 DEFAULT_MAX_AGE_NS: Final = 1_000_000_000
-"""Age limit of a window by count that names none: 1 s."""
+"""Default age limit of a window by count: 1 s."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """The events just before an image, half open: start <= t < end_ns, end_ns being the image's stamp.
+    """The events just before an image, half open: start <= t < end_ns, where end_ns is the image's stamp.
 
-    The released code takes 50 ms (DDD17) or 100,000 events (DSEC) for the whole window; the paper's text
-    takes them for each bin (`per_bin`).
+    The released code takes 50 ms (DDD17) or 100,000 events (DSEC) for the whole window. The paper's text takes them
+    for each bin (`per_bin`).
 
     Attributes:
         duration_ns: length in nanoseconds; this or `count`.
-        count: number of newest events; this or `duration_ns`. Fewer come where fewer are young enough.
-        max_age_ns: with `count` only: events older than end_ns - max_age_ns never count, else a parked car's
-            window would span minutes. `DEFAULT_MAX_AGE_NS` where None. Never multiplied by the number of
-            bins.
-        per_bin: `duration_ns` or `count` is that of one bin, and the window's is that times the number of
-            bins.
+        count: number of newest events; this or `duration_ns`. The window has fewer if fewer are young enough.
+        max_age_ns: with `count` only: events older than end_ns - max_age_ns are left out; else a parked car's window
+            would span minutes. None: `DEFAULT_MAX_AGE_NS`. Never multiplied by the number of bins.
+        per_bin: `duration_ns` or `count` applies to one bin; the window has it times the number of bins.
     """
 
     duration_ns: int | None = None
@@ -58,47 +56,46 @@ class Window:
             object.__setattr__(self, name, operator.index(value))
 
     def start_ns(self, end_ns: int, bins: int = 10) -> int:
-        """The oldest time an event of the window can have, in nanoseconds."""
+        """Return the oldest time an event of the window can have, nanoseconds."""
         if self.duration_ns is not None:
             return end_ns - self.duration_ns * self._factor(bins)
         assert self.max_age_ns is not None  # set in __post_init__ with count
         return end_ns - self.max_age_ns
 
     def limit(self, bins: int = 10) -> int | None:
-        """The most events the window can hold, None where a duration rules."""
+        """Return the maximum number of events in the window; None for a window by duration."""
         return None if self.count is None else self.count * self._factor(bins)
 
     def cut(self, events: Events, end_ns: int, bins: int = 10) -> Events:
-        """The window's events, as views; none where nothing lies in it.
+        """Return the window's events as views; there may be none.
 
-        Of simultaneous events at the old end of a window by count, the last in the stream's order are kept.
+        If simultaneous events lie at the old end of a window by count, the last in the stream's order are kept.
 
         Args:
             events: raw events (before rectification).
-            end_ns: end of the window, exclusive, in nanoseconds.
-            bins: T, counts with `per_bin` only.
+            end_ns: end of the window, exclusive, nanoseconds.
+            bins: T, used with `per_bin` only.
         """
         young = events.between(self.start_ns(end_ns, bins), end_ns)
         limit = self.limit(bins)
         return young if limit is None else young.part(max(0, len(young) - limit), len(young))
 
     def edges_ns(self, events: Events, end_ns: int, *, bins: int, mode: str) -> NDArray[np.int64]:
-        """The times with which `voxel_grid` sorts these events into bins, also after they are rectified.
+        """Return the times with which `voxel_grid` sorts these events into bins; they also hold after rectification.
 
-        `bilinear`: (first, last) of the events; (end_ns, end_ns) where there are none.
+        `bilinear`: (first, last) of the events; (end_ns, end_ns) without events.
 
-        `binned`: T + 1 edges, bin k being edges[k] <= t < edges[k + 1]:
+        `binned`: T + 1 edges; bin k has edges[k] <= t < edges[k + 1]:
           - duration: T equal steps (cut to whole nanoseconds) up to end_ns.
-          - count: T equal steps from the first event to the last + 1 ns. One event, or only simultaneous
-            ones, fall in the last bin.
-          - count per bin: edges at the times of events, counted back from the newest, then the last + 1 ns.
-            Too few events fill the last bins. Simultaneous events are never parted, so those at an edge join
-            the later bin.
+          - count: T equal steps from the first event to the last + 1 ns. A single event, or events that are all
+            simultaneous, fall in the last bin.
+          - count per bin: edges at the times of events, counted back from the newest, then the last + 1 ns. Too few
+            events fill the last bins. Simultaneous events are never split: those at an edge join the later bin.
           - no events in a window by count: all edges are end_ns.
 
         Args:
-            events: what `cut` gave.
-            end_ns: end of the window, exclusive, in nanoseconds.
+            events: result of `cut`.
+            end_ns: end of the window, exclusive, nanoseconds.
             bins: T.
             mode: `bilinear` or `binned`.
 
@@ -106,7 +103,7 @@ class Window:
             int64 [2] for `bilinear`, [T + 1] for `binned`.
 
         Raises:
-            ValueError: another mode, or no bins.
+            ValueError: the mode is unknown, or there are no bins.
         """
         if mode not in ("bilinear", "binned"):
             raise ValueError(f"mode is {mode!r}, expected 'bilinear' or 'binned'; choose one")
@@ -130,6 +127,6 @@ class Window:
 
 
 def equal_edges(start_ns: int, end_ns: int, bins: int) -> NDArray[np.int64]:
-    """T + 1 edges from start_ns to end_ns in equal steps, each cut to a whole nanosecond, int64 [T + 1]."""
+    """Return T + 1 edges from start_ns to end_ns in equal steps, each cut to a whole nanosecond, int64 [T + 1]."""
     span = end_ns - start_ns
     return np.array([start_ns + span * k // bins for k in range(bins + 1)], dtype=np.int64)

@@ -9,7 +9,7 @@ from mambaseg_core.events.decode import compiled
 
 @pytest.fixture(params=["reference", "cpu"])
 def backend(request: pytest.FixtureRequest) -> str:
-    """Each decoder, plain and compiled."""
+    """Return the back end of the decoder: plain Python or compiled."""
     if request.param == "cpu" and compiled.missing():
         pytest.skip(f"compiled decoders: {compiled.missing()}")
     return str(request.param)

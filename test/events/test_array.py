@@ -67,10 +67,10 @@ def test_polarity_of_one_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("p", "told"), [([1, 0, -1], "with zeros"), ([0, 1, 2], "0 to 2"), ([-2, 1, 1], "from -2")]
+    ("p", "sentence"), [([1, 0, -1], "with zeros"), ([0, 1, 2], "0 to 2"), ([-2, 1, 1], "from -2")]
 )
-def test_other_polarities_are_refused(p: list[int], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_other_polarities_are_refused(p: list[int], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
         make(p=p)
 
 
@@ -84,7 +84,7 @@ def test_arrays_are_read_only_and_shared_where_they_fit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "error", "told"),
+    ("changed", "error", "sentence"),
     [
         ({"x": [0.5, 1, 2]}, TypeError, "x is float64, expected integers"),
         ({"t_ns": np.array([1, 2, 3], "datetime64[ns]")}, TypeError, "t_ns is datetime64"),
@@ -100,8 +100,8 @@ def test_arrays_are_read_only_and_shared_where_they_fit() -> None:
         ({"height": 480.0}, TypeError, "float"),
     ],
 )
-def test_what_is_refused(changed: dict[str, Any], error: type[Exception], told: str) -> None:
-    with pytest.raises(error, match=told):
+def test_what_is_refused(changed: dict[str, Any], error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
         make(**changed)
 
 
@@ -161,7 +161,7 @@ def test_from_structured_uint32_microseconds_do_not_overflow() -> None:
 
 
 @pytest.mark.parametrize(
-    ("array", "error", "told"),
+    ("array", "error", "sentence"),
     [
         ({"x": [1], "y": [1], "p": [1]}, ValueError, r"\['x', 'y', 'p'\], expected t or timestamp"),
         ({"x": [1], "y": [1], "t": [0.5], "p": [1]}, TypeError, "t is float64"),
@@ -170,8 +170,8 @@ def test_from_structured_uint32_microseconds_do_not_overflow() -> None:
         ([1, 2], TypeError, "got list"),
     ],
 )
-def test_from_structured_refuses(array: Any, error: type[Exception], told: str) -> None:
-    with pytest.raises(error, match=told):
+def test_from_structured_refuses(array: Any, error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
         Events.from_structured(array, height=480, width=640)
     with pytest.raises(ValueError, match="t_unit_ns is 0"):
         Events.from_structured(STRUCTURED, height=480, width=640, t_unit_ns=0)

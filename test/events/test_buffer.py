@@ -17,7 +17,7 @@ MS = 1_000_000
 
 
 def at(*times: int, height: int = 4, width: int = 100) -> Events:
-    """Events at these times; x numbers them within the packet."""
+    """Return events at these times; x numbers them within the packet."""
     n = len(times)
     return Events.from_arrays(
         np.arange(n) % 100, np.zeros(n, int), list(times), np.ones(n, int), height=height, width=width
@@ -199,7 +199,7 @@ def test_no_reader_waits_while_events_are_copied_or_joined(monkeypatch: pytest.M
     monkeypatch.setattr(module, "_merge", watched("merge", merge))
     monkeypatch.setattr(Events, "concatenate", staticmethod(watched("concatenate", concatenate)))
     buffer.push(at(1, 5))
-    buffer.push(at(3, 6))  # parts a packet and is sorted in
+    buffer.push(at(3, 6))  # splits a packet and is sorted in
     buffer.push(at(*range(7, 600)))  # larger than the buffer
     assert calls == ["copy", "copy", "copy", "merge", "copy", "copy"]
     assert len(buffer.window(999, Window(999)))

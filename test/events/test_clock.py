@@ -15,7 +15,7 @@ WRAP = 2**24 * 1000  # EVT3: 24 bits of microseconds
 def simulate(
     *, seconds: float = 20, drift_ppm: float = 0, floor_ns: int = 200_000, jitter_ns: int = 4 * MS, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Packets of 1 ms: sensor time of the first event, its true ROS time, and the header's stamp, int64 each."""
+    """Simulate packets of 1 ms: sensor time of the first event, its true ROS time and the header's stamp, int64."""
     rng = np.random.default_rng(seed)
     true = BOOT + np.arange(0, int(seconds * S), MS)
     sensor = ((true - BOOT) * (1 + drift_ppm / 1e6)).astype(np.int64)
@@ -24,7 +24,7 @@ def simulate(
 
 
 def errors(clock: EventClock, sensor: np.ndarray, true: np.ndarray, stamp: np.ndarray) -> np.ndarray:
-    """Mapped minus true time of each packet's first event, nanoseconds."""
+    """Return mapped minus true time of each packet's first event, nanoseconds."""
     pairs = zip(sensor.tolist(), stamp.tolist(), strict=True)
     return np.array([first + clock.update(first, at) for first, at in pairs]) - true
 

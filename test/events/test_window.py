@@ -12,15 +12,13 @@ from mambaseg_core.events.window import DEFAULT_MAX_AGE_NS, equal_edges
 
 
 def at(*times: int) -> Events:
-    """Events at these times; x numbers them."""
+    """Return events at these times; x numbers them."""
     n = len(times)
-    return Events.from_arrays(
-        np.arange(n), np.zeros(n, int), list(times), np.ones(n, int), height=1, width=100
-    )
+    return Events.from_arrays(np.arange(n), np.zeros(n, int), list(times), np.ones(n, int), height=1, width=100)
 
 
 @pytest.mark.parametrize(
-    ("given_", "told"),
+    ("given_", "sentence"),
     [
         ({}, "expected exactly one"),
         ({"duration_ns": 1, "count": 1}, "expected exactly one"),
@@ -30,8 +28,8 @@ def at(*times: int) -> Events:
         ({"duration_ns": 5, "max_age_ns": 7}, "max_age_ns=7 with duration_ns=5"),
     ],
 )
-def test_refuses(given_: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_refuses(given_: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
         Window(**given_)
     with pytest.raises(TypeError, match="float"):
         Window(duration_ns=5e6)  # type: ignore[arg-type]
@@ -92,7 +90,7 @@ def test_binned_edges() -> None:
     assert by_count.edges_ns(events, 30, bins=2, mode="binned").tolist() == [10, 12, 20]
     # three bins of two would take six events: the oldest bin is empty
     assert by_count.edges_ns(events, 30, bins=3, mode="binned").tolist() == [10, 10, 12, 20]
-    # simultaneous events are not parted
+    # simultaneous events are not split
     assert by_count.edges_ns(at(10, 11, 11, 12), 30, bins=2, mode="binned").tolist() == [10, 11, 13]
     assert by_count.edges_ns(at(10, 10, 10, 10), 30, bins=2, mode="binned").tolist() == [10, 10, 11]
 

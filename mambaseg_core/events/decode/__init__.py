@@ -1,8 +1,8 @@
-"""Event packets as cameras' ROS drivers and files hold them, decoded to `Events`.
+"""Decoders of event packets, from cameras' ROS drivers and from files, to `Events`.
 
 The byte layouts are those of the ros-event-camera project (event_camera_msgs/EventPacket, field `encoding`) and of
-Prophesee's files; all words are little endian. No bytes make a decoder raise: what cannot be understood is counted.
-Each encoding has a Python reference, which is its description, and a compiled twin in csrc/cpu/event_codec_*.cpp.
+Prophesee's files; all words are little endian. No bytes make a decoder raise: unknown words are counted. Each encoding
+has a Python reference, which describes it, and a compiled decoder in csrc/cpu/event_codec_*.cpp.
 """
 
 from __future__ import annotations

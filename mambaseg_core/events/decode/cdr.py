@@ -1,9 +1,10 @@
 """dvs_msgs/EventArray and prophesee_event_msgs/EventArray from their raw CDR.
 
 Both are a std_msgs/Header, uint32 height, uint32 width and a sequence of events: uint16 x, uint16 y, time ts (int32
-sec, uint32 nanosec), bool polarity. rclpy makes Python objects of every event, which takes seconds; a subscription with
-`raw=True` gives the bytes that are read here. CDR: four bytes that name the byte order, then each field aligned to
-its size, counted from their end; strings with their length (and a NUL) and sequences with their number ahead.
+sec, uint32 nanosec), bool polarity. rclpy makes a Python object of every event, which takes seconds. A subscription
+with `raw=True` returns the bytes that are read here. CDR begins with four bytes that name the byte order. Then each
+field is aligned to its size, counted from their end. A string's length (with its NUL) and a sequence's number of
+elements come before their content.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from mambaseg_core.events.columns import check_size
 from mambaseg_core.events.decode.octets import Bytes, as_octets
 
 KINDS: Final = ("dvs_msgs", "prophesee_event_msgs")
-"""The packages whose EventArray can be read."""
+"""Packages whose EventArray can be read."""
 
 _SIZES: Final = {"B": 1, "H": 2, "i": 4, "I": 4}
 
 
 class DecodeError(ValueError):
-    """The bytes are not the message that they should be."""
+    """The bytes are not the expected message."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class CdrEventArray:
         frame_id: the header's frame.
         height: rows of the sensor.
         width: columns of the sensor.
-        events: those inside the sensor, sorted by time where they were not.
+        events: those inside the sensor, sorted by time.
         outside: events dropped because they lay outside the sensor.
     """
 
@@ -76,12 +77,12 @@ def read_event_array(kind: str, data: Bytes, *, backend: str | None = None) -> C
 
     Args:
         kind: the message's package, one of `KINDS`; their layouts are the same.
-        data: the bytes that a raw subscription or a bag gives; bytes after the last event are passed over.
-        backend: "cpu" (compiled) or "reference" (plain Python); default the first that works.
+        data: the bytes of a raw subscription or of a bag; bytes after the last event are ignored.
+        backend: "cpu" (compiled) or "reference" (plain Python); default: the first that works.
 
     Raises:
-        DecodeError: the bytes are cut short, of another representation, or name an impossible size. Nothing is
-            allocated for more events than there are bytes.
+        DecodeError: the bytes are cut short, have another representation, or claim an impossible size. Memory is
+            never allocated for more events than there are bytes.
         TypeError: data is not bytes.
         ValueError: an unknown kind or back end.
     """
@@ -118,7 +119,7 @@ def _read(octets: NDArray[np.uint8], backend: str) -> CdrEventArray:
     needed, left = 16 * number - 3, len(octets) - cursor.at
     if number and needed > left:
         raise DecodeError(
-            f"says it has {number} events, which take {needed} bytes, but {left} are left; it was cut short, or is "
+            f"claims {number} events, which take {needed} bytes, but {left} are left; it was cut short, or is "
             f"of another type"
         )
     events, outside = (_compiled if backend == "cpu" else _reference)(cursor, number, height, width)
@@ -130,7 +131,7 @@ def _take_string(cursor: _Cursor) -> str:
     end = cursor.at + length
     if end > len(cursor.octets):
         raise DecodeError(
-            f"says its frame_id has {length} bytes, but {len(cursor.octets) - cursor.at} are left; it was cut short, "
+            f"claims a frame_id of {length} bytes, but {len(cursor.octets) - cursor.at} are left; it was cut short, "
             f"or is of another type"
         )
     text = cursor.octets[cursor.at : end].tobytes().removesuffix(b"\0")
@@ -167,7 +168,7 @@ def _function() -> Callable[..., int]:
 
 @functools.cache
 def missing() -> str:
-    """Why the compiled reader cannot be used in this process; an empty string if it can."""
+    """Return why the compiled reader cannot be used in this process; an empty string if it can."""
     if extension.MISSING:
         return extension.MISSING
     try:

@@ -1,7 +1,7 @@
-"""Runs the compiled decoders of csrc/cpu/event_codec_*.cpp: plain C functions, called without the GIL.
+"""The compiled decoders of csrc/cpu/event_codec_*.cpp: plain C functions, called without the GIL.
 
-ctypes rather than operators of torch: a packet may be a millisecond long and hold few events, and these calls cost a
-microsecond, a fifth of what torch's dispatcher takes for nine arguments.
+They are called through ctypes, not as operators of torch. A packet may be a millisecond long and hold few events. These
+calls cost a microsecond, a fifth of the time of torch's dispatcher for nine arguments.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _INTEGER: Final = ctypes.c_int64
 
 @functools.cache
 def missing() -> str:
-    """Why the compiled decoders cannot be used in this process; an empty string if they can."""
+    """Return why the compiled decoders cannot be used in this process; an empty string if they can."""
     if extension.MISSING:
         return extension.MISSING
     try:
@@ -48,11 +48,11 @@ def _functions(encoding: str) -> tuple[_Bound, _Decode]:
 
 
 def run(encoding: str, octets: NDArray[np.uint8], time_base_ns: int, state: DecoderState) -> Columns:
-    """Decode a packet, and count what is wrong in it.
+    """Decode a packet and count its faults.
 
-    The columns are allocated for as many events as the words can hold, 13 bytes each. A byte of `evt3` can hold 6
-    events, of `libcaer_cmp` and `evt21` 4, of `evt2` a quarter, of the others an eighth; so the columns stay within
-    78 times the packet's bytes, and a hostile packet costs no more.
+    The columns are allocated for as many events as the words can hold, 13 bytes each. A byte can hold 6 events in
+    `evt3`, 4 in `libcaer_cmp` and `evt21`, a quarter in `evt2`, and an eighth in the others. So the columns stay within
+    78 times the packet's bytes, also for a hostile packet.
     """
     bound, decode = _functions(encoding)
     at, size = octets.ctypes.data, len(octets)
@@ -60,6 +60,6 @@ def run(encoding: str, octets: NDArray[np.uint8], time_base_ns: int, state: Deco
     x, y = np.empty(room, np.uint16), np.empty(room, np.uint16)
     t_ns, p = np.empty(room, np.int64), np.empty(room, np.int8)
     number = decode(at, size, time_base_ns, state, *(column.ctypes.data for column in (x, y, t_ns, p)))
-    if 2 * number < room:  # do not keep what is not used
+    if 2 * number < room:  # free the unused memory
         return Columns(x[:number].copy(), y[:number].copy(), t_ns[:number].copy(), p[:number].copy())
     return Columns(x[:number], y[:number], t_ns[:number], p[:number])

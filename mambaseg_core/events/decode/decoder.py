@@ -17,26 +17,26 @@ from mambaseg_core.events.decode.octets import Bytes, as_octets
 from mambaseg_core.events.decode.state import UNKNOWN, DecoderState
 
 ENCODINGS: Final = tuple(reference.WORDS)
-"""The names that `decode` and `Decoder` know."""
+"""Encodings of `decode` and `Decoder`."""
 
 _MAX_TIME_BASE_NS: Final = 2**63 - 2**43  # leaves room for the largest time inside a packet, 2^32 us
 
 
 @dataclass(frozen=True)
 class DecoderCounters:
-    """What a decoder has met since it was made.
+    """Counters of a decoder since it was made.
 
     Attributes:
         packets: packets decoded.
-        events: events given out.
+        events: events returned.
         outside: events dropped because they lay outside the sensor.
-        unplaced: events and triggers dropped because their column, row or time was never sent: the stream was
-            entered in its middle, or after a gap.
-        stepped_back: events whose time was earlier than one before them in the packet.
-        unknown_words: words of a type that the encoding does not define, padding among them.
+        unplaced: events and triggers dropped because their column, row or time was never sent: decoding began in the
+            middle of the stream, or after a gap.
+        stepped_back: events with an earlier time than one before them in the packet.
+        unknown_words: words of a type that the encoding does not define; padding is counted here.
         truncated_bytes: bytes at the end of packets that do not fill a word.
         triggers_lost: triggers that were not taken in time.
-        seq_gaps: packets that did not follow the one before (lost, repeated, or a publisher begun anew).
+        seq_gaps: packets that did not follow the one before (lost, repeated, or the publisher restarted).
         lost_packets: packets missing in those gaps.
     """
 
@@ -61,17 +61,17 @@ class Triggers(NamedTuple):
 
 
 class Decoder:
-    """Decodes the packets of one stream in order and counts what goes wrong.
+    """Decodes the packets of one stream in order and counts faults.
 
-    Keeps what the encoding lets run on from packet to packet (clock, row and column, the place of a vector) and
-    forgets it where `seq` shows a gap: then events count as unplaced until the stream has said all of it again.
-    Not to be shared by threads, but several may each have one: decoding runs without the GIL.
+    It keeps the state that runs on from packet to packet (clock, row and column, position of a vector). At a gap in
+    `seq` it drops that state: events count as unplaced until the stream has sent all of it again. Threads must not
+    share a decoder, but each may have its own: decoding runs without the GIL.
 
     Args:
         encoding: one of `ENCODINGS`.
         height: rows of the sensor.
         width: columns of the sensor.
-        backend: "cpu" (compiled) or "reference" (plain Python); default the first that works.
+        backend: "cpu" (compiled) or "reference" (plain Python); default: the first that works.
 
     Raises:
         ValueError: an unknown encoding or back end, or a size out of range.
@@ -91,7 +91,7 @@ class Decoder:
 
     @property
     def counters(self) -> DecoderCounters:
-        """A snapshot."""
+        """Snapshot of the counters."""
         state = self._state
         return DecoderCounters(
             packets=self._packets,
@@ -109,17 +109,17 @@ class Decoder:
     def decode(self, data: Bytes, time_base_ns: int = 0, seq: int | None = None) -> Events:
         """Decode the next packet.
 
-        Events come in the order of their times, and those of one time in the order of their words. Where a time
-        steps back inside the packet, `libcaer_cmp` raises it to the largest before it, since its encoder leaves
-        out time words, so that the earlier time is stale; in the other encodings it is true, and the events are
+        Events are returned in the order of their times; events of one time in the order of their words. If a time
+        steps back inside the packet, `libcaer_cmp` raises it to the largest time before it: its encoder leaves out
+        time words, so the earlier time is stale. In the other encodings the earlier time is true, and the events are
         sorted. A packet may still begin a little before the end of the one ahead of it.
 
         Args:
-            data: the packet's payload; the bytes must not change meanwhile. Bytes at its end that do not fill a
-                word are dropped and counted, so a file must be cut between words (8 bytes suit all encodings).
-            time_base_ns: the packet's `time_base` in nanoseconds, which the times inside are added to. Not used
-                by the evt encodings, whose times are the sensor's own, from 0 and unwrapped.
-            seq: the packet's number in its stream, to see losses; None where there is none.
+            data: the packet's payload; the bytes must not change meanwhile. Bytes at its end that do not fill a word
+                are dropped and counted, so cut a file between words (multiples of 8 bytes suit all encodings).
+            time_base_ns: the packet's `time_base` in nanoseconds, to which the times inside are added. The evt
+                encodings do not use it: their times are the sensor's own, from 0 and unwrapped.
+            seq: the packet's number in its stream, to detect losses; None without one.
 
         Raises:
             TypeError: data is not bytes.
@@ -144,7 +144,7 @@ class Decoder:
         return Events(x, y, t_ns, p, self.height, self.width)
 
     def triggers(self) -> Triggers:
-        """Take the triggers met since the last call; up to 65,536 wait, later ones are lost and counted."""
+        """Return the triggers since the last call; up to 65,536 wait, later ones are lost and counted."""
         state, waiting = self._state, self._state.triggers
         state.triggers = 0
         return Triggers(
@@ -157,7 +157,7 @@ class Decoder:
         expected = seq if self._seq is None else self._seq + 1
         if seq != expected:
             self._state.forget()
-            if seq < expected:  # not later than before, so that an earlier time is no wrap
+            if seq < expected:  # repeated or restarted: an earlier time is no wrap
                 self._state.last_high = UNKNOWN
             self._seq_gaps += 1
             self._lost_packets += max(0, seq - expected)
@@ -165,7 +165,7 @@ class Decoder:
 
 
 def decode(encoding: str, data: Bytes, *, height: int, width: int, time_base_ns: int = 0) -> Events:
-    """Decode one packet by itself, with no memory of others; see `Decoder.decode`.
+    """Decode one packet by itself, without state of others; see `Decoder.decode`.
 
     Raises:
         TypeError: data is not bytes.

@@ -5,13 +5,13 @@ A word of `evt2`, [31:28] its type:
     0x0 OFF, 0x1 ON   [27:22] time, low 6 bits of us; [21:11] column; [10:0] row: an event
     0x8 TIME_HIGH     [27:0] bits 33..6 of us
     0xA EXT_TRIGGER   [27:22] time; [12:8] channel; [0] 1 rising
-    0xD IMU, 0xE OTHER, 0xF CONTINUED: passed over
+    0xD IMU, 0xE OTHER, 0xF CONTINUED: ignored
 
-A word of `evt21` is such a word in its upper half and a mask in its lower: bit i set is an event at column + i. It has
-no IMU. `evt21_legacy`, written by older cameras, has the halves the other way round.
+A word of `evt21` has such a word in its upper half and a mask in its lower half: bit i set is an event at column + i.
+It has no IMU. `evt21_legacy`, written by older cameras, has the halves swapped.
 
-The clock has 34 bits (4.8 h); a step back of more than half of that is a wrap. What comes before the first TIME_HIGH,
-or after a gap before the next, has no known time and is dropped.
+The clock has 34 bits (4.8 h); a step back of more than half of that is a wrap. Events before the first TIME_HIGH, or
+between a gap and the next one, have no known time and are dropped.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HIGH_BITS: Final = 28
 
 
 def evt2(data: bytes, time_base_ns: int, state: DecoderState) -> Iterator[Event]:
-    """32-bit words; see the module."""
+    """Decode 32-bit words; see the module."""
     for start, end in pairwise(range(0, len(data) + 1, 4)):
         word = int.from_bytes(data[start:end], "little")
         if word >> 28 != _IMU:
@@ -39,14 +39,14 @@ def evt2(data: bytes, time_base_ns: int, state: DecoderState) -> Iterator[Event]
 
 
 def evt21(data: bytes, time_base_ns: int, state: DecoderState) -> Iterator[Event]:
-    """64-bit words, the mask in the lower half; see the module."""
+    """Decode 64-bit words with the mask in the lower half; see the module."""
     for start, end in pairwise(range(0, len(data) + 1, 8)):
         word = int.from_bytes(data[start:end], "little")
         yield from _word(word >> 32, word & 0xFFFFFFFF, state)
 
 
 def evt21_legacy(data: bytes, time_base_ns: int, state: DecoderState) -> Iterator[Event]:
-    """64-bit words, the mask in the upper half; see the module."""
+    """Decode 64-bit words with the mask in the upper half; see the module."""
     for start, end in pairwise(range(0, len(data) + 1, 8)):
         word = int.from_bytes(data[start:end], "little")
         yield from _word(word & 0xFFFFFFFF, word >> 32, state)

@@ -2,20 +2,21 @@
 
 16-bit words, [15:12] the type, the rest payload:
 
-    0x0 ADDR_Y        [10:0] row of what follows ([11] which camera of a pair, passed over)
+    0x0 ADDR_Y        [10:0] row of the events that follow ([11] which camera of a pair: ignored)
     0x2 ADDR_X        [10:0] column, [11] polarity: an event
     0x3 VECT_BASE_X   [10:0] column of the first bit of the next vector, [11] polarity of the vectors that follow
-    0x4 VECT_12       [11:0] bit i set is an event at column + i; then the column moves on by 12
-    0x5 VECT_8        [7:0] the same; then the column moves on by 8
+    0x4 VECT_12       [11:0] bit i set is an event at column + i; then the column increases by 12
+    0x5 VECT_8        [7:0] the same; then the column increases by 8
     0x6 TIME_LOW      [11:0] bits 11..0 of us
     0x8 TIME_HIGH     [11:0] bits 23..12 of us; the low part stays until the next TIME_LOW
     0xA EXT_TRIGGER   [11:8] channel, [0] 1 rising
-    0x7, 0xF CONTINUED, 0xD IMU, 0xE SECOND_INPUTS: passed over
+    0x7, 0xF CONTINUED, 0xD IMU, 0xE SECOND_INPUTS: ignored
     0x1, 0x9 (seen as padding: 0x9999), 0xB, 0xC: not defined
 
-Each word is taken by itself: groups of vectors may be cut short. The clock has 24 bits (16.8 s); a TIME_HIGH that is
-more than 10 behind the last is a wrap, a smaller step back is jitter of the sensor. No event has a time before a
-TIME_HIGH and then a TIME_LOW, nor a place before an ADDR_Y (and VECT_BASE_X for a vector); such events are dropped.
+Each word is decoded by itself: groups of vectors may be cut short. The clock has 24 bits (16.8 s). A TIME_HIGH more
+than 10 behind the last is a wrap; a smaller step back is jitter of the sensor. An event has no known time before a
+TIME_HIGH and then a TIME_LOW, and no known place before an ADDR_Y (and VECT_BASE_X for a vector). Such events are
+dropped.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from mambaseg_core.events.decode.state import UNKNOWN, DecoderState, clock_ns
 _ADDR_Y, _ADDR_X, _VECT_BASE_X, _VECT_12, _VECT_8 = 0x0, 0x2, 0x3, 0x4, 0x5
 _TIME_LOW, _TIME_HIGH, _TRIGGER = 0x6, 0x8, 0xA
 _PASSED_OVER: Final = (0x7, 0xD, 0xE, 0xF)
-_MOST_JITTER: Final = 10  # of TIME_HIGH, 4.096 ms each; also the ros-event-camera project's
+_MOST_JITTER: Final = 10  # in TIME_HIGH, 4.096 ms each; the ros-event-camera project has the same
 
 
 def evt3(data: bytes, time_base_ns: int, state: DecoderState) -> Iterator[Event]:
-    """16-bit words; see the module."""
+    """Decode 16-bit words; see the module."""
     for start, end in pairwise(range(0, len(data) + 1, 2)):
         word = int.from_bytes(data[start:end], "little")
         kind, payload = word >> 12, word & 0xFFF

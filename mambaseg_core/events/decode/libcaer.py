@@ -1,15 +1,15 @@
 """`libcaer` and `libcaer_cmp` of the DAVIS driver, and the older `mono`, word by word; times count from time_base.
 
-`libcaer`, 64-bit words: [0] valid, [1] polarity, [16:2] row, [31:17] column, [62:32] us. Where the microseconds fall
-by more than half of their 31 bits, they have rolled over (once in a packet at most).
+`libcaer`, 64-bit words: [0] valid, [1] polarity, [16:2] row, [31:17] column, [62:32] us. If the microseconds fall by
+more than half of their 31 bits, they have wrapped (at most once in a packet).
 
 `libcaer_cmp`, 16-bit words, [15:12] the type, the rest payload:
 
     0 TIME_HIGH and 1 TIME_LOW   bits [23:12] and [11:0] of the us; both 0 as a packet begins
-    2 ADDR_X        [10:0] column of what follows
+    2 ADDR_X        [10:0] column of the events that follow
     3 ADDR_Y        [10:0] row, [11] polarity: an event
     4 VECT_BASE_Y   [10:0] row of the first bit of the next vector, [11] polarity of the vectors that follow
-    5 VECT_8        [7:0] bit i set is an event at row + i; then the row moves on by 8
+    5 VECT_8        [7:0] bit i set is an event at row + i; then the row increases by 8
 
 `mono`, 64-bit words: [63] polarity, [62:48] row, [47:32] column, [31:0] ns.
 """
@@ -27,14 +27,14 @@ _ROLL_US = 2**31
 
 
 def mono(data: bytes, time_base_ns: int, state: DecoderState) -> Iterator[Event]:
-    """64-bit words; see the module."""
+    """Decode 64-bit words; see the module."""
     for start, end in pairwise(range(0, len(data) + 1, 8)):
         word = int.from_bytes(data[start:end], "little")
         yield word >> 32 & 0xFFFF, word >> 48 & 0x7FFF, time_base_ns + (word & 0xFFFFFFFF), bool(word >> 63)
 
 
 def libcaer(data: bytes, time_base_ns: int, state: DecoderState) -> Iterator[Event]:
-    """64-bit words; see the module. An invalid event counts as an unknown word."""
+    """Decode 64-bit words; see the module. An invalid event counts as an unknown word."""
     last_us = rolled_us = 0
     for start, end in pairwise(range(0, len(data) + 1, 8)):
         word = int.from_bytes(data[start:end], "little")
@@ -49,7 +49,7 @@ def libcaer(data: bytes, time_base_ns: int, state: DecoderState) -> Iterator[Eve
 
 
 def libcaer_cmp(data: bytes, time_base_ns: int, state: DecoderState) -> Iterator[Event]:
-    """16-bit words; see the module."""
+    """Decode 16-bit words; see the module."""
     high = low = 0
     for start, end in pairwise(range(0, len(data) + 1, 2)):
         word = int.from_bytes(data[start:end], "little")

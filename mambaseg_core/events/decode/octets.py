@@ -1,4 +1,4 @@
-"""Bytes from wherever they come, seen as one array without a copy."""
+"""Views of bytes-like objects as one array, without a copy."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Bytes: TypeAlias = "bytes | bytearray | memoryview | array[int] | NDArray[np.uint8]"
-"""What a payload may come as; rclpy gives bytes or an array."""
+"""Types of a payload; rclpy returns bytes or an array."""
 
 
 def as_octets(data: Bytes) -> NDArray[np.uint8]:
-    """The bytes as uint8 [N], contiguous; copied only where they are not.
+    """Return the bytes as uint8 [N], contiguous; copied only if they are not.
 
     Raises:
         TypeError: data is not bytes.

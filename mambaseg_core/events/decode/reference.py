@@ -1,4 +1,4 @@
-"""Runs the Python references, and holds the one table of encodings."""
+"""The Python reference decoders, and the table of encodings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORDS: Final[dict[str, Callable[[bytes, int, DecoderState], Iterator[Event]]]] =
     "libcaer_cmp": libcaer_cmp,
     "mono": mono,
 }
-"""What gives the events of a packet as its words say, by encoding."""
+"""Generator of a packet's events, word by word, for each encoding."""
 
 WORD_BYTES: Final = {
     "evt3": 2,
@@ -34,7 +34,7 @@ WORD_BYTES: Final = {
     "mono": 8,
 }
 
-_RAISES: Final = ("libcaer_cmp",)  # its encoder leaves out time words, so that a time is stale, never ahead
+_RAISES: Final = ("libcaer_cmp",)  # its encoder leaves out time words, so a time may be stale but never ahead
 
 
 class Columns(NamedTuple):
@@ -47,7 +47,7 @@ class Columns(NamedTuple):
 
 
 def run(encoding: str, octets: NDArray[np.uint8], time_base_ns: int, state: DecoderState) -> Columns:
-    """Decode a packet in plain Python, and count what is wrong in it."""
+    """Decode a packet in plain Python and count its faults."""
     kept: list[Event] = []
     newest = -(2**63)
     for x, y, t_ns, on in WORDS[encoding](octets.tobytes(), time_base_ns, state):

@@ -1,4 +1,4 @@
-"""What a decoder knows between packets: the same memory for the Python references and for the compiled decoders."""
+"""DecoderState of a decoder between packets; the Python references and the compiled decoders share its memory layout."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Final
 import numpy as np
 
 MAX_TRIGGERS: Final = 65536
-"""Triggers that wait to be taken; those that come after are lost, and counted."""
+"""Maximum number of waiting triggers; later ones are lost and counted."""
 
 UNKNOWN: Final = -1
-"""In place of a column, row or time that was not sent yet."""
+"""Value of a column, row or time that was not sent yet."""
 
-_FAR: Final = 2**20  # past every sensor; keeps the place of endless vectors small
-_CLOCK_US: Final = 2**52  # a sensor's clock begins anew after so long, 142 years
+_FAR: Final = 2**20  # beyond every sensor; bounds the position of endless vectors
+_CLOCK_US: Final = 2**52  # a sensor's clock restarts after this time, 142 years
 
 
 class DecoderState(ctypes.Structure):
-    """Place and clock of a stream, and what went wrong in it; `DecoderState` in csrc/cpu/event_codec.h.
+    """Position, clock and fault counters of a stream; `DecoderState` in csrc/cpu/event_codec.h.
 
     Attributes:
         height: rows of the sensor.
@@ -29,7 +29,7 @@ class DecoderState(ctypes.Structure):
         vector_on: polarity of vectors.
         time_high: upper bits of the sensor's clock.
         time_low: lower bits of the sensor's clock.
-        last_high: time_high as it was even before a gap, to see wraps.
+        last_high: last time_high, also from before a gap, to detect wraps.
         wraps: how often the clock wrapped.
     """
 
@@ -70,27 +70,27 @@ class DecoderState(ctypes.Structure):
         self.forget()
 
     def forget(self) -> None:
-        """After a gap: no place and no time is known; only the count of wraps stays."""
+        """Reset position and time after a gap; only the count of wraps stays."""
         self.column = self.row = self.vector_at = self.time_high = self.time_low = UNKNOWN
         self.vector_on = 0
 
     def set_high(self, high: int, *, bits: int, most_back: int) -> None:
-        """Take the upper bits of the sensor's clock; a step back of more than `most_back` is taken for a wrap."""
+        """Set the upper bits of the sensor's clock; a step back of more than `most_back` is a wrap."""
         if self.last_high != UNKNOWN:
             back = self.last_high - high
             if back > most_back:
                 self.wraps += 1
             elif -back >= 2**bits - most_back and self.wraps > 0:
-                self.wraps -= 1  # jitter about the wrap
+                self.wraps -= 1  # jitter around the wrap
         self.time_high = self.last_high = high
 
     def move_vector(self, step: int) -> None:
-        """Move on by the bits of a vector, where its place is known."""
+        """Advance the vector's position, if known, by a number of bits."""
         if self.vector_at != UNKNOWN:
             self.vector_at = min(self.vector_at + step, _FAR)
 
     def add_trigger(self, t_ns: int, channel: int, rising: bool) -> None:
-        """Keep a trigger, or count it where there is no room."""
+        """Store a trigger, or count it as lost if there is no room."""
         if self.triggers >= self.triggers_room:
             self.triggers_lost += 1
             return
@@ -101,5 +101,5 @@ class DecoderState(ctypes.Structure):
 
 
 def clock_ns(us: int) -> int:
-    """Nanoseconds of a sensor's clock."""
+    """Convert the microseconds of a sensor's clock to nanoseconds."""
     return us % _CLOCK_US * 1000

@@ -68,7 +68,7 @@ def test_bytes_written_by_hand(kind: str, backend: str) -> None:
 
 
 def serialized(frame_id: str, events: list[tuple[int, int, int, int, int]], *, little: bool = True) -> bytes:
-    """By rosbags; events are (x, y, sec, nanosec, polarity)."""
+    """Serialize a message with rosbags; events are (x, y, sec, nanosec, polarity)."""
     store = get_typestore(Stores.ROS2_HUMBLE)
     event = "uint16 x\nuint16 y\nbuiltin_interfaces/Time ts\nbool polarity"
     store.register(get_types_from_msg(event, "dvs_msgs/msg/Event"))
@@ -91,7 +91,7 @@ def serialized(frame_id: str, events: list[tuple[int, int, int, int, int]], *, l
 def test_what_rosbags_writes(little: bool, frame_id: str, number: int, backend: str) -> None:
     events = [(i, 2 * i, 1_700_000_000, 999_999_000 + i, i % 2) for i in range(number)]
     data = serialized(frame_id, events, little=little)
-    for tail in (b"", b"\0", b"\0\0\0"):  # what a middleware pads with
+    for tail in (b"", b"\0", b"\0\0\0"):  # padding of a middleware
         message = read_event_array("dvs_msgs", data + tail, backend=backend)
         assert (message.stamp_ns, message.frame_id) == (-4_999_999_993, frame_id)
         assert rows(message.events) == [(x, y, s * 10**9 + ns, 2 * p - 1) for x, y, s, ns, p in events]
@@ -109,36 +109,36 @@ def changed(at: int, value: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "sentence"),
     [
         (b"", "has 0 bytes, which end within its head"),
         (HAND[:3], "has 3 bytes"),
         (HAND[:31], "has 31 bytes, which end within its head"),
-        (HAND[:-1], "says it has 3 events, which take 45 bytes, but 44 are left"),
-        (changed(28, b"\xff\xff\xff\xff"), "says it has 4294967295 events, which take 68719476717 bytes"),
-        (changed(12, b"\xff\xff\xff\xff"), "says its frame_id has 4294967295 bytes, but 61 are left"),
+        (HAND[:-1], "claims 3 events, which take 45 bytes, but 44 are left"),
+        (changed(28, b"\xff\xff\xff\xff"), "claims 4294967295 events, which take 68719476717 bytes"),
+        (changed(12, b"\xff\xff\xff\xff"), "claims a frame_id of 4294967295 bytes, but 61 are left"),
         (changed(0, b"\x00\x07"), "is encapsulated as 0x0007, expected 0x0000 or 0x0001"),
         (changed(20, b"\0\0\0\0"), "cannot be read: height is 0"),
         (changed(24, b"\0\0\1\1"), "cannot be read: width is 16842752"),
     ],
 )
-def test_damage_is_told(data: bytes, told: str, backend: str) -> None:
-    with pytest.raises(DecodeError, match="^dvs_msgs/EventArray .*" + told) as caught:
+def test_damage_is_named(data: bytes, sentence: str, backend: str) -> None:
+    with pytest.raises(DecodeError, match="^dvs_msgs/EventArray .*" + sentence) as caught:
         read_event_array("dvs_msgs", data, backend=backend)
     assert isinstance(caught.value, ValueError)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "told"),
+    ("call", "error", "sentence"),
     [
         (lambda: read_event_array("sensor_msgs", HAND), ValueError, "kind is 'sensor_msgs', expected one of dvs_msgs"),
         (lambda: read_event_array("dvs_msgs", cast(Any, "text")), TypeError, "data is str"),
         (lambda: read_event_array("dvs_msgs", HAND, backend="cuda"), ValueError, "'cuda', expected cpu or reference"),
     ],
 )
-def test_what_is_refused(call: Callable[[], object], error: type[Exception], told: str) -> None:
-    with pytest.raises(error, match=told):
+def test_what_is_refused(call: Callable[[], object], error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
         call()
 
 

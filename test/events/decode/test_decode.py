@@ -1,4 +1,4 @@
-"""What all decoders have in common: arguments, counters, sequence numbers; and the real recordings."""
+"""Behavior common to all decoders: arguments, counters, sequence numbers; and the real recordings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mambaseg_core.events.decode import ENCODINGS, compiled
 
 DATA = Path(__file__).parent / "data"
 SIZE = {"height": 4, "width": 4}
-ON_MONO = bytes.fromhex("e8030000" "0100" "0280")  # at 1000 ns, column 1, row 2, ON
+ON_MONO = bytes.fromhex("e803000001000280")  # at 1000 ns, column 1, row 2, ON
 
 
 def words(*values: int) -> bytes:
@@ -56,7 +56,7 @@ def test_every_kind_of_bytes(wrap: Callable[[bytes], Any], backend: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "told"),
+    ("call", "error", "sentence"),
     [
         (lambda: Decoder("evt9", **SIZE), ValueError, "'evt9', expected one of evt3, evt2, evt21, evt21_legacy,"),
         (lambda: Decoder("mono", height=0, width=4), ValueError, "height is 0"),
@@ -67,8 +67,8 @@ def test_every_kind_of_bytes(wrap: Callable[[bytes], Any], backend: str) -> None
         (lambda: decode("mono", b"", time_base_ns=-1, **SIZE), ValueError, "time_base_ns is -1"),
     ],
 )
-def test_what_is_refused(call: Callable[[], object], error: type[Exception], told: str) -> None:
-    with pytest.raises(error, match=told):
+def test_what_is_refused(call: Callable[[], object], error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
         call()
 
 
@@ -100,13 +100,13 @@ def test_without_the_extension_one_warning_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("symbol", "told"),
+    ("symbol", "sentence"),
     [
         (lambda name, arguments: lambda *_: 8, "of another version than this code (a state of 8 bytes)"),
         (lambda name, arguments: ctypes.CDLL(None)[name], "is older than this code"),
     ],
 )
-def test_an_old_library_is_not_used(symbol: Any, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_library_is_not_used(symbol: Any, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if compiled.missing():
         pytest.skip(f"compiled decoders: {compiled.missing()}")
     caches = (compiled.missing, compiled._functions)
@@ -114,7 +114,7 @@ def test_an_old_library_is_not_used(symbol: Any, told: str, monkeypatch: pytest.
         patch.setattr(extension, "symbol", symbol)
         for cache in caches:
             cache.cache_clear()
-        assert told in compiled.missing()
+        assert sentence in compiled.missing()
     for cache in caches:
         cache.cache_clear()
     assert compiled.missing() == ""
@@ -130,7 +130,7 @@ def test_columns_run_on_and_a_gap_ends_it(backend: str) -> None:
     assert len(decoder.decode(words(0x3002, 0x5001), seq=11)) == 0
     assert (decoder.counters.seq_gaps, decoder.counters.lost_packets) == (1, 2)
     decoder.decode(b"", seq=11)  # repeated
-    decoder.decode(b"", seq=0)  # the publisher begins anew
+    decoder.decode(b"", seq=0)  # the publisher restarts
     assert (decoder.counters.seq_gaps, decoder.counters.lost_packets) == (3, 2)
 
 
@@ -146,7 +146,7 @@ def test_evt3_finds_its_place_again_after_a_gap(backend: str) -> None:
     assert events.t_ns.tolist() == [((1 << 24) + (1 << 12) + 2) * 1000]  # the clock wrapped meanwhile
     assert decoder.counters.unplaced == 6
     assert (decoder.counters.seq_gaps, decoder.counters.lost_packets) == (1, 6)
-    # a publisher that begins anew: an earlier time is no wrap
+    # a publisher that restarts: an earlier time is no wrap
     again = decoder.decode(words(0x8000, 0x6000, 0x0000, 0x2000), seq=0)
     assert again.t_ns.tolist() == [(1 << 24) * 1000]
 
@@ -183,7 +183,7 @@ def test_one_real_packet_carried_here(backend: str) -> None:
 
 
 def decode_all(messages: list[Any], backend: str) -> tuple[Decoder, Events]:
-    """The packets of a recording; its decoder must have found nothing to count."""
+    """Decode the packets of a recording; the decoder's fault counters must be 0."""
     first = messages[0]
     decoder = Decoder(first.encoding, height=first.height, width=first.width, backend=backend)
     events = Events.concatenate([decoder.decode(m.events, m.time_base, m.seq) for m in messages])
@@ -194,7 +194,7 @@ def decode_all(messages: list[Any], backend: str) -> tuple[Decoder, Events]:
 
 
 def sums(events: Events) -> list[int]:
-    """Of time (as Python's integers), column, row, and the number of ON."""
+    """Return the sums of time (as Python's integers), column and row, and the number of ON events."""
     t_ns = sum(events.t_ns.tolist())
     return [t_ns, int(events.x.sum(dtype=np.int64)), int(events.y.sum(dtype=np.int64)), int((events.p > 0).sum())]
 

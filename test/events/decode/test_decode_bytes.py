@@ -55,7 +55,7 @@ LIBCAER_CMP = bytes.fromhex(
 EVT3 = bytes.fromhex(
     "0180"  # TIME_HIGH 1
     "0560"  # TIME_LOW 5: 4101 us
-    "0708"  # ADDR_Y 7, bit 11 says the other camera of a pair
+    "0708"  # ADDR_Y 7, bit 11: the other camera of a pair
     "0a28"  # ADDR_X 10, ON: event (10, 7)
     "1430"  # VECT_BASE_X 20, OFF: no event
     "0148"  # VECT_12 bits 0 and 11: events (20, 7) and (31, 7) OFF
@@ -163,7 +163,7 @@ AT_8_US = (0x8000, 0x6008, 0x0003)  # the clock at 8 us, row 3
 @pytest.mark.parametrize(
     ("encoding", "bits", "values", "unknown"),
     [
-        # 0x9999 is padding of some cameras; CONTINUED, IMU and SECOND_INPUTS are known and passed over
+        # 0x9999 is padding of some cameras; CONTINUED, IMU and SECOND_INPUTS are known and ignored
         ("evt3", 16, (0x9999, 0x1000, 0xB000, 0xC000, 0x7000, 0xD000, 0xE000, 0xF000), 4),
         ("evt2", 32, [kind << 28 for kind in (2, 3, 4, 5, 6, 7, 9, 0xB, 0xC, 0xD, 0xE, 0xF)], 9),
         ("evt21", 64, [kind << 60 for kind in (2, 3, 4, 5, 6, 7, 9, 0xB, 0xC, 0xD, 0xE, 0xF)], 10),
@@ -172,9 +172,7 @@ AT_8_US = (0x8000, 0x6008, 0x0003)  # the clock at 8 us, row 3
         ("libcaer", 64, [0, 2, 1 << 63], 3),
     ],
 )
-def test_unknown_words_are_counted(
-    encoding: str, bits: int, values: list[int], unknown: int, backend: str
-) -> None:
+def test_unknown_words_are_counted(encoding: str, bits: int, values: list[int], unknown: int, backend: str) -> None:
     counters = _fed(encoding, words(bits, *values), backend).counters
     assert (counters.unknown_words, counters.events, counters.unplaced) == (unknown, 0, 0)
 

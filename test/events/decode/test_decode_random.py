@@ -1,4 +1,4 @@
-"""Random and hostile packets: the compiled decoders give what the Python references give, bit for bit."""
+"""Random and hostile packets: the compiled decoders return the same as the Python references, bit for bit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mambaseg_core.events.decode.reference import WORD_BYTES
 
 pytestmark = pytest.mark.skipif(bool(compiled.missing()), reason=f"compiled decoders: {compiled.missing()}")
 
-# Types of words that say something, so that more than noise comes out: (bits of a word, where the type stands, types)
+# Types of words with content, so that the packets are more than noise: (bits of a word, position of the type, types)
 _SPEAKING = {
     "evt3": (16, 12, (0, 2, 3, 4, 5, 6, 8, 0xA, 9)),
     "evt2": (32, 28, (0, 1, 8, 0xA, 9)),
@@ -28,7 +28,7 @@ _SPEAKING = {
 
 
 def speaking(encoding: str) -> st.SearchStrategy[bytes]:
-    """Packets of words whose types mean something and whose payload is often small."""
+    """Draw packets of words that have content and often a small payload."""
     bits, shift, types = _SPEAKING[encoding]
     payload = st.one_of(st.integers(0, 2**bits - 1), st.integers(0, 15))
     mask = (3 if encoding == "libcaer" else 15) << shift
@@ -96,7 +96,7 @@ def test_long_packets(encoding: str, small: bool) -> None:
     kinds = random.choice(np.array(types, np.uint64), 20_000) << np.uint64(shift)
     mask = np.uint64((3 if encoding == "libcaer" else 15) << shift)
     payload = random.integers(0, 2**bits, 20_000, np.uint64, endpoint=False)
-    if small:  # the clock goes on slowly and vectors stay inside
+    if small:  # the clock advances slowly and vectors stay inside
         payload &= np.uint64(0x000000FF_000000FF)
     octets = (payload & ~mask | kinds).astype(f"<u{bits // 8}").view(np.uint8)
     a, b = (Decoder(encoding, height=1500, width=1800, backend=name) for name in ("cpu", "reference"))
