@@ -13,7 +13,7 @@ import pytest
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    """EVT2 words by hand: time 64 us, then ON at (5, 7) 3 us on and OFF at (6, 7) 9 us on."""
+    """Write EVT2 words by hand: time 64 us, then ON at (5, 7) 3 us later and OFF at (6, 7) 9 us later."""
     path = tmp_path / "tiny.raw"
     words = [0x8 << 28 | 1, 1 << 28 | 3 << 22 | 5 << 11 | 7, 9 << 22 | 6 << 11 | 7]
     path.write_bytes(b"% evt 2.0\n% geometry 640x480\n% end\n" + np.array(words, "<u4").tobytes())
@@ -31,7 +31,7 @@ def test_info_of_a_file_without_a_size(mambaseg: Callable[..., Any], recording: 
     recording.write_bytes(recording.read_bytes().replace(b"% geometry 640x480\n", b""))
     result = mambaseg("info", recording)
     assert result.returncode == 1
-    assert "tells no size of the sensor" in result.stdout
+    assert "has no size of the sensor" in result.stdout
     assert "--height" in result.stdout
     assert mambaseg("info", recording, "--height", 480, "--width", 640).returncode == 0
     assert "give both" in mambaseg("info", recording, "--height", 480).stdout
@@ -48,7 +48,7 @@ def test_events_to_video(mambaseg: Callable[..., Any], recording: Path, tmp_path
     out = tmp_path / "film.mp4"
     result = mambaseg("convert", "events-to-video", recording, out, "--slowdown", 40_000, "--window", 0.1)
     assert result.returncode == 0, result.stdout
-    assert "film.mp4: 6 pictures of 640x480" in result.stdout
+    assert "film.mp4: 6 frames of 640x480" in result.stdout
     assert cv2.VideoCapture(str(out)).get(cv2.CAP_PROP_FRAME_COUNT) == 6
 
 
@@ -58,5 +58,5 @@ def test_ev_inf_twice(mambaseg: Callable[..., Any], tmp_path: Path) -> None:
     first, second = (mambaseg("convert", "ev-inf", root) for _ in range(2))
     number = len(list((root / "images/left/ev_inf").glob("*.png")))
     assert number == len(list((root / "images/left/rectified").glob("*.png"))) > 0
-    assert f"{number} images written, 0 were there" in first.stdout
-    assert f"0 images written, {number} were there" in second.stdout
+    assert f"{number} images written, 0 kept" in first.stdout
+    assert f"0 images written, {number} kept" in second.stdout

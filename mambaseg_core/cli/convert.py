@@ -1,4 +1,4 @@
-"""`mambaseg convert`: recordings in other forms."""
+"""`mambaseg convert`: conversion of recordings."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import typer
 
 from mambaseg_core.cli.app import app, console, progress_bar
 
-convert = typer.Typer(help="Convert recordings: images into the event view, events to a film.", no_args_is_help=True)
+convert = typer.Typer(help="Convert recordings: images to the event view, events to a video.", no_args_is_help=True)
 app.add_typer(convert, name="convert")
 
-Height = Annotated[int, typer.Option(help="rows of the sensor, where the file does not tell them", min=0)]
-Width = Annotated[int, typer.Option(help="columns of the sensor, where the file does not tell them", min=0)]
+Height = Annotated[int, typer.Option(help="rows of the sensor, if the file does not contain them", min=0)]
+Width = Annotated[int, typer.Option(help="columns of the sensor, if the file does not contain them", min=0)]
 Topic = Annotated[str, typer.Option(help="event topic of a bag that has several")]
 
 
@@ -21,7 +21,7 @@ Topic = Annotated[str, typer.Option(help="event topic of a bag that has several"
 def ev_inf(
     sequence: Annotated[Path, typer.Argument(help="folder of a DSEC sequence with its calibration")],
 ) -> None:
-    """Warp a sequence's images into the event view: images/left/ev_inf/*.png. Can be interrupted and run again.
+    """Warp a sequence's images to the event view: images/left/ev_inf/*.png. Can be interrupted and repeated.
 
     Example: mambaseg convert ev-inf data/zurich_city_13_a
     """
@@ -30,23 +30,23 @@ def ev_inf(
 
     with progress_bar("warping") as progress:
         summary = write_ev_inf(DsecSequence(sequence), progress)
-    console.print(f"{summary.folder}: {summary.written} images written, {summary.kept} were there", soft_wrap=True)
+    console.print(f"{summary.folder}: {summary.written} images written, {summary.kept} kept", soft_wrap=True)
 
 
 @convert.command("events-to-video")
 def events_to_video(
     file: Annotated[Path, typer.Argument(help="events.h5, .raw, .aedat4, a DDD17 folder, a DSEC sequence or a bag")],
-    out: Annotated[Path, typer.Argument(help="the film, .mp4 or .avi")],
-    window: Annotated[float, typer.Option(help="events shown in one picture, ms")] = 40.0,
-    fps: Annotated[float, typer.Option(help="pictures a second")] = 25.0,
-    slowdown: Annotated[float, typer.Option(help="10: ten times slower than it was")] = 1.0,
-    start: Annotated[float, typer.Option(help="begin so many seconds after the first event")] = 0.0,
+    out: Annotated[Path, typer.Argument(help="the video, .mp4 or .avi")],
+    window: Annotated[float, typer.Option(help="events shown in one frame, ms")] = 40.0,
+    fps: Annotated[float, typer.Option(help="frames per second")] = 25.0,
+    slowdown: Annotated[float, typer.Option(help="10: ten times slower than recorded")] = 1.0,
+    start: Annotated[float, typer.Option(help="start of the video, seconds after the first event")] = 0.0,
     seconds: Annotated[float, typer.Option(help="length of the part shown, seconds; 0: all")] = 0.0,
     height: Height = 0,
     width: Width = 0,
     topic: Topic = "",
 ) -> None:
-    """Draw events as a film: ON (brighter) blue, OFF (darker) vermilion, on white.
+    """Draw events as a video: ON (brighter) blue, OFF (darker) vermilion, on white.
 
     Example: mambaseg convert events-to-video recording.raw film.mp4 --window 10 --slowdown 10
     """
@@ -58,14 +58,14 @@ def events_to_video(
     size = sensor_size(height, width)
     with open_events(file, size=size, topic=topic or None) as reader, progress_bar("drawing") as progress:
         frames = write_video(reader, out, timing, progress)
-    console.print(f"{out}: {frames} pictures of {reader.width}x{reader.height}", soft_wrap=True)
+    console.print(f"{out}: {frames} frames of {reader.width}x{reader.height}", soft_wrap=True)
 
 
 def sensor_size(height: int, width: int) -> tuple[int, int] | None:
-    """(height, width) as a user gave them, None for neither.
+    """Return (height, width) from the command line; None if both are 0.
 
     Raises:
-        ValueError: only one was given.
+        ValueError: only one is 0.
     """
     if bool(height) != bool(width):
         raise ValueError(f"height is {height} and width is {width}; expected both or none: give both")

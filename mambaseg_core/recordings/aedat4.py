@@ -1,4 +1,4 @@
-"""AEDAT4, iniVation's format: compressed packets of events and frames in one clock (unix microseconds)."""
+"""AEDAT4, iniVation's format: compressed packets of events and images on one clock (Unix time, microseconds)."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ else:
 _MAGIC: Final = b"#!AER-DAT4.0\r\n"
 _EXPECTED: Final = "an AEDAT4 file"
 _REMEDY: Final = "copy or export it again"
-_MOST_BYTES: Final = 1 << 26  # of one packet unpacked; dv-runtime's hold 10 ms of events, less than 1 MB
+_MOST_BYTES: Final = 1 << 26  # of one unpacked packet; dv-runtime's have 10 ms of events, less than 1 MB
 _NONE, _LZ4, _LZ4_HIGH, _ZSTD, _ZSTD_HIGH = range(5)
 _PACKET_HEADER: Final = np.dtype([("stream", "<i4"), ("size", "<i4")])
 _EVENT: Final = np.dtype(
     {"names": ["t", "x", "y", "p"], "formats": ["<i8", "<i2", "<i2", "?"], "offsets": [0, 8, 10, 12], "itemsize": 16}
 )
 _MAX_T_US: Final = (1 << 63) // 1000 - 1
-_GREY, _BGR, _BGRA = 0, 16, 24  # OpenCV's codes of 8-bit pictures, as the format has them
+_GRAY, _BGR, _BGRA = 0, 16, 24  # OpenCV's codes of 8-bit images, which the format uses
 
 
 class Aedat4Frame(NamedTuple):
-    """A picture of the frame camera in the events' clock: grey uint8 [H, W] or RGB uint8 [H, W, 3]."""
+    """Image of the frame camera, stamped on the events' clock: gray uint8 [H, W] or RGB uint8 [H, W, 3]."""
 
     stamp_ns: int
     picture: npt.NDArray[np.uint8]
 
 
 def open_aedat4(path: str | Path) -> EventReader:
-    """Open the first event stream of an `.aedat4` file; `aedat4_frames` gives its pictures.
+    """Open the first event stream of an `.aedat4` file; `aedat4_frames` reads its images.
 
     Raises:
-        EventFileError: no such file, not AEDAT4, or without events.
+        EventFileError: the file is missing, is not AEDAT4, or has no event stream.
     """
     return EventReader(BlockSource(Aedat4Stream(Path(path))))
 
 
 def aedat4_frames(path: str | Path) -> Iterator[Aedat4Frame]:
-    """The pictures of an `.aedat4` file, in its order; none where it has none.
+    """Yield the images of an `.aedat4` file in its order; there may be none.
 
     Raises:
-        EventFileError: no such file, or it is damaged.
+        EventFileError: the file is missing or damaged.
     """
     path = Path(path)
     header = _read_header(path)
@@ -120,11 +120,11 @@ class Aedat4Stream:
         return self._decode(*where)[0]
 
     def counters(self) -> dict[str, int]:
-        """`outside`: events outside the sensor, dropped."""
+        """Return `outside`, the number of events dropped because they lay outside the sensor."""
         return {"outside": self._outside}
 
     def close(self) -> None:
-        """Nothing to close: the file is open only while a packet is read."""
+        """Do nothing: the file is open only while a packet is read."""
 
     def _decode(self, at: int, size: int) -> tuple[Events, int]:
         with one_sentence(self.path, _EXPECTED, _REMEDY):
@@ -156,7 +156,7 @@ def _read_header(path: Path) -> _Header:
 
 
 def _streams(path: Path, text: str) -> dict[int, _Stream]:
-    """The streams that the header's XML lists."""
+    """Return the streams listed in the header's XML, by number."""
     if re.search(r"<!(DOCTYPE|ENTITY)", text):
         raise EventFileError(f"event file {path} declares entities in its header, expected plain XML; {_REMEDY}")
     streams = {}
@@ -173,7 +173,7 @@ def _streams(path: Path, text: str) -> dict[int, _Stream]:
 
 
 def _packets(path: Path, header: _Header) -> Iterator[tuple[int, int, int]]:
-    """Stream, place and size of each packet; a packet that the end of the file cuts off is left out."""
+    """Yield the stream, position and size of each packet; a packet cut off by the file's end is left out."""
     at = header.data_at
     while at + _PACKET_HEADER.itemsize <= header.data_end:
         with one_sentence(path, _EXPECTED, _REMEDY), path.open("rb") as file:
@@ -212,12 +212,12 @@ def _frame(path: Path, data: bytes) -> Aedat4Frame:
     with one_sentence(path, _EXPECTED, _REMEDY):
         table = Table.root(data, b"FRME")
         code, width, height = table.scalar(5, "b", 0), table.scalar(6, "h", 0), table.scalar(7, "h", 0)
-        channels = {_GREY: 1, _BGR: 3, _BGRA: 4}.get(code)
+        channels = {_GRAY: 1, _BGR: 3, _BGRA: 4}.get(code)
         at, length = table.vector(10, 1)
         if channels is None or min(height, width) < 1 or length != height * width * channels:
             raise EventFileError(
                 f"event file {path} has a frame of {width}x{height} pixels, format {code} and {length} bytes, "
-                f"expected 8-bit grey, BGR or BGRA; {_REMEDY}"
+                f"expected 8-bit gray, BGR or BGRA; {_REMEDY}"
             )
         pixels = np.frombuffer(data, np.uint8, count=length, offset=at)
         picture = pixels.reshape(height, width) if channels == 1 else pixels.reshape(height, width, -1)[..., 2::-1]

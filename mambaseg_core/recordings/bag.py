@@ -34,9 +34,9 @@ from mambaseg_core.recordings.resume import resume_words
 
 STORAGE_SUFFIXES: Final = (".mcap", ".db3")
 
-_BLOCK_BYTES: Final = 1 << 20  # as messages or as events, whichever is more
+_BLOCK_BYTES: Final = 1 << 20  # of a block, as messages or as events, whichever is more
 _MCAP_MAGIC_BYTES: Final = 8
-_MCAP_RECORD: Final = struct.Struct("<BQ")  # operation and length of what follows
+_MCAP_RECORD: Final = struct.Struct("<BQ")  # operation and length of the record's content
 _EXPECTED: Final = "a ROS 2 bag (mcap or sqlite3)"
 _REMEDY: Final = "repair it with `ros2 bag reindex` or `mcap recover`, or record it again"
 
@@ -44,26 +44,26 @@ _REMEDY: Final = "repair it with `ros2 bag reindex` or `mcap recover`, or record
 def open_bag_events(path: str | Path, topic: str | None = None) -> EventReader:
     """Open the events of a bag.
 
-    Times are those that the messages give: of `mambaseg_ros`, `dvs_msgs`, `prophesee_event_msgs` ROS time; of
-    EventPackets `time_base` plus the time in the packet, for `evt3` the sensor's own clock, its wraps counted on.
+    Times are those of the messages. `mambaseg_ros`, `dvs_msgs` and `prophesee_event_msgs` have ROS time. EventPackets
+    have `time_base` plus the time in the packet; with `evt3`, it is the sensor's own clock, unwrapped.
 
     Args:
         path: the bag's folder, or one `.mcap` or `.db3` file.
-        topic: the event topic; None where the bag has only one.
+        topic: the event topic; None if the bag has only one.
 
     Raises:
-        EventFileError: no bag, a damaged one, or not exactly one topic of events.
+        EventFileError: the bag is missing or damaged, or does not have exactly one topic of events.
     """
     return EventReader(BlockSource(BagStream(Path(path), topic)))
 
 
 class _Where(NamedTuple):
-    """Messages of one block: the first is the one after `skip` at `start_ns` on the recorder's clock."""
+    """Messages of one block: they begin after `skip` messages from `start_ns` on the recorder's clock."""
 
     start_ns: int
     skip: int
     messages: int
-    before: bytes  # words that bring a decoder to where it was
+    before: bytes  # words that restore the decoder's state
 
 
 class BagStream:
@@ -105,14 +105,14 @@ class BagStream:
         self._counts = decoder.counts()
 
     def read(self, where: _Where) -> Events:
-        """Decode one block again, its time off by a multiple of the clock's wrap."""
+        """Decode one block again; its times may be off by a multiple of the clock's wrap."""
         decoder = _MessageDecoder(self, where.before)
         messages = self._bag.get().messages(where.start_ns)
         wanted = islice(messages, where.skip, where.skip + where.messages)
         return _join([Events.empty(self.height, self.width), *(decoder.decode(data) for _, data in wanted)])
 
     def counters(self) -> dict[str, int]:
-        """What the decoder counted in `scan`."""
+        """Return the decoder's counters from `scan`."""
         return dict(self._counts)
 
     def close(self) -> None:
@@ -120,12 +120,12 @@ class BagStream:
         self._bag.close()
 
     def message(self, data: bytes) -> Any:
-        """The message of these bytes."""
+        """Deserialize a message."""
         return self._bag.get().message(data)
 
 
 class _MessageDecoder:
-    """Decodes the messages of one topic in order; `state` is the words that a new one must be given."""
+    """Decodes the messages of one topic in order; `state` has the words to resume a new decoder from here."""
 
     def __init__(self, stream: BagStream, before: bytes = b"") -> None:
         self._stream = stream
@@ -168,7 +168,7 @@ class _MessageDecoder:
 
 
 def _join(parts: list[Events]) -> Events:
-    """Events of consecutive messages; times that step back between them are raised."""
+    """Join the events of consecutive messages; times that step back between them are raised."""
     floor_ns = np.iinfo(np.int64).min
     raised = []
     for part in (part for part in parts if len(part)):
@@ -203,7 +203,7 @@ class _Bag:
         )
 
     def messages(self, start_ns: int | None) -> Iterator[tuple[int, bytes]]:
-        """The recorder's time and the bytes of each message from a time on."""
+        """Yield the recorder's time and the bytes of each message from a time on."""
         with one_sentence(self._path, _EXPECTED, _REMEDY):
             for reader, connections in zip(self._readers, self._connections, strict=True):
                 if connections:
@@ -216,7 +216,7 @@ class _Bag:
         return self._store.deserialize_cdr(data, self.type)
 
     def sensor(self) -> tuple[str, int, int]:
-        """Encoding, height and width, as the first message says."""
+        """Return the encoding, height and width of the first message."""
         _, data = next(self.messages(None), (0, b""))
         if not data:
             raise EventFileError(f"bag {self._path} has no message of events, expected at least one; {_REMEDY}")
@@ -232,7 +232,7 @@ class _Bag:
 
 
 def _refuse_broken_lengths(path: Path) -> None:
-    """Of an mcap file whose records do not follow each other to its end; rosbags would take memory for any length."""
+    """Raise ReaderError if an mcap file's records overrun its end; rosbags would allocate memory for any length."""
     size = path.stat().st_size
     with path.open("rb") as file:
         at = _MCAP_MAGIC_BYTES
@@ -246,7 +246,7 @@ def _refuse_broken_lengths(path: Path) -> None:
 
 
 def _readers(path: Path, stack: ExitStack) -> list[Reader]:
-    """The bag as its metadata.yaml says; where that is of no use, its storage files in their order."""
+    """Open a bag by its metadata.yaml; if that is missing or unusable, open its storage files in their order."""
     for file in [path] if path.is_file() else sorted(path.iterdir()):
         if file.suffix == ".mcap":
             _refuse_broken_lengths(file)
@@ -262,7 +262,7 @@ def _readers(path: Path, stack: ExitStack) -> list[Reader]:
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sorts `bag_10.mcap` behind `bag_9.mcap`."""
+    """Return a sort key that puts `bag_10.mcap` after `bag_9.mcap`."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 

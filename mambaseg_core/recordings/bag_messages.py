@@ -1,4 +1,4 @@
-"""Event messages in bags, by type: their definitions, and how each becomes `Events`."""
+"""Types of event messages in bags: their definitions, and their conversion to `Events`."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ uint8[] p
 """
 
 PACKETS: Final = ("event_camera_msgs/msg/EventPacket", "event_array_msgs/msg/EventArray")
-"""Types whose events are packed bytes, which a `Decoder` reads."""
+"""Types whose events are packed bytes; a `Decoder` reads them."""
 
 COLUMNS: Final = "mambaseg_ros/msg/EventArray"
 NESTED: Final = ("dvs_msgs/msg/EventArray", "prophesee_event_msgs/msg/EventArray")
-"""Types with one message an event."""
+"""Types with one nested message per event."""
 
 EVENT_TYPES: Final = (*PACKETS, COLUMNS, *NESTED)
-"""All types that a bag's events may have."""
+"""All types of event messages."""
 
 
 def event_typestore() -> Typestore:
-    """The definitions of `EVENT_TYPES`; those that bags carry are not always readable."""
+    """Return the definitions of `EVENT_TYPES`; the ones stored in bags are not always readable."""
     store = get_typestore(Stores.ROS2_HUMBLE)
     for name in PACKETS:
         store.register(get_types_from_msg(_PACKET, name))
@@ -52,10 +52,10 @@ def event_typestore() -> Typestore:
 
 
 def events_of_columns(message: Any) -> tuple[Events, int]:
-    """The events of a `mambaseg_ros/EventArray`, and the number of those outside the sensor.
+    """Return the events of a `mambaseg_ros/EventArray` and the number dropped outside the sensor.
 
     Raises:
-        ValueError: columns of different lengths, or a size of 0.
+        ValueError: the columns' lengths differ, or the size is 0.
     """
     t_ns = _stamp_ns(message.header.stamp) + message.t_offset_ns.astype(np.int64)
     size = {"height": int(message.height), "width": int(message.width)}

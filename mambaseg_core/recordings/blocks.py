@@ -1,4 +1,4 @@
-"""Random access to files that are streams of packets: one pass notes where each block of events begins."""
+"""Random access to files that are streams of packets: one pass indexes where each block of events begins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BLOCKS_KEPT: Final = 4  # decoded blocks that stay in memory
 
 
 class PacketStream(Protocol):
-    """A format whose events can be decoded in order, and a block again later, knowing where it lies."""
+    """A format whose events can be decoded in order, and each block again later from its position."""
 
     path: Path
     format: str
@@ -26,13 +26,13 @@ class PacketStream(Protocol):
     width: int
 
     def scan(self) -> Iterator[tuple[Any, Events]]:
-        """Decode all blocks in order, each with what `read` needs to find it again."""
+        """Decode all blocks in order; yield each with the position that `read` takes."""
 
     def read(self, where: Any) -> Events:
-        """Decode one block again. All its times may be off by one constant, where the clock wraps."""
+        """Decode one block again. If the clock wraps, all its times may be off by one constant."""
 
     def counters(self) -> dict[str, int]:
-        """What the decoder counted in `scan`."""
+        """Return the decoder's counters from `scan`."""
 
     def close(self) -> None:
         """Close the file."""
@@ -57,9 +57,9 @@ class _Index:
 class BlockSource:
     """A `RecordingSource` over a stream of packets.
 
-    The first question decodes the whole file once, in bounded memory, and keeps a coarse index; later ones
-    decode only the blocks they touch. Where time steps back from one event to the next it is raised to the
-    latest one before (`raised` among the counters), so that the recording is in time order.
+    The first call decodes the whole file once, in bounded memory, and keeps a coarse index. Later calls decode only the
+    blocks that they need. If time steps back from one event to the next, it is raised to the latest time before, so
+    that the recording is in time order; the counter `raised` counts these events.
 
     Args:
         stream: the format.
@@ -73,13 +73,13 @@ class BlockSource:
         self._cache: dict[int, Events] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_cache": {}}  # the index travels: workers need no pass of their own
+        return {**self.__dict__, "_cache": {}}  # the index is pickled: workers need no pass of their own
 
     def __len__(self) -> int:
         return self._indexed().count
 
     def index(self, t_ns: int) -> int:
-        """Number of the first event at or after a time."""
+        """Return the number of the first event at or after a time."""
         blocks = self._indexed().blocks
         k = bisect_left(blocks, t_ns, key=lambda block: block.last_ns)
         if k == len(blocks):
@@ -87,7 +87,7 @@ class BlockSource:
         return blocks[k].number + int(np.searchsorted(self._block(k).t_ns, t_ns))
 
     def read(self, start: int, stop: int) -> Events:
-        """Events number start to stop (exclusive)."""
+        """Return events number start to stop (exclusive)."""
         blocks = self._indexed().blocks
         parts = [Events.empty(self.height, self.width)]
         k = max(0, bisect_right(blocks, start, key=lambda block: block.number) - 1)
@@ -99,11 +99,11 @@ class BlockSource:
         return Events.concatenate(parts)
 
     def counters(self) -> dict[str, int]:
-        """What the decoder counted, and `raised`: events whose time stepped back."""
+        """Return the decoder's counters and `raised`, the number of events whose time stepped back."""
         return dict(self._indexed().counters)
 
     def close(self) -> None:
-        """Close the file and forget decoded blocks; the index stays."""
+        """Close the file and drop decoded blocks; the index stays."""
         self._cache.clear()
         self._stream.close()
 
@@ -131,9 +131,9 @@ class BlockSource:
         events = self._stream.read(block.where)
         if len(events) != block.count:
             raise EventFileError(
-                f"event file {self.path} gave {len(events)} events where it had {block.count} before, expected a "
-                f"file that stays as it is; open it again when nobody writes to it"
+                f"event file {self.path} has {len(events)} events in a block that had {block.count} before, expected "
+                f"a file that does not change; open it again when no process writes to it"
             )
-        # the last event is the safest to compare: the first of a block may have been raised
+        # compare the last event: the first of a block may have been raised
         t_ns = events.t_ns + (block.last_ns - int(events.t_ns[-1]))
         return Events(events.x, events.y, np.maximum(t_ns, block.floor_ns), events.p, self.height, self.width)

@@ -1,6 +1,6 @@
-"""DDD17's events as the ESS authors publish them, to be mapped into memory.
+"""DDD17's events in the layout of the ESS authors, as memory maps.
 
-`events.dat.t` has int64 [N] nanoseconds; `events.dat.xyp` int16 [N, 3]: x, y, p in {0, 1}.
+`events.dat.t` has int64 [N] nanoseconds; `events.dat.xyp` has int16 [N, 3]: x, y, p in {0, 1}.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SENSOR_SIZE: Final = (260, 346)
 
 TIMES: Final = "events.dat.t"
 _EVENTS: Final = "events.dat.xyp"
-_BYTES: Final = {TIMES: 8, _EVENTS: 6}  # of an event
+_BYTES: Final = {TIMES: 8, _EVENTS: 6}  # per event
 
 
 def open_ddd17(folder: str | Path) -> EventReader:
@@ -50,12 +50,12 @@ class Ddd17Source:
         return len(self._maps.get().t_ns)
 
     def index(self, t_ns: int) -> int:
-        """Number of the first event at or after a time."""
+        """Return the number of the first event at or after a time."""
         limits = np.iinfo(np.int64)
         return int(np.searchsorted(self._maps.get().t_ns, np.int64(min(max(t_ns, limits.min), limits.max))))
 
     def read(self, start: int, stop: int) -> Events:
-        """Events number start to stop (exclusive), copied out of the maps."""
+        """Return events number start to stop (exclusive), copied from the maps."""
         maps = self._maps.get()
         x, y, p = np.array(maps.xyp[start:stop]).T
         try:
@@ -64,11 +64,11 @@ class Ddd17Source:
             raise EventFileError(f"events {start} to {stop} of {self.path}: {error}") from error
 
     def counters(self) -> dict[str, int]:
-        """Nothing: what is wrong in these files is an error."""
+        """Return no counters: any fault in these files is an error."""
         return {}
 
     def close(self) -> None:
-        """Let go of the maps; they open again when needed."""
+        """Drop the maps; they open again when needed."""
         self._maps.close()
 
 
@@ -78,7 +78,7 @@ class _Maps:
     xyp: npt.NDArray[np.int16]  # [N, 3]
 
     def close(self) -> None:
-        """Maps close with their last view."""
+        """Do nothing: maps close with their last view."""
 
 
 def _open(folder: Path) -> _Maps:
@@ -98,7 +98,7 @@ def _open(folder: Path) -> _Maps:
 
 
 def _map(path: Path, dtype: str) -> npt.NDArray[Any]:
-    if path.stat().st_size == 0:  # what cannot be mapped
+    if path.stat().st_size == 0:  # an empty file cannot be mapped
         return np.empty(0, dtype)
     with one_sentence(path, "DDD17's memory map", "unpack ddd17_seg.tar.gz again"):
         return np.memmap(path, dtype, mode="r")

@@ -1,7 +1,7 @@
 """DSEC's `events.h5`, read by number and by time.
 
-`/events/{x, y, t, p}` (uint16, uint16, uint32 microseconds, uint8), `/ms_to_idx` and `/t_offset`, compressed
-with Blosc/zstd. Absolute time is t + t_offset, in the images' clock.
+The file has `/events/{x, y, t, p}` (uint16, uint16, uint32 microseconds, uint8), `/ms_to_idx` and `/t_offset`,
+compressed with Blosc/zstd. Absolute time is t + t_offset, on the images' clock.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ DTYPES: Final = {"x": np.uint16, "y": np.uint16, "t": np.uint32, "p": np.uint8}
 _EXPECTED: Final = "DSEC's events.h5 with events, ms_to_idx and t_offset"
 _REMEDY: Final = "pip install hdf5plugin, and if it is there download the file again"
 _WIDEST: Final = 1 << 14  # pixels of a sensor
-_MOST_EVENTS_PER_BYTE: Final = 10_000  # no compression of events comes near; a damaged header may claim anything
+_MOST_EVENTS_PER_BYTE: Final = 10_000  # far above any compression of events; a damaged header may claim any length
 
 
 def blosc_zstd() -> dict[str, Any]:
-    """The compression that DSEC's files have, as keyword arguments of h5py's `create_dataset`.
+    """Return the compression of DSEC's files as keyword arguments of h5py's `create_dataset`.
 
     Raises:
         ValueError: the filter is not installed.
@@ -53,19 +53,19 @@ def open_dsec(path: str | Path, size: tuple[int, int] = SENSOR_SIZE) -> EventRea
 
     Args:
         path: the file.
-        size: (height, width) of the sensor; the file does not say.
+        size: (height, width) of the sensor, which the file does not contain.
     """
     return EventReader(DsecSource(Path(path), size))
 
 
 def read_rectify_map(path: str | Path) -> npt.NDArray[np.float32]:
-    """Read a `rectify_map.h5`: where each raw event pixel lies in the rectified view, as `Calibration.rectify_map`.
+    """Read a `rectify_map.h5`: the place of each raw event pixel in the rectified view; see `Calibration.rectify_map`.
 
     Returns:
         float32 [H, W, 2], read-only.
 
     Raises:
-        EventFileError: the file is missing, damaged, or not of this layout.
+        EventFileError: the file is missing, is damaged, or has another layout.
     """
     path = Path(path)
     blosc_zstd()  # registers the filter
@@ -100,7 +100,7 @@ class DsecSource:
         return self._file.get().count
 
     def index(self, t_ns: int) -> int:
-        """Number of the first event at or after a time."""
+        """Return the number of the first event at or after a time."""
         file = self._file.get()
         t_us = -(-t_ns // 1000) - file.t_offset_us  # the event clock has whole microseconds
         millisecond = t_us // 1000
@@ -113,7 +113,7 @@ class DsecSource:
         return low + int(np.searchsorted(self._values("t", low, high), t_us))
 
     def read(self, start: int, stop: int) -> Events:
-        """Events number start to stop (exclusive)."""
+        """Return events number start to stop (exclusive)."""
         columns = {name: self._values(name, start, stop) for name in DTYPES}
         t_us = columns["t"].astype(np.int64) + self._file.get().t_offset_us
         try:
@@ -124,7 +124,7 @@ class DsecSource:
             raise EventFileError(f"events {start} to {stop} of {self.path}: {error}") from error
 
     def counters(self) -> dict[str, int]:
-        """Nothing: what is wrong in an `events.h5` is an error."""
+        """Return no counters: any fault in an `events.h5` is an error."""
         return {}
 
     def close(self) -> None:
@@ -184,7 +184,7 @@ def _open(path: Path) -> _Open:
 
 
 def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
-    """One column of whole numbers, whatever integers it is stored in."""
+    """Return one column of integers of any dtype."""
     if name not in file:
         raise EventFileError(
             f"{path} has no /{name} (it has {sorted(file)}), expected {_EXPECTED}; use the file as DSEC publishes it"

@@ -1,4 +1,4 @@
-"""Writing DSEC's `events.h5` as a stream."""
+"""Writer of DSEC's `events.h5` as a stream."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mambaseg_core.files import atomic_path
 from mambaseg_core.recordings.dsec import DTYPES, blosc_zstd
 
 _CHUNK: Final = 1 << 16  # events
-_BUFFER: Final = 1 << 20  # events kept back before they are written
+_BUFFER: Final = 1 << 20  # events collected before they are written
 _MAX_T_US: Final = (1 << 32) - 1
 
 
 @contextmanager
 def new_dsec(path: str | Path, t_offset_us: int) -> Iterator[DsecEventWriter]:
-    """Write an `events.h5`, which appears under its name only when it is complete.
+    """Write an `events.h5`; it appears under its name only when it is complete.
 
     Args:
         path: the file.
@@ -41,7 +41,7 @@ def new_dsec(path: str | Path, t_offset_us: int) -> Iterator[DsecEventWriter]:
 
 
 class _File(io.FileIO):
-    """Keeps the first error of a write for later: HDF5 that meets one ends the process with a segmentation fault."""
+    """Keeps the first error of a write for later: on a write error, HDF5 ends the process with a segmentation fault."""
 
     error: OSError | None = None
 
@@ -63,10 +63,10 @@ class _File(io.FileIO):
 
 
 class DsecEventWriter:
-    """Writes events that come in time order; of `new_dsec`.
+    """Writes events in time order; made by `new_dsec`.
 
     Args:
-        file: an empty file, open.
+        file: an empty file, open for writing.
 
     Attributes:
         count: events in the file.
@@ -90,7 +90,7 @@ class DsecEventWriter:
         """Append events; `t_ns` counts from the recording's zero and is cut to microseconds.
 
         Raises:
-            ValueError: they begin before those written so far, before zero, or end after what uint32 holds.
+            ValueError: they begin before those written so far or before zero, or do not fit in uint32.
         """
         if len(events) == 0:
             return
@@ -106,7 +106,7 @@ class DsecEventWriter:
             self._flush()
 
     def finish(self, t_offset_us: int) -> None:
-        """Write what is left, the index and the absolute time of the recording's zero."""
+        """Write the remaining events, the index and the absolute time of the recording's zero."""
         self._flush()
         ends = np.cumsum(self._per_ms)
         table = np.concatenate([[0], ends[:-1]]).astype(np.uint64)

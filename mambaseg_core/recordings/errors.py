@@ -1,4 +1,4 @@
-"""What the readers of event files raise, and how the errors of libraries become one sentence."""
+"""The error of event files, and the conversion of libraries' errors to one sentence."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 class EventFileError(ValueError):
-    """An event file is missing, damaged or of an unknown layout; the text names the file and the remedy."""
+    """An event file is missing, is damaged or has an unknown layout; the text names the file and the remedy."""
 
 
 @contextmanager
 def one_sentence(path: Path, expected: str, remedy: str) -> Iterator[None]:
-    """Turn whatever a library raises inside into an `EventFileError` that names the file.
+    """Turn any `Exception` of a library inside the block into an `EventFileError` that names the file.
 
-    Damaged files make libraries raise nearly anything, so nearly anything is caught; programs end as always.
+    On damaged files, libraries raise almost any exception. KeyboardInterrupt and SystemExit pass through.
     """
     try:
         yield

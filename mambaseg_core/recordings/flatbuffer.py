@@ -1,4 +1,4 @@
-"""Just enough of FlatBuffers to read AEDAT4: tables, scalars, strings and vectors, every place checked."""
+"""The part of FlatBuffers that AEDAT4 needs: tables, scalars, strings and vectors; every position is checked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Vector(NamedTuple):
-    """A vector's elements: where the first lies, and how many there are."""
+    """Elements of a vector: position of the first, and their number."""
 
     at: int
     length: int
@@ -16,11 +16,11 @@ class Vector(NamedTuple):
 class Table:
     """A FlatBuffers table in a buffer that may be damaged.
 
-    Reading outside the buffer raises struct.error or ValueError, never anything worse.
+    Reading outside the buffer always raises struct.error or ValueError.
 
     Args:
         data: the whole buffer.
-        at: where the table begins.
+        at: position of the table.
     """
 
     def __init__(self, data: bytes, at: int) -> None:
@@ -31,22 +31,22 @@ class Table:
 
     @classmethod
     def root(cls, data: bytes, identifier: bytes) -> Table:
-        """The root table of a buffer with a size in front.
+        """Return the root table of a buffer with a size prefix.
 
         Raises:
-            ValueError: another identifier.
+            ValueError: the buffer has another identifier.
         """
         if data[8:12] != identifier:
             raise ValueError(f"block is of type {data[8:12]!r}, expected {identifier!r}")
         return cls(data, 4 + _unpack("<I", data, 4))
 
     def scalar(self, field: int, kind: str, default: int) -> int:
-        """A number; kind as in `struct`, field counted from 0 in the schema's order."""
+        """Return a number; kind as in `struct`, field counted from 0 in the schema's order."""
         at = self._field(field)
         return default if at is None else _unpack(f"<{kind}", self.data, at)
 
     def vector(self, field: int, element_bytes: int) -> Vector:
-        """A vector of numbers or structs; an empty one where the field is absent."""
+        """Return a vector of numbers or structs; an empty one if the field is absent."""
         at = self._field(field)
         if at is None:
             return Vector(0, 0)
@@ -57,7 +57,7 @@ class Table:
         return Vector(start + 4, length)
 
     def string(self, field: int) -> str:
-        """A text; empty where the field is absent."""
+        """Return a string; empty if the field is absent."""
         at, length = self.vector(field, 1)
         return self.data[at : at + length].decode("utf-8", "replace")
 
@@ -75,6 +75,6 @@ def _unpack(kind: str, data: bytes, at: int) -> int:
 
 
 def _inside(data: bytes, at: int) -> int:
-    if not 0 <= at < len(data):  # struct would count a negative place from the end
-        raise ValueError(f"a place at byte {at} of a block of {len(data)} bytes is pointed to")
+    if not 0 <= at < len(data):  # struct counts a negative position from the end
+        raise ValueError(f"an offset points to byte {at} of a block of {len(data)} bytes")
     return at

@@ -1,4 +1,4 @@
-"""`open_events`: any event file by its content."""
+"""`open_events`: open any event file by its content."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _KNOWN = (
 
 
 def open_events(path: str | Path, *, size: tuple[int, int] | None = None, topic: str | None = None) -> EventReader:
-    """Open a recording of events; its format is found by its content.
+    """Open a recording of events; its content determines its format.
 
     Args:
         path: DSEC's `events.h5` or a sequence's folder, a folder of DDD17, `.raw` (EVT2, EVT2.1, EVT3), `.aedat4`,
             or a ROS 2 bag (its folder, or one `.mcap` or `.db3` file).
-        size: (height, width) of the sensor where the file does not tell it (`.raw`, DSEC's layout: 480x640).
-        topic: of a bag with several event topics, the one to read.
+        size: (height, width) of the sensor if the file does not contain it (`.raw`, DSEC's layout: 480x640).
+        topic: event topic to read from a bag with several.
 
     Raises:
-        EventFileError: no such file, an unknown format, or a damaged header. Damage further on is raised when it
-            is met.
+        EventFileError: the file is missing, its format is unknown, or its header is damaged. Later damage is raised
+            when it is read.
     """
     path = Path(path)
     if not path.exists():

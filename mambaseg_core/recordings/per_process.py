@@ -1,4 +1,4 @@
-"""Handles of open files that survive pickling and forking."""
+"""File handles that survive pickling and forking."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ class Closable(Protocol):
     """An open file."""
 
     def close(self) -> None:
-        """Close it."""
+        """Close the file."""
 
 
 T = TypeVar("T", bound=Closable)
 
 
 class PerProcess(Generic[T]):
-    """A file that each process opens for itself at its first use, so that no two share a position in it.
+    """A file that each process opens for itself at its first use, so that no two processes share a file position.
 
     Args:
         opener: opens the file; can be pickled.
@@ -33,7 +33,7 @@ class PerProcess(Generic[T]):
         return PerProcess, (self._opener,)
 
     def get(self) -> T:
-        """The open file."""
+        """Return the open file."""
         if self._file is None or self._pid != os.getpid():
             self._file = self._opener()
             self._pid = os.getpid()

@@ -20,14 +20,14 @@ _BLOCK_BYTES: Final = 1 << 18
 
 
 def open_raw(path: str | Path, size: tuple[int, int] | None = None) -> EventReader:
-    """Open a `.raw` file. Times are the sensor's own; each wrap of its clock is counted on.
+    """Open a `.raw` file. Times are the sensor's own, unwrapped.
 
     Args:
         path: the file.
-        size: (height, width) of the sensor, where the header does not tell it.
+        size: (height, width) of the sensor if the header does not contain it.
 
     Raises:
-        EventFileError: no header, an unknown encoding, or a size that neither header nor caller tell.
+        EventFileError: the header is missing, its encoding is unknown, or neither header nor caller has the size.
     """
     return EventReader(BlockSource(RawStream(Path(path), size)))
 
@@ -35,7 +35,7 @@ def open_raw(path: str | Path, size: tuple[int, int] | None = None) -> EventRead
 class _Where(NamedTuple):
     at: int
     length: int
-    before: bytes  # words that bring a decoder to where it was
+    before: bytes  # words that restore the decoder's state
 
 
 class RawStream:
@@ -53,7 +53,7 @@ class RawStream:
         size = size or header.size
         if size is None:
             raise EventFileError(
-                f"the header of event file {path} tells no size of the sensor, expected '% geometry 1280x720' or "
+                f"the header of event file {path} has no size of the sensor, expected '% geometry 1280x720' or "
                 f"'% format EVT3;height=720;width=1280'; give the size: open_events(path, size=(height, width)), or "
                 f"--height and --width"
             )
@@ -74,15 +74,15 @@ class RawStream:
         self._counts = asdict(decoder.counters)
 
     def read(self, where: _Where) -> Events:
-        """Decode one block again, its time off by a multiple of the clock's wrap."""
+        """Decode one block again; its times may be off by a multiple of the clock's wrap."""
         return self._new_decoder().decode(where.before + self._bytes(where.at, where.length))
 
     def counters(self) -> dict[str, int]:
-        """What the decoder counted in `scan`."""
+        """Return the decoder's counters from `scan`."""
         return dict(self._counts)
 
     def close(self) -> None:
-        """Nothing to close: the file is open only while a block is read."""
+        """Do nothing: the file is open only while a block is read."""
 
     def _new_decoder(self) -> Decoder:
         return Decoder(self.encoding, height=self.height, width=self.width)

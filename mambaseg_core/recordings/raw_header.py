@@ -1,4 +1,4 @@
-"""The text at the beginning of Prophesee's `.raw` files: lines `% key value`, in several dialects."""
+"""The text header of Prophesee's `.raw` files: lines `% key value`, in several variants."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mambaseg_core.recordings.errors import EventFileError, one_sentence
 
 _LONGEST: Final = 1 << 16  # bytes; real headers have less than 1000
 
-# What names of cameras and plugins say about the sensor where no size is given: (height, width).
+# (height, width) of a sensor by part of a camera's or plugin's name, for headers without a size.
 _SENSORS: Final = {
     "genx320": (320, 320),
     "gen41": (720, 1280),
@@ -35,12 +35,12 @@ _ENCODINGS: Final = {
 
 @dataclass(frozen=True)
 class RawHeader:
-    """What a header says.
+    """Content of a header.
 
     Attributes:
-        encoding: as `Decoder` takes it.
-        size: (height, width), pixels; None where nothing tells it.
-        data_at: first byte of the events.
+        encoding: name for `Decoder`.
+        size: (height, width), pixels; None if the header does not contain it.
+        data_at: position of the first byte of the events.
     """
 
     encoding: str
@@ -52,7 +52,7 @@ def read_raw_header(path: Path) -> RawHeader:
     """Read a `.raw` file's header: `% format EVT3;height=..;width=..`, `% evt 3.0`, `% geometry WxH` and others.
 
     Raises:
-        EventFileError: there is none, or it names no known encoding.
+        EventFileError: the header is missing, or its encoding is unknown.
     """
     with one_sentence(path, "a Prophesee .raw file", "check that it is readable"), path.open("rb") as file:
         head = file.read(_LONGEST)
@@ -71,7 +71,7 @@ def read_raw_header(path: Path) -> RawHeader:
 
 
 def _fields(head: bytes) -> tuple[dict[str, str], int]:
-    """Keys and values of the lines that begin with a percent sign, and where the next line begins."""
+    """Return keys and values of the lines that begin with a percent sign, and the position of the next line."""
     fields: dict[str, str] = {}
     at = 0
     while head[at : at + 2] == b"% " and (end := head.find(b"\n", at)) >= 0:
@@ -84,7 +84,7 @@ def _fields(head: bytes) -> tuple[dict[str, str], int]:
 
 
 def _format_options(value: str) -> dict[str, str]:
-    """`EVT3;height=720;width=1280` as a dict; the encoding under the empty key."""
+    """Parse `EVT3;height=720;width=1280` to a dict; the encoding has the empty key."""
     if not value:
         return {}
     name, *pairs = value.split(";")

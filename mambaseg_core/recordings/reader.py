@@ -1,4 +1,4 @@
-"""`EventReader`: one way to read every event file, by time, by count or as a stream, whatever its format."""
+"""`EventReader`: read event files of every format by time, by count or as a stream."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mambaseg_core.events.array import Events
 from mambaseg_core.events.window import Window
 from mambaseg_core.recordings.errors import EventFileError
 
-_BLOCK: Final = 1 << 18  # events read at a time while a file is streamed
+_BLOCK: Final = 1 << 18  # events read at once while a file is streamed
 _MOST_PIXELS: Final = 1 << 24  # of a sensor; the largest has 1 million
 
 
 class RecordingSource(Protocol):
-    """What a format offers: its events by their number in the file, in time order.
+    """Interface of a format: its events by their number in the file, in time order.
 
-    Objects can be pickled, and used in a forked process; see `PerProcess`.
+    Objects can be pickled and used in a forked process; see `PerProcess`.
     """
 
     path: Path
@@ -31,16 +31,16 @@ class RecordingSource(Protocol):
     width: int
 
     def __len__(self) -> int:
-        """Number of events."""
+        """Return the number of events."""
 
     def index(self, t_ns: int) -> int:
-        """Number of the first event at or after a time; the number of events where there is none."""
+        """Return the number of the first event at or after a time; the number of events if there is none."""
 
     def read(self, start: int, stop: int) -> Events:
-        """Events number start to stop (exclusive), 0 <= start <= stop <= number of events."""
+        """Return events number start to stop (exclusive); 0 <= start <= stop <= number of events."""
 
     def counters(self) -> dict[str, int]:
-        """What was wrong with the data, by name, as far as the format counts it."""
+        """Return the counts of faults in the data, by name, as far as the format counts them."""
 
     def close(self) -> None:
         """Close the file; it opens again when needed."""
@@ -48,13 +48,13 @@ class RecordingSource(Protocol):
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The events of a window, and how much of the window the recording does not have.
+    """The events of a window, and how much of the window the recording does not cover.
 
     Attributes:
-        events: what there is.
+        events: the events found.
         missing_before_ns: nanoseconds of the window before the recording's first event.
         missing_after_ns: nanoseconds of the window after the recording's last event.
-        missing_count: events that a window by count wanted and that the recording does not have before its end.
+        missing_count: events of a window by count that the recording does not have before the window's end.
     """
 
     events: Events
@@ -64,16 +64,16 @@ class Excerpt:
 
     @property
     def complete(self) -> bool:
-        """Whether the recording has the whole window."""
+        """Whether the recording covers the whole window."""
         return not (self.missing_before_ns or self.missing_after_ns or self.missing_count)
 
 
 class EventReader:
     """Reads one event file lazily; `open_events` makes it. Use as a context manager or call `close`.
 
-    Nothing is read before it is asked for. Readers can be pickled into the workers of a data loader and used
-    after a fork: each process opens the file for itself. Not to be shared by threads. Every method raises
-    `EventFileError` where the file is missing or damaged.
+    Data are read only when requested. Readers can be pickled to the workers of a data loader and used after a fork:
+    each process opens the file for itself. Threads must not share a reader. Every method raises `EventFileError` if
+    the file is missing or damaged.
 
     Attributes:
         path: the file or folder.
@@ -113,20 +113,20 @@ class EventReader:
 
     @property
     def start_ns(self) -> int:
-        """Time of the first event, nanoseconds; 0 where there are none."""
+        """Time of the first event, nanoseconds; 0 without events."""
         return int(self._source.read(0, 1).t_ns[0]) if len(self) else 0
 
     @property
     def end_ns(self) -> int:
-        """1 ns after the last event; 0 where there are none."""
+        """1 ns after the last event, nanoseconds; 0 without events."""
         return int(self._source.read(len(self) - 1, len(self)).t_ns[0]) + 1 if len(self) else 0
 
     def counters(self) -> dict[str, int]:
-        """What was wrong with the data, by name (for example `outside`), as far as the format counts it."""
+        """Return the counts of faults in the data, by name (such as `outside`), as far as the format counts them."""
         return self._source.counters()
 
     def between(self, start_ns: int, end_ns: int) -> Excerpt:
-        """Events with start_ns <= t < end_ns, nanoseconds in the recording's clock; none where end_ns <= start_ns."""
+        """Return the events with start_ns <= t < end_ns, nanoseconds on the recording's clock; may be empty."""
         start = self._source.index(start_ns)
         events = self._source.read(start, max(start, self._source.index(end_ns)))
         span = max(0, end_ns - start_ns)
@@ -139,7 +139,7 @@ class EventReader:
         )
 
     def last(self, count: int, end_ns: int) -> Excerpt:
-        """The last `count` events with t < end_ns, fewer at the beginning of the recording.
+        """Return the last `count` events with t < end_ns; fewer at the beginning of the recording.
 
         Raises:
             ValueError: count is negative.
@@ -149,14 +149,14 @@ class EventReader:
         return self._last(count, end_ns, oldest=0)
 
     def window(self, window: Window, end_ns: int, bins: int = 10) -> Excerpt:
-        """The events of a `Window` that ends at a time; bins matters where the window is per bin."""
+        """Return the events of a `Window` that ends at end_ns; bins is used if the window is per bin."""
         start_ns, limit = window.start_ns(end_ns, bins), window.limit(bins)
         if limit is None:
             return self.between(start_ns, end_ns)
         return self._last(limit, end_ns, oldest=self._source.index(start_ns))
 
     def chunks(self, *, duration_ns: int | None = None, count: int | None = None) -> Iterator[Events]:
-        """All events in order, in chunks by time or by count; memory holds little more than one chunk.
+        """Iterate over all events in order, in chunks by time or by count; memory holds little more than one chunk.
 
         Args:
             duration_ns: chunk k holds k * duration_ns <= t - start_ns < (k + 1) * duration_ns; chunks without
@@ -172,7 +172,7 @@ class EventReader:
             )
         size = duration_ns if count is None else count
         if size is None or size < 1:
-            raise ValueError(f"chunks of {size} are asked for, expected 1 or more; give a positive whole number")
+            raise ValueError(f"the chunk size is {size}, expected 1 or more; give a positive whole number")
         return self._by_count(size) if count is not None else self._by_duration(size)
 
     def _last(self, count: int, end_ns: int, *, oldest: int) -> Excerpt:
@@ -193,7 +193,7 @@ class EventReader:
         first_ns = self.start_ns
         for block in self._by_count(_BLOCK):
             pending = Events.concatenate([kept, block])
-            number = (pending.t_ns - first_ns) // duration_ns  # [N], of its chunk
+            number = (pending.t_ns - first_ns) // duration_ns  # [N], number of the event's chunk
             edges = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
             for start, stop in pairwise(edges):
                 yield pending.part(start, stop)

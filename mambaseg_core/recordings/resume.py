@@ -1,4 +1,4 @@
-"""What a decoder must have seen before a block of a stream, as words of the stream itself."""
+"""State of a decoder before a block of a stream, as words of the stream itself."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import numpy.typing as npt
 
 
 class _Words(NamedTuple):
-    """How an encoding keeps its state in words.
+    """Words that carry the state of an encoding.
 
-    The type of a word is `word >> shift & 15`. `latest`: types of which the last word counts. `base`: type of the
-    word that begins a vector; `steps`: how far each type of vector word moves it on. `wrapped`: the clock's
-    largest word, so that a step back over a wrap inside the block is understood.
+    Attributes:
+        dtype: NumPy dtype of a word.
+        shift: the type of a word is `word >> shift & 15`.
+        latest: types of which only the last word matters.
+        base: type of the word that begins a vector.
+        steps: (type, step) of each vector word: how far it advances the vector.
+        wrapped: the clock's largest word; with it, a wrap inside the block is recognized.
     """
 
     dtype: str
@@ -34,11 +38,11 @@ _ENCODINGS: Final = {
 
 
 def resume_words(encoding: str, before: bytes) -> bytes:
-    """The words that bring a new decoder to where one is that has read `before`, up to a multiple of its wrap.
+    """Return words that put a new decoder into the state after `before`, up to a multiple of its clock's wrap.
 
     Args:
-        encoding: any of `Decoder`; no words for one that keeps no state across packets.
-        before: what `resume_words` gave for the block ahead, and that block's bytes.
+        encoding: any of `Decoder`; an encoding without state across packets has no words.
+        before: `resume_words` of the previous block, and that block's bytes.
     """
     if encoding not in _ENCODINGS:
         return b""
@@ -55,7 +59,7 @@ def resume_words(encoding: str, before: bytes) -> bytes:
 
 
 def _vector_base(data: npt.NDArray[Any], kind: npt.NDArray[Any], words: _Words) -> npt.NDArray[Any]:
-    """The last word that begins a vector, moved on by the vector words after it."""
+    """Return the last word that begins a vector, advanced by the vector words after it."""
     begins = np.flatnonzero(kind == words.base)
     if not len(begins):
         return data[:0]

@@ -1,4 +1,4 @@
-"""What is in a recording: its numbers, and the pixels that fire too much."""
+"""Summary of a recording: its numbers, and its hot pixels."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy.typing as npt
 from mambaseg_core.recordings.reader import EventReader
 
 HOT_FACTOR: Final = 10
-"""A hot pixel has more than so many times the median of the 5 x 5 pixels around it, ..."""
+"""A hot pixel has more than this many times the median number of events of the 5 x 5 pixels around it."""
 HOT_LEAST: Final = 20
-"""... and at least so many events."""
+"""A hot pixel has at least this many events."""
 
 _CHUNK: Final = 1 << 18  # events
 _RATE_NS: Final = 10_000_000
@@ -23,16 +23,16 @@ _RATE_NS: Final = 10_000_000
 
 @dataclass(frozen=True)
 class Summary:
-    """What is in a recording.
+    """Summary of a recording.
 
     Attributes:
         events: number of events.
-        on: how many of them are ON.
-        start_ns: time of the first, nanoseconds; 0 where there are none.
-        end_ns: 1 ns after the last.
-        peak_rate: most events of any 10 ms, as events a second.
+        on: number of ON events.
+        start_ns: time of the first event, nanoseconds; 0 without events.
+        end_ns: 1 ns after the last event.
+        peak_rate: highest rate in any bin of 10 ms, events per second.
         hot_pixels: (column, row, events) of each hot pixel, most events first.
-        counters: what was wrong with the data, by name; see `EventReader.counters`.
+        counters: counts of faults in the data, by name; see `EventReader.counters`.
     """
 
     events: int
@@ -45,21 +45,21 @@ class Summary:
 
     @property
     def duration_s(self) -> float:
-        """Seconds from the first event to the last."""
+        """Time from the first event to the last, seconds."""
         return (self.end_ns - self.start_ns) / 1e9
 
     @property
     def rate(self) -> float:
-        """Events a second; 0 without events."""
+        """Events per second; 0 without events."""
         return self.events / self.duration_s if self.events else 0.0
 
 
 def summarise(reader: EventReader, progress: Callable[[int, int], None] = lambda done, total: None) -> Summary:
-    """Read a recording once, in bounded memory.
+    """Summarize a recording in one pass, in bounded memory.
 
     Args:
         reader: the recording.
-        progress: called with events read and events in all.
+        progress: called with the number of events read and of all events.
 
     Raises:
         EventFileError: the file is damaged.

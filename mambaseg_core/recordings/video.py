@@ -1,4 +1,4 @@
-"""Films of events."""
+"""Videos of events."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ MOST_FRAMES: Final = 1_000_000
 
 @dataclass(frozen=True)
 class VideoTiming:
-    """Which events a film shows when.
+    """Timing of a video: which events each frame shows.
 
     Attributes:
-        fps: pictures a second of the film.
-        window_ns: each picture shows the events of so long before its time.
-        slowdown: seconds of the film for one second of the recording.
-        start_ns: the film begins so long after the first event.
-        length_ns: and shows so much of the recording; None: all.
+        fps: frames per second of the video.
+        window_ns: each frame shows the events of this time before it, nanoseconds.
+        slowdown: seconds of video per second of the recording.
+        start_ns: start of the video after the first event, nanoseconds.
+        length_ns: length of the recording to show, nanoseconds; None: all.
     """
 
     fps: float = 25.0
@@ -37,15 +37,15 @@ class VideoTiming:
         for name in ("fps", "window_ns", "slowdown", "length_ns"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
-                raise ValueError(f"{name} is {value}, expected a finite number above 0; give another")
+                raise ValueError(f"{name} is {value}, expected a finite number above 0; change it")
         if self.start_ns < 0:
-            raise ValueError(f"start_ns is {self.start_ns}, expected 0 or more; the film begins at the first event")
+            raise ValueError(f"start_ns is {self.start_ns}, expected 0 or more; 0 is the time of the first event")
 
     def frame_ends_ns(self, reader: EventReader) -> list[int]:
-        """The end of each picture's window.
+        """Return the end of each frame's window, nanoseconds.
 
         Raises:
-            ValueError: the recording has no events there, or so long a span that it must be damaged.
+            ValueError: the recording has no events there, or its span is so long that it must be damaged.
         """
         start_ns = reader.start_ns + self.start_ns
         span_ns = reader.end_ns - start_ns if self.length_ns is None else min(self.length_ns, reader.end_ns - start_ns)
@@ -58,7 +58,7 @@ class VideoTiming:
         frames = max(1, round(span_ns / step_ns))
         if frames > MOST_FRAMES:
             raise ValueError(
-                f"a film of {span_ns / 1e9:g} s of {reader.path} has {frames} pictures, expected {MOST_FRAMES} at "
+                f"a video of {span_ns / 1e9:g} s of {reader.path} has {frames} frames, expected {MOST_FRAMES} at "
                 f"most; show a part of it, or check the recording's clock"
             )
         return [start_ns + round((index + 1) * step_ns) for index in range(frames)]
@@ -67,20 +67,20 @@ class VideoTiming:
 def write_video(
     reader: EventReader, out: str | Path, timing: VideoTiming, progress: Progress = lambda done, total: None
 ) -> int:
-    """Write a film of a recording's events: each pixel has the colour of its newest one.
+    """Write a video of a recording's events; each pixel has the color of its newest event.
 
     Args:
         reader: the recording.
-        out: as of `new_film`.
+        out: `.mp4` or `.avi`; see `new_film`.
         timing: see `VideoTiming`.
-        progress: called with pictures written and pictures in all.
+        progress: called with the number of frames written and of all frames.
 
     Returns:
-        Number of pictures.
+        Number of frames.
 
     Raises:
-        ValueError: another ending of the name, nothing to show, or a damaged recording.
-        OSError: the film cannot be written.
+        ValueError: the name has another suffix, there are no events to show, or the recording is damaged.
+        OSError: the video cannot be written.
     """
     with new_film(Path(out), timing.fps) as film:
         ends_ns = timing.frame_ends_ns(reader)

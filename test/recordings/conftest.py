@@ -1,4 +1,4 @@
-"""Makes `event_recordings`, which writes one small recording in every format, importable here."""
+"""Path to `event_recordings`, which writes one small recording in every format."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ SIZE = (260, 346)
 
 
 def some_events(count: int = 3000, *, first_us: int = 16_700_000, span_us: int = 150_000, seed: int = 0) -> Events:
-    """Across the wrap of EVT3's clock (16.777216 s), with simultaneous events."""
+    """Return events across the wrap of EVT3's clock (16.777216 s), some simultaneous."""
     rng = np.random.default_rng(seed)
     t_us = np.sort(rng.integers(first_us, first_us + span_us, count) // 7 * 7)
     x, y, p = rng.integers(0, SIZE[1], count), rng.integers(0, SIZE[0], count), rng.choice([-1, 1], count)
@@ -28,7 +28,7 @@ def some_events(count: int = 3000, *, first_us: int = 16_700_000, span_us: int =
 
 
 def rows(events: Events) -> list[tuple[int, int, int, int]]:
-    """(x, y, t in us, 1 for ON else 0) of each event."""
+    """Return (x, y, t in us, 1 for ON else 0) of each event."""
     columns = (events.x, events.y, events.t_ns // US, (events.p > 0).astype(int))
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
@@ -58,7 +58,7 @@ def evt21_legacy(events: Events) -> bytes:
 
 
 def evt3(events: Events) -> bytes:
-    """Every third event as a vector of one, so that vectors, rows and times all run across blocks."""
+    """Encode every third event as a vector of one, so that vectors, rows and times all run across blocks."""
     words: list[int] = []
     high = low = row = None
     for number, (x, y, t, on) in enumerate(rows(events)):
@@ -100,7 +100,7 @@ def dsec(folder: Path, events: Events) -> Path:
 
 
 def flatbuffer(identifier: bytes, fields: dict[int, bytes | tuple[int, bytes]]) -> bytes:
-    """A buffer with a size in front and one table; a field is its bytes, or (length, elements) of a vector."""
+    """Build a buffer with a size prefix and one table; a field is its bytes, or (length, elements) of a vector."""
     count = max(fields) + 1
     vtable_at, table_at = 8, 8 + -(-(4 + 2 * count) // 8) * 8
     at, inline, tail = 8, b"", b""
@@ -151,7 +151,7 @@ def aedat4(compression: int = 1, xml: str | None = None) -> Callable[[Path, Even
 
 
 def bag(kind: str, encoding: str = "", plugin: StoragePlugin = StoragePlugin.MCAP) -> Callable[[Path, Events], Path]:
-    """Messages of 100 events; EventPackets share one stream of words."""
+    """Write messages of 100 events; EventPackets share one stream of words."""
 
     def write(folder: Path, events: Events) -> Path:
         path, store = folder / "bag", event_typestore()
@@ -194,7 +194,7 @@ def mono(events: Events) -> bytes:
 
 
 def nested_cdr(events: Events, frame_id: bytes = b"cam\0") -> bytes:
-    """A dvs_msgs/EventArray: CDR ends no structure with padding, so x follows the polarity on the next even byte."""
+    """Serialize a dvs_msgs/EventArray; CDR does not pad structures, so x follows the polarity on the next even byte."""
     data = b"\0\1\0\0" + struct.pack("<iII", 1, 2, len(frame_id)) + frame_id
     data += struct.pack("<III", events.height, events.width, len(events))
     for number, (x, y, t, on) in enumerate(rows(events)):

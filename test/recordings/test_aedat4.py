@@ -1,4 +1,4 @@
-"""AEDAT4: the real recording, and headers that lie."""
+"""AEDAT4: the real recording, and false headers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def frame_file(folder: Path, *, code: int, shape: tuple[int, ...], pixels: bytes
 
 
 @pytest.mark.parametrize(("code", "channels"), [(0, 1), (16, 3), (24, 4)])
-def test_pictures_are_grey_or_rgb(tmp_path: Path, code: int, channels: int) -> None:
+def test_images_are_gray_or_rgb(tmp_path: Path, code: int, channels: int) -> None:
     pixels = np.arange(2 * 3 * channels, dtype=np.uint8)
     (frame,) = aedat4_frames(frame_file(tmp_path, code=code, shape=(2, 3), pixels=pixels.tobytes()))
     assert frame.stamp_ns == 5000

@@ -1,4 +1,4 @@
-"""Bags: real recordings with their known answers, and bags that are not whole."""
+"""Bags: real recordings with known answers, and incomplete bags."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ MS = 1_000_000
 
 
 def random_events(count: int = 5000, *, span_us: int = 40_000, seed: int = 0) -> Events:
-    """With many equal times, a gap, and events exactly at whole milliseconds."""
+    """Return events with many equal times, a gap, and some exactly at whole milliseconds."""
     rng = np.random.default_rng(seed)
     t_us = np.sort(rng.integers(300, span_us, count))
     t_us[(t_us > 15_100) & (t_us < 19_900)] = 15_100
@@ -106,7 +106,7 @@ def test_more_than_one_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, e
 
 
 def edges_ns(events: Events) -> list[int]:
-    """Absolute times around which a window may go wrong: of events, of milliseconds, and 1 ns beside."""
+    """Return absolute times where a window may go wrong: times of events, milliseconds, and 1 ns off these."""
     relative = [-5 * MS, 0, 2 * MS, 15_100_000, 17 * MS, 40 * MS, 99 * MS, int(events.t_ns[-1])]
     relative += [int(t) for t in events.t_ns[:: len(events) // 12]]
     relative += [int(t) // MS * MS for t in events.t_ns[:: len(events) // 12]]

@@ -1,4 +1,4 @@
-"""Damaged files: no crash, no hang, bounded memory; events, or one sentence that names the file."""
+"""Damaged files: no crash, no hang, bounded memory; the result is events or one sentence that names the file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ damages = st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=8),
 
 
 def damaged(content: bytes, damage: list[tuple[float, bytes, bool]], cut: float) -> bytes:
-    """Bytes overwritten, or put in between, and the end cut off."""
+    """Overwrite bytes, insert bytes, or cut off the end."""
     data = bytearray(content)
     for place, new, insert in damage:
         at = int(place * len(data))
@@ -34,7 +34,7 @@ def check_sentence(text: str, path: Path) -> None:
 
 
 def read_all(path: Path) -> None:
-    """Ask everything; an `EventFileError` that names the file in one line is an answer."""
+    """Call every method; an `EventFileError` that names the file in one line is a valid result."""
     try:
         with open_events(path, size=recordings.SIZE) as reader:
             total = sum(len(events) for events in reader.chunks(count=1 << 16))
@@ -113,7 +113,7 @@ def test_damaged_frames(tmp_path: Path) -> None:
 
 
 def test_a_record_of_an_mcap_file_that_would_take_gigabytes(tmp_path: Path) -> None:
-    """The first record behind the header says that it has 7 GB."""
+    """The first record after the header claims 7 GB."""
     original = recordings.FORMATS["bag_columns"](tmp_path, recordings.some_events(1500))
     (file,) = original.glob("*.mcap")
     content = bytearray(file.read_bytes())

@@ -1,4 +1,4 @@
-"""`.raw` files: the dialects of their headers, and real recordings."""
+"""`.raw` files: the variants of their headers, and real recordings."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_events_may_begin_with_a_percent_sign_and_a_blank_behind_an_end_line(tmp
 def test_without_a_size_the_caller_is_asked_for_it(tmp_path: Path) -> None:
     events = recordings.some_events(50)
     path = recordings.raw("% evt 3.0\n", recordings.evt3)(tmp_path, events)
-    with pytest.raises(ValueError, match=r"recording\.raw tells no size .*size=\(height, width\)"):
+    with pytest.raises(ValueError, match=r"recording\.raw has no size .*size=\(height, width\)"):
         open_events(path)
     assert len(open_events(path, size=recordings.SIZE)) == 50
 
@@ -83,7 +83,7 @@ def test_events_before_the_first_time_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("encoding", "before", "expected"),
     [
-        # time high 5, low 7, row 9, a vector at 3 ON, moved on by 12 and 8
+        # time high 5, low 7, row 9, a vector at 3 ON, advanced by 12 and 8
         ("evt3", (0x8004, 0x8005, 0x6007, 0x0009, 0x3803, 0x4001, 0x5001), (0x8FFF, 0x8005, 0x6007, 0x0009, 0x3817)),
         ("evt3", (0x2001, 0x9999), ()),
         ("libcaer_cmp", (0x200B, 0x4810, 0x5081), (0x200B, 0x4818)),
@@ -102,7 +102,7 @@ def test_recording_evt2(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert (len(reader), reader.start_ns, reader.end_ns - 1) == (521_252, 913_716_224_000, 913_812_095_000)
         whole = reader.between(0, 2**62).events
         middle = reader.between(913_750_000_000, 913_760_000_000).events
-    monkeypatch.setattr("mambaseg_core.recordings.raw._BLOCK_BYTES", 4096)  # hundreds of blocks, read from behind
+    monkeypatch.setattr("mambaseg_core.recordings.raw._BLOCK_BYTES", 4096)  # hundreds of blocks, read from the end
     small = open_events(path)
     parts = [small.between(t, t + 7_000_000).events for t in range(913_816_000_000, 913_716_000_000, -7_000_000)]
     for name in ("x", "y", "t_ns", "p"):

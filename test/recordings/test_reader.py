@@ -1,4 +1,4 @@
-"""What every format must do alike."""
+"""Behavior common to the readers of all formats."""
 
 from __future__ import annotations
 

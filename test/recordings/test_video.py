@@ -1,4 +1,4 @@
-"""Films and pictures of events, and the summary of a recording."""
+"""Videos and images of events, and the summary of a recording."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MS = 1_000_000
 
 
 def ddd17(folder: Path, t_ms: list[float], x: list[int], y: list[int], p: list[int]) -> Path:
-    """A recording of these events."""
+    """Write a recording of these events."""
     np.array([t * MS for t in t_ms], "<i8").tofile(folder / "events.dat.t")
     np.stack([x, y, p], -1).astype("<i2").tofile(folder / "events.dat.xyp")
     return folder
@@ -30,7 +30,7 @@ def test_the_newest_event_counts_at_its_pixel() -> None:
 
 
 def test_a_film_shows_each_event_in_the_pictures_of_its_window(tmp_path: Path) -> None:
-    # a block of ON at 0 ms, of OFF at 99 ms; 10 pictures, each the 20 ms before its end
+    # a block of ON at 0 ms, of OFF at 99 ms; 10 frames, each the 20 ms before its end
     blocks = [(x, y) for x in range(40, 80) for y in range(40, 80)]
     on, off = [(x, y, 1) for x, y in blocks], [(x + 100, y + 100, 0) for x, y in blocks]
     rows = on + off
@@ -69,7 +69,7 @@ def test_what_cannot_be_filmed(tmp_path: Path) -> None:
     reader = open_events(ddd17(tmp_path, [0, 10**9], [1, 2], [3, 4], [0, 1]))
     with pytest.raises(ValueError, match=r"ends in '\.gif', expected \.mp4 or \.avi"):
         write_video(reader, tmp_path / "film.gif", VideoTiming())
-    with pytest.raises(ValueError, match="25000000 pictures, expected 1000000"):
+    with pytest.raises(ValueError, match="25000000 frames, expected 1000000"):
         write_video(reader, tmp_path / "film.mp4", VideoTiming())
     with pytest.raises(ValueError, match=r"expected some after 2e[+]06 s"):
         write_video(reader, tmp_path / "film.mp4", VideoTiming(start_ns=2 * 10**15))
