@@ -1,8 +1,8 @@
 """Calibration of an event camera beside a frame camera: rectification, and the warp between their views.
 
-In DSEC's words cam0 is the left event camera and cam1 the left frame camera. Both ways between the views are
-rotations only, exact for infinitely far points (DSEC: 2.7 px of parallax at 10 m). `cam_to_cam.read` and
-`camera_info.calibration` make a `Calibration`.
+In DSEC's terms, cam0 is the left event camera and cam1 the left frame camera. The warps between the views, in both
+directions, are pure rotations: exact for infinitely far points (DSEC: 2.7 px of parallax at 10 m). `cam_to_cam.read`
+and `camera_info.calibration` return a `Calibration`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mambaseg_core.events.array import Events
 Image = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.float32]
 
-_NO_MAP = np.empty(0, np.uint16)  # in the place of remap's second map
+_NO_MAP = np.empty(0, np.uint16)  # for remap's second map
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +30,13 @@ class Calibration:
     """An event camera beside a frame camera: raw and rectified geometry, and the pose between them.
 
     Attributes:
-        event_raw: the event camera as it is (cam0), with its distortion.
+        event_raw: the raw event camera (cam0), with its distortion.
         event: the rectified event camera (camRect0), the view of labels and models.
         image: the rectified frame camera (camRect1), the view of the images.
         R_rect0: float64 [3, 3], from the raw to the rectified event camera.
         R_rect1: float64 [3, 3], from the raw to the rectified frame camera.
-        T_10: float64 [4, 4], x_frame = T_10 x_event in the raw cameras' coordinates, metres.
-        published_map: float32 [H, W, 2], a `rectify_map.h5` that takes the place of the computed one.
+        T_10: float64 [4, 4], x_frame = T_10 x_event in the raw cameras' coordinates, meters.
+        published_map: float32 [H, W, 2], a `rectify_map.h5` that replaces the computed map.
     """
 
     event_raw: Camera
@@ -72,11 +72,11 @@ class Calibration:
         return rotation
 
     def rectify_map(self) -> Map:
-        """Return where each raw event pixel lies in the rectified event view, as DSEC's `rectify_map.h5` has it.
+        """Return the place of each raw event pixel in the rectified event view, in the form of DSEC's `rectify_map.h5`.
 
         Returns:
             float32 [H, W, 2], read-only: `x, y = rectify_map[row, column]`. A forward map: not for
-            `cv2.remap` of a raw frame. Coordinates are fractional and leave the view.
+            `cv2.remap` of a raw frame. Coordinates are fractional and may lie outside the view.
 
         Raises:
             ValueError: the distortion cannot be inverted over the whole sensor.
@@ -86,8 +86,8 @@ class Calibration:
     def rectify(self, events: Events) -> Events:
         """Move raw events to the rectified event view.
 
-        Coordinates are cut toward zero, as the released models were trained (-0.9 becomes 0), and only then
-        is dropped what lies outside. Times and polarities stay.
+        Coordinates are cut toward zero (-0.9 becomes 0), as in the training of the released models. After that, events
+        outside the view are dropped. Times and polarities do not change.
 
         Args:
             events: raw events of the event camera.
@@ -96,7 +96,7 @@ class Calibration:
             The remaining events, of a sensor of `event_size`.
 
         Raises:
-            ValueError: the events are of a sensor of another size.
+            ValueError: the events' sensor has another size.
         """
         if (events.height, events.width) != self.event_raw.size:
             raise ValueError(
@@ -109,7 +109,7 @@ class Calibration:
         return Events(x.astype(np.uint16), y.astype(np.uint16), events.t_ns[kept], events.p[kept], *self.event_size)
 
     def image_to_event_map(self) -> Map:
-        """Return where to sample the image for each pixel of the event view, both rectified (a map for `cv2.remap`).
+        """Return where to sample the image for each pixel of the event view (a map for `cv2.remap`); both rectified.
 
         P = K_rect1 R(R_rect1 T_10 R_rect0^T) K_rect0^-1, as in the released MambaSeg data preparation.
 
@@ -119,13 +119,13 @@ class Calibration:
         return self._image_to_event_map
 
     def warp_image(self, image: Image) -> Image:
-        """Show a rectified image in the rectified event view (DSEC users' `ev_inf` pictures), bicubic.
+        """Warp a rectified image to the rectified event view (an `ev_inf` image of DSEC's users), bicubic.
 
         Args:
             image: uint8 [H, W] or [H, W, C] of `image_size`.
 
         Returns:
-            uint8 [He, We] or [He, We, C]; black where the frame camera saw nothing.
+            uint8 [He, We] or [He, We, C]; black outside the frame camera's view.
 
         Raises:
             ValueError: the image has another size.
@@ -135,11 +135,11 @@ class Calibration:
         return warped.reshape(*self.event_size, *image.shape[2:])  # type: ignore[return-value]
 
     def warp_mask_to_image(self, mask: Image, fill: int = 255) -> Image:
-        """Show a mask of the rectified event view in the rectified frame view, nearest neighbour.
+        """Warp a mask of the rectified event view to the rectified frame view, nearest neighbor.
 
         Args:
             mask: uint8 [He, We] class ids.
-            fill: id where the event view saw nothing.
+            fill: class id outside the event view.
 
         Returns:
             uint8 [Hi, Wi].
@@ -154,7 +154,7 @@ class Calibration:
 
     @cached_property
     def _homography(self) -> Matrix:
-        """P [3, 3], from pixels of the event view to pixels of the image."""
+        """Homography P [3, 3] from pixels of the event view to pixels of the image."""
         homography: Matrix = self.image.matrix() @ self.rotation @ np.linalg.inv(self.event.matrix())
         return homography
 
@@ -171,7 +171,7 @@ class Calibration:
 
     @cached_property
     def _rectified_index(self) -> npt.NDArray[np.int32]:
-        """Flat index in the rectified view of each raw pixel, int32 [H, W]; -1 where it falls outside."""
+        """Flat index in the rectified view of each raw pixel, int32 [H, W]; -1 if it falls outside."""
         x, y = np.moveaxis(np.trunc(self._rectify_map), -1, 0).astype(np.int32)
         inside = (x >= 0) & (y >= 0) & (x < self.event.width) & (y < self.event.height)
         return _frozen(np.where(inside, y * self.event.width + x, -1).astype(np.int32))
@@ -182,7 +182,7 @@ class Calibration:
 
     @cached_property
     def _event_to_image_pixels(self) -> npt.NDArray[np.int16]:
-        """The nearest pixel of the event view for each pixel of the image, int16 [Hi, Wi, 2]."""
+        """Nearest pixel of the event view for each pixel of the image, int16 [Hi, Wi, 2]."""
         pixels = np.rint(_apply(np.asarray(np.linalg.inv(self._homography), np.float64), self.image_size))
         return _frozen(np.clip(pixels, -1, np.iinfo(np.int16).max).astype(np.int16))
 
@@ -199,7 +199,7 @@ def _pixel_grid(size: tuple[int, int]) -> Matrix:
 
 
 def _apply(homography: Matrix, size: tuple[int, int]) -> Matrix:
-    """Return where a homography sends every pixel of a view; -1e9 where that lies behind the camera."""
+    """Return the image of every pixel of a view under a homography; -1e9 for a point behind the camera."""
     grid = _pixel_grid(size)
     sent = np.concatenate([grid, np.ones_like(grid[..., :1])], axis=-1) @ homography.T
     depth = sent[..., 2:]

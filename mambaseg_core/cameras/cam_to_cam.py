@@ -18,7 +18,7 @@ def read(path: str | Path) -> Calibration:
     """Read the left pair.
 
     Raises:
-        ValueError: the file is missing, is not YAML, or a key is missing or not of the right shape.
+        ValueError: the file is missing, is not YAML, or a key is missing or has the wrong shape.
     """
     path = Path(path)
     fields = _Fields(path, _load(path))
@@ -35,15 +35,15 @@ def read(path: str | Path) -> Calibration:
 def write(path: str | Path, calibration: Calibration) -> None:
     """Write the left pair in DSEC's layout.
 
-    The raw frame camera (cam1), which a `Calibration` does not hold, is written with the rectified one's
-    intrinsics and without distortion. The right cameras and `disparity_to_depth` are left out.
+    A `Calibration` does not hold the raw frame camera (cam1). It is written with the rectified camera's intrinsics and
+    without distortion. The right cameras and `disparity_to_depth` are left out.
 
     Args:
         path: the file.
-        calibration: what to write.
+        calibration: the calibration to write.
 
     Raises:
-        ValueError: the event camera has a distortion that DSEC's layout cannot hold.
+        ValueError: DSEC's layout cannot hold the event camera's distortion.
         WriteError: the file cannot be written.
     """
     raw = calibration.event_raw

@@ -12,7 +12,7 @@ Matrix = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera, with distortion where it is not rectified.
+    """A pinhole camera, with distortion if it is not rectified.
 
     Attributes:
         fx: focal length in columns, pixels.
@@ -46,5 +46,5 @@ class Camera:
 
 
 def is_rotation(matrix: Matrix) -> bool:
-    """Return whether a matrix [3, 3] is orthonormal to 1e-3 and of determinant 1."""
+    """Return whether a matrix [3, 3] is orthonormal to 1e-3 with determinant 1."""
     return bool(np.abs(matrix @ matrix.T - np.eye(3)).max() <= 1e-3 and np.linalg.det(matrix) > 0)

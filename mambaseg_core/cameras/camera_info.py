@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.cameras.camera import Camera, Matrix, is_rotation
 
-# distortion_model of ROS: ours, and how many coefficients it may have
+# distortion_model of ROS: ours, and its possible numbers of coefficients
 _MODELS: Final = {
     "plumb_bob": ("radtan", (0, 4, 5)),
     "rational_polynomial": ("radtan", (8,)),
@@ -21,7 +21,7 @@ _MODELS: Final = {
 
 
 class CameraInfo(Protocol):
-    """The attributes of `sensor_msgs/CameraInfo` that matter here, with its names."""
+    """The attributes of `sensor_msgs/CameraInfo` that are used here, with its names."""
 
     height: int
     width: int
@@ -33,18 +33,19 @@ class CameraInfo(Protocol):
 
 
 def calibration(event: CameraInfo, image: CameraInfo, *, rotation: npt.ArrayLike | None = None) -> Calibration:
-    """Calibrate a pair of cameras.
+    """Return the calibration of a pair of cameras.
 
     The images must be rectified (`image_rect`), as everywhere in `Calibration`.
 
     Args:
-        event: of the event camera.
-        image: of the frame camera.
-        rotation: [3, 3], from the raw event camera's optical frame to the raw frame camera's, for example from
-            tf. None: both infos come from one stereo calibration, whose R turn both into one orientation.
+        event: info of the event camera.
+        image: info of the frame camera.
+        rotation: [3, 3], from the raw event camera's optical frame to the raw frame camera's, for example from tf.
+            None: both infos come from one stereo calibration, whose R rotate both cameras to one orientation.
 
     Raises:
-        ValueError: a camera is not calibrated, its distortion model is unknown, or R or `rotation` is no rotation.
+        ValueError: a camera is not calibrated, its distortion model is unknown, or R or `rotation` is no rotation
+            matrix.
     """
     r_event, r_image = (_rotation(name, info.r) for name, info in (("event", event), ("image", image)))
     turn = r_image.T @ r_event if rotation is None else _rotation("event to image", rotation)

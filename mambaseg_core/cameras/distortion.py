@@ -1,4 +1,4 @@
-"""Inverting the distortion of lenses."""
+"""Inversion of lens distortion."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import numpy as np
 from mambaseg_core.cameras.camera import Camera, Matrix
 
 _ITERATIONS = 100
-_CONVERGED = 1e-12  # of normalised coordinates
+_CONVERGED = 1e-12  # in normalized coordinates
 _TOLERANCE_PX = 0.01
 
 
 def undistort(distorted: Matrix, camera: Camera) -> Matrix:
-    """Return where points would be seen without distortion, by fixed-point iteration.
+    """Remove the distortion from points by fixed-point iteration.
 
     Args:
-        distorted: float64 [..., 2], normalised coordinates: pixels less the principal point, over the focal length.
-        camera: whose distortion it is.
+        distorted: float64 [..., 2], normalized coordinates: (pixel - principal point) / focal length.
+        camera: the camera with this distortion.
 
     Returns:
-        float64 [..., 2], normalised.
+        float64 [..., 2], normalized.
 
     Raises:
         ValueError: the distortion cannot be inverted at some point, or its model is unknown.
@@ -42,7 +42,7 @@ def undistort(distorted: Matrix, camera: Camera) -> Matrix:
 
 
 def _undistort_radtan(distorted: Matrix, camera: Camera) -> tuple[Matrix, Matrix]:
-    """Return the points, and how far off they are when distorted again."""
+    """Return the points, and their error when distorted again."""
     points = distorted
     with np.errstate(all="ignore"):
         for _ in range(_ITERATIONS):
@@ -65,7 +65,7 @@ def _radtan_terms(points: Matrix, camera: Camera) -> tuple[Matrix, Matrix]:
 
 
 def _undistort_equidistant(distorted: Matrix, camera: Camera) -> tuple[Matrix, Matrix]:
-    """Do what `_undistort_radtan` does, where the distance from the centre is a polynomial of the angle to the axis."""
+    """Return the same as `_undistort_radtan`; here the radius is a polynomial of the angle to the optical axis."""
     seen = np.linalg.norm(distorted, axis=-1, keepdims=True)
     angle = seen
     with np.errstate(all="ignore"):

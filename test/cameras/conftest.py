@@ -1,4 +1,4 @@
-"""A pair of cameras that every part of the geometry moves."""
+"""A pair of cameras whose geometry has every part: distortion, rotations and two resolutions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pose(rotation: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def turned() -> Calibration:
-    """Distortion, rotations about all axes, and a frame camera of another resolution."""
+    """Return a calibration with distortion, rotations about all axes, and a frame camera of another resolution."""
     return Calibration(
         Camera(110.0, 108.0, 66.0, 45.0, 96, 128, (-0.12, 0.2, -0.001, 0.002)),
         Camera(115.0, 115.0, 64.0, 47.0, 96, 128),

@@ -28,7 +28,7 @@ CORNER_TOLERANCE_PX = 0.001
 
 @pytest.fixture
 def plain() -> Calibration:
-    """Both cameras in one place, looking the same way, without distortion: every map is the identity."""
+    """Return two cameras with the same pose and no distortion: every map is the identity."""
     camera = Camera(100.0, 100.0, 31.5, 23.5, 48, 64)
     return Calibration(camera, camera, camera, np.eye(3), np.eye(3), np.eye(4))
 
@@ -92,9 +92,9 @@ def test_nothing_moves_without_distortion_and_rotation(plain: Calibration) -> No
     ("shift", "expected"),
     [
         (-0.9, {0: 0, 1: 0, 63: 62}),  # -0.9 is cut to 0, not to -1
-        (-1.5, {1: 0, 2: 0, 63: 61}),  # -1.5 is cut to -1 and falls out
+        (-1.5, {1: 0, 2: 0, 63: 61}),  # -1.5 is cut to -1 and dropped
         (0.9, {0: 0, 1: 1, 63: 63}),
-        (1.5, {0: 1, 1: 2, 62: 63}),  # 64.5 falls out
+        (1.5, {0: 1, 1: 2, 62: 63}),  # 64.5 is dropped
     ],
 )
 def test_rectified_coordinates_are_cut_toward_zero_and_then_dropped(

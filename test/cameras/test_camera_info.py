@@ -16,7 +16,7 @@ PIXELS = 0.05  # OpenCV's remap interpolates at 1/32 px
 
 @dataclass
 class Info:
-    """What `sensor_msgs/CameraInfo` has."""
+    """Fields of `sensor_msgs/CameraInfo`."""
 
     height: int
     width: int
