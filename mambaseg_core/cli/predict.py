@@ -14,14 +14,14 @@ from mambaseg_core.cli.app import app, console, progress_bar, warn
 def predict(
     checkpoint: Annotated[Path, typer.Argument(help="a .safetensors file, such as runs/nano/best.safetensors")],
     sequence: Annotated[Path, typer.Argument(help="folder of a sequence in DSEC's or DDD17's layout, or of pairs")],
-    out: Annotated[Path, typer.Argument(help="folder for masks, overlays and the film")],
+    out: Annotated[Path, typer.Argument(help="folder for masks, overlays and the video")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     precision: Annotated[
-        str, typer.Option(help="float32, bfloat16 (where the processor has units for it), or on a GPU float16")
+        str, typer.Option(help="float32, bfloat16 (if the processor has units for it), or float16 (GPU only)")
     ] = "float32",
-    fps: Annotated[float, typer.Option(help="pictures of the film per second", min=0.1)] = 20.0,
+    fps: Annotated[float, typer.Option(help="frames per second of the video", min=0.1)] = 20.0,
 ) -> None:
-    """Segment every image of a sequence: masks, overlays and a film. An interrupted call goes on when repeated.
+    """Segment every image of a sequence: masks, overlays and a video. Repeat an interrupted call to continue it.
 
     Example: mambaseg predict runs/nano/best.safetensors data/benchmark/test/night_00 out/night_00
     """
@@ -35,4 +35,4 @@ def predict(
     about = {"checkpoint": f"{checkpoint.resolve()} of {changed}", "sequence": str(sequence.resolve())}
     with progress_bar("segmenting") as progress:
         found = predict_sequence(segmenter, recording, numbers, out, about=about, fps=fps, progress=progress)
-    console.print(f"{found.video}: {found.written} masks made, {found.kept} kept", highlight=False, soft_wrap=True)
+    console.print(f"{found.video}: {found.written} masks written, {found.kept} kept", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""A model judged on a data set: confusion matrices by condition, and samples for pictures."""
+"""Evaluation of a model on a data set: confusion matrices by condition, and example images."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from mambaseg_core.labels import LabelSet
 from mambaseg_core.pictures import Picture, event_picture, in_rgb
 
 FULL: Final = 3.0
-"""So many events more of one polarity than of the other have its full colour in a picture."""
+"""Difference between the numbers of ON and OFF events of a pixel that is drawn in full color."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One sample as pictures.
+    """One sample as images for the report.
 
     Attributes:
         title: sequence, number and condition.
         image: RGB uint8 [H, W, 3].
-        second: RGB uint8 [H, W, 3], as `event_picture` draws them; or the picture that stands in their place.
+        second: RGB uint8 [H, W, 3]: events as `event_picture` draws them, or the thermal or depth image.
         truth: class ids, uint8 [H, W].
         predicted: class ids, uint8 [H, W].
     """
@@ -43,14 +43,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found.
+    """Results of an evaluation.
 
     Attributes:
         labels: the classes.
-        confusion: of each condition, int64 [K, K], truth by row.
-        samples: how many samples each condition has.
+        confusion: matrix of each condition, int64 [K, K], truth by row.
+        samples: number of samples of each condition.
         examples: some of the samples.
-        second: what the second input is, "events", "thermal" or "depth".
+        second: kind of the second input: "events", "thermal" or "depth".
     """
 
     labels: LabelSet
@@ -61,17 +61,17 @@ class Evaluation:
 
     @property
     def overall(self) -> Scores:
-        """Over all samples."""
+        """Scores over all samples."""
         return Scores.of(self.all_confusion)
 
     @property
     def all_confusion(self) -> Tensor:
-        """Of all samples, int64 [K, K]."""
+        """Confusion matrix of all samples, int64 [K, K]."""
         return torch.stack(list(self.confusion.values())).sum(0)
 
     @property
     def by_condition(self) -> dict[str, Scores]:
-        """Of each condition."""
+        """Scores of each condition."""
         return {name: Scores.of(matrix) for name, matrix in sorted(self.confusion.items())}
 
     @property
@@ -94,20 +94,20 @@ def evaluate(
     examples: int = 12,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Judge a model.
+    """Evaluate a model.
 
     Args:
-        model: of `create_model`; is put into evaluation mode on `device`.
-        dataset: with the model's preprocessing.
-        device: where to compute.
+        model: a model of `create_model`; it is put into evaluation mode on `device`.
+        dataset: data set with the model's preprocessing.
+        device: device of the computation.
         keep: "both", or the one input that is not blanked: "image" or "second".
         scales: as in `predict_ids`.
         flip: as in `predict_ids`.
-        batch: samples of a forward pass.
+        batch: samples per forward pass.
         workers: processes that load data.
-        samples: how many samples, evenly spread; 0: all.
-        examples: how many of them are kept as pictures, evenly spread.
-        progress: told samples done and samples in all.
+        samples: number of samples, evenly spread; 0: all.
+        examples: number of samples kept as examples, evenly spread.
+        progress: called with the number of samples done and of all samples.
 
     Raises:
         ValueError: a scale is not above 0, or the model takes one size only.
@@ -139,14 +139,14 @@ def evaluate(
 
 @torch.inference_mode()
 def predict_ids(model: nn.Module, batch: Batch, *, scales: Sequence[float] = (1.0,), flip: bool = False) -> Tensor:
-    """Class ids, int64 [B, H, W].
+    """Return the predicted class ids, int64 [B, H, W].
 
     Args:
-        model: in evaluation mode.
-        batch: on the model's device.
-        scales: factors of the inputs' size; the logits of all, at the labels' size, are added, as the public code of
-            CMX and Sigma adds them.
-        flip: add the logits of the mirrored inputs as well.
+        model: model in evaluation mode.
+        batch: batch on the model's device.
+        scales: factors of the inputs' size. The logits of all scales, resized to the labels' size, are added, as in
+            the public code of CMX and Sigma.
+        flip: also add the logits of the mirrored inputs.
     """
     size = batch.label.shape[1], batch.label.shape[2]
     total: Tensor | None = None
@@ -160,7 +160,7 @@ def predict_ids(model: nn.Module, batch: Batch, *, scales: Sequence[float] = (1.
         if scale != 1:
             logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
         total = logits if total is None else total + logits
-    assert total is not None  # `_check_scales`
+    assert total is not None  # `_check_scales` refuses an empty list
     return total.argmax(1)
 
 

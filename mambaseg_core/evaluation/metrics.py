@@ -1,4 +1,4 @@
-"""What a segmentation is worth, from a confusion matrix."""
+"""Metrics of a segmentation, from a confusion matrix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mambaseg_core.labels import IGNORE
 
 
 def confusion_matrix(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
-    """Count pixels by true and predicted class; what is to be ignored is left out.
+    """Count pixels by true and predicted class, without ignored pixels.
 
     Args:
         predicted: integer class ids, any shape.
@@ -40,10 +40,10 @@ class Scores:
     """Scores from 0 to 1.
 
     Attributes:
-        miou: mean of the classes' IoU, those left out that never occur in the truth.
-        iou: of each class; None for one that never occurs in the truth.
-        accuracy: share of the pixels that are right.
-        pixels: how many were judged.
+        miou: mean IoU of the classes that occur in the truth.
+        iou: IoU of each class; None for a class that does not occur in the truth.
+        accuracy: fraction of correct pixels.
+        pixels: number of pixels, without ignored ones.
     """
 
     miou: float
@@ -53,16 +53,16 @@ class Scores:
 
     @classmethod
     def of(cls, confusion: Tensor) -> Scores:
-        """Scores of a confusion matrix, int64 [K, K], truth by row.
+        """Compute the scores of a confusion matrix, int64 [K, K], truth by row.
 
         Raises:
-            ValueError: it counts no pixel.
+            ValueError: the matrix has no pixel.
         """
         counts = confusion.double().cpu()
         hits, truth, predicted = counts.diag(), counts.sum(1), counts.sum(0)
         total = int(confusion.sum())
         if not total:
-            raise ValueError("no pixel was judged; expected labels that are not all 255: check the label files")
+            raise ValueError("no pixel has a label; expected labels that are not all 255: check the label files")
         iou = hits / (truth + predicted - hits)
         kept = truth > 0
         return cls(

@@ -1,4 +1,4 @@
-"""A model's masks of a whole recorded sequence, as pictures and a video."""
+"""A model's masks of a whole recorded sequence, as PNG files and a video."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from mambaseg_core.preprocessing import Preprocessing, Reading
 
 @dataclass(frozen=True)
 class PredictionSummary:
-    """What `predict_sequence` left in the folder.
+    """Result of `predict_sequence`.
 
     Attributes:
-        written: masks that were made now.
-        kept: masks that were there already.
-        video: the film of all overlays.
+        written: masks written by this call.
+        kept: masks that existed before.
+        video: path of the video of all overlays.
     """
 
     written: int
@@ -38,14 +38,14 @@ class PredictionSummary:
 
 
 def open_recording(path: Path, second: str = "events") -> tuple[LabelledSequence | PairFolder, list[int]]:
-    """A sequence in DSEC's or DDD17's layout, and the numbers of its images.
+    """Open a sequence in DSEC's or DDD17's layout, or a folder of pairs; return it and the numbers of its images.
 
     Args:
-        path: its folder.
-        second: "events"; or "thermal" or "depth", for the pairs of a folder as `data.rgbx` has it, sorted by name.
+        path: folder of the sequence.
+        second: "events"; or "thermal" or "depth" for a folder of pairs as in `data.rgbx`, sorted by name.
 
     Raises:
-        ValueError: the folder is not of the layout, or incomplete; of a bag it names the commands for those.
+        ValueError: the folder has another layout or is incomplete. For a bag, the message names the commands to use.
     """
     if (path / "metadata.yaml").is_file() or path.suffix in (".mcap", ".db3"):
         raise ValueError(
@@ -74,22 +74,22 @@ def predict_sequence(
     fps: float = 20.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> PredictionSummary:
-    """Segment every image; what an earlier call wrote is kept, so that an interrupted one goes on.
+    """Segment every image. Files of an earlier call are kept, so an interrupted call can be repeated to continue.
 
     Writes `masks/%06d.png` (class ids) and `overlays/%06d.png`, both in the model's view, and `overlay.mp4`.
 
     Args:
-        segmenter: with the recording's calibration.
-        recording: of any layout.
-        numbers: of its images.
-        out: folder; made here.
-        about: what the masks are made with and of; the folder is refused to other calls.
-        fps: pictures of the film per second.
-        progress: told images done and images in all.
+        segmenter: segmenter with the recording's calibration.
+        recording: recording in any layout.
+        numbers: numbers of its images.
+        out: output folder; created if missing.
+        about: model and data of the masks; a folder with masks of other ones is refused.
+        fps: frames per second of the video.
+        progress: called with the number of images done and of all images.
 
     Raises:
-        ValueError: the folder holds masks made with or of something else.
-        OSError: a picture or the film cannot be written.
+        ValueError: the folder holds masks of another model or other data.
+        OSError: an image or the video cannot be written.
     """
     _claim(out, about)
     folders = out / "masks", out / "overlays"
@@ -112,7 +112,7 @@ def predict_sequence(
 
 
 def _claim(out: Path, about: dict[str, str]) -> None:
-    """Write down what the folder is for, or refuse one that is for something else."""
+    """Record the model and data of a folder; raise ValueError if it has masks of other ones."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / "prediction.json"
     before = json.loads(path.read_text()) if path.is_file() else about
@@ -128,7 +128,7 @@ def _claim(out: Path, about: dict[str, str]) -> None:
 def second_input(
     recording: LabelledSequence | PairFolder, number: int, setup: Preprocessing
 ) -> tuple[Events | Reading, npt.NDArray[np.int64] | None]:
-    """What belongs to an image beside it: events with the window's edges, or the other camera's picture."""
+    """Return the second input of an image: events and the window's edges, or the thermal or depth image and None."""
     if isinstance(recording, PairFolder):
         return recording.second(number, setup), None
     stamp_ns = int(recording.image_times_ns[number])

@@ -1,4 +1,4 @@
-"""An evaluation as JSON and as one HTML file that needs no other."""
+"""Reports of an evaluation: JSON, and one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ figcaption { color: #555 }"""
 
 
 def to_json(evaluation: Evaluation, about: dict[str, Any]) -> dict[str, Any]:
-    """Scores (0 to 1) and confusion matrices as plain values.
+    """Return scores (0 to 1) and confusion matrices as plain values.
 
     Args:
-        evaluation: what was found.
-        about: what it was found with: checkpoint, data and so on.
+        evaluation: the results.
+        about: origin of the results: checkpoint, data and so on.
     """
     names = evaluation.labels.classes
     return {
@@ -48,12 +48,12 @@ def to_json(evaluation: Evaluation, about: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_json(path: Path, evaluation: Evaluation, about: dict[str, Any]) -> None:
-    """Write `to_json`'s values."""
+    """Write the values of `to_json`."""
     _write(path, json.dumps(to_json(evaluation, about), indent=1) + "\n")
 
 
 def write_html(path: Path, evaluation: Evaluation, about: dict[str, Any]) -> None:
-    """Write the report: scores, confusion matrix, and pictures of the evaluation's examples."""
+    """Write the report: scores, confusion matrix, and images of the examples."""
     names = evaluation.labels.classes
     parts = [
         "<!doctype html><meta charset='utf-8'><title>mambaseg eval</title>",
@@ -66,7 +66,7 @@ def write_html(path: Path, evaluation: Evaluation, about: dict[str, Any]) -> Non
         f"<p>{html.escape(absent_sentence(evaluation))}</p>",
         "<h2>Confusion: share in % of a true class (row) that was taken for a class (column)</h2>",
         _confusion(evaluation.all_confusion, names),
-        f"<h2>Samples: image, {evaluation.second}, truth, prediction, error (red; ignored pixels are grey)</h2>",
+        f"<h2>Samples: image, {evaluation.second}, truth, prediction, error (red; ignored pixels are gray)</h2>",
         *([_event_legend()] if evaluation.second == "events" else []),
         *(_figures(example, evaluation.labels, evaluation.second) for example in evaluation.examples),
     ]
@@ -74,14 +74,14 @@ def write_html(path: Path, evaluation: Evaluation, about: dict[str, Any]) -> Non
 
 
 def summary_rows(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
-    """(condition, samples, mIoU, accuracy), all of them first."""
+    """Return rows of (condition, samples, mIoU, accuracy); the first row has all samples."""
     rows = [("all", sum(evaluation.samples.values()), evaluation.overall)]
     rows += [(name, evaluation.samples[name], scores) for name, scores in evaluation.by_condition.items()]
     return [(name, str(count), _percent(s.miou), _percent(s.accuracy)) for name, count, s in rows]
 
 
 def class_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
-    """(class, IoU over all, IoU of each condition)."""
+    """Return rows of (class, IoU over all samples, IoU of each condition)."""
     columns = [evaluation.overall, *evaluation.by_condition.values()]
     return [
         (name, *(_percent(scores.iou[number]) for scores in columns))
@@ -90,7 +90,7 @@ def class_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
 
 
 def absent_sentence(evaluation: Evaluation) -> str:
-    """Which classes are left out of the mean."""
+    """Return a sentence that names the classes left out of the mean."""
     if not evaluation.absent:
         return "Every class occurs in the truth."
     return f"Never in the truth, and left out of the mean: {', '.join(evaluation.absent)}."
@@ -137,7 +137,7 @@ def _figures(example: Example, labels: LabelSet, second: str) -> str:
 
 
 def error_picture(example: Example) -> Picture:
-    """RGB [H, W, 3]: white where right, red where wrong, grey where the truth is to be ignored."""
+    """Draw the errors, RGB [H, W, 3]: correct pixels white, wrong ones red, ignored ones gray."""
     picture = np.full((*example.truth.shape, 3), 255, np.uint8)
     picture[example.truth != example.predicted] = (210, 30, 30)
     picture[example.truth == IGNORE] = 150

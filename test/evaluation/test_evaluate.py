@@ -1,4 +1,4 @@
-"""`mambaseg eval` and `predict`, as library and as command."""
+"""`mambaseg eval` and `mambaseg predict`, as library and as command."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Constant(nn.Module):
-    """Says one class everywhere, or another where there are no events."""
+    """Predicts one class everywhere, or another without events."""
 
     def forward(self, image: Tensor, second: Tensor) -> Tensor:
         logits = torch.zeros(len(image), 11, *image.shape[2:])
@@ -52,7 +52,7 @@ class Constant(nn.Module):
 
 
 class Listed(RecordingDataset):
-    """A data set of given samples."""
+    """Data set of given samples."""
 
     def __init__(self, samples: list[Sample]) -> None:
         super().__init__([], SETUP)
@@ -91,7 +91,7 @@ def test_a_class_that_never_occurs_is_left_out_and_said_so(samples: list[Sample]
     assert "left out of the mean: building, fence, person" in absent_sentence(found)
     values = to_json(found, {})
     assert list(values["overall"]["iou"]) == ["background", "road"]
-    assert found.overall.miou == pytest.approx((0 + found.overall.accuracy) / 2)  # all is taken for road
+    assert found.overall.miou == pytest.approx((0 + found.overall.accuracy) / 2)  # every pixel is predicted as road
 
 
 def test_eval_prints_a_table_and_writes_json_and_one_html_file(
@@ -143,7 +143,7 @@ def test_predict_writes_the_segmenters_masks_and_goes_on(
     film = cv2.VideoCapture(str(tmp_path / "out" / "overlay.mp4"))
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == len(numbers)
     masks[2].unlink()
-    assert f"1 masks made, {len(numbers) - 1} kept" in mambaseg(*words).stdout
+    assert f"1 masks written, {len(numbers) - 1} kept" in mambaseg(*words).stdout
     assert not list((tmp_path / "out").rglob(".*"))
 
 

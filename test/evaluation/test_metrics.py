@@ -54,5 +54,5 @@ def test_shapes_must_agree() -> None:
 
 
 def test_labels_that_are_all_ignored_are_refused() -> None:
-    with pytest.raises(ValueError, match="no pixel was judged"):
+    with pytest.raises(ValueError, match="no pixel has a label"):
         Scores.of(torch.zeros(3, 3, dtype=torch.int64))
