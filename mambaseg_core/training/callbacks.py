@@ -1,4 +1,4 @@
-"""What happens beside training: checkpoints, an orderly stop, and lines of metrics."""
+"""Callbacks of training: checkpoints, an orderly stop, and lines of metrics."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ METRICS, BAD_BATCH = "metrics.jsonl", "bad_batch.json"
 
 
 class Bar(RichProgressBar):
-    """Lightning's progress bar without the number of the run, which has none."""
+    """Lightning's progress bar without its version number, as runs have none."""
 
     def get_metrics(self, trainer: lightning.Trainer, pl_module: Any) -> dict[str, Any]:
-        """Loss and mIoU."""
+        """Return the loss and the mIoU."""
         return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
 
 
 class StoppedError(Exception):
-    """The run was asked to stop, and has saved its state."""
+    """A run stopped on a signal, after it saved its state."""
 
 
 class StopRequest:
-    """Whether the user (Ctrl-C) or the cluster (SIGTERM) asked the run to stop."""
+    """The user's (Ctrl-C) or the cluster's (SIGTERM) request to stop the run."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -45,7 +45,7 @@ class StopRequest:
 
     @contextmanager
     def listen(self) -> Iterator[StopRequest]:
-        """Take the first signal as a request; the second one ends the process as it always did."""
+        """Record the first signal as a request; the second one has its usual effect on the process."""
         self.install()
         try:
             yield self
@@ -54,7 +54,7 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def install(self) -> None:
-        """Handle the signals; again after Lightning, which ends at SIGTERM without saving."""
+        """Install the signal handlers; call again after Lightning installs its own, which stop without saving."""
         for number in self._before:
             signal.signal(number, self._note)
 
@@ -64,12 +64,12 @@ class StopRequest:
 
 
 class Keeper(lightning.Callback):
-    """Writes `resume.pt`, `last.safetensors` and `best.safetensors`, and ends the run when asked to.
+    """Writes `resume.pt`, `last.safetensors` and `best.safetensors`, and stops the run on request.
 
     Args:
-        folder: of the run.
-        samples_per_step: of all processes together.
-        stop: asked after every step.
+        folder: folder of the run.
+        samples_per_step: samples of all processes together.
+        stop: request to stop, checked after every step.
         best: best validation mIoU so far.
     """
 
@@ -85,7 +85,7 @@ class Keeper(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """After a step: save where it is due; where a validation follows, that is waited for."""
+        """Save the state if it is due after a step; if a validation follows, save after that instead."""
         loop = pl_module.config.loop
         step = trainer.global_step
         if (batch_idx + 1) % loop.accumulate:
@@ -97,7 +97,7 @@ class Keeper(lightning.Callback):
             self.save(trainer, pl_module)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Save, and keep the weights where they are the best so far."""
+        """Save the state, and the weights as best if their mIoU is the highest so far."""
         scores = pl_module.scores
         if scores is not None and scores.miou > self.best:
             self.best = scores.miou
@@ -108,27 +108,29 @@ class Keeper(lightning.Callback):
             self._stop(trainer, pl_module)
 
     def on_exception(self, trainer: lightning.Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Write down which batch gave no finite loss."""
+        """Record the batch whose loss was not finite."""
         if isinstance(exception, NonFiniteLossError):
             batch = exception.batch
             samples = zip(batch.sequence, batch.index, batch.stamp_ns, strict=True)
             record = {
-                "error": str(exception), "step": trainer.global_step, "process": trainer.global_rank,
+                "error": str(exception),
+                "step": trainer.global_step,
+                "process": trainer.global_rank,
                 "samples": [{"sequence": name, "index": index, "stamp_ns": stamp} for name, index, stamp in samples],
-            }  # fmt: skip
+            }
             write_text(self.folder / BAD_BATCH, json.dumps(record, indent=2) + "\n")
 
     def _asked_to_stop(self, trainer: lightning.Trainer) -> bool:
-        """Whether any process was; the same answer in all of them."""
+        """Return whether any process has a request to stop; all processes return the same."""
         return bool(trainer.strategy.reduce_boolean_decision(self.stop.signal is not None, all=False))
 
     def _stop(self, trainer: lightning.Trainer, module: SegmentationModule) -> None:
         self.save(trainer, module)
         step = trainer.global_step
-        raise StoppedError(f"stopped at step {step} of {module.steps}, as asked; --resume goes on from there")
+        raise StoppedError(f"stopped at step {step} of {module.steps}, as requested; --resume continues from there")
 
     def save(self, trainer: lightning.Trainer, module: SegmentationModule) -> None:
-        """Write state and weights, by the first process."""
+        """Write state and weights, in the first process only."""
         step = trainer.global_step
         if step == self.saved_step or not trainer.is_global_zero:
             return
@@ -146,12 +148,12 @@ class Keeper(lightning.Callback):
 
 
 def validation_distance(module: SegmentationModule) -> int:
-    """Steps between validations, which are counted from the end of the run."""
+    """Return the number of steps between validations; they are counted back from the end of the run."""
     return min(module.config.loop.validate_every or module.steps, module.steps)
 
 
 class MetricLines(lightning.Callback):
-    """Appends a JSON object a line to `metrics.jsonl`: training every `log_every` steps, and each validation."""
+    """Appends lines of JSON to `metrics.jsonl`: the training metrics every `log_every` steps, and each validation."""
 
     def __init__(self, folder: Path, classes: tuple[str, ...]) -> None:
         self.path, self.classes = folder / METRICS, classes
@@ -181,20 +183,20 @@ class MetricLines(lightning.Callback):
 
 
 class Counters(lightning.Callback):
-    """Sets Lightning's counters and the optimizer to the step where a run begins.
+    """Sets Lightning's counters and the optimizer to the step where a run starts.
 
-    Lightning would restore them from its own checkpoint, a pickle. A run is one long Lightning epoch of batches that
-    are a function of their number, so these few are all there is.
+    Lightning itself would restore them from its own checkpoint, a pickle. Here a run is one long Lightning epoch, and
+    each batch is a function of its number, so no other state is needed.
 
     Args:
-        state: where a run goes on; None for a new one.
+        state: state of a resumed run; None for a new one.
     """
 
     def __init__(self, state: RunState | None) -> None:
         self.state = state
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Count as if the steps before had been done here."""
+        """Set the counters as if the earlier steps had been done here."""
         first, accumulate = 0, pl_module.config.loop.accumulate
         loop = trainer.fit_loop.epoch_loop
         if self.state is not None:
@@ -204,14 +206,13 @@ class Counters(lightning.Callback):
                 trainer.precision_plugin.load_state_dict(self.state.scaler)
         step = loop.automatic_optimization.optim_progress.optimizer.step
         step.total.ready = step.total.completed = loop._batches_that_stepped = first
-        # Lightning validates where this count is a multiple of the distance, which the end of the run is to be
+        # Lightning validates when this count is a multiple of the distance; the end of the run must be one
         to_end = (pl_module.steps - first) * accumulate
         loop.batch_progress.total.ready = -to_end % (validation_distance(pl_module) * accumulate)
 
 
 def cut_metrics(path: Path, step: int) -> None:
-    """Drop the lines after a step, which a resumed run writes again."""
+    """Drop the lines after a step; a resumed run writes them again."""
     if path.is_file():
         lines = [line for line in path.read_text().splitlines() if line and json.loads(line)["step"] <= step]
         write_text(path, "".join(line + "\n" for line in lines))
-

@@ -1,4 +1,4 @@
-"""A training run's configuration: frozen, read from YAML, and checked before anything is loaded."""
+"""Configuration of a training run: frozen, read from YAML, and checked before anything else is loaded."""
 
 from __future__ import annotations
 
@@ -20,29 +20,32 @@ PRECISIONS: Final = ("32-true", "bf16-mixed", "16-mixed")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which data, and how a sample is drawn from them.
+    """Data of a run, and how samples are made from them.
 
     Attributes:
         layout: "dsec" (DSEC-Semantic and `mambaseg synth`), "ddd17", or "rgbx" (MFNet, PST900, NYU Depth V2, SUN RGB-D
             and `mambaseg synth --second`).
         root: folder of the data set; may be given on the command line instead.
         size: (height, width) of the model's view, pixels.
-        channels: of the image, 1 or 3.
-        crop: (height, width) of random crops, which are what is trained on; null: the whole view.
+        channels: channels of the image, 1 or 3.
+        crop: (height, width) of the random crops used for training; null: the whole view.
         scale: smallest and largest factor of the random resize before the crop.
         flip: whether half of the samples are mirrored.
         photometric: strength of brightness and contrast noise on the image, 0 for none.
         modality_dropout: probability that one of a sample's modalities is blanked.
-        cover: probability that the image, or of two pictures either, shows a covered lens: darkness and noise.
+        cover: probability of a covered lens, that is, darkness and noise. It applies to the image; with the layout
+            rgbx, to either camera.
         inputs: "both", or the one input that is not blanked in training and validation (an ablation): "image" or
             "second".
         labels: label set, such as "dsec_19"; null: the layout's own (dsec_11, ddd17_6, mfnet_9).
-        second: the second input: "events", or with the layout rgbx "thermal" or "depth".
-        second_range: readings of that picture that become 0 and 1 (depth: mm).
-        second_channels: to which it is repeated: what the model's second input has, 3 for Sigma, 10 for MambaSeg.
-        window_ms: events of so many milliseconds before the image; 0: as published (100,000 events, 50 ms).
+        second: kind of the second input: "events"; with the layout rgbx, "thermal" or "depth".
+        second_range: values of the thermal or depth image that become 0 and 1 (depth: mm).
+        second_channels: number of channels to which that image is repeated, as the model needs: 3 for Sigma, 10 for
+            MambaSeg.
+        window_ms: length of the event window before the image, milliseconds; 0: the published window (DSEC: 100,000
+            events, DDD17: 50 ms).
         workers: processes that load data; 0 loads in the training process.
-        cache: folder that keeps decoded pictures and rectified events from epoch to epoch; empty: none.
+        cache: folder that keeps decoded images and rectified events from epoch to epoch; empty: none.
     """
 
     layout: str = "dsec"
@@ -93,14 +96,14 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which network, and from which weights it starts.
+    """Network of a run, and its initial weights.
 
     Attributes:
         name: one of `mambaseg_core.list_models()`.
         weights: checkpoint of the same model to start from (fine-tuning).
         imagenet: VMamba's ImageNet checkpoint for the encoders.
-        reliability: whether each modality is weighed by how far it can be trusted, where that is an option of the
-            network (`create_model` refuses it where it is none).
+        reliability: whether the network weighs each modality by its reliability; `create_model` refuses this for
+            networks without the option.
     """
 
     name: str
@@ -121,9 +124,9 @@ class OptimizerConfig:
 
     Attributes:
         lr: highest learning rate.
-        weight_decay: of AdamW, on matrices and kernels only.
-        schedule: "constant", or to 0 "linear", "cosine" or "poly" (by the power 0.9).
-        warmup: steps in which the rate rises from 0.
+        weight_decay: AdamW's weight decay, on matrices and kernels only.
+        schedule: "constant"; or decay to 0: "linear", "cosine" or "poly" (power 0.9).
+        warmup: steps in which the learning rate rises from 0.
         clip: largest norm of the gradient, 0 for no limit.
     """
 
@@ -142,19 +145,19 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How long, in which portions, and what is kept. A step is one step of the optimizer.
+    """Length, batches, validation and checkpoints of a run. A step is one step of the optimizer.
 
     Attributes:
         epochs: passes over the training data; this or `steps`.
-        steps: steps in all.
-        batch: samples of one process and one forward pass.
-        accumulate: forward passes of a step.
+        steps: total number of steps.
+        batch: samples per process and forward pass.
+        accumulate: forward passes per step.
         precision: "32-true", "bf16-mixed" or "16-mixed".
-        trust: weight of a loss that asks a model with reliability to distrust what augmentation has covered.
-        seed: of weights, order and augmentation.
+        trust: weight of a loss that trains a model with reliability to distrust inputs covered by augmentation.
+        seed: seed of weights, order and augmentation.
         validate_every: steps between validations; 0: only at the end.
-        validate_samples: how many of the validation samples are used, evenly spread; 0: all.
-        checkpoint_every: steps between checkpoints, which is what a killed run can lose.
+        validate_samples: number of validation samples used, evenly spread; 0: all.
+        checkpoint_every: steps between checkpoints; a killed run can lose this many.
         log_every: steps between lines of metrics.
     """
 
@@ -184,7 +187,7 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """All of a run. `data.root` may still be empty in a file."""
+    """Configuration of a run. `data.root` may be empty in a file."""
 
     model: ModelConfig
     optimizer: OptimizerConfig
@@ -192,7 +195,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as YAML holds them."""
+        """Return plain values for YAML."""
         return {name: {key: _plain(value) for key, value in part.items()} for name, part in asdict(self).items()}
 
 
@@ -204,8 +207,8 @@ def read_config(path: str | Path, changes: dict[str, Any] | None = None) -> Trai
         changes: values that replace the file's, by "section.key".
 
     Raises:
-        ValueError: the file is missing or not YAML, a key is unknown (the nearest known one is named) or missing, a
-            value has the wrong type or is out of its bounds.
+        ValueError: the file is missing or not YAML, a key is unknown (the message names the nearest known one) or
+            missing, or a value has the wrong type or is out of range.
     """
     path = Path(path)
     if not path.is_file():
@@ -221,7 +224,7 @@ def read_config(path: str | Path, changes: dict[str, Any] | None = None) -> Trai
 
 
 def parse_config(values: Any, changes: dict[str, Any]) -> TrainConfig:
-    """A configuration from nested plain values; see `read_config`."""
+    """Build a configuration from nested plain values; see `read_config`."""
     if not isinstance(values, dict):
         raise ValueError(f"it holds a {type(values).__name__}; expected the sections {', '.join(_SECTIONS)}")
     _refuse_unknown("section", values, tuple(_SECTIONS))
@@ -234,8 +237,11 @@ def parse_config(values: Any, changes: dict[str, Any]) -> TrainConfig:
 
 
 _SECTIONS: Final[dict[str, Any]] = {
-    "model": ModelConfig, "data": DataConfig, "optimizer": OptimizerConfig, "loop": LoopConfig,
-}  # fmt: skip
+    "model": ModelConfig,
+    "data": DataConfig,
+    "optimizer": OptimizerConfig,
+    "loop": LoopConfig,
+}
 
 
 def _mapping(name: str, value: Any) -> dict[str, Any]:
@@ -262,7 +268,7 @@ def _refuse_unknown(what: str, values: dict[str, Any], known: tuple[str, ...]) -
 
 
 def _value(name: str, value: Any, kind: str) -> Any:
-    """A value of YAML as the type that a field's annotation names."""
+    """Convert a YAML value to the type of a field's annotation; raise ValueError if it does not fit."""
     if value is None and "None" in kind:
         return None
     if kind.startswith("tuple"):

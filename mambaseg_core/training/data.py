@@ -1,4 +1,4 @@
-"""The preprocessing and the augmentation that a configuration asks for."""
+"""Preprocessing and augmentation of a configuration."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ _PUBLISHED: Final = {"dsec": DSEC, "ddd17": DDD17}
 
 
 def make_preprocessing(data: DataConfig) -> Preprocessing:
-    """The published preprocessing of the layout, with what the configuration changes."""
+    """Return the layout's published preprocessing with the configuration's changes."""
     if data.layout == "rgbx":
         return picture_preprocessing(
-            data.size, channels=data.channels, second=data.second, repeat=data.second_channels,
-            labels=data.labels or MFNET_9.name, second_range=data.second_range,
-        )  # fmt: skip
+            data.size,
+            channels=data.channels,
+            second=data.second,
+            repeat=data.second_channels,
+            labels=data.labels or MFNET_9.name,
+            second_range=data.second_range,
+        )
     setup = replace(_PUBLISHED[data.layout], size=data.size, channels=data.channels)
     if data.window_ms:
         setup = replace(setup, window=Window(duration_ns=data.window_ms * 1_000_000))
@@ -29,7 +33,7 @@ def make_preprocessing(data: DataConfig) -> Preprocessing:
 
 
 def make_transform(data: DataConfig) -> Transform:
-    """The random changes of a training sample that the configuration asks for."""
+    """Return the configuration's augmentation of training samples."""
     return Augmentation(
         crop=data.crop or data.size,
         scale=data.scale,

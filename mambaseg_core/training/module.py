@@ -1,4 +1,4 @@
-"""A model under training, as Lightning wants it."""
+"""The LightningModule of a segmentation model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NonFiniteLossError(ValueError):
     """The loss is NaN or infinite.
 
     Attributes:
-        batch: what it was computed from.
+        batch: the batch of this loss.
     """
 
     def __init__(self, loss: float, step: int, batch: Batch) -> None:
@@ -44,7 +44,7 @@ _SCHEDULES: Final[dict[str, Callable[[float], float]]] = {
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
-    """The learning rate of step 0, 1, ..., steps - 1: a function, so that no scheduler has a state to be saved."""
+    """Return the learning rate of step 0, 1, ..., steps - 1; a function needs no scheduler state in checkpoints."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
     done = (step - config.warmup) / max(1, steps - config.warmup)
@@ -54,13 +54,13 @@ def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
 class SegmentationModule(lightning.LightningModule):
     """Cross-entropy with ignore 255, AdamW, and validation by confusion matrix.
 
-    Randomness inside the model (dropout, drop path) is seeded anew in every forward pass by seed, pass and process,
-    so it does not depend on whether the run was interrupted.
+    Random layers (dropout, drop path) are seeded before every forward pass from the seed, the pass's number and the
+    process, so an interruption of the run does not change them.
 
     Args:
-        model: gives logits [B, K, H, W] of image [B, C, H, W] and second input [B, T, H, W].
-        config: of the run.
-        steps: of the whole run.
+        model: returns logits [B, K, H, W] of image [B, C, H, W] and second input [B, T, H, W].
+        config: configuration of the run.
+        steps: steps of the whole run.
     """
 
     def __init__(self, model: nn.Module, config: TrainConfig, steps: int) -> None:
@@ -73,7 +73,7 @@ class SegmentationModule(lightning.LightningModule):
         self._confusion = torch.zeros(self.classes, self.classes, dtype=torch.int64)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW; scales, biases and the scans' own parameters (fewer than two axes) do not decay."""
+        """Return AdamW; scales, biases and the scans' own parameters (fewer than two axes) have no weight decay."""
         config = self.config.optimizer
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         others = [p for p in self.model.parameters() if p.ndim <= 1]
@@ -81,7 +81,7 @@ class SegmentationModule(lightning.LightningModule):
         return torch.optim.AdamW(groups, lr=config.lr)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Set the step's learning rate and the pass's seed."""
+        """Set the learning rate of the step and the seed of the forward pass."""
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(self.config.optimizer, self.global_step, self.steps)
@@ -90,10 +90,10 @@ class SegmentationModule(lightning.LightningModule):
         torch.manual_seed(mixed_seed(loop.seed, number, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of a batch.
+        """Return the loss of a batch.
 
         Raises:
-            NonFiniteLossError: it is not a finite number.
+            NonFiniteLossError: the loss is not finite.
         """
         loss = self._loss(batch)[0]
         value = float(loss.detach())
@@ -104,23 +104,23 @@ class SegmentationModule(lightning.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Begin to count."""
+        """Reset the confusion matrix."""
         self._confusion = torch.zeros(self.classes, self.classes, dtype=torch.int64, device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count the pixels of a batch."""
+        """Add the pixels of a batch to the confusion matrix."""
         _, logits = self._loss(batch)
         self._confusion += confusion_matrix(logits.argmax(1), batch.label, self.classes)
 
     def on_validation_epoch_end(self) -> None:
-        """Score all processes' pixels together."""
+        """Compute the scores over the pixels of all processes."""
         confusion = self.trainer.strategy.reduce(self._confusion, reduce_op="sum")
         self.scores = Scores.of(confusion)
         self.log("miou", self.scores.miou, prog_bar=True, rank_zero_only=True)
         self.log("accuracy", self.scores.accuracy, rank_zero_only=True)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Lightning does not look into a `Batch` by itself."""
+        """Move a `Batch` to a device; Lightning does not look inside this type."""
         return batch.to(device, non_blocking=True)
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -132,17 +132,17 @@ class SegmentationModule(lightning.LightningModule):
             trust = trust_loss(maps, batch.covered)
         else:
             logits = self.model(batch.image, batch.second)
-        # the mean over no pixel is NaN; over one at least it is the mean over those that are not ignored
+        # mean over the pixels that are not ignored; the clamp prevents NaN without any
         total = F.cross_entropy(logits.float(), batch.label, ignore_index=IGNORE, reduction="sum")
         return total / (batch.label != IGNORE).sum().clamp(min=1) + weight * trust, logits
 
 
 def trust_loss(maps: tuple[Tensor, Tensor], covered: tuple[tuple[bool, bool], ...]) -> Tensor:
-    """Binary cross-entropy of each modality's mean reliability: 0 is right where it was covered, else 1.
+    """Return the binary cross-entropy of each modality's mean reliability; the target is 0 if covered, else 1.
 
     Args:
-        maps: of the image and of the second input, [B, H, W] between 0 and 1.
-        covered: of each sample.
+        maps: reliability of the image and of the second input, [B, H, W] between 0 and 1.
+        covered: (image, second) of each sample: True if augmentation covered or blanked that input.
     """
     means = torch.stack([one.float().mean((1, 2)) for one in maps], dim=1)
     sound = 1.0 - torch.tensor(covered, dtype=means.dtype, device=means.device)
@@ -151,5 +151,5 @@ def trust_loss(maps: tuple[Tensor, Tensor], covered: tuple[tuple[bool, bool], ..
 
 
 def parameters_of(module: SegmentationModule) -> dict[str, Any]:
-    """The model's state dict on the CPU."""
+    """Return the model's state dict on the CPU."""
     return {name: tensor.detach().cpu() for name, tensor in module.model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""A training run: from a configuration to a folder with weights, metrics and the state to go on from."""
+"""A training run: from a configuration to a folder with weights, metrics and the state to resume from."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _MAY_CHANGE: Final = ("data.root", "data.workers", "loop.checkpoint_every", "loo
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Of a finished run.
+    """Result of a finished run.
 
     Attributes:
         last: checkpoint of the last step.
@@ -78,12 +78,12 @@ def train(
     progress: bool = True,
     warn: Callable[[str], Any] = warnings.warn,
 ) -> TrainingResult:
-    """Train, or go on with a run that was interrupted.
+    """Train a model, or resume an interrupted run.
 
     Args:
-        config: of the run.
-        folder: of the run; made here.
-        resume: go on with the run in `folder` where there is one.
+        config: configuration of the run.
+        folder: folder of the run; created if missing.
+        resume: resume the run in `folder` if there is one.
         accelerator: "auto", "cpu" or "gpu".
         progress: whether to draw a progress bar.
         warn: called with one sentence if `loop.precision` makes this machine slower.
@@ -92,7 +92,7 @@ def train(
         ValueError: the configuration does not fit the data or the run in `folder`, weights do not fit the model, or
             the loss became NaN.
         OSError: a checkpoint cannot be written.
-        StoppedError: the run was asked to stop, and can go on.
+        StoppedError: the run stopped on a signal and can be resumed.
     """
     data = config.data
     setup = make_preprocessing(data)
@@ -133,9 +133,7 @@ def train(
     return TrainingResult(folder / LAST, folder / BEST, _last_miou(folder / METRICS))
 
 
-def build_model(
-    config: TrainConfig, setup: Preprocessing, warn: Callable[[str], Any] = warnings.warn
-) -> nn.Module:
+def build_model(config: TrainConfig, setup: Preprocessing, warn: Callable[[str], Any] = warnings.warn) -> nn.Module:
     """Build the network of a configuration with its first weights, drawn by the seed or loaded from a checkpoint.
 
     Args:
@@ -144,24 +142,27 @@ def build_model(
         warn: Called with one sentence if the checkpoint's preprocessing is another.
 
     Raises:
-        ValueError: the network is unknown, cannot take the crops or has no reliability as asked for, or the weights
-            do not fit it.
+        ValueError: the network is unknown, cannot take the crops, lacks the requested reliability, or the weights do
+            not fit it.
     """
     torch.manual_seed(config.loop.seed)
     model = create_model(
-        config.model.name, num_classes=len(setup.label_set.classes), image_size=setup.size, in_channels=setup.channels,
+        config.model.name,
+        num_classes=len(setup.label_set.classes),
+        image_size=setup.size,
+        in_channels=setup.channels,
         reliability=config.model.reliability,
-    )  # fmt: skip
+    )
     if model.bins != setup.bins:
         key = "data.second_channels" if setup.second != "events" else "the preset's bins"
         raise ValueError(
             f"{config.model.name} takes {model.bins} channels of {setup.second}, but {key} is {setup.bins}; expected "
-            f"as many: set it to {model.bins}, or choose another model"
+            f"the same number: set it to {model.bins}, or choose another model"
         )
     if config.loop.trust and not getattr(model, "reliability_aware", False):
         raise ValueError(
-            f"loop.trust is {config.loop.trust:g}, but {config.model.name} says nothing of reliability; expected "
-            "rsgmamba, or a MambaSeg with model.reliability: choose such a one, or leave loop.trust out"
+            f"loop.trust is {config.loop.trust:g}, but {config.model.name} has no reliability output; expected "
+            "rsgmamba, or a MambaSeg with model.reliability: choose one of these, or leave loop.trust out"
         )
     crop = config.data.crop
     if crop not in (None, setup.size) and not model.any_size:
@@ -178,9 +179,7 @@ def build_model(
     return model
 
 
-def _warn_of_preprocessing(
-    weights: str, before: Preprocessing, now: Preprocessing, warn: Callable[[str], Any]
-) -> None:
+def _warn_of_preprocessing(weights: str, before: Preprocessing, now: Preprocessing, warn: Callable[[str], Any]) -> None:
     """Warn if weights to start from were trained on something else than the run's configuration asks for."""
     changed = [
         f"{field.name} {getattr(before, field.name)!r}, now {getattr(now, field.name)!r}"
@@ -192,7 +191,7 @@ def _warn_of_preprocessing(
 
 
 def _enter(folder: Path, config: TrainConfig, *, resume: bool) -> RunState | None:
-    """The state of the run in the folder; None where there is none yet."""
+    """Return the state of the run in the folder; None for a new run."""
     if not (folder / STATE).is_file():
         return None
     if not resume:
@@ -203,7 +202,7 @@ def _enter(folder: Path, config: TrainConfig, *, resume: bool) -> RunState | Non
             if value != stored[section][key] and f"{section}.{key}" not in _MAY_CHANGE:
                 raise ValueError(
                     f"{section}.{key} is {value!r}, but the run in {folder} has {stored[section][key]!r}; expected the "
-                    "same: go on with the run's own config.yaml, or choose another folder"
+                    "same: resume with the run's own config.yaml, or choose another folder"
                 )
     state = read_state(folder / STATE)
     cut_metrics(folder / METRICS, state.step)
@@ -213,8 +212,8 @@ def _enter(folder: Path, config: TrainConfig, *, resume: bool) -> RunState | Non
 def _check_state(state: RunState | None, per_step: int) -> None:
     if state is not None and state.samples_per_step != per_step:
         raise ValueError(
-            f"the run had {state.samples_per_step} samples a step and would go on with {per_step}; expected as many: "
-            "start as many processes as before"
+            f"the run had {state.samples_per_step} samples per step and would resume with {per_step}; expected the "
+            "same number: start as many processes as before"
         )
 
 
@@ -225,7 +224,7 @@ def _warn_of_precision(config: TrainConfig, device: torch.device, warn: Callable
 
 
 def _fixed(config: TrainConfig, folder: Path) -> dict[str, Any]:
-    """What Lightning is told in every run: one long epoch, our checkpoints and our order of the samples."""
+    """Return the Trainer's arguments of every run: one long epoch, our checkpoints and our order of the samples."""
     return {
         "precision": config.loop.precision,
         "max_epochs": 1,
@@ -241,7 +240,7 @@ def _fixed(config: TrainConfig, folder: Path) -> dict[str, Any]:
 
 
 def _processes() -> tuple[int, int]:
-    """(machines, processes on each), as torchrun or SLURM says."""
+    """Return (machines, processes on each) from the environment of torchrun or SLURM."""
     env = os.environ
     if SLURMEnvironment.detect():
         nodes = int(env.get("SLURM_NNODES", "1"))
@@ -251,14 +250,25 @@ def _processes() -> tuple[int, int]:
 
 
 def _loaders(
-    config: TrainConfig, training: SampleDataset, validation: SampleDataset, trainer: lightning.Trainer,
-    *, first: int, steps: int,
-) -> tuple[DataLoader[Sample], DataLoader[Sample]]:  # fmt: skip
+    config: TrainConfig,
+    training: SampleDataset,
+    validation: SampleDataset,
+    trainer: lightning.Trainer,
+    *,
+    first: int,
+    steps: int,
+) -> tuple[DataLoader[Sample], DataLoader[Sample]]:
     loop, workers = config.loop, config.data.workers
     sampler = StepSampler(
-        len(training), seed=loop.seed, batch=loop.batch, accumulate=loop.accumulate, first_step=first, steps=steps,
-        rank=trainer.global_rank, world=trainer.world_size,
-    )  # fmt: skip
+        len(training),
+        seed=loop.seed,
+        batch=loop.batch,
+        accumulate=loop.accumulate,
+        first_step=first,
+        steps=steps,
+        rank=trainer.global_rank,
+        world=trainer.world_size,
+    )
     pinned = trainer.accelerator.__class__.__name__ == "CUDAAccelerator"
     numbers = evenly(len(validation), loop.validate_samples)[trainer.global_rank :: trainer.world_size]
     return (
@@ -270,7 +280,7 @@ def _loaders(
 def _write_run(
     folder: Path, config: TrainConfig, trainer: lightning.Trainer, steps: int, state: RunState | None
 ) -> None:
-    """Configuration, and where and with which code the run was made; a resumed run adds an entry."""
+    """Write the configuration, and the machine and code of the run; a resumed run adds an entry."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / CONFIG, yaml.safe_dump(config.to_dict(), sort_keys=False))
     path = folder / RUN
@@ -287,13 +297,17 @@ def _code_and_machine(trainer: lightning.Trainer) -> dict[str, Any]:
         commit = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
     try:
         installed: str | None = version("mambaseg")
-    except PackageNotFoundError:  # run from the source tree, which has a commit
+    except PackageNotFoundError:  # in the source tree, whose commit is recorded instead
         installed = None
     return {
-        "mambaseg": installed, "commit": commit, "torch": torch.__version__,
-        "lightning": lightning.__version__, "python": platform.python_version(), "processes": trainer.world_size,
+        "mambaseg": installed,
+        "commit": commit,
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "python": platform.python_version(),
+        "processes": trainer.world_size,
         "device": trainer.strategy.root_device.type,
-    }  # fmt: skip
+    }
 
 
 def _last_miou(path: Path) -> float:

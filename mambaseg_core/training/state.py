@@ -1,4 +1,4 @@
-"""What a run needs to go on exactly: one file of tensors and plain values, replaced as a whole or not at all."""
+"""State of a run for exact resumption: one file of tensors and plain values, replaced atomically."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mambaseg_core.files import atomic_path
 
 @dataclass(frozen=True)
 class RunState:
-    """A run after a step. Order and augmentation are functions of seed and step, and so need no state.
+    """State of a run after a step. Order and augmentation are functions of seed and step, so they need no state.
 
     Attributes:
         step: steps done.
-        samples_per_step: of all processes together.
+        samples_per_step: samples of all processes together.
         weights: state dict of the model.
         optimizer: state dict of the optimizer.
         scaler: state dict of the loss scaling (16-mixed), else empty.
@@ -33,31 +33,31 @@ class RunState:
 
 
 def write_state(path: Path, state: RunState) -> None:
-    """Write a state; the previous one is replaced only when all of the new one is on the disk.
+    """Write a state; the previous one is replaced only when the new one is completely on disk.
 
     Raises:
-        WriteError: it cannot be written; the previous one is as it was.
+        WriteError: the state cannot be written; the previous one is unchanged.
     """
     with atomic_path(path) as part, part.open("wb") as file:
         try:
             torch.save(state.__dict__, file)
         except RuntimeError as error:
-            if isinstance(error.__context__, OSError):  # which torch hides behind one of its own
+            if isinstance(error.__context__, OSError):  # torch wraps it in an error of its own
                 raise error.__context__ from None
             raise
 
 
 def read_state(path: Path) -> RunState:
-    """Read a state; code in the file is never run.
+    """Read a state; code in the file is never executed.
 
     Raises:
-        ValueError: missing, damaged, or no state of ours.
+        ValueError: the file is missing, is damaged, or is no state of `mambaseg train`.
     """
     if not path.is_file():
         raise ValueError(f"run state {path} does not exist; expected one written by `mambaseg train`: start a new run")
     try:
         return RunState(**torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # the restricted unpickler raises whatever damaged bytes lead it to
+    except Exception as error:  # on damaged bytes, the restricted unpickler raises any exception
         raise ValueError(
             f"run state {path} cannot be read ({type(error).__name__}); expected one written by `mambaseg train`: "
             "start a new run, with model.weights set to the run's last.safetensors"

@@ -17,7 +17,7 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 @pytest.fixture
 def values(streets: Path) -> dict[str, dict[str, Any]]:
-    """The configuration as plain values."""
+    """Return the configuration as plain values."""
     return {
         "model": {"name": "mambaseg_nano"},
         "data": {"root": str(streets), "size": [64, 96], "crop": [32, 48], "workers": 0, "window_ms": 50},
@@ -28,7 +28,7 @@ def values(streets: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def configure(values: dict[str, dict[str, Any]]) -> Callable[..., TrainConfig]:
-    """The configuration with some values replaced: configure({"loop.steps": 2})."""
+    """Return the configuration with some values replaced: configure({"loop.steps": 2})."""
     return lambda changes=None: parse_config(values, changes or {})
 
 

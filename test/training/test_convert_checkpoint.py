@@ -1,4 +1,4 @@
-"""`mambaseg convert checkpoint` as a user types it, with a network small enough to be quick."""
+"""`mambaseg convert checkpoint` as a user types it, with a small network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training, evaluation and prediction with a picture in place of events, as library and as command."""
+"""Training, evaluation and prediction with a depth image as second input, as library and as command."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SIZE = (32, 48)
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six pairs of 16-bit depth; the label is told by the depth alone."""
+    """Write six pairs with 16-bit depth; the depth alone determines the label."""
     root = tmp_path_factory.mktemp("pairs")
     rng = np.random.default_rng(0)
     for folder in ("RGB", "Depth", "Label"):
@@ -51,12 +51,18 @@ def configuration(root: Path, changes: dict[str, Any] | None = None) -> TrainCon
     values = {
         "model": {"name": "mambaseg_nano"},
         "data": {
-            "layout": "rgbx", "root": str(root), "size": list(SIZE), "labels": "dsec_11", "second": "depth",
-            "second_range": [0, 10000], "second_channels": 10, "workers": 0,
+            "layout": "rgbx",
+            "root": str(root),
+            "size": list(SIZE),
+            "labels": "dsec_11",
+            "second": "depth",
+            "second_range": [0, 10000],
+            "second_channels": 10,
+            "workers": 0,
         },
         "optimizer": {"lr": 1.0e-3, "schedule": "poly", "warmup": 1},
         "loop": {"steps": 3, "batch": 2},
-    }  # fmt: skip
+    }
     return parse_config(values, changes or {})
 
 
@@ -116,7 +122,7 @@ def test_predict_of_pairs_writes_the_segmenters_masks(run: TrainingResult, pairs
 
 
 class Columns(nn.Module):
-    """Says class 1 in the left half of what it sees, else 0, and 2 where the second input is high."""
+    """Predicts class 1 in the left half of its inputs, else 0, and 2 where the second input is high."""
 
     any_size = True
 

@@ -1,4 +1,4 @@
-"""The networks of two images learn in the same module as the others."""
+"""The networks for two images learn in the same LightningModule as the others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mambaseg_core.training.config import parse_config
 from mambaseg_core.training.module import SegmentationModule, trust_loss
 
 VALUES = {
-    "model": {"name": "sigma_tiny"},  # not looked at: the module is given its network
+    "model": {"name": "sigma_tiny"},  # not used: the module receives its network
     "data": {"root": "nowhere"},
     "optimizer": {"lr": 3.0e-4, "schedule": "constant"},
     "loop": {"steps": 2},
@@ -23,7 +23,7 @@ VALUES = {
 
 
 def two_halves(model, size=(32, 32)):
-    """A left half of class 0 and a brighter right half of class 1 in both modalities, the first rows not labelled."""
+    """Return a batch: left half class 0, brighter right half class 1 in both inputs, first rows not labeled."""
     random = torch.Generator().manual_seed(0)
     label = torch.zeros(2, *size, dtype=torch.int64)
     label[:, :, size[1] // 2 :] = 1
@@ -31,7 +31,7 @@ def two_halves(model, size=(32, 32)):
         label[:, None] + 0.1 * torch.randn(2, channels, *size, generator=random)
         for channels in (model.in_channels, model.bins)
     )
-    other[1] = 0  # as modality dropout leaves it
+    other[1] = 0  # like modality dropout
     label[:, :4] = 255
     return Batch(image, other, label, (0, 1), ("a", "a"), (0, 1), ("day", "day"), ((False, False), (False, True)))
 
@@ -69,7 +69,7 @@ def test_the_loss_of_trust_by_value():
 
 
 def test_a_loss_of_trust_teaches_distrust_of_what_is_covered():
-    """Twenty steps on one batch, in which the second sample's other picture is covered, by noise."""
+    """Train twenty steps on one batch, in which the second sample's second input is covered by noise."""
     torch.manual_seed(0)
     model = create_model("mambaseg_nano", num_classes=2, image_size=(32, 32), reliability=True)
     changes = {"loop.trust": 1.0, "optimizer.lr": 2e-3}

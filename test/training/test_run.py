@@ -1,4 +1,4 @@
-"""Training as a library: what is written, going on exactly, and refusals."""
+"""Training as a library: the files of a run, exact resumption, and refusals."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def whole_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def whole(configure: Configure, whole_folder: Path) -> Path:
-    """A run that was not interrupted."""
+    """Train without an interruption."""
     if not (whole_folder / LAST).is_file():
         run(configure(EXACT), whole_folder)
     return whole_folder
@@ -104,7 +104,7 @@ def test_reliability_is_refused_where_the_model_has_none(configure: Configure, t
     changes = {"model.name": "mambaseg_dsec", "data.crop": None, "model.reliability": True}
     with pytest.raises(ValueError, match=r"reliability=True of 'mambaseg_dsec', which has none; expected one of"):
         run(configure(changes), tmp_path / "run")
-    with pytest.raises(ValueError, match=r"loop\.trust is 0\.1, but mambaseg_nano says nothing of reliability"):
+    with pytest.raises(ValueError, match=r"loop\.trust is 0\.1, but mambaseg_nano has no reliability output"):
         run(configure({"loop.trust": 0.1}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -150,7 +150,7 @@ def test_a_signal_stops_after_the_step_and_the_run_goes_on(
 ) -> None:
     result = train_until_signal(configure(EXACT), tmp_path / "run", name)
     assert result.returncode != 0
-    assert "stopped at step 4 of 6, as asked; --resume goes on from there" in result.stderr
+    assert "stopped at step 4 of 6, as requested; --resume continues from there" in result.stderr
     assert read_state(tmp_path / "run" / STATE).step == 4
     if name == "SIGTERM":  # what goes on from there is the same
         run(configure(EXACT), tmp_path / "run", resume=True)
@@ -179,7 +179,7 @@ def test_another_number_of_processes_does_not_go_on(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="the run had 4 samples a step and would go on with 8"):
+    with pytest.raises(ValueError, match="the run had 4 samples per step and would resume with 8"):
         run(configure(EXACT), whole, resume=True)
 
 
@@ -244,7 +244,7 @@ def test_a_full_disk_loses_no_previous_checkpoint(
 
 @pytest.mark.parametrize("what", ["state", "weights"])
 def test_a_real_limit_on_the_disk_is_the_same_error(configure: Configure, tmp_path: Path, what: str) -> None:
-    """The system's own error, which torch wraps in one of its own: a limit on the size of files."""
+    """The system's own error, here a limit on the size of files, is reported; torch wraps it in another."""
     code = """
 import resource, sys
 from pathlib import Path
