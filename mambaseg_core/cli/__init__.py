@@ -1,4 +1,4 @@
-"""The `mambaseg` command, a file for each command: what needs no ROS. `mambaseg_ros.cli` adds `bag`."""
+"""The `mambaseg` commands that need no ROS, one file per command. `mambaseg_ros.cli` adds `bag`."""
 
 from mambaseg_core.cli import bench, convert, convert_checkpoint, evaluate, info, predict, synth, train
 from mambaseg_core.cli.app import app, console, progress_bar, warn

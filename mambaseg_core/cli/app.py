@@ -19,13 +19,13 @@ console = Console()
 
 
 def warn(sentence: str) -> None:
-    """Print a warning of one sentence."""
+    """Print a one-sentence warning."""
     console.print(f"[yellow]warning:[/yellow] {escape(sentence)}", highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar as a callable that takes steps done and steps in all."""
+    """Show a progress bar; yield a function of the number of steps done and of all steps."""
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(what)
         yield lambda done, total: bar.update(task, completed=done, total=total)

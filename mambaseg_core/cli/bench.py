@@ -1,4 +1,4 @@
-"""`mambaseg bench`: what this machine does in which time."""
+"""`mambaseg bench`: time and memory on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mambaseg convert checkpoint`: the authors' weights as a checkpoint of ours, and ours at half the size."""
+"""`mambaseg convert checkpoint`: the authors' weights to our checkpoint format, and ours to half the size."""
 
 from __future__ import annotations
 

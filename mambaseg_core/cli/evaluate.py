@@ -1,4 +1,4 @@
-"""`mambaseg eval`: what a checkpoint is worth."""
+"""`mambaseg eval`: scores of a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="a .safetensors file, such as runs/nano/best.safetensors")],
     data: Annotated[str, typer.Argument(help="folder of the data set")],
     split: Annotated[str, typer.Option(help="split of the data set")] = "test",
-    keep: Annotated[str, typer.Option(help="both, image or second: the other is blank")] = "both",
+    keep: Annotated[str, typer.Option(help="both, image or second; the other input is blanked")] = "both",
     out: Annotated[Path | None, typer.Option(help="folder for report.html and scores.json")] = None,
-    batch: Annotated[int, typer.Option(help="samples of a forward pass", min=1)] = 4,
+    batch: Annotated[int, typer.Option(help="samples per forward pass", min=1)] = 4,
     workers: Annotated[int, typer.Option(help="processes that load data", min=0)] = 2,
-    samples: Annotated[int, typer.Option(help="how many samples, evenly spread; 0: all", min=0)] = 0,
+    samples: Annotated[int, typer.Option(help="number of samples, evenly spread; 0: all", min=0)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     scales: Annotated[
-        list[float] | None, typer.Option(help="sizes at which it looks, such as: --scales 0.75 1.0 1.25")
+        list[float] | None, typer.Option(help="factors of the inputs' size, such as: --scales 0.75 1.0 1.25")
     ] = None,
-    flip: Annotated[bool, typer.Option("--flip", help="and look at the mirrored inputs")] = False,
+    flip: Annotated[bool, typer.Option("--flip", help="also use the mirrored inputs")] = False,
     more_scales: Annotated[list[float] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
-    """Judge a checkpoint: mIoU, IoU of each class, accuracy and confusion, by condition.
+    """Evaluate a checkpoint: mIoU, IoU of each class, accuracy and confusion, by condition.
 
     Example: mambaseg eval runs/nano/best.safetensors data/benchmark --out out/eval
     """

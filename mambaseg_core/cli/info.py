@@ -1,4 +1,4 @@
-"""`mambaseg info`: what a model is, or what is in a recording."""
+"""`mambaseg info`: size of a model, or content of a recording."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _MOST_HOT = 5  # pixels listed
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(help="a model's name or a file of events; without one all models")] = "",
-    height: Annotated[int, typer.Option(help="rows of the model's input or of the sensor; 0: as it is")] = 0,
-    width: Annotated[int, typer.Option(help="columns of the model's input or of the sensor; 0: as it is")] = 0,
+    name: Annotated[str, typer.Argument(help="a model's name or a file of events; default: all models")] = "",
+    height: Annotated[int, typer.Option(help="rows of the model's input or of the sensor; 0: default")] = 0,
+    width: Annotated[int, typer.Option(help="columns of the model's input or of the sensor; 0: default")] = 0,
     topic: Topic = "",
 ) -> None:
-    """Print a model's size, the scans included, or what a file of events holds.
+    """Print a model's size, including the scans, or the content of a file of events.
 
     Files: DSEC's events.h5, DDD17 folders, .raw, .aedat4 and ROS bags. An argument that exists as a path is a file.
 
@@ -55,7 +55,7 @@ def _print_file(path: Path, size: tuple[int, int] | None, topic: str | None) -> 
     }
     met = {name: count for name, count in summary.counters.items() if count and name not in ("events", "packets")}
     if met:
-        rows["data met"] = ", ".join(f"{name} {count}" for name, count in met.items())
+        rows["faults"] = ", ".join(f"{name} {count}" for name, count in met.items())
     table = Table(show_header=False)
     for label, value in rows.items():
         table.add_row(label, value)

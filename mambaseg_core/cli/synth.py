@@ -10,38 +10,38 @@ import typer
 
 from mambaseg_core.cli.app import app, console, progress_bar
 
-SECONDS, IMAGE_SIZE = 2.0, (540, 720)  # of a sequence alone; the benchmark has its own
+SECONDS, IMAGE_SIZE = 2.0, (540, 720)  # of a single sequence; the benchmark has its own
 
 
 @app.command()
 def synth(
-    out: Annotated[Path, typer.Argument(help="folder that gets the sequence, or the benchmark's two parts")],
+    out: Annotated[Path, typer.Argument(help="folder for the sequence, or for the benchmark's two parts")],
     name: Annotated[str, typer.Option(help="name of the sequence")] = "synthetic_00_a",
     condition: Annotated[str, typer.Option(help="day, night, glare or fast")] = "day",
     seconds: Annotated[
-        float | None, typer.Option(help="length of a drive, seconds; default 2, of the benchmark 1.3 (pairs: 1)")
+        float | None, typer.Option(help="length of a drive, seconds; default 2, benchmark 1.3 (pairs: 1)")
     ] = None,
     fps: Annotated[float, typer.Option(help="images and labels per second")] = 20.0,
-    seed: Annotated[int, typer.Option(help="the same seed gives the same sequence")] = 0,
+    seed: Annotated[int, typer.Option(help="the same seed always makes the same sequence")] = 0,
     event_size: Annotated[str, typer.Option(help="event camera, height x width")] = "480x640",
     image_size: Annotated[
         str | None,
-        typer.Option(help="frame camera, height x width; default 540x720. Both cameras of the benchmark: 240x320"),
+        typer.Option(help="frame camera, height x width; default 540x720. Benchmark: 240x320 for both cameras"),
     ] = None,
     benchmark: Annotated[
-        bool, typer.Option("--benchmark", help="one fixed train and test split instead, all conditions")
+        bool, typer.Option("--benchmark", help="write one fixed train and test split, all conditions")
     ] = False,
     sequences: Annotated[
         tuple[int, int] | None,
-        typer.Option(help="drives of each condition, train and test; default 12 4 of the benchmark, 1 1 of pairs"),
+        typer.Option(help="drives of each condition, train and test; default: benchmark 12 4, pairs 1 1"),
     ] = None,
-    second: Annotated[str, typer.Option(help="beside the images: events; or thermal or depth pictures")] = "events",
+    second: Annotated[str, typer.Option(help="second input: events, thermal or depth")] = "events",
     jobs: Annotated[int, typer.Option(help="processes, for parts train and test")] = os.cpu_count() or 1,
 ) -> None:
     """Write a synthetic driving sequence with exact labels, in DSEC's layout; or the benchmark.
 
-    With thermal or depth pictures: a data set in MFNet's layout with a drive for training and one for testing, or with
-    all those of the benchmark. Published numbers are of the benchmark with its default length, size and sequences.
+    With thermal or depth images, it writes a data set in MFNet's layout: one drive for training and one for testing, or
+    all drives of the benchmark. Published numbers use the benchmark's default length, size and sequences.
 
     Example: mambaseg synth data --seconds 2 --condition night --seed 1
     """
@@ -58,9 +58,7 @@ def synth(
         alone = {"conditions": (condition,), "sequences": {"train": 1, "test": 1}, "fps": fps, "seed": seed}
         alone |= {"seconds": SECONDS, "size": IMAGE_SIZE}
         with progress_bar("rendering drives") as progress:
-            pairs = write_pairs(
-                out, second, **{**({} if benchmark else alone), **given}, jobs=jobs, progress=progress
-            )
+            pairs = write_pairs(out, second, **{**({} if benchmark else alone), **given}, jobs=jobs, progress=progress)
         console.print(f"{out}: {pairs} labelled pairs, parts train and test", highlight=False, soft_wrap=True)
         return
     if benchmark:

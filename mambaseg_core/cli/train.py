@@ -16,14 +16,14 @@ def train(
     config: Annotated[Path, typer.Argument(help="a YAML file such as config/train/dsec.yaml")],
     out: Annotated[Path, typer.Option(help="folder of the run: weights, metrics, state")] = Path("runs/run"),
     data: Annotated[str, typer.Option(help="folder of the data set; replaces data.root")] = "",
-    resume: Annotated[bool, typer.Option(help="go on with the run in the folder, where there is one")] = False,
+    resume: Annotated[bool, typer.Option(help="resume the run in the folder, if there is one")] = False,
     change: Annotated[
         list[str] | None, typer.Option("--set", help="a value of the configuration, such as loop.steps=500")
     ] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu")] = "auto",
-    threads: Annotated[int, typer.Option(help="of torch on the CPU; 0: all cores; 1 on a busy machine", min=0)] = 0,
+    threads: Annotated[int, typer.Option(help="torch's CPU threads; 0: all cores; use 1 on a busy machine", min=0)] = 0,
 ) -> None:
-    """Train a model. Ctrl-C stops it after the step; the same command with --resume goes on.
+    """Train a model. Ctrl-C stops it after the step; the same command with --resume continues.
 
     Example: mambaseg train config/train/synthetic.yaml --data data/benchmark --out runs/nano
     """
@@ -53,7 +53,7 @@ def train(
 
 
 def parse_changes(words: list[str]) -> dict[str, Any]:
-    """Values by "section.key" from words such as `loop.steps=500`.
+    """Parse words such as `loop.steps=500` to values by "section.key".
 
     Raises:
         ValueError: a word has no "=" or no ".".
@@ -68,7 +68,7 @@ def parse_changes(words: list[str]) -> dict[str, Any]:
 
 
 def require_lightning() -> None:
-    """Say what to install where training's libraries are missing.
+    """Raise ValueError, with what to install, if training's libraries are missing.
 
     Raises:
         ValueError: Lightning or TensorBoard cannot be imported.
