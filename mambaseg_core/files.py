@@ -1,4 +1,4 @@
-"""Write files and folders that appear under their name only when they are complete and on the disk."""
+"""Write files and folders that appear under their name only when they are complete and on disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-_NO_FOLDER_SYNC: Final = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)  # of file systems that sync files only
+_NO_FOLDER_SYNC: Final = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)  # from file systems that sync files only
 
 
 class WriteError(OSError):
@@ -20,15 +20,15 @@ class WriteError(OSError):
 
 @contextmanager
 def atomic_path(path: Path, *, salvage: bool = False) -> Iterator[Path]:
-    """Yield a temporary path, and rename the file or folder that was written there to `path` at the end.
+    """Yield a temporary path, and rename the file or folder written there to `path` at the end.
 
-    The temporary path has the same name and lies in a hidden folder beside `path`, one for each writer. It is synced
-    before it is renamed: after a crash or a power failure, too, `path` is the old one or the new one as a whole. After
-    any exception `path` is as it was, and what was written is removed.
+    The temporary path has the same name and lies in a hidden folder next to `path`, one per writer. It is synced before
+    it is renamed. So, even after a crash or a power failure, `path` has either the complete old content or the complete
+    new one. After any exception, `path` is unchanged and the temporary content is removed.
 
     Args:
-        path: in a folder that exists. An old file is replaced, an old folder only where it is empty.
-        salvage: after an OSError leave what was written where it is, as it cannot be made again.
+        path: path in an existing folder. An old file is replaced; an old folder only if it is empty.
+        salvage: after an OSError, keep the temporary content, which cannot be made again.
 
     Raises:
         WriteError: an OSError in the block or here, unless it names another file.
@@ -69,12 +69,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _is_about(path: Path, error: OSError) -> bool:
-    """Return whether an error has no file's name or a temporary one of `path`."""
+    """Return whether an error names no file, or a temporary file of `path`."""
     return error.filename is None or f".{path.name}." in str(error.filename)
 
 
 def _sync(path: Path) -> None:
-    """Wait until the disk holds a file's content, or the names in a folder."""
+    """Wait until a file's content, or the names in a folder, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
-"""Read, write and draw pictures: grey [H, W] or RGB [H, W, 3], uint8 unless said otherwise.
+"""Read, write and draw images: gray [H, W] or RGB [H, W, 3], uint8 unless noted otherwise.
 
-The one place that decodes and encodes, for files and messages alike. A picture is turned as its EXIF orientation says;
-transparency is dropped.
+This module decodes and encodes all images, from files and from messages. An image is rotated by its EXIF orientation.
+Transparency is dropped.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ Color = tuple[int, int, int]
 
 ON_COLOR: Final[Color] = (0, 114, 178)
 OFF_COLOR: Final[Color] = (213, 94, 0)
-"""Blue and vermilion of the palette of Okabe and Ito, which colour-blind people tell apart."""
+"""Blue and vermilion of the Okabe-Ito palette, which color-blind people can distinguish."""
 EVENT_LEGEND: Final = (("ON: brighter", ON_COLOR), ("OFF: darker", OFF_COLOR))
 
-_FLAGS: Final = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR  # 8 or 16 bits, grey or colour: as stored
+_FLAGS: Final = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR  # 8 or 16 bits, gray or color: as stored
 _CODECS: Final = {".mp4": "mp4v", ".avi": "MJPG"}
 _WHITE: Final = (255, 255, 255)
 
 
 def decode(data: Any, what: str, remedy: str = "check the file") -> DeepPicture:
-    """Decode a picture as it is stored, uint8 or uint16.
+    """Decode an image as stored, uint8 or uint16.
 
     Args:
         data: bytes of a PNG, a JPEG or another format of OpenCV.
-        what: name of the picture, for the error.
-        remedy: what to do about one that cannot be read.
+        what: name of the image, for the error message.
+        remedy: remedy for an unreadable image, for the error message.
 
     Raises:
-        ValueError: it cannot be decoded, or has neither 8 nor 16 bits.
+        ValueError: the image cannot be decoded, or has neither 8 nor 16 bits.
     """
     octets = np.frombuffer(data, np.uint8)
     try:
@@ -55,17 +55,17 @@ def decode(data: Any, what: str, remedy: str = "check the file") -> DeepPicture:
 
 
 def in_8_bits(picture: DeepPicture) -> Picture:
-    """Round 16 bits to 8, v / 257; return a picture of 8 bits as it is."""
+    """Round 16 bits to 8, v / 257; return an image of 8 bits unchanged."""
     if picture.dtype == np.uint8:
         return picture  # type: ignore[return-value]
     return ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def read_picture(path: Path) -> DeepPicture:
-    """Read a picture as it is stored, uint8 or uint16: what a thermal or depth camera saw.
+    """Read an image as stored, uint8 or uint16, for example of a thermal or depth camera.
 
     Raises:
-        ValueError: as of `decode`, or there is no such file.
+        ValueError: as `decode`, or the file is missing.
     """
     try:
         data = path.read_bytes()
@@ -77,10 +77,10 @@ def read_picture(path: Path) -> DeepPicture:
 
 
 def read_image(path: Path) -> Picture:
-    """Read the picture of a frame camera; 16 bits become 8.
+    """Read the image of a frame camera; 16 bits become 8.
 
     Raises:
-        ValueError: as of `read_picture`.
+        ValueError: as `read_picture`.
     """
     return in_8_bits(read_picture(path))
 
@@ -89,7 +89,7 @@ def read_label(path: Path) -> Picture:
     """Read class ids, uint8 [H, W].
 
     Raises:
-        ValueError: as of `read_picture`, or the picture has colours or 16 bits.
+        ValueError: as `read_picture`, or the image has colors or 16 bits.
     """
     ids = read_picture(path)
     if ids.dtype != np.uint8 or ids.ndim != 2:
@@ -98,13 +98,13 @@ def read_label(path: Path) -> Picture:
 
 
 def encode_png(picture: DeepPicture) -> bytes:
-    """Return a picture, uint8 or uint16, as the bytes of a PNG."""
+    """Return an image, uint8 or uint16, as the bytes of a PNG."""
     data: bytes = cv2.imencode(".png", picture if picture.ndim == 2 else picture[..., ::-1])[1].tobytes()
     return data
 
 
 def write_png(path: Path, picture: DeepPicture) -> None:
-    """Write a picture, uint8 or uint16.
+    """Write an image, uint8 or uint16, as a PNG.
 
     Raises:
         WriteError: the file cannot be written.
@@ -114,18 +114,18 @@ def write_png(path: Path, picture: DeepPicture) -> None:
 
 @contextmanager
 def new_film(path: Path, fps: float) -> Iterator[Film]:
-    """Write a film, which appears under its name only when it is complete.
+    """Write a video; it appears under its name only when it is complete.
 
     Args:
         path: `.mp4` or `.avi`; an old file is replaced.
-        fps: pictures a second.
+        fps: frames per second.
 
     Raises:
-        ValueError: another ending of the name, or no picture was written.
-        WriteError: the film cannot be written, or OpenCV lacks the codec.
+        ValueError: the name has another suffix, or no frame was written.
+        WriteError: the video cannot be written, or OpenCV lacks the codec.
     """
     if path.suffix.lower() not in _CODECS:
-        raise ValueError(f"film {path} ends in {path.suffix!r}, expected {' or '.join(_CODECS)}; choose one of them")
+        raise ValueError(f"video {path} ends in {path.suffix!r}, expected {' or '.join(_CODECS)}; choose one of them")
     with atomic_path(path) as part:
         film = Film(part, fps)
         try:
@@ -133,21 +133,21 @@ def new_film(path: Path, fps: float) -> Iterator[Film]:
         finally:
             film.close()
         if not film.pictures:
-            raise ValueError(f"film {path} has no pictures, expected one or more; check what it is made of")
+            raise ValueError(f"video {path} has no frames, expected one or more; check the images it is made of")
         found = int(cv2.VideoCapture(str(part)).get(cv2.CAP_PROP_FRAME_COUNT))
-        if found != film.pictures:  # OpenCV says nothing of a full disk
-            raise OSError(f"{found} of its {film.pictures} pictures can be read")
+        if found != film.pictures:  # OpenCV reports no error on a full disk
+            raise OSError(f"{found} of its {film.pictures} frames can be read")
 
 
 class Film:
-    """Encodes pictures one after the other; of `new_film`.
+    """Encodes a video frame by frame; made by `new_film`.
 
     Args:
-        path: of the file.
-        fps: pictures a second.
+        path: path of the file.
+        fps: frames per second.
 
     Attributes:
-        pictures: how many were written.
+        pictures: number of frames written.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
@@ -156,13 +156,13 @@ class Film:
         self._writer: cv2.VideoWriter | None = None
 
     def write(self, picture: Picture) -> None:
-        """Add a picture; the first one sets the size. Odd sizes get a white row or column.
+        """Add a frame; the first one sets the size. An odd size is padded with a white row or column.
 
         Raises:
             OSError: OpenCV cannot write the file.
         """
         height, width = picture.shape[:2]
-        down, right = height % 2, width % 2  # codecs want even numbers
+        down, right = height % 2, width % 2  # codecs need even sizes
         if self._writer is None:
             codec = cv2.VideoWriter.fourcc(*_CODECS[self._path.suffix.lower()])
             self._writer = cv2.VideoWriter(str(self._path), codec, self._fps, (width + right, height + down))
@@ -179,7 +179,7 @@ class Film:
 
 
 def in_rgb(picture: Picture) -> Picture:
-    """Return grey [H, W] or [H, W, 1] as RGB [H, W, 3], and RGB as it is."""
+    """Convert gray [H, W] or [H, W, 1] to RGB [H, W, 3]; return RGB unchanged."""
     return picture if picture.shape[2:] == (3,) else cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
 
 
@@ -187,7 +187,7 @@ def event_picture(polarity: npt.NDArray[Any]) -> Picture:
     """Draw events in `ON_COLOR` and `OFF_COLOR` on white.
 
     Args:
-        polarity: [H, W]: 1 full ON, -1 full OFF, 0 none; what is beyond is cut, what is between is lighter.
+        polarity: [H, W]: 1 full ON, -1 full OFF, 0 none. Larger values are clipped; values between are lighter.
 
     Returns:
         RGB [H, W, 3].
@@ -197,7 +197,7 @@ def event_picture(polarity: npt.NDArray[Any]) -> Picture:
 
 
 def _polarity_colors() -> Picture:
-    """Return the colours of the levels 0 (OFF) to 127 (white) to 254 (ON), [256, 1, 3]."""
+    """Return the colors of the levels 0 (OFF) to 127 (white) to 254 (ON), [256, 1, 3]."""
     strength = np.abs(np.arange(-127, 129)[:, None]) / 127
     full = np.where(np.arange(256)[:, None] < 127, OFF_COLOR, ON_COLOR)
     colors: Picture = (255 - np.minimum(strength, 1) * (255 - full)).round().astype(np.uint8)
@@ -205,7 +205,7 @@ def _polarity_colors() -> Picture:
 
 
 def with_legend(picture: Picture, entries: Sequence[tuple[str, Color]]) -> Picture:
-    """Add rows with a coloured box and a name for each entry below an RGB picture [H, W, 3]."""
+    """Add a legend below an RGB image [H, W, 3]: a colored box and a name for each entry, in rows."""
     width = picture.shape[1]
     scale = max(1.0, width / 1000)
     row, box, gap = round(18 * scale), round(10 * scale), round(5 * scale)

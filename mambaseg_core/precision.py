@@ -1,4 +1,4 @@
-"""Number formats of a model's weights and features, and what a device makes of them."""
+"""Number formats of a model's weights and features, and their speed on a device."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from mambaseg_core.models.scans import DirectionalScan, SequenceScan
 
 PRECISIONS: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-_CPU_FLAGS: Final = {"avx512_bf16", "amx_bf16", "bf16"}  # of units for bfloat16: x86, x86, ARM
-_GPU_CAPABILITY: Final = {"bfloat16": (8, 0), "float16": (7, 0)}  # the first with units
+_CPU_FLAGS: Final = {"avx512_bf16", "amx_bf16", "bf16"}  # CPUs with units for bfloat16: x86, x86, ARM
+_GPU_CAPABILITY: Final = {"bfloat16": (8, 0), "float16": (7, 0)}  # the first with units for it
 
 
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     """Return the dtype of a model's weights and features for "float32", "bfloat16" or "float16".
 
     Raises:
-        ValueError: The name is none of these, or float16 is asked for on a CPU.
+        ValueError: The name is none of these, or it is float16 on a CPU.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; expected one of {', '.join(map(repr, PRECISIONS))}")
@@ -38,13 +38,13 @@ def why_slow(
     cpu_flags: Collection[str] | None = None,
     gpu_capability: tuple[int, int] | None = None,
 ) -> str:
-    """Return why a precision makes a model slower than float32 on this device; empty where it does not.
+    """Return why a precision makes a model slower than float32 on this device; empty if it does not.
 
     Args:
         precision: A name of `PRECISIONS`.
-        device: Where the model runs.
-        cpu_flags: The processor's flags in the kernel's words; by default this processor's.
-        gpu_capability: The GPU's compute capability; by default that of `device`.
+        device: Device of the model.
+        cpu_flags: The processor's flags, named as in /proc/cpuinfo; default: this processor's.
+        gpu_capability: The GPU's compute capability; default: that of `device`.
     """
     if precision == "float32":
         return ""
@@ -65,7 +65,7 @@ def why_slow(
 
 
 def read_cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """Read the processor's flags as Linux lists them; empty on other systems."""
+    """Read the processor's flags from Linux's /proc/cpuinfo; empty on other systems."""
     if not path.is_file():
         return frozenset()
     for line in path.read_text().splitlines():
@@ -76,7 +76,7 @@ def read_cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
 
 
 def lowered(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Return a copy of a model with weights in `dtype`, for inference; those of the scans stay as they are.
+    """Return a copy of a model with weights in `dtype`, for inference; the scans' weights keep their dtype.
 
     Cast weights were 1.03 times as fast as autocast on a CPU with AVX512-BF16, and need half the memory.
     """

@@ -1,4 +1,4 @@
-"""Files and folders appear as a whole, synced, or not at all."""
+"""Files and folders appear complete and synced, or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mambaseg_core.files import WriteError, atomic_path, write_bytes, write_text
 
 @contextmanager
 def small_disk(most_bytes: int) -> Iterator[None]:
-    """Have the system refuse files of more bytes."""
+    """Make the system refuse files of more bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))
     try:
@@ -26,7 +26,7 @@ def small_disk(most_bytes: int) -> Iterator[None]:
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """A file with the text "old", alone in its folder."""
+    """Write a file with the text "old", alone in its folder."""
     path = tmp_path / "a.txt"
     path.write_text("old")
     return path
@@ -128,7 +128,7 @@ def test_two_writers_at_once_do_not_meet(old: Path) -> None:
         first.write_text("first")
         second.write_text("second")
         assert first.read_text() == "first"
-    assert old.read_text() == "first"  # which ended last
+    assert old.read_text() == "first"  # it ended last
     assert list(old.parent.iterdir()) == [old]
 
 

@@ -1,4 +1,4 @@
-"""Pictures and films: decoding, encoding, drawing."""
+"""Images and videos: decoding, encoding, drawing."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_picture_is_turned_as_its_orientation_says() -> None:
     stored = np.zeros((8, 16), np.uint8)
     stored[:, 8:] = 255
     jpeg = cv2.imencode(".jpg", stored)[1].tobytes()
-    tag = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)  # 6: to be turned to the right
+    tag = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)  # 6: rotate to the right
     turned = decode(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(tag) + 2) + tag + jpeg[2:], "a")
     assert turned.shape == (16, 8)
     assert turned[0, 0] < 10 < 245 < turned[-1, 0]
@@ -101,7 +101,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_picture(tmp_path / "a.png")
 
 
-def test_grey_becomes_rgb() -> None:
+def test_gray_becomes_rgb() -> None:
     np.testing.assert_array_equal(in_rgb(GREY), np.dstack([GREY] * 3))
     np.testing.assert_array_equal(in_rgb(GREY[..., None]), np.dstack([GREY] * 3))
     assert in_rgb(RGB) is RGB
@@ -158,10 +158,10 @@ def test_a_film_that_cannot_be_leaves_nothing(tmp_path: Path) -> None:
 
     cases: list[tuple[Any, type[Exception], str]] = [
         ((tmp_path / "a.gif", 1), ValueError, r"a\.gif ends in '\.gif', expected \.mp4 or \.avi"),
-        ((tmp_path / "a.mp4", 0), ValueError, r"a\.mp4 has no pictures"),
+        ((tmp_path / "a.mp4", 0), ValueError, r"a\.mp4 has no frames"),
         ((tmp_path / "none" / "a.mp4", 1), WriteError, r"a\.mp4 cannot be written \(No such file or directory\)"),
-        ((tmp_path / "a.mp4", 20, 20_000), WriteError, r"a\.mp4 cannot be written \(0 of its 20 pictures"),
-        ((tmp_path / "a.avi", 20, 20_000), WriteError, r"a\.avi cannot be written \(\d of its 20 pictures"),
+        ((tmp_path / "a.mp4", 20, 20_000), WriteError, r"a\.mp4 cannot be written \(0 of its 20 frames"),
+        ((tmp_path / "a.avi", 20, 20_000), WriteError, r"a\.avi cannot be written \(\d of its 20 frames"),
     ]
     for arguments, kind, sentence in cases:
         with pytest.raises(kind, match=sentence):

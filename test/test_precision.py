@@ -1,4 +1,4 @@
-"""Which precision is slow where: the answer by injected flags, and where people read it."""
+"""Slow precisions: the result for injected CPU flags, and the warnings that users read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["avx2", "amx_bf16"])
 def flag(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What the processor has beside the rest: no units for bfloat16, or such."""
+    """Replace the processor's flags by ones without or with units for bfloat16; return the name of the flag."""
     monkeypatch.setattr(precision, "read_cpu_flags", lambda: frozenset({"fpu", request.param}))
     return str(request.param)
 
