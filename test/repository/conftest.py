@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def colcon_prefix() -> Path | None:
-    """The prefix that colcon installed the package into, found as `ros2 pkg prefix` finds it; None without a build."""
+    """Return the prefix of the package that colcon installed, as `ros2 pkg prefix` does; None without a build."""
     prefixes = [Path(word) for word in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if word]
     marker = Path("share", "ament_index", "resource_index", "packages", "mambaseg_ros")
     return next((prefix for prefix in prefixes if (prefix / marker).is_file()), None)

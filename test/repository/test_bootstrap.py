@@ -1,4 +1,4 @@
-"""tools/bootstrap.py: which ROS 2 the wheels are of."""
+"""tools/bootstrap.py: the ROS 2 release of the wheels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each public class of both packages has a name of its own, so that a reader never has to ask which one is meant."""
+"""The names of the public classes of both packages are unique, so that no reader confuses two classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def twins(sources: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Return the public classes that stand in several of the named sources."""
+    """Return the public classes that are defined in several of the named sources."""
     places = defaultdict(list)
     for name, source in sources:
         for node in ast.walk(ast.parse(source)):

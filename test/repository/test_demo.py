@@ -1,4 +1,4 @@
-"""What `make demo` says of the images; the run itself is `make demo`."""
+"""The report of `make demo` on its images; the run itself is `make demo`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_every_image_is_accounted_for(demo: Any) -> None:
     ]
 
 
-def test_an_image_that_may_have_had_two_fates_is_told_both(demo: Any) -> None:
+def test_an_image_with_two_possible_fates_has_both_reported(demo: Any) -> None:
     lines = demo.account([1, 2, 3, 4], {3}, [status(3, masks_published=1, images_replaced=1, images_lost=1)])
     assert lines[0].endswith("lost: 1, never seen by the node: 1")
     assert [line.split(":")[0] for line in lines[1:]] == ["image 1", "image 2", "image 4"]

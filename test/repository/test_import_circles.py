@@ -1,4 +1,4 @@
-"""No two files import each other, not through a third, not inside a function, not for types alone."""
+"""No import cycles: not through a third file, not inside a function, not for types alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("mambaseg_core", "mambaseg_ros")
 
 Graph = Mapping[str, set[str]]
-"""A module's name to those that it imports."""
+"""Each module's name, with the names of the modules it imports."""
 
 
 def modules(root: Path) -> dict[str, Path]:
@@ -23,7 +23,7 @@ def modules(root: Path) -> dict[str, Path]:
 
 
 def imported(source: str, known: set[str]) -> set[str]:
-    """Return the known modules that a file names in its imports, wherever they stand in it."""
+    """Return the known modules that a file imports, anywhere in the file."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -1,7 +1,7 @@
-"""`pip install .` as a researcher does it: no ROS, no source tree on the path.
+"""`pip install .` as a researcher runs it: no ROS, no source tree on the path.
 
-Built for the classic ABI, as under an older torch; the operators that all other tests run are colcon's, built for the
-stable one where this torch has it.
+It is built for the classic ABI, as under an older torch. All other tests run colcon's operators, built for the stable
+ABI if this torch has it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the installed distribution alone."""
+    """Install the distribution alone into a folder."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
     for name in KEPT:
         if (ROOT / name).is_dir():
@@ -39,9 +39,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(site: Path, *words: str) -> str:
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "AMENT_PREFIX_PATH")}
     result = subprocess.run(
-        [sys.executable, *words], cwd=site, env={**env, "PYTHONPATH": str(site)}, capture_output=True, text=True,
+        [sys.executable, *words],
+        cwd=site,
+        env={**env, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
         timeout=300,
-    )  # fmt: skip
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 

@@ -1,4 +1,4 @@
-"""The commands as colcon installs them, and not only `python -m`."""
+"""The commands that colcon installs, besides `python -m`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may import whom (ARCHITECTURE.md): each folder only what lies below it; the core no ROS."""
+"""Import layers (ARCHITECTURE.md): each folder imports only from those below it; the core does not import ROS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROS = ("rclpy", "mambaseg_ros", "sensor_msgs", "std_msgs", "launch", "launch_ros", "cv_bridge")
 
-# ARCHITECTURE.md draws them, lowest last; modules of one layer may import each other only where they are of one folder
+# as in ARCHITECTURE.md, lowest last; modules of one layer may import each other only within one folder
 LAYERS = [
     {"extension", "files"},
     {"pictures"},
@@ -44,7 +44,7 @@ def core_files() -> list[Path]:
 
 
 def violations(name: str, modules: set[str]) -> list[str]:
-    """What a file of the core imports against the rule; name is relative to mambaseg_core."""
+    """Return the imports of a core file that break the rule; name is relative to mambaseg_core."""
     room = Path(name).parts[0].removesuffix(".py")
     found = [module for module in modules if module.split(".")[0] in ROS]
     for module in modules:
@@ -52,7 +52,7 @@ def violations(name: str, modules: set[str]) -> list[str]:
         if room == "__init__" or parts[0] != "mambaseg_core" or len(parts) < 2 or parts[1] not in LEVEL:
             continue
         same_level = LEVEL[parts[1]] == LEVEL[room] and parts[1] != room
-        if (LEVEL[parts[1]] > LEVEL[room] or same_level):
+        if LEVEL[parts[1]] > LEVEL[room] or same_level:
             found.append(module)
     return found
 

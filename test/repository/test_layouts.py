@@ -16,7 +16,7 @@ def test_rviz_shows_camera_colours_and_overlay() -> None:
     displays = layout["Visualization Manager"]["Displays"]
     assert {display["Topic"]["Value"] for display in displays} == IMAGES
     camera = next(display for display in displays if display["Topic"]["Value"] == "/image")
-    assert camera["Topic"]["Reliability Policy"] == "Best Effort"  # what camera drivers offer
+    assert camera["Topic"]["Reliability Policy"] == "Best Effort"  # the QoS of camera drivers
 
 
 def test_foxglove_shows_the_same_and_every_panel_is_in_its_layout() -> None:

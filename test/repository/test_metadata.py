@@ -1,4 +1,4 @@
-"""What is said twice, in package.xml, CITATION.cff, the workflow and the hooks, is said alike."""
+"""Facts that appear in several of package.xml, CITATION.cff, the workflow and the hooks are the same in all."""
 
 from __future__ import annotations
 

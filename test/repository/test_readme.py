@@ -1,4 +1,4 @@
-"""What the README tells people to type exists and runs."""
+"""The commands and code of the README exist and run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_files_that_the_ros_commands_name_exist() -> None:
 
 
 def test_the_commands_run_one_after_the_other(tmp_path: Path, colcon_prefix: Path | None) -> None:
-    """As they stand, installed where they are, on a small recording and benchmark, with two steps of training."""
+    """Run the commands as written, from the installed package, on a small recording and benchmark, for two steps."""
     lines = [line for line in BLOCKS[2][1].splitlines() if line.startswith("mambaseg ")]
     (tmp_path / "config").symlink_to(ROOT / "config")
     header = b"% evt 2.0\n% geometry 64x48\n% end\n"
@@ -69,7 +69,7 @@ def test_the_python_block_runs() -> None:
     }
     code = BLOCKS[3][1]
     load = "mc.load_released_state_dict(model, state_dict)"
-    assert load in code  # the authors' file cannot be shipped; test/models holds that loader to its answers
+    assert load in code  # the authors' file cannot be shipped; test/models tests that loader
     code = "\n".join(line for line in code.splitlines() if not line.startswith(load))
     exec(compile(code, "README.md", "exec"), names)
     assert names["mask"].ids.shape == (200, 346)

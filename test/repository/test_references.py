@@ -1,4 +1,4 @@
-"""Every link of the Markdown files leads somewhere; every file and section that any text here names exists."""
+"""Every link in the Markdown files has a target; every file and section named in any text here exists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KINDS = {".md", ".py", ".txt", ".xml", ".cmake", ".in", ".h", ".cpp", ".sh", ".m
 
 
 def is_made(name: str) -> bool:
-    """Whether a file or folder of that name is built, or a cache."""
+    """Return whether a file or folder of that name is built, or a cache."""
     return name in MADE or (name.startswith(".") and name not in HIDDEN)
 
 
@@ -30,14 +30,14 @@ DECISION = re.compile(r"decisions?[/ ](\d{4})\b")
 
 
 def files() -> list[Path]:
-    """All text files of the repository, less what is built."""
+    """Return all text files of the repository, without built ones."""
     found = [path for folder in ("", *FOLDERS) for path in (ROOT / folder).glob("**/*" if folder else "*")]
     kept = [path for path in found if path.is_file() and not any(map(is_made, path.relative_to(ROOT).parts))]
     return sorted(path for path in kept if path.suffix in KINDS and path != Path(__file__))
 
 
 def flat(text: str) -> str:
-    """The text in one line, without what begins a comment's lines, and without backslashes before quotes."""
+    """Join the text to one line, without comment prefixes and without backslashes before quotes."""
     return re.sub(r"\s*\n\s*(?:#+ |// |\* )?\s*", " ", text).replace("\\", "")
 
 
@@ -47,17 +47,17 @@ def headings(path: Path) -> list[str]:
 
 
 def anchors(path: Path) -> set[str]:
-    """The anchors that GitHub gives the headings of a page."""
+    """Return GitHub's anchors of a page's headings."""
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings(path)}
 
 
 def has_section(path: Path, name: str) -> bool:
-    """Whether a heading is, or begins with, that name."""
+    """Return whether a heading is, or begins with, that name."""
     return any(re.match(rf"{re.escape(name)}(?!\w)", heading) for heading in headings(path))
 
 
 def dangling(path: Path) -> list[str]:
-    """What a file refers to and is not there."""
+    """Return the references of a file whose target does not exist."""
     text = path.read_text()
     line, missing = flat(text), []
     for name in FILE.findall(line) + PAGE.findall(line):
@@ -77,7 +77,7 @@ def dangling(path: Path) -> list[str]:
 
 
 def link_leads_somewhere(page: Path, link: str) -> bool:
-    if re.match(r"[a-z]+:", link):  # of another site
+    if re.match(r"[a-z]+:", link):  # a link to another site
         return True
     name, _, anchor = link.partition("#")
     target = page.parent / name if name else page

@@ -1,4 +1,4 @@
-"""Every file is written by `mambaseg_core.files`, every picture coded by `mambaseg_core.pictures` (CONTRIBUTING.md)."""
+"""Only `mambaseg_core.files` writes files, only `mambaseg_core.pictures` encodes images (CONTRIBUTING.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SWITCH = ("mambaseg_core/bench/model.py", "write_text")  # in /proc, no file
 
 
 def calls_by_hand(source: str, name: str = "") -> set[str]:
-    """The methods of `BY_HAND` that a file calls and may not; names imported from `files` are no methods."""
+    """Return the methods of `BY_HAND` that a file calls against the rule; imported functions are no methods."""
     calls = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
     found = {function.attr for function in calls if isinstance(function, ast.Attribute)}
     return {method for method in found if BY_HAND.get(method, name) != name and (name, method) != SWITCH}
