@@ -29,7 +29,7 @@ SMALL = {"seconds": 0.3, "fps": 20.0, "image_size": (135, 180), "event_size": (1
 
 @pytest.fixture(scope="session")
 def write_small() -> Callable[..., SequenceSummary]:
-    """Writes a sequence of 0.3 s with 120x160 events and 135x180 images."""
+    """Return a function that writes a sequence of 0.3 s with 120x160 events and 135x180 images."""
 
     def write(root: Path, **options: object) -> SequenceSummary:
         return write_sequence(root, **{**SMALL, **options})  # type: ignore[arg-type]
@@ -39,13 +39,13 @@ def write_small() -> Callable[..., SequenceSummary]:
 
 @pytest.fixture(scope="session")
 def summary(tmp_path_factory: pytest.TempPathFactory, write_small: Callable[..., SequenceSummary]) -> SequenceSummary:
-    """What was written; tests must not change the files."""
+    """Write one small sequence; tests must not change its files."""
     return write_small(tmp_path_factory.mktemp("synthetic"), seed=0)
 
 
 @pytest.fixture(scope="session")
 def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set in DSEC's layout: one sequence to train on, one to test on."""
+    """Write a data set in DSEC's layout: one sequence to train on, one to test on."""
     folder = tmp_path_factory.mktemp("streets")
     for seed, name in enumerate(("street_a", "street_b")):
         write_sequence(folder, name=name, seconds=0.3, seed=seed, image_size=(135, 180), event_size=(120, 160))
@@ -55,7 +55,7 @@ def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real recordings; the test is skipped where there is none."""
+    """Return the folder of real recordings; skip the test without one."""
     root = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[1] / ".." / "shared"))
     if not (root / "data" / "ros2").is_dir():
         pytest.skip(f"no recordings in {root / 'data'}; set MAMBASEG_SHARED to the folder that has data/")
@@ -64,7 +64,7 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def packets(shared_data: Path, tmp_path: Path) -> Callable[[str], list[Any]]:
-    """Reads all event packets of a recording in shared/data/ros2."""
+    """Return a function that reads all event packets of a recording in shared/data/ros2."""
 
     def read(name: str) -> list[Any]:
         return list(_read(_readable(shared_data / "ros2" / name, tmp_path)))
@@ -73,7 +73,7 @@ def packets(shared_data: Path, tmp_path: Path) -> Callable[[str], list[Any]]:
 
 
 def _readable(bag: Path, folder: Path) -> Path:
-    """The bag by links, its metadata completed: test_events_2 leaves storage_identifier empty."""
+    """Link the bag's files, and complete its metadata: test_events_2 has an empty storage_identifier."""
     copy = folder / bag.name
     copy.mkdir()
     for file in bag.iterdir():

@@ -55,9 +55,7 @@ def test_events_change_the_answer(segmenter: Segmenter, image: np.ndarray, event
     assert np.abs(with_events - without).max() > 1e-4
 
 
-def test_the_grid_is_reused_but_not_what_prepare_gave(
-    segmenter: Segmenter, image: np.ndarray, events: Events
-) -> None:
+def test_the_grid_is_reused_but_not_what_prepare_gave(segmenter: Segmenter, image: np.ndarray, events: Events) -> None:
     prepared = segmenter.prepare(image, events)[1]
     assert prepared is not None
     kept = prepared.clone()
@@ -127,12 +125,13 @@ def test_devices_are_chosen_or_refused() -> None:
 
 
 def test_bfloat16_moves_logits_by_what_its_eight_bits_allow(image: np.ndarray, events: Events) -> None:
-    """Holds on every processor: each rounds at other places, all round to 8 bits.
+    """The bound holds on every processor: each rounds at other places, all round to 8 bits.
 
-    Rounding moves a value by at most u = 2**-8 of it, in the mean square by u / sqrt(3). A feature of this network is
-    rounded about 180 times on its way: 13 times in each of 10 blocks, then in fusions and head. The roundings are
-    independent and the norms hold the features' spread, so logits move by sqrt(180 / 3) * u = 3 % of their standard
-    deviation in the mean square (measured: 1.9 %). The largest of 845,000 errors is allowed eight times that (4).
+    Rounding changes a value by at most a fraction u = 2**-8, and by u / sqrt(3) in the root mean square. A feature of
+    this network is rounded about 180 times on its way: 13 times in each of 10 blocks, then in fusions and head. The
+    roundings are independent and the norms keep the features' spread. So the root mean square error of the logits is
+    sqrt(180 / 3) * u = 3 % of their standard deviation (measured: 1.9 %). The largest of 845,000 errors may be eight
+    times that (4).
     """
     exact = Segmenter(create_model("mambaseg_nano", weights="synthetic"), "cpu")
     rounded = Segmenter(exact.model, "cpu", precision="bfloat16")
@@ -173,7 +172,7 @@ print(full - size())
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="keep_memory speaks to glibc")
 def test_memory_kept_is_not_mapped_again() -> None:
-    """Four results of 20 MB: kept in the process where keep_memory was called, else unmapped as they are freed."""
+    """Four results of 20 MB stay in the process after keep_memory; without it, they are unmapped when freed."""
     returned = {
         word: int(subprocess.run([sys.executable, "-c", HELD, word], check=True, capture_output=True).stdout)
         for word in ("keep", "return")

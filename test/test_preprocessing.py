@@ -125,7 +125,7 @@ def test_the_second_input_is_events_or_a_picture_and_travels_with_the_checkpoint
 @pytest.mark.parametrize("value", [0, 7, 14, 20, 255])
 @pytest.mark.parametrize(("size", "second"), [((512, 640), "thermal"), ((600, 800), "depth")])
 def test_a_picture_of_one_value_stays_one_value_at_another_size(size: tuple[int, int], second: str, value: int) -> None:
-    """OpenCV's mean of floats differs in the last bit, and a covered camera would count as seeing."""
+    """OpenCV's mean of floats differs in the last bit; with it, a covered camera would count as uncovered."""
     setup = picture_preprocessing((480, 640), second=second)
     tensor = setup.second_tensor(np.full(size, value, np.uint8 if second == "thermal" else np.uint16))
     assert tensor.shape == (3, 480, 640)
