@@ -21,7 +21,7 @@ CMAKE_ARGS := -DPython3_EXECUTABLE=$(CURDIR)/.venv/bin/python -DCMAKE_BUILD_TYPE
 help:
 	@echo "make demo   install everything and run the main job: image and events in, masks out, pictures in out/demo"
 	@echo "make test   run all tests"
-	@echo "make lint   ruff and mypy"
+	@echo "make lint   ruff (rules and format) and mypy"
 	@echo "make clean  remove what was built (.venv stays)"
 
 venv:
@@ -49,7 +49,7 @@ test: interfaces
 	@source install/setup.bash && python -m pytest $(ARGS)
 
 lint: venv
-	@ruff check . && mypy
+	@ruff check . && ruff format --check . && mypy
 
 clean:
 	rm -rf build install log out

@@ -30,7 +30,7 @@ PARAMETERS = {
 
 
 def segmentation_node(context):
-    """The node, with those arguments that were given laid over the parameter file."""
+    """Return the node; arguments that were given override the parameter file."""
     overrides = {}
     for name, (kind, _) in PARAMETERS.items():
         if LaunchConfiguration(name).perform(context):
@@ -58,7 +58,7 @@ def segmentation_node(context):
 
 
 def generate_launch_description():
-    """Arguments, environment, node."""
+    """Describe the launch: arguments, environment, node."""
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, (default, text) in ARGUMENTS.items()

@@ -19,7 +19,7 @@ ARGUMENTS = {
 
 
 def generate_launch_description():
-    """The node on the bag's clock, the player, which waits for it, and RViz on request."""
+    """Describe the launch: the node on the bag's clock, the player, which waits for it, and RViz on request."""
     declared = [
         DeclareLaunchArgument(name, description=text, **({} if default is None else {"default_value": default}))
         for name, (default, text) in ARGUMENTS.items()

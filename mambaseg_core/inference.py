@@ -48,7 +48,7 @@ class Mask:
 
 
 def choose_device(device: str) -> torch.device:
-    """A torch device from "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:N".
+    """Return a torch device for "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:N".
 
     Raises:
         ValueError: the name is not a device, or this machine has none of the kind.
@@ -174,7 +174,7 @@ class Segmenter:
     def prepare(
         self, image: Image | None, second: Events | Reading | None, edges_ns: npt.NDArray[np.int64] | None = None
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """The model's inputs: image float32 [C, h, w] in 0..1 and voxel grid float32 [T, h, w], on the CPU."""
+        """Return the model's inputs: image float32 [C, h, w] in 0..1 and voxel grid float32 [T, h, w], on the CPU."""
         return self._prepare(image, second, edges_ns, None)
 
     def _prepare(
@@ -191,7 +191,7 @@ class Segmenter:
         )
 
     def _take_grid(self, second: Events | Reading | None) -> torch.Tensor | None:
-        """Memory for a voxel grid, the last one's where that fits; another thread finds none and makes its own."""
+        """Return memory for a voxel grid: the last one's if it fits. A second thread finds none and makes its own."""
         if not isinstance(second, Events):
             return None
         spare, self._spare_grid = self._spare_grid, None

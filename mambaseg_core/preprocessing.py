@@ -68,11 +68,11 @@ class Preprocessing:
         return LABEL_SETS[self.labels]
 
     def kept_rows(self, height: int) -> int:
-        """Rows of a view of `height` rows that the model sees."""
+        """Return the rows of a view of `height` rows that the model sees."""
         return height - round(self.crop_bottom * height / self.view_size[0])
 
     def image_input(self, image: Image, calibration: Calibration | None) -> torch.Tensor:
-        """The model's image from a camera's.
+        """Return the model's image from a camera's.
 
         Args:
             image: uint8 [H, W] or RGB [H, W, 3] in the camera's view, any resolution.
@@ -90,7 +90,7 @@ class Preprocessing:
         calibration: Calibration | None,
         grid: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The model's voxel grid from raw events.
+        """Return the model's voxel grid from raw events.
 
         Args:
             events: of the image's window; may be empty.
@@ -114,7 +114,7 @@ class Preprocessing:
         calibration: Calibration | None,
         grid: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The model's second input from events or a picture, whichever it takes.
+        """Return the model's second input, from events or a second image.
 
         Args:
             second: events as in `voxel_input`, or a picture as in `second_tensor`, in the image's view.
@@ -167,7 +167,7 @@ class Preprocessing:
         return tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)
 
     def _resized(self, picture: Any) -> Any:
-        """[H, W] or [H, W, 3] -> the same with `size`: the mean where it shrinks, else linear."""
+        """Resize [H, W] or [H, W, 3] to `size`: area mean where it shrinks, else linear."""
         if picture.shape[:2] == self.size:
             return picture
         shrinks = picture.shape[0] >= self.size[0] and picture.shape[1] >= self.size[1]
@@ -176,7 +176,7 @@ class Preprocessing:
     def voxel_tensor(
         self, events: Events, edges_ns: npt.NDArray[np.int64] | None, out: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Voxel grid of a window's events, cropped and resized.
+        """Return the voxel grid of a window's events, cropped and resized.
 
         Args:
             events: the events in the model's view (rectified where there is a calibration).
@@ -199,7 +199,7 @@ class Preprocessing:
         return F.interpolate(grid[None], self.size, mode="bilinear", align_corners=False)[0]
 
     def label_tensor(self, ids: Image, view_height: int) -> torch.Tensor:
-        """Class ids of a label picture at the model's size: nearest, as masks are.
+        """Return class ids of a label image at the model's size: nearest, like masks.
 
         Args:
             ids: uint8 [H, W], the view's rows from the top; published labels end where the view is cropped.
@@ -225,12 +225,12 @@ class Preprocessing:
         return view
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a checkpoint's header."""
+        """Return plain values for a checkpoint's header."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
-        """The inverse of `to_dict`."""
+        """Make a `Preprocessing` from what `to_dict` returned."""
         pairs: dict[str, Any] = {name: tuple(values[name]) for name in _PAIRS if name in values}
         return cls(**{**values, **pairs, "window": Window(**values["window"])})
 

@@ -99,7 +99,7 @@ def check_reach(parameters: Parameters, setup: Preprocessing) -> None:
 
 
 def describe(segmenter: Segmenter, parameters: Parameters) -> dict[str, str]:
-    """What runs and where, as /diagnostics shows it."""
+    """Return what runs and where, as /diagnostics shows it."""
     config = Architecture.of(segmenter.model)
     kinds = ("triton", "mamba_ssm", "reference") if segmenter.device.type == "cuda" else ("cpu", "reference")
     return {
@@ -117,7 +117,7 @@ def describe(segmenter: Segmenter, parameters: Parameters) -> dict[str, str]:
 
 
 def memory() -> dict[str, str]:
-    """Memory of this process now, MiB."""
+    """Return the memory of this process now, MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     used = {"memory [MiB]": f"{pages * resource.getpagesize() / MIB:.0f}"}
     if torch.cuda.is_available():

@@ -181,7 +181,7 @@ def launch_arguments() -> dict[str, tuple[type, str]]:
 
 
 def markdown_table() -> str:
-    """The table as docs/ros.md shows it."""
+    """Return the table as docs/ros.md shows it."""
     rows = ["| parameter | type | default | bounds | changes | meaning |", "|---|---|---|---|---|---|"]
     for parameter in PARAMETERS:
         kind, default = type(parameter.default).__name__, json.dumps(parameter.default)

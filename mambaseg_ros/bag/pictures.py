@@ -116,7 +116,7 @@ def _read_masks(bag: Path) -> dict[int, Picture]:
 
 
 def _event_picture(intake: EventIntake, stamp_ns: int, image: Picture) -> Picture:
-    """The events before a stamp, at the sensor's resolution; white where there are none."""
+    """Draw the events before a stamp, at the sensor's resolution; white where there are none."""
     if intake.buffer is None:
         return np.full_like(image, 255)
     return event_picture(intake.buffer.window(stamp_ns, Window(duration_ns=EVENTS_SHOWN_NS)).polarity_map())

@@ -1,4 +1,4 @@
-"""DecoderState of a decoder between packets; the Python references and the compiled decoders share its memory layout."""
+"""State of a decoder between packets; the Python references and the compiled decoders share its memory layout."""
 
 from __future__ import annotations
 

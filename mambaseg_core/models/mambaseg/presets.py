@@ -17,7 +17,7 @@ BINS = 10  # T of every preset
 
 
 def stage_sizes(image_size: tuple[int, int], stages: int) -> list[tuple[int, int]]:
-    """(height, width) of the feature maps: a quarter of the image, then halved each time, rounded up."""
+    """Return (height, width) of the feature maps: a quarter of the image, then halved each time, rounded up."""
     sizes = [(-(-image_size[0] // 4), -(-image_size[1] // 4))]
     while len(sizes) < stages:
         sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
@@ -27,7 +27,7 @@ def stage_sizes(image_size: tuple[int, int], stages: int) -> list[tuple[int, int
 def _released_layout(
     *, name: str, num_classes: int, image_size: tuple[int, int], in_channels: int, bins: int
 ) -> MambaSeg:
-    """The network whose checkpoints the authors published: two VMamba-T encoders, a head of width 768."""
+    """Build the network whose checkpoints the authors published: two VMamba-T encoders, a head of width 768."""
     widths, depths = (96, 192, 384, 768), (2, 2, 8, 2)
     sizes = stage_sizes(image_size, len(widths))
     return MambaSeg(
@@ -46,10 +46,8 @@ def _released_layout(
     )
 
 
-def mambaseg_ddd17(
-    *, num_classes: int = 6, image_size: tuple[int, int] = (200, 346), in_channels: int = 1
-) -> MambaSeg:
-    """MambaSeg as released for DDD17: grey image, 10 bins; 97.55 M parameters, 33.47 G multiply-adds."""
+def mambaseg_ddd17(*, num_classes: int = 6, image_size: tuple[int, int] = (200, 346), in_channels: int = 1) -> MambaSeg:
+    """Build MambaSeg as released for DDD17: grey image, 10 bins; 97.55 M parameters, 33.47 G multiply-adds."""
     return _released_layout(
         name="mambaseg_ddd17",
         num_classes=num_classes,
@@ -59,10 +57,8 @@ def mambaseg_ddd17(
     )
 
 
-def mambaseg_dsec(
-    *, num_classes: int = 11, image_size: tuple[int, int] = (440, 640), in_channels: int = 3
-) -> MambaSeg:
-    """MambaSeg as released for DSEC: RGB image, 10 bins; 256.18 M parameters, 158.19 G multiply-adds."""
+def mambaseg_dsec(*, num_classes: int = 11, image_size: tuple[int, int] = (440, 640), in_channels: int = 3) -> MambaSeg:
+    """Build MambaSeg as released for DSEC: RGB image, 10 bins; 256.18 M parameters, 158.19 G multiply-adds."""
     return _released_layout(
         name="mambaseg_dsec",
         num_classes=num_classes,
@@ -87,7 +83,7 @@ def _paper_layout(
     head: SumHead,
     reliability: bool,
 ) -> MambaSeg:
-    """Two encoders with the fusion as the paper states it: any image size, drawn for training from scratch."""
+    """Build two encoders with the fusion as the paper states it: any image size, to be trained from scratch."""
     encoder = partial(VMambaEncoder, widths=widths, depths=depths, drop_path=drop_path, mlp_ratio=mlp_ratio)
     model = MambaSeg(
         name=name,
@@ -119,7 +115,7 @@ def mambaseg_compact(
     in_channels: int = 3,
     reliability: bool = False,
 ) -> MambaSeg:
-    """MambaSeg of the size that the paper reports: RGB image, 10 bins; 25.26 M parameters, 12.68 G at 200x346.
+    """Build MambaSeg of the size that the paper reports: RGB image, 10 bins; 25.26 M parameters, 12.68 G at 200x346.
 
     With `reliability` both streams are weighed: 25.34 M, 12.79 G.
     """
@@ -147,7 +143,7 @@ def mambaseg_nano(
     in_channels: int = 3,
     reliability: bool = False,
 ) -> MambaSeg:
-    """A small MambaSeg for CPUs: RGB image, 10 bins; 3.67 M parameters, 1.12 G multiply-adds.
+    """Build a small MambaSeg for CPUs: RGB image, 10 bins; 3.67 M parameters, 1.12 G multiply-adds.
 
     With `reliability` both streams are weighed: 3.74 M, 1.22 G.
     """

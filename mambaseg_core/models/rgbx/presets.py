@@ -27,7 +27,7 @@ def _sigma(
     depths: tuple[int, ...],
     drop_path: float,
 ) -> Sigma:
-    """Sigma as the authors' code builds it; `width` is the first stage's."""
+    """Build Sigma as the authors' code builds it; `width` is the first stage's."""
     widths = (width, 2 * width, 4 * width, 8 * width)
     return Sigma(
         name=name,
@@ -39,10 +39,8 @@ def _sigma(
     )
 
 
-def sigma_tiny(
-    *, num_classes: int = 9, image_size: tuple[int, int] = (480, 640), in_channels: int = 3
-) -> Sigma:
-    """Sigma on VMamba-T: two RGB-like images, the classes of MFNet; 48.29 M parameters, 98.46 G multiply-adds."""
+def sigma_tiny(*, num_classes: int = 9, image_size: tuple[int, int] = (480, 640), in_channels: int = 3) -> Sigma:
+    """Build Sigma on VMamba-T: two RGB-like images, the classes of MFNet; 48.29 M parameters, 98.46 G multiply-adds."""
     return _sigma(
         name="sigma_tiny",
         num_classes=num_classes,
@@ -54,10 +52,8 @@ def sigma_tiny(
     )
 
 
-def sigma_small(
-    *, num_classes: int = 9, image_size: tuple[int, int] = (480, 640), in_channels: int = 3
-) -> Sigma:
-    """Sigma on VMamba-S: as `sigma_tiny`, deeper; 69.81 M parameters, 154.23 G multiply-adds."""
+def sigma_small(*, num_classes: int = 9, image_size: tuple[int, int] = (480, 640), in_channels: int = 3) -> Sigma:
+    """Build Sigma on VMamba-S: as `sigma_tiny`, deeper; 69.81 M parameters, 154.23 G multiply-adds."""
     return _sigma(
         name="sigma_small",
         num_classes=num_classes,
@@ -69,10 +65,8 @@ def sigma_small(
     )
 
 
-def sigma_base(
-    *, num_classes: int = 9, image_size: tuple[int, int] = (480, 640), in_channels: int = 3
-) -> Sigma:
-    """Sigma on VMamba-B: as `sigma_small`, wider; 121.41 M parameters, 261.15 G multiply-adds."""
+def sigma_base(*, num_classes: int = 9, image_size: tuple[int, int] = (480, 640), in_channels: int = 3) -> Sigma:
+    """Build Sigma on VMamba-B: as `sigma_small`, wider; 121.41 M parameters, 261.15 G multiply-adds."""
     return _sigma(
         name="sigma_base",
         num_classes=num_classes,
@@ -84,10 +78,8 @@ def sigma_base(
     )
 
 
-def rsgmamba(
-    *, num_classes: int = 9, image_size: tuple[int, int] = (480, 640), in_channels: int = 3
-) -> RSGMamba:
-    """RSGMamba on VMamba-T, as we read it: as `sigma_tiny`; 45.22 M parameters, 96.02 G multiply-adds."""
+def rsgmamba(*, num_classes: int = 9, image_size: tuple[int, int] = (480, 640), in_channels: int = 3) -> RSGMamba:
+    """Build RSGMamba on VMamba-T, as we read it: as `sigma_tiny`; 45.22 M parameters, 96.02 G multiply-adds."""
     widths = (96, 192, 384, 768)
     return RSGMamba(
         name="rsgmamba",
@@ -102,19 +94,15 @@ def rsgmamba(
 NANO_WIDTHS = (32, 64, 128, 256)
 
 
-def sigma_nano(
-    *, num_classes: int = 9, image_size: tuple[int, int] = (240, 320), in_channels: int = 3
-) -> Sigma:
-    """A small Sigma for CPUs, ours and not the paper's; 4.23 M parameters, 2.41 G multiply-adds."""
+def sigma_nano(*, num_classes: int = 9, image_size: tuple[int, int] = (240, 320), in_channels: int = 3) -> Sigma:
+    """Build a small Sigma for CPUs, ours and not the paper's; 4.23 M parameters, 2.41 G multiply-adds."""
     return _nano(
         Sigma, SigmaFusion, name="sigma_nano", num_classes=num_classes, image_size=image_size, in_channels=in_channels
     )
 
 
-def rsgmamba_nano(
-    *, num_classes: int = 9, image_size: tuple[int, int] = (240, 320), in_channels: int = 3
-) -> RSGMamba:
-    """A small RSGMamba for CPUs, ours and not the paper's: as `sigma_nano`; 3.94 M parameters, 2.40 G multiply-adds."""
+def rsgmamba_nano(*, num_classes: int = 9, image_size: tuple[int, int] = (240, 320), in_channels: int = 3) -> RSGMamba:
+    """Build a small RSGMamba for CPUs, not the paper's: as `sigma_nano`; 3.94 M parameters, 2.40 G multiply-adds."""
     return _nano(
         RSGMamba,
         ReliableFusion,
@@ -134,7 +122,7 @@ def _nano(
     image_size: tuple[int, int],
     in_channels: int,
 ) -> Network:
-    """Either network at our small widths; `fusion` makes that of a stage from its channels."""
+    """Build either network at our small widths; `fusion` builds a stage's fusion from its channels."""
     model = network(
         name=name,
         num_classes=num_classes,
