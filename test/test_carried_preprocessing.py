@@ -21,7 +21,7 @@ from mambaseg_core.models.released.unit_inputs import with_unit_inputs
 from mambaseg_core.precision import lowered
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.model import make_segmenter
-from mambaseg_ros.parameters import read_values
+from mambaseg_ros.parameters import read_parameters
 
 NAME, SIZE, OTHER_SIZE = "mambaseg_nano", (32, 48), (40, 64)
 SETUP = replace(
@@ -57,7 +57,7 @@ def halved(path: Path, tmp_path: Path) -> Path:
 
 
 def node(*words: str) -> Preprocessing:
-    return make_segmenter(read_values([f"model={NAME}", "device=cpu", *words]), warn=pytest.fail).preprocessing
+    return make_segmenter(read_parameters([f"model={NAME}", "device=cpu", *words]), warn=pytest.fail).preprocessing
 
 
 Road = Callable[[Path, Path], nn.Module | Path]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +18,7 @@ from mambaseg_core.inference import Segmenter
 from mambaseg_core.precision import choose_precision, read_cpu_flags, why_slow
 from mambaseg_core.preprocessing import picture_preprocessing
 from mambaseg_ros.model import describe, make_segmenter
-from mambaseg_ros.parameters import read_values
+from mambaseg_ros.parameters import read_parameters
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 SIZE = (32, 48)
@@ -103,8 +102,8 @@ def test_a_segmenter_warns(flag: str) -> None:
 
 def test_the_node_and_bag_segment_warn_and_diagnostics_show_it(flag: str, checkpoint: Path) -> None:
     said: list[str] = []
-    values: dict[str, Any] = read_values([f"weights={checkpoint}", "device=cpu", "precision=bfloat16"])
-    shown = describe(make_segmenter(values, warn=said.append), values)
+    parameters = read_parameters([f"weights={checkpoint}", "device=cpu", "precision=bfloat16"])
+    shown = describe(make_segmenter(parameters, warn=said.append), parameters)
     assert [sentence[: len(SLOW)] for sentence in said] == ([SLOW] if flag == "avx2" else [])
     assert [shown[key] for key in shown if key == "warning"] == said
 
