@@ -208,12 +208,12 @@ class Worker:
         else:
             report.events_used, report.window_start_ns = second.events, second.start_ns
             mask = self.segmenter.segment(image, second.data, second.edges_ns)
-        size = self._event_view(second) if image is None else (image.shape[0], image.shape[1])
+        size = self._second_size(second) if image is None else (image.shape[0], image.shape[1])
         report.prepare_ms, report.inference_ms = report.prepare_ms + mask.prepare_ms, mask.inference_ms
         report.image_reliability, report.second_reliability = self.reliability = mask.reliability or NO_RELIABILITY
 
         start = time.monotonic()
-        back = self._to_event_view if image is None else self.segmenter.to_camera
+        back = self.segmenter.preprocessing.mask_in_view if image is None else self.segmenter.to_camera
         confidence = mask.confidence
         self._last = PublishedMask(
             header, image, back(mask.ids, size), lambda: back((254 * confidence + 0.5).astype(np.uint8), size)
@@ -222,15 +222,13 @@ class Worker:
         self.masks_published += 1
         report.publish_ms = 1e3 * (time.monotonic() - start)
 
-    def _event_view(self, second: Second | None) -> tuple[int, int]:
+    def _second_size(self, second: Second | None) -> tuple[int, int]:
+        """Return the size of a mask without an image: that of the second input, rectified if calibrated."""
         calibration = self.segmenter.calibration
         if calibration is not None:
             return calibration.event_size
         assert second is not None  # what is segmented without an image
         return second.size
-
-    def _to_event_view(self, ids: Image, size: tuple[int, int]) -> Image:
-        return self.segmenter.preprocessing.mask_in_view(ids, size)
 
     # -- without images ----------------------------------------------------------------------------------------
 

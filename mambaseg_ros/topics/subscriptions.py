@@ -31,8 +31,8 @@ from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.topics.advice import Publisher, Topic, choose_kind, why_no_time, why_silent
 
-# Deep enough that images wait for the callback and not in a DDS queue that replaces them without telling anybody.
 INFO_TOPICS = ("camera_info", "event_camera_info")
+# Deep enough that messages wait for the callback: a full queue of DDS replaces them without reporting it.
 DEPTHS = {"image": 20, "events": 1000, "second": 20}
 KINDS = {"image": IMAGE_TYPES, "events": EVENT_TYPES, "second": IMAGE_TYPES}
 BYTES_AN_EVENT = 9  # of EventArray's columns
