@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import cast
 
+import selective_scan_cuda  # type: ignore[import-not-found, import-untyped, unused-ignore]  # noqa: F401  # fails first
 import torch
 from mamba_ssm.ops.selective_scan_interface import (  # type: ignore[import-not-found, import-untyped, unused-ignore]
     selective_scan_fn,

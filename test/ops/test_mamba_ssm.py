@@ -196,3 +196,21 @@ def test_why_it_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "mamba_ssm cannot be imported: ModuleNotFoundError" in selection._missing("mamba_ssm")
     finally:
         selection._mamba_ssm.cache_clear()
+
+
+def test_whatever_its_import_raises_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton in it, without a driver, raises an AssertionError."""
+    (tmp_path / "mamba_ssm").mkdir()
+    (tmp_path / "mamba_ssm" / "__init__.py").write_text("raise AssertionError('libcuda.so cannot be found')\n")
+    before = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "mamba_ssm"}
+    forget()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "selective_scan_cuda", Kernel())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    selection._mamba_ssm.cache_clear()
+    try:
+        assert "mamba_ssm cannot be imported: AssertionError: libcuda.so cannot be found" in selection._mamba_ssm()
+    finally:
+        selection._mamba_ssm.cache_clear()
+        forget()
+        sys.modules.update(before)
