@@ -69,7 +69,7 @@ def create_model(
         in_channels: Channels of the image; by default as for `num_classes`.
         weights: One of `shipped_weights(name)`, or a checkpoint: our safetensors or the authors' `.pth`. By default
             the weights are drawn at random.
-        reliability: Whether each modality is weighed by how far it can be trusted. A checkpoint of a network that does
+        reliability: Whether each input is weighed by how far it can be trusted. A checkpoint of a network that does
             needs no asking.
 
     Returns:

@@ -36,8 +36,8 @@ class Mask:
         confidence: float32 [h, w] softmax probability of the class in `ids`.
         prepare_ms: time spent on warp, rectification, voxel grid and resizing, milliseconds.
         inference_ms: time spent in the model, milliseconds.
-        reliability: mean over the mask of how far the model trusted the image and the second input, 0 to 1; None of a
-            model that does not say (`reliability_aware`).
+        reliability: mean over the mask of how far the model trusted the image and the second input, 0 to 1; None for a
+            model without reliability (`reliability_aware`).
     """
 
     ids: Image
@@ -145,12 +145,12 @@ class Segmenter:
     def segment(
         self, image: Image | None, second: Events | Reading | None, edges_ns: npt.NDArray[np.int64] | None = None
     ) -> Mask:
-        """Segment one image with the events before it or another camera's picture, or one of them alone.
+        """Segment one image with its second input, or one of them alone.
 
         Args:
             image: uint8 [H, W] or RGB [H, W, 3] in the camera's view, any resolution; None: there is none.
-            second: the raw events of the image's window (`EventBuffer.window`); may be empty; None: as if empty. For a
-                model of thermal or depth pictures such a one, [H, W], registered to the image.
+            second: the raw events of the image's window (`EventBuffer.window`); may be empty. For a model of thermal or
+                depth images, the second image, [H, W], registered to the image. None: there is none.
             edges_ns: the window's edges on the raw events (`Window.edges_ns`); default: made from the events.
 
         Returns:

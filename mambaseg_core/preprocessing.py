@@ -1,4 +1,4 @@
-"""From a camera image and events, or a picture of another camera, to a model's input, and from its mask back.
+"""From an image and its second input, events or a second image, to a model's inputs, and from its mask back.
 
 A `Preprocessing` is part of every checkpoint: training, `Segmenter` and the ROS node read the same one.
 The view is the (rectified) event camera's; crops and sizes of the presets are those of the released MambaSeg code.
@@ -24,10 +24,10 @@ from mambaseg_core.pictures import in_rgb
 
 Image = npt.NDArray[np.uint8]
 Reading = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
-"""A picture of another camera, [H, W]: thermal or depth; uint8 may be [H, W, 3], of which the luma counts."""
+"""A second image, thermal or depth, [H, W]; uint8 may be [H, W, 3], whose luma is used."""
 
 SECOND_INPUTS: Final = ("events", "thermal", "depth")
-"""What a model's second input may be."""
+"""Kinds of a second input."""
 
 _PAIRS: Final = ("view_size", "size", "second_range")
 
@@ -45,10 +45,10 @@ class Preprocessing:
         voxel_mode: "bilinear" (released code) or "binned" (paper).
         window: which events belong to an image.
         labels: name of the label set.
-        second: the second input: "events", or in their place the picture of a camera, "thermal" or "depth", which is
-            registered to the image; it is repeated to `bins` channels.
-        second_range: readings of that picture that become 0 and 1, in its own unit (depth: mm); what has no reading (a
-            depth of 0) is 0.
+        second: kind of the second input: "events", or "thermal" or "depth" for a second image. That is registered to
+            the image and repeated to `bins` channels.
+        second_range: values of the second image that become 0 and 1, in its own unit (depth: mm). A pixel without a
+            value (a depth of 0) is 0.
     """
 
     view_size: tuple[int, int]
@@ -117,7 +117,7 @@ class Preprocessing:
         """Return the model's second input, from events or a second image.
 
         Args:
-            second: events as in `voxel_input`, or a picture as in `second_tensor`, in the image's view.
+            second: events as in `voxel_input`, or an image as in `second_tensor`, in the image's view.
             edges_ns: as in `voxel_input`.
             calibration: as in `voxel_input`.
             grid: as in `voxel_input`.
@@ -126,22 +126,22 @@ class Preprocessing:
             ValueError: it is not what the model takes.
         """
         if isinstance(second, Events) != (self.second == "events"):
-            got = "events" if isinstance(second, Events) else f"a picture {list(second.shape)}"
+            got = "events" if isinstance(second, Events) else f"an image {list(second.shape)}"
             raise ValueError(f"the second input is {got}; this model expects {self.second}: choose another model")
         if isinstance(second, Events):
             return self.voxel_input(second, edges_ns, calibration, grid)
         return self.second_tensor(second)
 
-    def second_tensor(self, picture: Reading) -> torch.Tensor:
-        """Crop, scale and resize a picture of the other camera, which has the image's view.
+    def second_tensor(self, image: Reading) -> torch.Tensor:
+        """Crop, scale and resize a second image, which has the image's view.
 
         Args:
-            picture: [H, W], any resolution; of uint8 [H, W, 3] the luma.
+            image: [H, W], any resolution; uint8 may be [H, W, 3], whose luma is used.
 
         Returns:
             float32 [T, h, w] in 0..1: one channel, `bins` times.
         """
-        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) if picture.ndim == 3 else picture
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
         low, high = self.second_range
         kept = np.asarray(grey, np.float32)[: self.kept_rows(grey.shape[0])]
         scaled = np.clip((np.where(np.isfinite(kept), kept, low) - low) / (high - low), 0, 1).astype(np.float32)
@@ -251,7 +251,7 @@ def picture_preprocessing(
     size: tuple[int, int], *, channels: int = 3, second: str = "thermal", repeat: int = 3, labels: str = MFNET_9.name,
     second_range: tuple[float, float] = (0.0, 255.0),
 ) -> Preprocessing:  # fmt: skip
-    """Return the preprocessing of a model whose second input is another camera's picture, `repeat` times; no crop."""
+    """Return the preprocessing of a model whose second input is a second image, `repeat` times; no crop."""
     return Preprocessing(
         view_size=size, crop_bottom=0, size=size, channels=channels, bins=repeat, voxel_mode="bilinear",
         window=Window(duration_ns=50_000_000), labels=labels, second=second, second_range=second_range,

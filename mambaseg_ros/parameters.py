@@ -1,6 +1,7 @@
 """The node's parameters: declared once, here; code, launch file, parameter file and docs/ros.md follow.
 
-The launch file is run by ROS's own Python, so this module imports nothing that does not come with ROS.
+The launch file is run by ROS's own Python, so this module and `messages/types` import nothing that does not
+come with ROS.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import yaml
+
+from mambaseg_ros.messages.types import EVENT_TYPES, IMAGE_TYPES
 
 T = TypeVar("T", bool, int, float, str)
 
@@ -84,11 +87,6 @@ CHANGES = {
     "unconfigured": ("unconfigured",),
 }
 PRECISIONS = ("float32", "bfloat16", "float16")
-IMAGE_TYPES = ("auto", "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-EVENTS_TYPES = (
-    "auto", "mambaseg_ros/msg/EventArray", "event_camera_msgs/msg/EventPacket",
-    "dvs_msgs/msg/EventArray", "prophesee_event_msgs/msg/EventArray",
-)  # fmt: skip
 EVENT_CLOCKS = ("auto", "header", "sensor", "filtered")
 RELIABILITIES = ("best_effort", "reliable")
 EVENTS_MISSING = ("image_only", "hold", "drop")
@@ -113,11 +111,11 @@ class Parameters:
     device: str = _parameter("auto", "where the model runs: auto, cpu, cuda or cuda:N")
     precision: str = _parameter("float32", "number format of the model's weights and features; bfloat16 is fast on processors with AVX512-BF16 or AMX-BF16 and on GPUs of compute capability 8.0 and later, elsewhere slower than float32; float16 needs a GPU", choices=PRECISIONS)
     calibration: str = _parameter("", "path of DSEC's cam_to_cam.yaml, or `camera_info` to wait for the topics camera_info and event_camera_info; empty: image and events are registered to one view")
-    image_type: str = _parameter("auto", "type of the image topic; auto takes that of its publisher", choices=IMAGE_TYPES, changes="inactive")
+    image_type: str = _parameter("auto", "type of the image topic; auto takes that of its publisher", choices=("auto", *IMAGE_TYPES), changes="inactive")
     image_reliability: str = _parameter("best_effort", "what is asked of the image's publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive")
-    events_type: str = _parameter("auto", "type of the events topic; auto takes that of its publisher", choices=EVENTS_TYPES, changes="inactive")
+    events_type: str = _parameter("auto", "type of the events topic; auto takes that of its publisher", choices=("auto", *EVENT_TYPES), changes="inactive")
     events_reliability: str = _parameter("best_effort", "what is asked of the events' publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive")
-    second_type: str = _parameter("auto", "type of the topic second, the images of a second camera (thermal, depth), which models for these take in place of events; auto takes that of its publisher", choices=IMAGE_TYPES, changes="inactive")
+    second_type: str = _parameter("auto", "type of the topic second, the images of a second camera (thermal, depth), which models for these take in place of events; auto takes that of its publisher", choices=("auto", *IMAGE_TYPES), changes="inactive")
     second_reliability: str = _parameter("best_effort", "what is asked of that camera's publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive")
     event_clock: str = _parameter("auto", "how times in EventPackets become those of the header stamps; auto: sensor for libcaer, filtered for all others", choices=EVENT_CLOCKS, changes="inactive")
     buffer_ms: float = _parameter(2000.0, "maximum age of the events, or second images, in the buffer, milliseconds", bounds=(10.0, 60_000.0), changes="inactive")
@@ -142,7 +140,7 @@ class Parameters:
 
     @property
     def events_stale_ns(self) -> int:
-        """The largest gap between an image and its events or picture, nanoseconds."""
+        """Maximum gap between an image and its second input, nanoseconds."""
         return int(self.events_stale_ms * 1e6)
 
     @property

@@ -116,7 +116,7 @@ def test_the_second_input_is_events_or_a_picture_and_travels_with_the_checkpoint
     assert Preprocessing.from_dict(json.loads(json.dumps(setup.to_dict()))) == setup
     old = {key: value for key, value in DSEC.to_dict().items() if not key.startswith("other")}
     assert Preprocessing.from_dict(old) == DSEC
-    with pytest.raises(ValueError, match=r"second input is a picture \[2, 3\]; this model expects events"):
+    with pytest.raises(ValueError, match=r"second input is an image \[2, 3\]; this model expects events"):
         DSEC.second_input(metres, None, None)
     with pytest.raises(ValueError, match="second input is events; this model expects depth"):
         setup.second_input(Events.from_arrays([], [], [], [], height=2, width=3), None, None)

@@ -31,7 +31,7 @@ from mambaseg_core.inference import choose_device
 from mambaseg_core.training.config import INPUTS, TrainConfig, read_config
 
 CONFIG = Path(__file__).parents[2] / "config" / "train" / "synthetic.yaml"
-# training modalities: evaluation modalities; a model of both is evaluated with a failed sensor too
+# training inputs: evaluation inputs; a model of both is evaluated with a failed sensor too
 JUDGED = {"image": ("image",), "second": ("second",), "both": ("both", "image", "second")}
 
 
@@ -50,8 +50,8 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def configuration(words: argparse.Namespace, modalities: str, seed: int) -> TrainConfig:
-    """Return the configuration of one run; the runs differ in modalities and seed only."""
+def configuration(words: argparse.Namespace, inputs: str, seed: int) -> TrainConfig:
+    """Return the configuration of one run; the runs differ in inputs and seed only."""
     from mambaseg_core.cli.train import parse_changes
 
     changes = {
@@ -61,35 +61,35 @@ def configuration(words: argparse.Namespace, modalities: str, seed: int) -> Trai
         "loop.validate_every": 0,
         "loop.validate_samples": 20,
         **parse_changes(words.set),
-        "data.inputs": modalities,
+        "data.inputs": inputs,
         "loop.seed": seed,
     }
     config = read_config(words.config, changes)
-    if modalities == "both":
+    if inputs == "both":
         return config
     return replace(config, data=replace(config.data, modality_dropout=0.0))  # one modality is always blanked already
 
 
-def run(words: argparse.Namespace, modalities: str, seed: int) -> None:
+def run(words: argparse.Namespace, inputs: str, seed: int) -> None:
     """Train and evaluate one network, unless that is done already."""
     from mambaseg_core.training.run import train
 
-    folder = words.out / f"{modalities}_{seed}"
+    folder = words.out / f"{inputs}_{seed}"
     if (folder / "scores.json").is_file():
         return
     began = time.perf_counter()
     device = choose_device(words.device)
     accelerator = "gpu" if device.type == "cuda" else "cpu"
-    result = train(configuration(words, modalities, seed), folder, resume=True, accelerator=accelerator, progress=False)
+    result = train(configuration(words, inputs, seed), folder, resume=True, accelerator=accelerator, progress=False)
     trained = time.perf_counter() - began
     model, setup = load_checkpoint(result.last)
     dataset = open_dataset(layout_of(setup), str(words.data), "test", setup)
     found = {
-        keep: to_json(evaluate(model, dataset, device=device, keep=keep, examples=0), {}) for keep in JUDGED[modalities]
+        keep: to_json(evaluate(model, dataset, device=device, keep=keep, examples=0), {}) for keep in JUDGED[inputs]
     }
     write_text(folder / "scores.json", json.dumps({"train_s": trained, "judged": found}, indent=1))
     print(
-        f"{folder}: {found[modalities]['overall']['miou']:.4f} mIoU, trained in {trained:.0f} s, judged in "
+        f"{folder}: {found[inputs]['overall']['miou']:.4f} mIoU, trained in {trained:.0f} s, judged in "
         f"{time.perf_counter() - began - trained:.0f} s, load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
@@ -130,8 +130,8 @@ def main() -> None:
         torch.set_num_threads(words.threads)
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         for seed in words.seeds:
-            for modalities in sorted(INPUTS, reverse=True):
-                run(words, modalities, seed)
+            for inputs in sorted(INPUTS, reverse=True):
+                run(words, inputs, seed)
                 print("\n".join(table(words.out)), flush=True)
     print("\n".join(table(words.out)))
 

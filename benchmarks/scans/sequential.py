@@ -2,7 +2,7 @@
 
     python benchmarks/scans/sequential.py [sigma_tiny] [--size 480x640] [--repeats 7]
 
-The sequential scan is that of VMamba's fallback in plain PyTorch (`contenders.loop`): directions and both modalities
+The sequential scan is that of VMamba's fallback in plain PyTorch (`contenders.loop`): directions and both inputs
 are copied, all steps are discretized at once, and a loop runs over the tokens.
 """
 

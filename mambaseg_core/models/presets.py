@@ -27,7 +27,7 @@ class Preset:
     Attributes:
         make: Builds it from `num_classes`, `image_size` and `in_channels`, each of which has a default.
         preprocessing: What it was made for.
-        reliability: Whether it weighs its modalities by how far they can be trusted; "optional": `make` takes
+        reliability: Whether it weighs its inputs by how far they can be trusted; "optional": `make` takes
             `reliability`.
         shipped: Weights that come with the package, by name.
     """

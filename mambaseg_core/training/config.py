@@ -32,7 +32,7 @@ class DataConfig:
         scale: smallest and largest factor of the random resize before the crop.
         flip: whether half of the samples are mirrored.
         photometric: strength of brightness and contrast noise on the image, 0 for none.
-        modality_dropout: probability that one of a sample's modalities is blanked.
+        modality_dropout: probability that one of a sample's two inputs is blanked.
         cover: probability of a covered lens, that is, darkness and noise. It applies to the image; with the layout
             rgbx, to either camera.
         inputs: "both", or the one input that is not blanked in training and validation (an ablation): "image" or
@@ -83,7 +83,7 @@ class DataConfig:
         _within("data.second_channels", self.second_channels, 1, 1024)
         _one_of("data.second", self.second, SECOND_INPUTS[1:] if self.layout == "rgbx" else SECOND_INPUTS[:1])
         if not self.second_range[0] < self.second_range[1]:
-            raise ValueError(f"data.second_range is {list(self.second_range)}; expected [lowest, highest] reading")
+            raise ValueError(f"data.second_range is {list(self.second_range)}; expected [lowest, highest] value")
         if self.layout == "rgbx" and (self.cache or self.window_ms):
             raise ValueError(
                 f"data.cache is {self.cache!r} and data.window_ms {self.window_ms} with data.layout 'rgbx', which has "
@@ -102,7 +102,7 @@ class ModelConfig:
         name: one of `mambaseg_core.list_models()`.
         weights: checkpoint of the same model to start from (fine-tuning).
         imagenet: VMamba's ImageNet checkpoint for the encoders.
-        reliability: whether the network weighs each modality by its reliability; `create_model` refuses this for
+        reliability: whether the network weighs each input by its reliability; `create_model` refuses this for
             networks without the option.
     """
 

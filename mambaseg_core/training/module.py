@@ -138,7 +138,7 @@ class SegmentationModule(lightning.LightningModule):
 
 
 def trust_loss(maps: tuple[Tensor, Tensor], covered: tuple[tuple[bool, bool], ...]) -> Tensor:
-    """Return the binary cross-entropy of each modality's mean reliability; the target is 0 if covered, else 1.
+    """Return the binary cross-entropy of each input's mean reliability; the target is 0 if covered, else 1.
 
     Args:
         maps: reliability of the image and of the second input, [B, H, W] between 0 and 1.

@@ -28,7 +28,7 @@ def second_image_from_message(message: Any, setup: Preprocessing) -> Reading:
     Args:
         message: depth as 16UC1, mono16 (millimetres), 32FC1 (metres), or PNG of 16 bits; thermal as the encodings of
             `image_from_message`, 16UC1 or 32FC1, in as many bits as the model was trained with.
-        setup: its `other` and `second_range` say what the model takes.
+        setup: its `second` and `second_range` say what the model takes.
 
     Returns:
         [H, W] uint8, uint16 or float32, or of a coloured thermal image uint8 [H, W, 3].
@@ -81,7 +81,7 @@ def _raw(message: Any, setup: Preprocessing) -> Reading | None:
 
 
 def _decompressed(message: Any) -> Reading:
-    what, remedy = f"compressed picture of format {message.format!r}", "check its publisher"
+    what, remedy = f"compressed image of format {message.format!r}", "check its publisher"
     if message.format.startswith("32FC1"):
         raise ValueError(f"{what} cannot be read; expected PNG or JPEG of 8 bits, or PNG of 16: {remedy}")
     header = COMPRESSED_DEPTH_HEADER if COMPRESSED_DEPTH in message.format else 0

@@ -54,7 +54,7 @@ class PublishedMask(NamedTuple):
 
     Attributes:
         header: of the image, or made from the second input.
-        image: the camera's picture, None where the mask is of the second input alone.
+        image: the camera's image, None where the mask is of the second input alone.
         ids: uint8 [H, W] class ids in the camera's view, or in the second input's view without an image.
         confidence: returns uint8 [H, W]: 254 times the class's probability, 255 where the model saw nothing.
     """

@@ -135,7 +135,7 @@ class Publishers:
 
 
 def _rgb(image: Image | None, ids: Image) -> Image:
-    """Return the picture to draw over: grey as RGB, black where there is none."""
+    """Return the image to draw over: grey as RGB, black where there is none."""
     if image is None:
         image = ids * 0
     return image if image.ndim == 3 else image[..., None].repeat(3, axis=2)

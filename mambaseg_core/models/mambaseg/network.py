@@ -136,12 +136,12 @@ class MambaSeg(nn.Module):
         present = (presence(image), presence(second)) if self.reliability_aware else None
         image, second = self.image_encoder.stem(image), self.event_encoder.stem(second)
         features, weights = [], []
-        for image_stage, event_stage, ddim, mix, reliability in self._stages():
+        for image_stage, event_stage, fuse, mix, reliability in self._stages():
             image, second = image_stage(image), event_stage(second)
             pair = image_stage.out_norm(image), event_stage.out_norm(second)
             if reliability is not None:
                 weights.append(reliability(*pair, present))
-            fused_image, fused_second = ddim(*pair, *weights[-1:])
+            fused_image, fused_second = fuse(*pair, *weights[-1:])
             features.append(mix(torch.cat((fused_image, fused_second), dim=-1)))
             image = image_stage.downsample(image + fused_image)
             second = event_stage.downsample(second + fused_second)
