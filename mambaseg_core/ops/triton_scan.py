@@ -20,10 +20,10 @@ import torch
 import triton  # type: ignore[import-not-found, import-untyped, unused-ignore]
 from torch import Tensor
 
+from mambaseg_core.extension import INTERPRETED
 from mambaseg_core.ops import triton_kernels as kernels
 
 IN_ORDER, BOTH_WAYS, MAP = 0, 1, 2  # WALK of the kernels
-INTERPRETED: bool = triton.knobs.runtime.interpret
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,16 @@ from typing import Any
 import pytest
 import torch
 
+from mambaseg_core import extension
+
 triton = pytest.importorskip("triton", reason="triton is not installed (pip install triton)")
-if triton.knobs.runtime.interpret:
+if extension.INTERPRETED:
     pytest.skip("TRITON_INTERPRET=1 is set; these tests set it themselves", allow_module_level=True)
+if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 7):
+    pytest.skip(
+        f"Triton is {triton.__version__}; expected 3.7: older ones do not know sm_110, nor their interpreter NumPy 2.4",
+        allow_module_level=True,
+    )
 
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
