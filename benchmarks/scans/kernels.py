@@ -51,9 +51,9 @@ def kernel_table(repeats: int, threads: int, *, slow: bool = True) -> Iterator[s
 
 
 def target(at_widest: float, lanes: int) -> float:
-    """Scale a target to `lanes` float32 lanes; the least is 1, which is no slower than the other.
+    """Scale a target from `WIDEST` to `lanes` float32 lanes; at least 1, no slower than the contender.
 
-    Our scans are bound by arithmetic on vectors, so their time goes with the width; that of the others hardly does.
+    Our scans are bound by vector arithmetic. The contenders gain less from wide vectors, so the ratios fall with the width.
     """
     return max(1.0, at_widest * lanes / WIDEST)
 
