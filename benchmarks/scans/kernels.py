@@ -53,7 +53,8 @@ def kernel_table(repeats: int, threads: int, *, slow: bool = True) -> Iterator[s
 def target(at_widest: float, lanes: int) -> float:
     """Scale a target from `WIDEST` to `lanes` float32 lanes; at least 1, no slower than the contender.
 
-    Our scans are bound by vector arithmetic. The contenders gain less from wide vectors, so the ratios fall with the width.
+    Our scans are bound by vector arithmetic. The contenders gain less from wide vectors, so the ratios fall with the
+    width.
     """
     return max(1.0, at_widest * lanes / WIDEST)
 
