@@ -18,6 +18,7 @@ from mambaseg_core.events.array import Events
 from mambaseg_core.recordings.blocks import BlockSource
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
 from mambaseg_core.recordings.flatbuffer import Table
+from mambaseg_core.recordings.images import HeldImages
 from mambaseg_core.recordings.reader import EventReader
 
 if sys.version_info >= (3, 14):
@@ -65,6 +66,15 @@ def aedat4_frames(path: str | Path) -> Iterator[Aedat4Frame]:
     for stream, at, size in _packets(path, header):
         if header.streams[stream].kind == "FRME":
             yield _frame(path, _unpacked(path, header, at, size))
+
+
+def open_aedat4_images(path: str | Path) -> HeldImages:
+    """Return the images of an `.aedat4` file; there may be none.
+
+    Raises:
+        EventFileError: the file is missing or damaged.
+    """
+    return HeldImages(list(aedat4_frames(path)))
 
 
 @dataclass(frozen=True)

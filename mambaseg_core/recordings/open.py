@@ -1,29 +1,91 @@
-"""`open_events`: open any event file by its content."""
+"""`open_events` and `open_images`: open any recording by its content."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final, NamedTuple
 
-from mambaseg_core.recordings.aedat4 import open_aedat4
+from mambaseg_core.recordings.aedat4 import open_aedat4, open_aedat4_images
 from mambaseg_core.recordings.bag import STORAGE_SUFFIXES, open_bag_events
 from mambaseg_core.recordings.ddd17 import TIMES, open_ddd17
 from mambaseg_core.recordings.dsec import SENSOR_SIZE, open_dsec
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
+from mambaseg_core.recordings.images import RecordedImages
 from mambaseg_core.recordings.raw import open_raw
 from mambaseg_core.recordings.reader import EventReader
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-_AEDAT4 = b"#!AER-DAT"
-_STORAGE = (b"\x89MCAP0\r\n", b"SQLite format 3\0")
-_DSEC_PLACES = ("events/left/events.h5", "events.h5")
-_KNOWN = (
-    "DSEC's events.h5 or its sequence's folder, a folder of DDD17 (events.dat.t), a .raw file (EVT2, EVT2.1, EVT3), "
-    "an .aedat4 file or a ROS 2 bag"
+_HEAD_BYTES: Final = 512
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
+_STORAGE: Final = (b"\x89MCAP0\r\n", b"SQLite format 3\0")
+_DSEC_PLACES: Final = ("events/left/events.h5", "events.h5")
+
+
+class Settings(NamedTuple):
+    """What a caller says about a recording that does not contain it; see `open_events`."""
+
+    size: tuple[int, int] | None = None
+    topic: str | None = None
+
+
+class Format(NamedTuple):
+    """One format of recordings.
+
+    Attributes:
+        name: its name in error messages.
+        recognizes: called with the path and the first 512 bytes of the file, b"" for a folder.
+        events: opens the events.
+        images: opens the images; None if the format has none.
+    """
+
+    name: str
+    recognizes: Callable[[Path, bytes], bool]
+    events: Callable[[Path, Settings], EventReader]
+    images: Callable[[Path, Settings], RecordedImages] | None = None
+
+
+def _is_bag(path: Path, head: bytes) -> bool:
+    if path.is_file():
+        return head.startswith(_STORAGE)
+    return any(entry.name == "metadata.yaml" or entry.suffix in STORAGE_SUFFIXES for entry in path.iterdir())
+
+
+def _dsec_place(path: Path) -> Path | None:
+    return next((path / place for place in _DSEC_PLACES if (path / place).exists()), None)
+
+
+FORMATS: Final = (
+    Format(
+        "a folder of DDD17 (events.dat.t)", lambda path, _: (path / TIMES).exists(), lambda path, _: open_ddd17(path)
+    ),
+    Format(
+        "a folder of a DSEC sequence",
+        lambda path, _: _dsec_place(path) is not None,
+        lambda path, settings: open_dsec(_dsec_place(path) or path, settings.size or SENSOR_SIZE),
+    ),
+    Format(
+        "DSEC's events.h5",
+        lambda _, head: head.startswith(_HDF5),
+        lambda path, settings: open_dsec(path, settings.size or SENSOR_SIZE),
+    ),
+    Format(
+        "an .aedat4 file",
+        lambda _, head: head.startswith(b"#!AER-DAT"),
+        lambda path, _: open_aedat4(path),
+        lambda path, _: open_aedat4_images(path),
+    ),
+    Format("a ROS 2 bag", _is_bag, lambda path, settings: open_bag_events(path, settings.topic)),
+    Format(
+        "a .raw file (EVT2, EVT2.1, EVT3)",
+        lambda _, head: head.startswith(b"% "),
+        lambda path, settings: open_raw(path, settings.size),
+    ),
 )
+"""All formats; the first that recognizes a path opens it."""
 
 
 def open_events(path: str | Path, *, size: tuple[int, int] | None = None, topic: str | None = None) -> EventReader:
-    """Open a recording of events; its content determines its format.
+    """Open the events of a recording; its content determines its format.
 
     Args:
         path: DSEC's `events.h5` or a sequence's folder, a folder of DDD17, `.raw` (EVT2, EVT2.1, EVT3), `.aedat4`,
@@ -36,33 +98,42 @@ def open_events(path: str | Path, *, size: tuple[int, int] | None = None, topic:
             when it is read.
     """
     path = Path(path)
+    return _format_of(path).events(path, Settings(size, topic))
+
+
+def open_images(path: str | Path, *, topic: str | None = None) -> RecordedImages | None:
+    """Open the images of a recording, on the clock of its events; return None if its format has no images.
+
+    Args:
+        path: as of `open_events`.
+        topic: image topic to read from a bag with several.
+
+    Raises:
+        EventFileError: as of `open_events`.
+    """
+    path = Path(path)
+    found = _format_of(path)
+    return None if found.images is None else found.images(path, Settings(topic=topic))
+
+
+def _format_of(path: Path) -> Format:
+    known = ", ".join(found.name for found in FORMATS)
     if not path.exists():
-        raise EventFileError(f"event file {path} is missing, expected {_KNOWN}; check the path")
+        raise EventFileError(f"event file {path} is missing, expected {known}; check the path")
+    head = b""
+    with one_sentence(path, known, "check that it is readable"):
+        if path.is_file():
+            with path.open("rb") as file:
+                head = file.read(_HEAD_BYTES)
+        for found in FORMATS:
+            if found.recognizes(path, head):
+                return found
     if path.is_dir():
-        return _open_folder(path, size, topic)
-    with one_sentence(path, _KNOWN, "check that it is readable"), path.open("rb") as file:
-        head = file.read(16)
-    if head.startswith(_HDF5):
-        return open_dsec(path, size or SENSOR_SIZE)
-    if head.startswith(_AEDAT4):
-        return open_aedat4(path)
-    if head.startswith(_STORAGE):
-        return open_bag_events(path, topic)
-    if head.startswith(b"% "):
-        return open_raw(path, size)
+        names = sorted(entry.name for entry in path.iterdir())
+        raise EventFileError(
+            f"{path} is no recording known here (found: {names[:5]}), expected {known}; check the path"
+        )
     raise EventFileError(
-        f"event file {path} ({path.stat().st_size} bytes) begins with {head!r}, which is no format known here, "
-        f"expected {_KNOWN}; check the path, and download or record an empty file again"
+        f"event file {path} ({path.stat().st_size} bytes) begins with {head[:16]!r}, which is no format known here, "
+        f"expected {known}; check the path, and download or record an empty file again"
     )
-
-
-def _open_folder(path: Path, size: tuple[int, int] | None, topic: str | None) -> EventReader:
-    if (path / TIMES).exists():
-        return open_ddd17(path)
-    for place in _DSEC_PLACES:
-        if (path / place).exists():
-            return open_dsec(path / place, size or SENSOR_SIZE)
-    names = sorted(entry.name for entry in path.iterdir())
-    if "metadata.yaml" in names or any(Path(name).suffix in STORAGE_SUFFIXES for name in names):
-        return open_bag_events(path, topic)
-    raise EventFileError(f"{path} is no recording known here (found: {names[:5]}), expected {_KNOWN}; check the path")

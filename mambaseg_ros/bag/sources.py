@@ -14,7 +14,7 @@ from mambaseg_core.data.ddd17 import Ddd17Sequence
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.events import Events
 from mambaseg_core.pictures import read_image
-from mambaseg_core.recordings import aedat4_frames, open_events
+from mambaseg_core.recordings import RecordedImages, open_events, open_images
 
 TIMES = "timestamps.txt"  # beside the pictures of a .raw file: one time in microseconds a line
 
@@ -32,25 +32,16 @@ class ImageEventSequence(Protocol):
 
 
 class EventFileWithImages:
-    """An event file and pictures in its clock.
+    """An event file and images on its clock.
 
     Args:
         events: any file of `open_events`.
-        stamps_ns: time of each picture, nanoseconds.
-        pictures: RGB or grey pictures, or the files that hold them.
-
-    Raises:
-        ValueError: times and pictures are not as many.
+        images: its images.
     """
 
-    def __init__(self, events: Path, stamps_ns: list[int], pictures: list[Path] | list[npt.NDArray[np.uint8]]) -> None:
-        if len(stamps_ns) != len(pictures):
-            raise ValueError(
-                f"recording {events} has {len(pictures)} pictures and {len(stamps_ns)} times; expected as many: "
-                "export it again"
-            )
-        self.image_times_ns = np.array(stamps_ns, np.int64)
-        self._pictures = pictures
+    def __init__(self, events: Path, images: RecordedImages) -> None:
+        self.image_times_ns = images.times_ns
+        self._images = images
         self._events = events
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
@@ -59,8 +50,7 @@ class EventFileWithImages:
         Raises:
             ValueError: the file cannot be read.
         """
-        picture = self._pictures[index]
-        return read_image(picture) if isinstance(picture, Path) else picture
+        return self._images.image(index)
 
     def iter_events(self, chunk_ns: int) -> Iterator[Events]:
         """Yield the events in chunks of at most `chunk_ns`."""
@@ -68,10 +58,29 @@ class EventFileWithImages:
             yield from reader.chunks(duration_ns=chunk_ns)
 
 
-def open_aedat4_recording(path: Path) -> EventFileWithImages:
-    """Open the frames and events of an `.aedat4` file."""
-    frames = list(aedat4_frames(path))
-    return EventFileWithImages(path, [frame.stamp_ns for frame in frames], [frame.picture for frame in frames])
+class PictureFiles:
+    """`RecordedImages` in files.
+
+    Args:
+        stamps_ns: time of each picture, nanoseconds.
+        paths: the files.
+
+    Raises:
+        ValueError: times and pictures are not as many.
+    """
+
+    def __init__(self, stamps_ns: list[int], paths: list[Path]) -> None:
+        if len(stamps_ns) != len(paths):
+            raise ValueError(
+                f"{paths[0].parent if paths else 'the folder'} has {len(paths)} pictures and {len(stamps_ns)} times; "
+                "expected as many: export them again"
+            )
+        self.times_ns = np.array(stamps_ns, np.int64)
+        self._paths = paths
+
+    def image(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return an image, RGB uint8 [H, W, 3] or grey uint8 [H, W]."""
+        return read_image(self._paths[index])
 
 
 def open_ddd17_recording(path: Path) -> EventFileWithImages:
@@ -82,7 +91,7 @@ def open_ddd17_recording(path: Path) -> EventFileWithImages:
         for stamp, picture in zip(sequence.image_times_ns, sequence.image_paths, strict=True)
         if picture is not None
     ]
-    return EventFileWithImages(path, [stamp for stamp, _ in rows], [picture for _, picture in rows])
+    return EventFileWithImages(path, PictureFiles([stamp for stamp, _ in rows], [picture for _, picture in rows]))
 
 
 def open_raw_recording(path: Path, images: Path | None) -> EventFileWithImages:
@@ -104,7 +113,7 @@ def open_raw_recording(path: Path, images: Path | None) -> EventFileWithImages:
     if not all(word.isdigit() for word in words):
         raise ValueError(f"{images / TIMES} holds more than whole numbers; expected a time in microseconds a line")
     pictures = sorted(entry for entry in images.iterdir() if entry.suffix.lower() in (".png", ".jpg", ".jpeg"))
-    return EventFileWithImages(path, [int(word) * 1000 for word in words], pictures)
+    return EventFileWithImages(path, PictureFiles([int(word) * 1000 for word in words], pictures))
 
 
 class DavisExport:
@@ -160,8 +169,6 @@ def open_sequence(path: Path, images: Path | None = None) -> ImageEventSequence:
     Raises:
         ValueError: it is none of these.
     """
-    if path.is_file() and path.suffix == ".aedat4":
-        return open_aedat4_recording(path)
     if path.is_file() and path.suffix == ".raw":
         return open_raw_recording(path, images)
     if (path / "events_txyp.npy").is_file() and (path / "frames.txt").is_file():
@@ -170,6 +177,8 @@ def open_sequence(path: Path, images: Path | None = None) -> ImageEventSequence:
         return open_ddd17_recording(path)
     if list(path.glob("events/**/events.h5")) or (path / "events.h5").is_file():
         return DsecSequence(path)
+    if path.exists() and (recorded := open_images(path)) is not None:
+        return EventFileWithImages(path, recorded)
     found = sorted(entry.name for entry in path.iterdir())[:5] if path.is_dir() else "no such folder"
     raise ValueError(
         f"{path} is no known recording (found: {found}); expected a DSEC sequence (events/left/events.h5), a DDD17-seg "
