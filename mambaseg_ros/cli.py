@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from mambaseg_core.cli import app, console, progress_bar, warn
+from mambaseg_core.cli import app, console, progress_bar, shown_warnings, warn
 
 bag = typer.Typer(help="Convert, play, record and look at ROS 2 bags.", no_args_is_help=True)
 app.add_typer(bag, name="bag")
@@ -18,11 +18,14 @@ app.add_typer(bag, name="bag")
 @bag.command()
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="folder of a DSEC or DDD17 sequence or a DAVIS export; an .aedat4 or .raw file")
+        Path,
+        typer.Argument(help="folder of a DSEC or DDD17 sequence or DAVIS export; a bag; an .aedat4 or .raw file"),
     ],
     out: Annotated[Path, typer.Argument(help="folder of the new bag")],
     images: Annotated[Path | None, typer.Option(help="for .raw: folder of pictures with their timestamps.txt")] = None,
     storage: Annotated[str, typer.Option(help="mcap or sqlite3")] = "mcap",
+    image_topic: Annotated[str, typer.Option(help="images of a bag with several such topics")] = "",
+    events_topic: Annotated[str, typer.Option(help="events of a bag with several such topics")] = "",
 ) -> None:
     """Write a recorded sequence to a bag with the topics /image and /events.
 
@@ -31,7 +34,8 @@ def convert(
     from mambaseg_ros.bag.convert import convert
 
     with progress_bar("converting") as progress:
-        summary = convert(source, out, images=images, storage=storage, progress=progress)
+        topics = {"image_topic": image_topic, "events_topic": events_topic}
+        summary = convert(source, out, images=images, storage=storage, progress=progress, **topics)
     console.print(f"{out}: {summary.images} images, {summary.events} events in {summary.packets} packets")
 
 
@@ -43,14 +47,28 @@ def play(
     loops: Annotated[int, typer.Option(help="how often the bag is played", min=1)] = 1,
     clock: Annotated[bool, typer.Option("--clock", help="publish the bag's time as /clock (use_sim_time)")] = False,
     wait: Annotated[float, typer.Option(help="longest wait for subscribers before the start, seconds")] = 10.0,
+    topic: Annotated[list[str], typer.Option(help="publish this topic; repeat for more; default: all")] = [],  # noqa: B006
+    exclude: Annotated[list[str], typer.Option(help="leave this topic out; repeat for more")] = [],  # noqa: B006
+    longest_gap: Annotated[float, typer.Option(help="a longer time without a message is skipped, seconds")] = 60.0,
 ) -> None:
-    """Publish a bag over DDS (needs rclpy).
+    """Publish a bag over DDS (needs rclpy). Topics of types that are not installed are left out with a warning.
 
     Example: mambaseg bag play bags/13_a --rate 0.5
     """
     from mambaseg_ros.bag.play import play
 
-    counts = play(source, rate=rate, start_s=start, loops=loops, clock=clock, wait_for_subscribers_s=wait)
+    counts = play(
+        source,
+        rate=rate,
+        start_s=start,
+        loops=loops,
+        clock=clock,
+        wait_for_subscribers_s=wait,
+        topics=topic,
+        exclude=exclude,
+        longest_gap_s=longest_gap,
+        warn=warn,
+    )
     for topic, count in counts.items():
         console.print(f"{topic}: {count} messages")
 
@@ -133,7 +151,8 @@ def pictures(
 def main() -> None:
     """Run the command; an error of the user's is one sentence and exit status 1."""
     try:
-        app()
+        with shown_warnings():
+            app()
     except (ValueError, OSError) as error:
         console.print(f"[red]mambaseg:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)

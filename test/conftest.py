@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from rosbags.rosbag2 import Reader
 
-from mambaseg_core.recordings.bag_messages import event_typestore
+from mambaseg_core.recordings.bag.types import new_typestore
 from mambaseg_core.synth.dsec_drive import SequenceSummary, write_sequence
 
 settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -86,7 +86,7 @@ def _readable(bag: Path, folder: Path) -> Path:
 
 
 def _read(bag: Path) -> Iterator[Any]:
-    store = event_typestore()  # AnyReader would parse the IDL that the mcap carries, which rosbags 0.11 cannot
+    store = new_typestore()  # AnyReader would parse the IDL that the mcap carries, which rosbags 0.11 cannot
     with Reader(bag) as reader:
         for connection, _, raw in reader.messages():
             yield store.deserialize_cdr(raw, connection.msgtype)

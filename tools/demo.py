@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from mambaseg_core.data.dsec import DsecSequence
-from mambaseg_ros.bag.types import STATUS_TYPE, open_bag
+from mambaseg_core.recordings.bag import Bag
 from mambaseg_ros.messages.stamps import stamp_to_ns
+from mambaseg_ros.messages.types import STATUS_TYPE
 from mambaseg_ros.resources import share_folder
 
 SECONDS = 2.0
@@ -61,10 +62,10 @@ def node_command(sequence: Path) -> list[str]:
 def read_answers(bag: Path) -> tuple[set[int], list[Any]]:
     """Read the stamps of the masks and all messages of ~/status from the recording."""
     masks, statuses = set(), []
-    with open_bag(bag) as reader:
-        for connection, _, data in reader.messages():
-            message: Any = reader.deserialize(data, connection.msgtype)
-            if connection.msgtype == STATUS_TYPE:
+    with Bag(bag) as reader:
+        for topic, _, data in reader.messages():
+            message = reader.deserialize(topic, data)
+            if topic.type == STATUS_TYPE:
                 statuses.append(message)
             else:
                 masks.add(stamp_to_ns(message.header.stamp))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -21,6 +23,24 @@ console = Console()
 def warn(sentence: str) -> None:
     """Print a one-sentence warning."""
     console.print(f"[yellow]warning:[/yellow] {escape(sentence)}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def shown_warnings() -> Iterator[None]:
+    """Print each `RecordingWarning` raised inside once, as one sentence."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def print_sentence(message: Warning | str, category: type[Warning], *rest: Any, **options: Any) -> None:
+            from mambaseg_core.recordings.errors import RecordingWarning  # slow; only where a recording was opened
+
+            if issubclass(category, RecordingWarning):
+                warn(str(message))
+            else:
+                show(message, category, *rest, **options)
+
+        warnings.showwarning = print_sentence
+        yield
 
 
 @contextmanager

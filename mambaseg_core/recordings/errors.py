@@ -11,6 +11,10 @@ class EventFileError(ValueError):
     """An event file is missing, is damaged or has an unknown layout; the text names the file and the remedy."""
 
 
+class RecordingWarning(UserWarning):
+    """A recording is read, but not all of it, or by a guess; the text is one sentence."""
+
+
 @contextmanager
 def one_sentence(path: Path, expected: str, remedy: str) -> Iterator[None]:
     """Turn any `Exception` of a library inside the block into an `EventFileError` that names the file.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from mambaseg_core.recordings.aedat4 import open_aedat4, open_aedat4_images
-from mambaseg_core.recordings.bag import STORAGE_SUFFIXES, open_bag_events
+from mambaseg_core.recordings.bag import is_bag, open_bag_events
 from mambaseg_core.recordings.ddd17 import TIMES, open_ddd17
 from mambaseg_core.recordings.dsec import SENSOR_SIZE, open_dsec
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
@@ -17,7 +17,6 @@ from mambaseg_core.recordings.reader import EventReader
 
 _HEAD_BYTES: Final = 512
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
-_STORAGE: Final = (b"\x89MCAP0\r\n", b"SQLite format 3\0")
 _DSEC_PLACES: Final = ("events/left/events.h5", "events.h5")
 
 
@@ -44,12 +43,6 @@ class Format(NamedTuple):
     images: Callable[[Path, Settings], RecordedImages] | None = None
 
 
-def _is_bag(path: Path, head: bytes) -> bool:
-    if path.is_file():
-        return head.startswith(_STORAGE)
-    return any(entry.name == "metadata.yaml" or entry.suffix in STORAGE_SUFFIXES for entry in path.iterdir())
-
-
 def _dsec_place(path: Path) -> Path | None:
     return next((path / place for place in _DSEC_PLACES if (path / place).exists()), None)
 
@@ -74,7 +67,11 @@ FORMATS: Final = (
         lambda path, _: open_aedat4(path),
         lambda path, _: open_aedat4_images(path),
     ),
-    Format("a ROS 2 bag", _is_bag, lambda path, settings: open_bag_events(path, settings.topic)),
+    Format(
+        "a bag of ROS 2 or ROS 1",
+        lambda path, _: is_bag(path),
+        lambda path, settings: open_bag_events(path, settings.topic),
+    ),
     Format(
         "a .raw file (EVT2, EVT2.1, EVT3)",
         lambda _, head: head.startswith(b"% "),
@@ -89,7 +86,7 @@ def open_events(path: str | Path, *, size: tuple[int, int] | None = None, topic:
 
     Args:
         path: DSEC's `events.h5` or a sequence's folder, a folder of DDD17, `.raw` (EVT2, EVT2.1, EVT3), `.aedat4`,
-            or a ROS 2 bag (its folder, or one `.mcap` or `.db3` file).
+            or a bag (its folder, or one `.mcap`, `.db3` or ROS 1 `.bag` file).
         size: (height, width) of the sensor if the file does not contain it (`.raw`, DSEC's layout: 480x640).
         topic: event topic to read from a bag with several.
 

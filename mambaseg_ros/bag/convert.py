@@ -12,9 +12,9 @@ from rosbags.rosbag2 import Writer
 from rosbags.typesys.store import Typestore
 
 from mambaseg_core.events import Events
+from mambaseg_core.events.messages import COLUMNS_TYPE
 from mambaseg_ros.bag.sources import open_sequence
 from mambaseg_ros.bag.types import ImageWriter, make_header, new_bag, typestore
-from mambaseg_ros.messages.types import EVENT_ARRAY_TYPE
 
 Progress = Callable[[int, int], None]
 PACKET_NS = 2_000_000  # span of one EventArray: what event camera drivers send
@@ -35,6 +35,8 @@ def convert(
     *,
     images: Path | None = None,
     storage: str = "mcap",
+    image_topic: str = "",
+    events_topic: str = "",
     progress: Progress = lambda done, total: None,
 ) -> BagSummary:
     """Write a sequence to a new bag with the topics /image and /events.
@@ -47,12 +49,14 @@ def convert(
         bag: folder to write.
         images: folder of pictures that belong to a `.raw` file.
         storage: "mcap" or "sqlite3".
+        image_topic: topic of a bag's images; "": its only one.
+        events_topic: topic of a bag's events; "": its only one.
         progress: called with images written and images in all.
 
     Raises:
         ValueError: an unknown layout, or the bag exists already.
     """
-    sequence = open_sequence(source, images)
+    sequence = open_sequence(source, images, image_topic=image_topic, events_topic=events_topic)
     times = sequence.image_times_ns
     with new_bag(bag, storage) as writer:
         output = _Output(writer, typestore())
@@ -80,7 +84,7 @@ class _Output:
         self._writer = writer
         self._store = store
         self._image = ImageWriter(writer, store, "/image")
-        self._events = writer.add_connection("/events", EVENT_ARRAY_TYPE, typestore=store)
+        self._events = writer.add_connection("/events", COLUMNS_TYPE, typestore=store)
         self.packets = 0
         self.events = 0
 
@@ -91,7 +95,7 @@ class _Output:
         if len(events) == 0:
             return
         first = int(events.t_ns[0])
-        message = self._store.types[EVENT_ARRAY_TYPE](
+        message = self._store.types[COLUMNS_TYPE](
             header=make_header(self._store, first, "event_camera_optical_frame"),
             height=events.height,
             width=events.width,
@@ -101,7 +105,7 @@ class _Output:
             t_offset_ns=(events.t_ns - first).astype(np.uint32),
             p=(events.p > 0).astype(np.uint8),
         )
-        data = self._store.serialize_cdr(message, EVENT_ARRAY_TYPE)
+        data = self._store.serialize_cdr(message, COLUMNS_TYPE)
         self._writer.write(self._events, int(events.t_ns[-1]), data)
         self.packets += 1
         self.events += len(events)

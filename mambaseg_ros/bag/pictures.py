@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -12,8 +11,8 @@ import numpy as np
 from mambaseg_core.events import Window
 from mambaseg_core.labels import LABEL_SETS
 from mambaseg_core.pictures import EVENT_LEGEND, Picture, event_picture, in_rgb, new_film, with_legend, write_png
+from mambaseg_core.recordings.bag import Bag
 from mambaseg_ros.bag.frames import find_topics, read_frames
-from mambaseg_ros.bag.types import open_bag
 from mambaseg_ros.messages.images import image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.messages.types import IMAGE_TYPE
@@ -69,7 +68,7 @@ def draw_pictures(
     shown = {sorted(masks)[index] for index in evenly}  # in the contact sheet
     rows: list[Picture] = []
     intake = EventIntake(max_age_ns=KEPT_NS, max_bytes=MOST_BYTES)
-    with open_bag(bag) as reader, new_film(out / "overlay.mp4", fps) as film:
+    with Bag(bag) as reader, new_film(out / "overlay.mp4", fps) as film:
         topics = find_topics(reader, image_topic, events_topic)
         frames = read_frames(
             reader,
@@ -105,11 +104,9 @@ def draw_pictures(
 
 def _read_masks(bag: Path) -> dict[int, Picture]:
     masks = {}
-    with open_bag(bag) as reader:
-        for connection, _, data in reader.messages():
-            if connection.msgtype != IMAGE_TYPE:
-                continue
-            message: Any = reader.deserialize(data, connection.msgtype)
+    with Bag(bag) as reader:
+        for topic, _, data in reader.messages([topic for topic in reader.topics if topic.type == IMAGE_TYPE]):
+            message = reader.deserialize(topic, data)
             if message.encoding == "mono8":
                 masks[stamp_to_ns(message.header.stamp)] = image_from_message(message)
     return masks

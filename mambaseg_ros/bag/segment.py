@@ -14,8 +14,9 @@ from typing import Any
 from mambaseg_core.files import write_text
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.pictures import read_label, write_png
+from mambaseg_core.recordings.bag import Bag
 from mambaseg_ros.bag.frames import find_topics, read_frames
-from mambaseg_ros.bag.types import ImageWriter, new_bag, open_bag, typestore
+from mambaseg_ros.bag.types import ImageWriter, new_bag, typestore
 from mambaseg_ros.model import check_reach, make_segmenter, weights_hash
 from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
@@ -101,7 +102,7 @@ def segment(
     """
     if parameters.when_events_missing == "hold":
         raise ValueError("when_events_missing is 'hold'; expected 'image_only' or 'drop', which need no earlier mask")
-    with open_bag(source) as reader:
+    with Bag(source) as reader:
         segmenter = make_segmenter(parameters, warn)
         topics = find_topics(reader, image_topic, events_topic, kind=segmenter.preprocessing.second)
         check_reach(parameters, segmenter.preprocessing)
@@ -119,7 +120,7 @@ def segment(
             else:
                 worker.handle(Arrival(frame.message, time.monotonic(), packets_before=0))
             frames.append((frame.bag_ns, frame.message.header))
-            progress(len(frames), topics.images.msgcount)
+            progress(len(frames), reader.topics[topics.images])
     masks = _write(out, folder, frames)
     shutil.rmtree(folder.root)
     return Segmented(len(frames), masks, resumed, folder.complaints)

@@ -15,6 +15,8 @@ from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.events import Events
 from mambaseg_core.pictures import read_image
 from mambaseg_core.recordings import RecordedImages, open_events, open_images
+from mambaseg_core.recordings.bag import is_bag
+from mambaseg_ros.bag.bag_sequence import BagSequence
 
 TIMES = "timestamps.txt"  # beside the pictures of a .raw file: one time in microseconds a line
 
@@ -159,12 +161,17 @@ def _columns(table: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], ...]:
     return t * 1000, x, y, p
 
 
-def open_sequence(path: Path, images: Path | None = None) -> ImageEventSequence:
+def open_sequence(
+    path: Path, images: Path | None = None, *, image_topic: str = "", events_topic: str = ""
+) -> ImageEventSequence:
     """Open a recording, found by its files.
 
     Args:
-        path: folder of a DSEC sequence, of a DDD17-seg recording or of a DAVIS export; an `.aedat4` or `.raw` file.
+        path: folder of a DSEC sequence, of a DDD17-seg recording or of a DAVIS export; a bag of ROS 2 or ROS 1; an
+            `.aedat4` or `.raw` file.
         images: pictures of a `.raw` file.
+        image_topic: topic of a bag's images; "": its only one.
+        events_topic: topic of a bag's events; "": its only one.
 
     Raises:
         ValueError: it is none of these.
@@ -177,6 +184,8 @@ def open_sequence(path: Path, images: Path | None = None) -> ImageEventSequence:
         return open_ddd17_recording(path)
     if list(path.glob("events/**/events.h5")) or (path / "events.h5").is_file():
         return DsecSequence(path)
+    if path.exists() and is_bag(path):
+        return BagSequence(path, image_topic, events_topic)
     if path.exists() and (recorded := open_images(path)) is not None:
         return EventFileWithImages(path, recorded)
     found = sorted(entry.name for entry in path.iterdir())[:5] if path.is_dir() else "no such folder"

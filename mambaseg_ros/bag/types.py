@@ -11,25 +11,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import get_types_from_msg
 from rosbags.typesys.store import Typestore
 
 from mambaseg_core.files import atomic_path
-from mambaseg_ros.messages.types import EVENT_ARRAY_TYPE, IMAGE_TYPE, STATUS_TYPE, package_of
+from mambaseg_core.recordings.bag.types import new_typestore
+from mambaseg_ros.messages.types import IMAGE_TYPE, STATUS_TYPE, package_of
 from mambaseg_ros.resources import share_folder
 
-OWN_TYPES = (EVENT_ARRAY_TYPE, STATUS_TYPE)
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 
 
 def typestore() -> Typestore:
-    """Return the message types of ROS 2 and our own."""
-    store = get_typestore(Stores.ROS2_HUMBLE)
-    for name in OWN_TYPES:
-        text = (share_folder() / "msg" / f"{name.split('/')[-1]}.msg").read_text()
-        store.register(get_types_from_msg(text, name))
+    """Return the message types that are read from bags, and our own status."""
+    store = new_typestore()
+    text = (share_folder() / "msg" / f"{STATUS_TYPE.split('/')[-1]}.msg").read_text()
+    store.register(get_types_from_msg(text, STATUS_TYPE))
     return store
 
 
@@ -52,29 +50,6 @@ def define(store: Typestore, kind: str) -> None:
             "install it and source the workspace again"
         )
     store.register(types)
-
-
-@contextmanager
-def open_bag(path: Path) -> Iterator[AnyReader]:
-    """Read a ROS 2 bag (mcap or sqlite3); types that it does not define are taken from `typestore`.
-
-    Raises:
-        ValueError: there is no such bag, or it cannot be read.
-    """
-    if not path.is_dir():
-        raise ValueError(f"bag {path} does not exist; expected the folder of a ROS 2 bag: check the path")
-    try:
-        reader = AnyReader([path], default_typestore=typestore())
-        reader.open()
-    except (AnyReaderError, ReaderError) as error:
-        raise ValueError(
-            f"bag {path} cannot be read ({error}); expected a ROS 2 bag with its metadata.yaml: record it again, or "
-            "repair it with `ros2 bag reindex`"
-        ) from error
-    try:
-        yield reader
-    finally:
-        reader.close()
 
 
 @contextmanager

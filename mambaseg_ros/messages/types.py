@@ -1,4 +1,7 @@
-"""Names of the message types that the node and the bag tools know, and the classes behind them."""
+"""Names of the message types that the node and the bag tools know, and the classes behind them.
+
+Launch files import this, without torch; those of events are also in `mambaseg_core.events.messages`.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,20 @@ from typing import Any
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"
-EVENT_ARRAY_TYPE = "mambaseg_ros/msg/EventArray"
-EVENT_PACKET_TYPE = "event_camera_msgs/msg/EventPacket"
-DVS_ARRAY_TYPE = "dvs_msgs/msg/EventArray"
-PROPHESEE_ARRAY_TYPE = "prophesee_event_msgs/msg/EventArray"
 STATUS_TYPE = "mambaseg_ros/msg/SegmentationStatus"
 
+COLUMNS_TYPE = "mambaseg_ros/msg/EventArray"
+PACKET_TYPES = ("event_camera_msgs/msg/EventPacket", "event_array_msgs/msg/EventArray")
+NESTED_TYPES = (  # rclpy would take 3 us an event to make objects of them
+    "dvs_msgs/msg/EventArray",
+    "prophesee_event_msgs/msg/EventArray",
+    "dv_ros_msgs/msg/EventArray",
+    "dv_ros2_msgs/msg/EventArray",
+)
+
+EVENT_TYPES = (COLUMNS_TYPE, *PACKET_TYPES, *NESTED_TYPES)
 IMAGE_TYPES = (IMAGE_TYPE, COMPRESSED_IMAGE_TYPE)
-EVENT_TYPES = (EVENT_ARRAY_TYPE, EVENT_PACKET_TYPE, DVS_ARRAY_TYPE, PROPHESEE_ARRAY_TYPE)
-NUMBERED_TYPES = (EVENT_ARRAY_TYPE, EVENT_PACKET_TYPE)  # their seq also shows what the driver or a recorder lost
-NESTED_TYPES = (DVS_ARRAY_TYPE, PROPHESEE_ARRAY_TYPE)  # rclpy would take 3 us an event to make objects of them
+NUMBERED_TYPES = (COLUMNS_TYPE, *PACKET_TYPES)  # their seq also shows what the driver or a recorder lost
 
 
 def package_of(name: str) -> str:

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 from mambaseg_core.events import Decoder, EventBuffer, Events
 from mambaseg_core.events.buffer import BufferCounters
 from mambaseg_core.events.clock import EventClock, default_mode
-from mambaseg_core.events.decode.cdr import read_event_array
+from mambaseg_core.events.messages import RawArray, events_from_message
 from mambaseg_core.preprocessing import Preprocessing
-from mambaseg_ros.messages.events import RawArray, events_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.policy import Health, judge_events
 from mambaseg_ros.sources.source import Second, SourceCounts
@@ -19,8 +18,8 @@ LAST_NS = 2**31 * 1_000_000_000  # what a builtin_interfaces/Time can say
 OTHERS_IN_A_ROW = 3  # messages of one other sensor, until it is believed that the camera was exchanged
 
 
-class _Part(NamedTuple):
-    """Events of one message."""
+class DecodedMessage(NamedTuple):
+    """Events of one message in ROS time, how many it had outside the sensor, and its frame."""
 
     events: Events
     refused: int
@@ -61,7 +60,7 @@ class EventIntake:
             ValueError: the message cannot be read, or its sensor has another size than before; it is counted.
         """
         try:
-            part = self._decode(message)
+            part = self.decode(message)
             _refuse_times_that_no_stamp_has(part.events)
             self._buffer_of(part.events).push(part.events)
         except Exception:
@@ -92,14 +91,19 @@ class EventIntake:
         now, before = asdict(self.buffer.counters), asdict(self._retired)
         return BufferCounters(**{name: now[name] + before[name] for name in now})
 
-    def _decode(self, message: Any) -> _Part:
+    def decode(self, message: Any) -> DecodedMessage:
+        """Decode one message without adding it to the buffer.
+
+        Raises:
+            ValueError: the message cannot be read.
+        """
         if isinstance(message, RawArray):
-            read = read_event_array(message.package, message.data)
-            return _Part(read.events, read.outside, read.frame_id)
+            read = message.read()
+            return DecodedMessage(read.events, read.outside, read.frame_id)
         frame_id = str(message.header.frame_id)
         if hasattr(message, "encoding"):
-            return _Part(*self._decode_packet(message), frame_id)
-        return _Part(*events_from_message(message), frame_id)
+            return DecodedMessage(*self._decode_packet(message), frame_id)
+        return DecodedMessage(*events_from_message(message), frame_id)
 
     def _decode_packet(self, packet: Any) -> tuple[Events, int]:
         if packet.is_bigendian:

@@ -16,16 +16,9 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 from mambaseg_core.cameras import camera_info
+from mambaseg_core.events.messages import EVENT_TYPES, NESTED_TYPES, RawArray
 from mambaseg_ros.faults import sentence_of
-from mambaseg_ros.messages.events import RawArray
-from mambaseg_ros.messages.types import (
-    EVENT_TYPES,
-    IMAGE_TYPES,
-    NESTED_TYPES,
-    NUMBERED_TYPES,
-    message_class,
-    package_of,
-)
+from mambaseg_ros.messages.types import IMAGE_TYPES, NUMBERED_TYPES, message_class, package_of
 from mambaseg_ros.model import CAMERA_INFO
 from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline

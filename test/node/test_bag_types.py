@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mambaseg_core.files import WriteError
-from mambaseg_ros.bag.types import STORAGES, new_bag, open_bag, typestore
+from mambaseg_core.recordings.bag import Bag
+from mambaseg_ros.bag.types import STORAGES, new_bag, typestore
 
 LONG = "std_msgs/msg/String"
 
@@ -33,8 +34,8 @@ def test_a_bag_stands_alone_in_its_folder(tmp_path: Path, storage: str) -> None:
     bag = tmp_path / "new" / "bag"
     write(bag, storage)
     assert list(bag.parent.iterdir()) == [bag]
-    with open_bag(bag) as reader:
-        assert reader.message_count == 100
+    with Bag(bag) as reader:
+        assert list(reader.topics.values()) == [100]
     with pytest.raises(ValueError, match="exists already; expected a new name"):
         write(bag, storage)
 

@@ -12,7 +12,8 @@ from backports import zstd
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from mambaseg_core.events import Events
-from mambaseg_core.recordings.bag_messages import COLUMNS, PACKETS, event_typestore
+from mambaseg_core.events.messages import COLUMNS_TYPE, NESTED_TYPES, PACKET_TYPES
+from mambaseg_core.recordings.bag.types import new_typestore
 from mambaseg_core.recordings.dsec_writer import new_dsec
 
 US = 1000
@@ -154,12 +155,9 @@ def bag(kind: str, encoding: str = "", plugin: StoragePlugin = StoragePlugin.MCA
     """Write messages of 100 events; EventPackets share one stream of words."""
 
     def write(folder: Path, events: Events) -> Path:
-        path, store = folder / "bag", event_typestore()
+        path, store = folder / "bag", new_typestore()
         with Writer(path, version=9, storage_plugin=plugin) as writer:
-            if kind in store.types:
-                connection = writer.add_connection("/events", kind, typestore=store)
-            else:
-                connection = writer.add_connection("/events", kind, msgdef="uint8 x", rihs01="RIHS01_0")
+            connection = writer.add_connection("/events", kind, typestore=store)
             for number in range(-(-len(events) // 100)):
                 part = events.part(number * 100, min(number * 100 + 100, len(events)))
                 # two messages share each time of the recorder
@@ -172,12 +170,12 @@ def bag(kind: str, encoding: str = "", plugin: StoragePlugin = StoragePlugin.MCA
 def _message(store: object, kind: str, encoding: str, part: Events, seq: int) -> bytes:
     types = store.types  # type: ignore[attr-defined]
     first = int(part.t_ns[0])
-    if kind not in types:
+    if kind in NESTED_TYPES:
         return nested_cdr(part)
     stamp = types["builtin_interfaces/msg/Time"](sec=first // 10**9, nanosec=first % 10**9)
     header = types["std_msgs/msg/Header"](stamp=stamp, frame_id="camera")
     common = {"header": header, "height": SIZE[0], "width": SIZE[1], "seq": seq}
-    if kind == COLUMNS:
+    if kind == COLUMNS_TYPE:
         offset, p = (part.t_ns - first).astype("u4"), (part.p > 0).astype("u1")
         message = types[kind](**common, x=part.x, y=part.y, t_offset_ns=offset, p=p)
     else:
@@ -212,8 +210,8 @@ FORMATS: dict[str, Callable[[Path, Events], Path]] = {
     "aedat4": aedat4(),
     "aedat4_plain": aedat4(0),
     "aedat4_zstd": aedat4(3),
-    "bag_columns": bag(COLUMNS),
-    "bag_mono": bag(PACKETS[0], "mono", StoragePlugin.SQLITE3),
-    "bag_evt3": bag(PACKETS[0], "evt3"),
+    "bag_columns": bag(COLUMNS_TYPE),
+    "bag_mono": bag(PACKET_TYPES[0], "mono", StoragePlugin.SQLITE3),
+    "bag_evt3": bag(PACKET_TYPES[0], "evt3"),
     "bag_dvs": bag("dvs_msgs/msg/EventArray"),
 }

@@ -9,8 +9,8 @@ import event_recordings as recordings
 import numpy as np
 import pytest
 
+from mambaseg_core.events.messages import COLUMNS_TYPE
 from mambaseg_core.recordings import open_events
-from mambaseg_core.recordings.bag_messages import COLUMNS
 
 KNOWN = {  # encoding, events, ON, sum of t in ns mod 2^64, sum of x, of y
     "evt3_trigger": ("evt3", 82_469, 41_439, 1_222_326_831_810_000, 42_078_718, 31_656_267),
@@ -22,7 +22,7 @@ KNOWN = {  # encoding, events, ON, sum of t in ns mod 2^64, sum of x, of y
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_recordings(shared_data: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mambaseg_core.recordings.bag._BLOCK_BYTES", 100_000)
+    monkeypatch.setattr("mambaseg_core.recordings.bag.events._BLOCK_BYTES", 100_000)
     encoding, count, on, t_sum, x_sum, y_sum = KNOWN[name]
     folder = shared_data / "ros2" / name
     (storage,) = (file for file in folder.iterdir() if file.suffix in (".mcap", ".db3"))
@@ -39,7 +39,7 @@ def test_recordings(shared_data: Path, name: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_blocks_of_a_recording_one_by_one_are_the_whole(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mambaseg_core.recordings.bag._BLOCK_BYTES", 50_000)
+    monkeypatch.setattr("mambaseg_core.recordings.bag.events._BLOCK_BYTES", 50_000)
     with open_events(shared_data / "ros2" / "evt3_trigger") as reader:
         whole = reader.between(0, 2**62).events
         for end_ns in range(reader.end_ns, reader.start_ns, -100_000_000):
@@ -47,10 +47,10 @@ def test_blocks_of_a_recording_one_by_one_are_the_whole(shared_data: Path, monke
 
 
 def test_a_bag_cut_off_in_the_middle(tmp_path: Path) -> None:
-    bag = recordings.bag(COLUMNS)(tmp_path, recordings.some_events())
+    bag = recordings.bag(COLUMNS_TYPE)(tmp_path, recordings.some_events())
     (storage,) = bag.glob("*.mcap")
     storage.write_bytes(storage.read_bytes()[: storage.stat().st_size // 2])
-    with pytest.raises(ValueError, match=r"bag cannot be read .*ros2 bag reindex.*mcap recover") as caught:
+    with pytest.raises(ValueError, match=r"bag\.mcap cannot be read .*ros2 bag reindex.*mcap recover") as caught:
         open_events(bag)
     assert "\n" not in str(caught.value)
 
@@ -60,12 +60,12 @@ def test_a_database_cut_off_in_the_middle(tmp_path: Path) -> None:
     bag = write(tmp_path, recordings.some_events())
     (storage,) = bag.glob("*.db3")
     storage.write_bytes(storage.read_bytes()[: storage.stat().st_size // 2])
-    with pytest.raises(ValueError, match=r"bag cannot be read .*ros2 bag reindex"):
+    with pytest.raises(ValueError, match=r"bag\.db3 cannot be read .*ros2 bag reindex"):
         len(open_events(bag))
 
 
 def test_a_bag_without_its_metadata(tmp_path: Path) -> None:
-    bag = recordings.bag(COLUMNS)(tmp_path, recordings.some_events())
+    bag = recordings.bag(COLUMNS_TYPE)(tmp_path, recordings.some_events())
     (bag / "metadata.yaml").unlink()
     assert len(open_events(bag)) == 3000
 
@@ -77,7 +77,7 @@ def test_storage_files_are_read_in_the_order_of_their_numbers(tmp_path: Path) ->
         events = recordings.some_events(500, first_us=number * 10**6)
         part = tmp_path / str(number)
         part.mkdir()
-        (storage,) = recordings.bag(COLUMNS)(part, events).glob("*.mcap")
+        (storage,) = recordings.bag(COLUMNS_TYPE)(part, events).glob("*.mcap")
         shutil.copy(storage, folder / f"split_{number}.mcap")
     reader = open_events(folder)
     assert (len(reader), reader.counters()["raised"]) == (1000, 0)
@@ -96,7 +96,7 @@ def test_a_bag_without_events_lists_its_topics(tmp_path: Path) -> None:
 
 
 def test_a_topic_that_is_not_there(tmp_path: Path) -> None:
-    bag = recordings.bag(COLUMNS)(tmp_path, recordings.some_events(100))
+    bag = recordings.bag(COLUMNS_TYPE)(tmp_path, recordings.some_events(100))
     assert len(open_events(bag, topic="/events")) == 100
     with pytest.raises(ValueError, match=r"0 topics of events named /other .*/events"):
         open_events(bag, topic="/other")

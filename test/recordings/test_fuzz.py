@@ -120,5 +120,3 @@ def test_a_record_of_an_mcap_file_that_would_take_gigabytes(tmp_path: Path) -> N
     second = 8 + 9 + struct.unpack_from("<Q", content, 9)[0]
     struct.pack_into("<Q", content, second + 1, 7 << 30)
     check(file, bytes(content))
-    with pytest.raises(EventFileError, match="ends behind the file's end"):
-        open_events(original)

@@ -26,7 +26,7 @@ def reader(
     request: pytest.FixtureRequest, tmp_path: Path, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> EventReader:
     monkeypatch.setattr("mambaseg_core.recordings.raw._BLOCK_BYTES", 1200)
-    monkeypatch.setattr("mambaseg_core.recordings.bag._BLOCK_BYTES", 4000)
+    monkeypatch.setattr("mambaseg_core.recordings.bag.events._BLOCK_BYTES", 4000)
     path = recordings.FORMATS[request.param](tmp_path, events)
     return open_events(path, size=recordings.SIZE)
 

@@ -15,7 +15,8 @@ from mambaseg_ros.msg import SegmentationStatus
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Int32
 
-from mambaseg_ros.bag.types import new_bag, open_bag, typestore
+from mambaseg_core.recordings.bag import Bag
+from mambaseg_ros.bag.types import new_bag, typestore
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.messages.types import STATUS_TYPE
 
@@ -38,9 +39,9 @@ def test_a_real_davis_recording_gets_a_mask_for_every_frame(
     frames = [line.split() for line in (export / "frames.txt").read_text().splitlines() if line[0] != "#"]
     stamps = [int(row[1]) * 1000 for row in frames]
     found: dict[str, list[Any]] = {"/mambaseg/mask": [], "/mambaseg/status": []}
-    with open_bag(masks) as reader:
-        for connection, _, data in reader.messages():
-            found[connection.topic].append(reader.deserialize(data, connection.msgtype))
+    with Bag(masks) as reader:
+        for topic, _, data in reader.messages():
+            found[topic.name].append(reader.deserialize(topic, data))
     got = [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in found["/mambaseg/mask"]]
     assert got == stamps, node.output
     assert {(m.height, m.width, m.encoding) for m in found["/mambaseg/mask"]} == {(260, 346, "mono8")}
@@ -121,6 +122,6 @@ def test_a_drivers_type_is_recorded_with_its_definition(tmp_path: Path, start: C
     packet = messages.EventPacket(height=4, width=5, seq=7, encoding="mono")
     publisher.publish(packet)
     assert recorder.child.wait(timeout=300) == 0, recorder.output
-    with open_bag(tmp_path / "packets") as reader:
-        found = [reader.deserialize(data, connection.msgtype) for connection, _, data in reader.messages()]
+    with Bag(tmp_path / "packets") as reader:
+        found = [reader.deserialize(topic, data) for topic, _, data in reader.messages()]
     assert [(message.seq, message.encoding) for message in found] == [(7, "mono")]

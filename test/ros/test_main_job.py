@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from mambaseg_core.data.dsec import DsecSequence
+from mambaseg_core.recordings.bag import Bag
 from mambaseg_core.synth.dsec_drive import write_sequence
-from mambaseg_ros.bag.types import open_bag
 from mambaseg_ros.messages.images import image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.model import make_segmenter
@@ -33,8 +33,8 @@ def sequence(tmp_path: Path) -> DsecSequence:
 
 
 def recorded_masks(bag: Path) -> dict[int, np.ndarray]:
-    with open_bag(bag) as reader:
-        messages = [reader.deserialize(data, connection.msgtype) for connection, _, data in reader.messages()]
+    with Bag(bag) as reader:
+        messages = [reader.deserialize(topic, data) for topic, _, data in reader.messages()]
     return {stamp_to_ns(message.header.stamp): image_from_message(message) for message in messages}
 
 

@@ -1,6 +1,6 @@
-"""dvs_msgs/EventArray and prophesee_event_msgs/EventArray from their raw CDR.
+"""EventArrays of dvs_msgs, prophesee_event_msgs, dv_ros_msgs and dv_ros2_msgs from their raw CDR.
 
-Both are a std_msgs/Header, uint32 height, uint32 width and a sequence of events: uint16 x, uint16 y, time ts (int32
+All are a std_msgs/Header, uint32 height, uint32 width and a sequence of events: uint16 x, uint16 y, time ts (int32
 sec, uint32 nanosec), bool polarity. rclpy makes a Python object of every event, which takes seconds. A subscription
 with `raw=True` returns the bytes that are read here. CDR begins with four bytes that name the byte order. Then each
 field is aligned to its size, counted from their end. A string's length (with its NUL) and a sequence's number of
@@ -24,7 +24,7 @@ from mambaseg_core.events.array import Events
 from mambaseg_core.events.columns import check_size
 from mambaseg_core.events.decode.octets import Bytes, as_octets
 
-KINDS: Final = ("dvs_msgs", "prophesee_event_msgs")
+KINDS: Final = ("dvs_msgs", "prophesee_event_msgs", "dv_ros_msgs", "dv_ros2_msgs")
 """Packages whose EventArray can be read."""
 
 _SIZES: Final = {"B": 1, "H": 2, "i": 4, "I": 4}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mambaseg_ros.messages.events import events_from_message
+from mambaseg_core.events.messages import events_from_message
 
 
 def test_event_columns_become_events(event_message: Any) -> None:

@@ -4,6 +4,7 @@ from enum import IntEnum
 
 import pytest
 
+from mambaseg_core.events import messages
 from mambaseg_ros.bag.types import typestore
 from mambaseg_ros.messages import types
 from mambaseg_ros.parameters import TABLE
@@ -16,6 +17,8 @@ def test_a_parameter_names_each_type_that_is_read() -> None:
     assert TABLE["image_type"].choices == TABLE["second_type"].choices == ("auto", *types.IMAGE_TYPES)
     assert TABLE["events_type"].choices == ("auto", *types.EVENT_TYPES)
     assert set(types.EVENT_TYPES) == {*types.NUMBERED_TYPES, *types.NESTED_TYPES}
+    for name in ("COLUMNS_TYPE", "PACKET_TYPES", "NESTED_TYPES", "EVENT_TYPES"):
+        assert getattr(types, name) == getattr(messages, name)
 
 
 def test_a_type_whose_package_is_missing_is_named() -> None:

@@ -1,0 +1,87 @@
+"""The images and events of a bag, of ROS 2 or ROS 1, as a sequence that is converted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mambaseg_core.events import Events
+from mambaseg_core.events.messages import EVENT_TYPES
+from mambaseg_core.recordings.bag import Bag, BagTopic
+from mambaseg_ros.bag.frames import find_topics
+from mambaseg_ros.messages.images import image_from_message
+from mambaseg_ros.messages.stamps import stamp_to_ns
+from mambaseg_ros.messages.types import IMAGE_TYPES
+from mambaseg_ros.sources.events import EventIntake
+
+
+class _Place(NamedTuple):
+    """Where an image lies: the message after `skip` others recorded at or after `bag_ns`."""
+
+    stamp_ns: int
+    bag_ns: int
+    skip: int
+
+
+class BagSequence:
+    """An `ImageEventSequence` over one image topic and one event topic of a bag; times are those of ROS.
+
+    Args:
+        path: as of `Bag`.
+        image_topic: topic of the images; "": the only one of images.
+        events_topic: topic of the events; "": the only one of events.
+
+    Raises:
+        ValueError: the bag cannot be read, or a topic is missing or not the only one.
+    """
+
+    def __init__(self, path: Path, image_topic: str = "", events_topic: str = "") -> None:
+        self._bag = Bag(path)
+        image_topic = image_topic or _only(self._bag, IMAGE_TYPES, "images", "--image-topic")
+        events_topic = events_topic or _only(self._bag, EVENT_TYPES, "events", "--events-topic")
+        self._topics = find_topics(self._bag, image_topic, events_topic)
+        self._places = sorted(self._find_images(), key=lambda place: place.stamp_ns)
+        self.image_times_ns = np.array([place.stamp_ns for place in self._places], np.int64)
+
+    def image(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return an image, RGB uint8 [H, W, 3] or gray uint8 [H, W].
+
+        Raises:
+            ValueError: the message is broken.
+        """
+        place = self._places[index]
+        (found,) = islice(self._bag.messages([self._topics.images], place.bag_ns), place.skip, place.skip + 1)
+        return image_from_message(self._bag.deserialize(found.topic, found.data))
+
+    def iter_events(self, chunk_ns: int) -> Iterator[Events]:
+        """Yield the events in chunks of at most `chunk_ns`."""
+        intake = EventIntake(max_age_ns=chunk_ns, max_bytes=0)
+        for topic, _, data in self._bag.messages([self._topics.second]):
+            events = intake.decode(self._bag.event_message(topic, data)).events
+            while len(events):
+                chunk = events.between(int(events.t_ns[0]), int(events.t_ns[0]) + chunk_ns)
+                yield chunk
+                events = events.part(len(chunk), len(events))
+
+    def _find_images(self) -> Iterator[_Place]:
+        last_ns, skip = None, 0
+        for topic, bag_ns, data in self._bag.messages([self._topics.images]):
+            skip = skip + 1 if bag_ns == last_ns else 0
+            last_ns = bag_ns
+            yield _Place(stamp_to_ns(self._bag.deserialize(topic, data).header.stamp), bag_ns, skip)
+
+
+def _only(bag: Bag, types: tuple[str, ...], what: str, option: str) -> str:
+    found: list[BagTopic] = [topic for topic, count in bag.topics.items() if topic.type in types and count]
+    if len(found) != 1:
+        names = ", ".join(f"{topic.name} ({topic.type})" for topic in bag.topics)
+        raise ValueError(
+            f"bag {bag.path} has {len(found)} topics of {what} with messages (its topics: {names}); expected one: name "
+            f"it with {option}"
+        )
+    return found[0].name
