@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -72,12 +73,28 @@ def new_bag(path: Path, storage: str = "mcap", *, salvage: bool = False) -> Iter
     if path.exists():
         raise ValueError(f"bag {path} exists already; expected a new name: remove it or choose another")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path, salvage=salvage) as part:
+    with atomic_path(path, salvage=salvage) as part, _plain_path(part) as plain:
         try:
-            with Writer(part, version=9, storage_plugin=STORAGES[storage]) as writer:
+            with Writer(plain, version=9, storage_plugin=STORAGES[storage]) as writer:
                 yield writer
         except sqlite3.Error as error:  # of what the system refused
             raise OSError(str(error)) from error
+
+
+@contextmanager
+def _plain_path(path: Path) -> Iterator[Path]:
+    """Yield a name for `path` that rosbags can put into the URI of a database as it is.
+
+    A path with ?, # or % is written through a link as `bag`, and renamed afterwards.
+    """
+    if not set("?#%") & set(str(path.absolute())):
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder, "link")
+        link.symlink_to(path.parent.absolute())
+        yield link / "bag"
+    (path.parent / "bag").rename(path)
 
 
 def make_header(store: Typestore, stamp_ns: int, frame_id: str) -> Any:

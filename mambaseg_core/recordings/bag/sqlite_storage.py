@@ -11,6 +11,7 @@ from urllib.parse import quote
 from mambaseg_core.recordings.bag.storage import Channel, StoredMessage
 from mambaseg_core.recordings.bag.types import type_name
 
+_LOCKED_S = 5.0  # longest wait for a recorder that has the file locked
 MAGIC = b"SQLite format 3\0"
 
 
@@ -86,7 +87,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     journals = [file for file in (Path(f"{path}-wal"), Path(f"{path}-journal")) if _has_bytes(file)]
     address = f"file:{quote(str(path.absolute()))}"
     for option in ("mode=ro", "mode=ro&immutable=1"):
-        database = sqlite3.connect(f"{address}?{option}", uri=True)
+        database = sqlite3.connect(f"{address}?{option}", uri=True, timeout=_LOCKED_S)
         try:
             database.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()
             return database

@@ -1,8 +1,0 @@
-"""Path to `event_recordings`, which writes one small recording in every format."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
