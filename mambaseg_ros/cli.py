@@ -69,8 +69,8 @@ def play(
         longest_gap_s=longest_gap,
         warn=warn,
     )
-    for topic, count in counts.items():
-        console.print(f"{topic}: {count} messages")
+    for name, count in counts.items():
+        console.print(f"{name}: {count} messages")
 
 
 @bag.command()

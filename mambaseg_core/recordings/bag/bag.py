@@ -85,10 +85,11 @@ class Bag:
         counts: dict[BagTopic, int] = {}
         for channel in self._channels():
             topic = self._topic(channel)
-            counts[topic] = counts.get(topic, 0) + channel.count
+            counts[topic] = counts.get(topic, 0) + channel.message_count
         self.topics = dict(sorted(counts.items()))
         times = [time for storage in storages for time in (storage.start_ns, storage.last_ns) if time is not None]
-        self.start_ns, self.last_ns = (min(times), max(times)) if times else (None, None)
+        self.start_ns: int | None = min(times, default=None)
+        self.last_ns: int | None = max(times, default=None)
 
     def __enter__(self) -> Bag:
         return self

@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -29,7 +30,7 @@ ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _SUFFIXES: Final = (".mcap", ".db3", ".bag")
 _PACKED: Final = (".zstd", ".zst")
 _METADATA: Final = "metadata.yaml"
-_OPENERS: Final = {
+_OPENERS: Final[dict[bytes, Callable[[Path], Storage]]] = {
     mcap_storage.MAGIC: mcap_storage.McapStorage,
     sqlite_storage.MAGIC: sqlite_storage.SqliteStorage,
     ros1_storage.MAGIC: ros1_storage.Ros1Storage,
@@ -127,7 +128,7 @@ def open_storage(path: Path, stack: ExitStack) -> Storage:
             head = _head(path)
         for magic, opener in _OPENERS.items():
             if head.startswith(magic):
-                storage: Storage = opener(path)
+                storage = opener(path)
                 stack.callback(storage.close)
                 return storage
         raise ValueError(f"it begins with {head!r}" if head else "it is empty")

@@ -56,7 +56,8 @@ class McapStorage:
             schemas, channels, counts, times = self._scan(size)
         self._channels = {number: _channel(c, schemas, counts.get(number, 0)) for number, c in channels.items()}
         self.channels = list(self._channels.values())
-        self.start_ns, self.last_ns = times if any(counts.values()) else (None, None)
+        self.start_ns: int | None = times[0] if any(counts.values()) else None
+        self.last_ns: int | None = times[1] if any(counts.values()) else None
 
     def _scan(self, size: int) -> tuple[dict[int, Schema], dict[int, McapChannel], dict[int, int], tuple[int, int]]:
         """Read a file without an index: its schemas, its channels, their counts, and the first and last time."""

@@ -29,7 +29,7 @@ class Ros1Storage:
         self._reader.open()
         self._channels = {connection.id: _channel(connection) for connection in self._reader.connections}
         self.channels = list(self._channels.values())
-        empty = not any(channel.count for channel in self.channels)
+        empty = not any(channel.message_count for channel in self.channels)
         self.start_ns = None if empty else self._reader.start_time
         self.last_ns = None if empty else self._reader.end_time - 1
 

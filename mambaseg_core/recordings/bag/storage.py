@@ -16,7 +16,7 @@ class Channel(NamedTuple):
         definition: the type's definition; "" if the file lacks it.
         form: how the definition is written: "ros2msg", "ros1msg", "ros2idl", "omgidl" or "".
         qos: the QoS profiles that the publishers offered, as YAML; "" if unknown.
-        count: number of its messages.
+        message_count: number of its messages.
     """
 
     topic: str
@@ -25,7 +25,7 @@ class Channel(NamedTuple):
     definition: str
     form: str
     qos: str
-    count: int
+    message_count: int
 
 
 class StoredMessage(NamedTuple):

@@ -126,7 +126,7 @@ def _references(field: FieldDesc) -> list[str]:
     if kind == Nodetype.NAME:
         return [str(detail)]
     if kind in (Nodetype.ARRAY, Nodetype.SEQUENCE):
-        return _references(detail[0])  # type: ignore[arg-type,index]
+        return _references(detail[0])  # type: ignore[arg-type]
     return []
 
 
