@@ -222,17 +222,11 @@ def test_a_truncated_file(path: Path, keep: int) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["events", "ms_to_idx", "events/t"])
+@pytest.mark.parametrize("name", ["events", "events/p", "events/t"])
 def test_a_missing_member(path: Path, name: str) -> None:
     change(path, name, None)
-    with pytest.raises(ValueError, match=f"{path} has no /{name}"):
+    with pytest.raises(ValueError, match=rf"{path} has no /{name}.*\(it has .*/ms_to_idx uint64"):
         open_dsec(path, SIZE).between(0, 2**62)
-
-
-def test_ms_to_idx_of_floats(path: Path) -> None:
-    change(path, "ms_to_idx", np.zeros(4))
-    with pytest.raises(ValueError, match=r"ms_to_idx of .* is float64 \[4\]"):
-        open_dsec(path, SIZE).between(0, 1)
 
 
 def test_damaged_data(path: Path) -> None:
@@ -241,7 +235,7 @@ def test_damaged_data(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[chunk.byte_offset + 16 : chunk.byte_offset + 200] = b"\xff" * 184
     path.write_bytes(bytes(content))
-    with pytest.raises(ValueError, match=r"cannot be read .*data in /events/x; pip install hdf5plugin"):
+    with pytest.raises(ValueError, match=r"cannot be read .*; it is damaged: copy, download"):
         open_dsec(path, SIZE).between(0, 2**62)
 
 
@@ -258,8 +252,8 @@ def test_without_hdf5plugin_there_is_one_sentence(path: Path) -> None:
         "except ValueError as error: print(error)"
     )
     result = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
-    assert result.stdout.startswith("package hdf5plugin is missing")
-    assert "pip install hdf5plugin" in result.stdout
+    assert "is packed with HDF5 filter 32001 (blosc), which is not installed" in result.stdout
+    assert result.stdout.endswith("pip install hdf5plugin\n")
 
 
 @pytest.mark.parametrize("call", [lambda f: f.last(-1, 0), lambda f: list(f.chunks(duration_ns=0))])
@@ -272,16 +266,9 @@ def test_the_compression_is_blosc() -> None:
     assert blosc_zstd()["compression"] == 32001
 
 
-@pytest.mark.parametrize("table", [[5, 3], [-1, 2], [0, 10**9]])
-def test_an_impossible_ms_to_idx(path: Path, table: list[int]) -> None:
-    change(path, "ms_to_idx", np.array(table))
-    with pytest.raises(ValueError, match=r"/ms_to_idx of .* has values .*expected rising numbers from 0 to 5000"):
-        open_dsec(path, SIZE).between(0, 1)
-
-
 def test_columns_of_different_lengths(path: Path) -> None:
     change(path, "events/p", np.zeros(4999, np.uint8))
-    with pytest.raises(ValueError, match="'p': 4999"):
+    with pytest.raises(ValueError, match="'/events/p': 4999"):
         len(open_dsec(path, SIZE))
 
 
@@ -290,7 +277,7 @@ def test_a_header_that_claims_more_events_than_the_file_can_hold(tmp_path: Path)
         for name in "xytp":
             file.create_dataset(f"events/{name}", (2**50,), np.uint16, chunks=(1024,))
         file.create_dataset("ms_to_idx", data=np.zeros(1, np.int64))
-    with pytest.raises(ValueError, match=r"claim lengths .*1125899906842624"):
+    with pytest.raises(ValueError, match=r"claims 1125899906842624 events"):
         len(open_dsec(tmp_path / "events.h5"))
 
 

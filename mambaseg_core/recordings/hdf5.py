@@ -1,0 +1,138 @@
+"""HDF5 files: opened in one place, where each failure gets the remedy that fits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from shlex import quote
+from typing import Any, Final
+
+import h5py
+
+from mambaseg_core.recordings.errors import EventFileError, one_sentence
+
+SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
+"""The first bytes of an HDF5 file."""
+
+LAYOUTS: Final = (
+    "DSEC's /events/{x,y,t,p}, /events/{xs,ys,ts,ps}, Metavision's /CD/events, MVSEC's /davis/left/events, "
+    "M3ED's /prophesee/left or DDD17's /dvs/data"
+)
+"""The layouts of events that are read here, for error messages."""
+
+MOST_EVENTS_PER_BYTE: Final = 10_000
+"""Far above any compression of events; a damaged header may claim any length."""
+
+_MOST_LISTED: Final = 8  # members of a file in an error message
+_ECF: Final = 0x8ECF  # Prophesee's event compression
+_NO_LOCKS: Final = ("errno = 37", "errno = 38", "errno = 95")  # ENOLCK, ENOSYS, ENOTSUP
+_ECF_REMEDY: Final = (
+    "set HDF5_PLUGIN_PATH to the folder of Prophesee's hdf5_ecf plug-in, which OpenEB and the Metavision SDK install, "
+    "or use the .raw file"
+)
+
+
+def open_hdf5(path: Path, expected: str) -> h5py.File:
+    """Open an HDF5 file for reading.
+
+    Args:
+        path: the file.
+        expected: what it should be, for error messages.
+
+    Raises:
+        EventFileError: the file is missing, locked, damaged or not HDF5.
+    """
+    with suppress(ImportError):
+        import hdf5plugin  # noqa: F401  (registers its filters)
+    with hdf5_errors(path, expected):
+        return h5py.File(path, "r")
+
+
+@contextmanager
+def hdf5_errors(path: Path, expected: str) -> Iterator[None]:
+    """Turn any `Exception` inside the block into an `EventFileError` whose remedy fits it; see `one_sentence`."""
+    try:
+        yield
+    except Exception as error:
+        with one_sentence(path, expected, _remedy(path, str(error))):
+            raise
+
+
+def get_dataset(file: h5py.File, name: str, path: Path, kinds: str, dimensions: int) -> h5py.Dataset:
+    """Return a dataset after checks of its type and its compression.
+
+    Args:
+        file: the open file.
+        name: of the dataset, without the first slash.
+        path: of the file, for error messages.
+        kinds: NumPy's kinds of dtype that it may have, such as "iu"; "V" is a compound type.
+        dimensions: number of its dimensions.
+
+    Raises:
+        EventFileError: it is missing, has another type or shape, or the filter that unpacks it is not installed.
+    """
+    found = file.get(name)
+    if found is None:
+        raise EventFileError(
+            f"{path} has no /{name} (it has {', '.join(_members(file))}), expected {LAYOUTS}; use the file as its "
+            f"data set publishes it"
+        )
+    if not isinstance(found, h5py.Dataset) or found.dtype.kind not in kinds or found.ndim != dimensions:
+        got = f"{found.dtype} {list(found.shape or ())}" if isinstance(found, h5py.Dataset) else "a group"
+        numbers = {"i": "integers", "f": "floats", "V": "a table"}
+        wanted = " or ".join(word for kind, word in numbers.items() if kind in kinds)
+        shape = ", ".join(["N", "*", "*", "*"][:dimensions])
+        raise EventFileError(
+            f"/{name} of {path} is {got}, expected {wanted} [{shape}]; use the file as its data set publishes it"
+        )
+    _require_filters(found, name, path)
+    return found
+
+
+def has_members(path: Path, *names: str) -> bool:
+    """Return whether an HDF5 file has all these members; False if it cannot be opened."""
+    try:
+        with h5py.File(path, "r") as file:
+            return all(name in file for name in names)
+    except Exception:  # the format that takes the file raises the error
+        return False
+
+
+def _require_filters(dataset: h5py.Dataset, name: str, path: Path) -> None:
+    properties = dataset.id.get_create_plist()
+    for number in range(properties.get_nfilters()):
+        code, _, _, word = properties.get_filter(number)
+        if not h5py.h5z.filter_avail(code):
+            remedy = _ECF_REMEDY if code == _ECF else "pip install hdf5plugin"
+            raise EventFileError(
+                f"/{name} of {path} is packed with HDF5 filter {code} ({'ECF' if code == _ECF else word.decode()}), "
+                f"which is not installed, expected one that h5py finds; {remedy}"
+            )
+
+
+def _remedy(path: Path, reason: str) -> str:
+    if "already open for" in reason:  # a flag in the file, which a killed writer leaves behind
+        return f"end the program that writes it, or, if that was killed, run: h5clear -s {quote(str(path))}"
+    if "unable to lock file" in reason:
+        unlocked = "set HDF5_USE_FILE_LOCKING=FALSE"
+        if any(number in reason for number in _NO_LOCKS):
+            return f"its file system has no locks: {unlocked}"
+        return f"end the program that has it open for writing; if there is none, {unlocked}"
+    if "Permission denied" in reason:
+        return "check its permissions"
+    return "it is damaged: copy, download or record it again"
+
+
+def _members(file: h5py.File) -> list[str]:
+    """Return the file's first datasets, or its groups if it has no dataset."""
+    names: list[str] = []
+
+    def visit(name: str, member: Any) -> bool | None:
+        if isinstance(member, h5py.Dataset):
+            names.append(f"/{name} {member.dtype} {list(member.shape or ())}")
+        return len(names) >= _MOST_LISTED or None
+
+    with suppress(Exception):  # a damaged member
+        file.visititems(visit)
+    return names or [f"/{name}" for name in file] or ["nothing"]
