@@ -43,8 +43,7 @@ def open_hdf5(path: Path, expected: str) -> h5py.File:
     Raises:
         EventFileError: the file is missing, locked, damaged or not HDF5.
     """
-    with suppress(ImportError):
-        import hdf5plugin  # noqa: F401  (registers its filters)
+    _register_filters()
     with hdf5_errors(path, expected):
         return h5py.File(path, "r")
 
@@ -57,6 +56,18 @@ def hdf5_errors(path: Path, expected: str) -> Iterator[None]:
     except Exception as error:
         with one_sentence(path, expected, _remedy(path, str(error))):
             raise
+
+
+@contextmanager
+def kept_open(path: Path, expected: str) -> Iterator[h5py.File]:
+    """Open an HDF5 file that stays open after the block, unless that raises; see `open_hdf5` and `hdf5_errors`."""
+    file = open_hdf5(path, expected)
+    try:
+        with hdf5_errors(path, expected):
+            yield file
+    except BaseException:
+        file.close()
+        raise
 
 
 def get_dataset(file: h5py.File, name: str, path: Path, kinds: str, dimensions: int) -> h5py.Dataset:
@@ -90,6 +101,18 @@ def get_dataset(file: h5py.File, name: str, path: Path, kinds: str, dimensions: 
     return found
 
 
+def choose_camera(path: Path, groups: tuple[str, ...], camera: str | None) -> str:
+    """Return the group of a camera, given by its whole name or the last part of it; the first group without a name.
+
+    Raises:
+        EventFileError: there is no such camera.
+    """
+    for group in groups:
+        if camera is None or camera.strip("/") in (group, group.rpartition("/")[2]):
+            return group
+    raise EventFileError(f"{path} has no camera {camera!r}, expected one of {', '.join(groups)}; give one as the topic")
+
+
 def has_members(path: Path, *names: str) -> bool:
     """Return whether an HDF5 file has all these members; False if it cannot be opened."""
     try:
@@ -99,12 +122,25 @@ def has_members(path: Path, *names: str) -> bool:
         return False
 
 
+def _register_filters() -> bool:
+    """Register the filters of hdf5plugin; return whether it is installed."""
+    try:
+        import hdf5plugin  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def _require_filters(dataset: h5py.Dataset, name: str, path: Path) -> None:
     properties = dataset.id.get_create_plist()
     for number in range(properties.get_nfilters()):
         code, _, _, word = properties.get_filter(number)
         if not h5py.h5z.filter_avail(code):
-            remedy = _ECF_REMEDY if code == _ECF else "pip install hdf5plugin"
+            remedy = "pip install hdf5plugin"
+            if code == _ECF:
+                remedy = _ECF_REMEDY
+            elif _register_filters():  # it has other filters
+                remedy = "install the filter's plug-in and set HDF5_PLUGIN_PATH to its folder"
             raise EventFileError(
                 f"/{name} of {path} is packed with HDF5 filter {code} ({'ECF' if code == _ECF else word.decode()}), "
                 f"which is not installed, expected one that h5py finds; {remedy}"

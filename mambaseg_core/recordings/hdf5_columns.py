@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.recordings.errors import EventFileError
-from mambaseg_core.recordings.hdf5 import LAYOUTS, get_dataset, hdf5_errors, open_hdf5
+from mambaseg_core.recordings.hdf5 import LAYOUTS, get_dataset, hdf5_errors, kept_open
 from mambaseg_core.recordings.hdf5_events import EventTable, Pixels, Rows, Times, microseconds, seconds
 
 _MOST_ENTRIES: Final = 1 << 23  # of a table of milliseconds; 2 h
@@ -24,7 +24,11 @@ class Columns(NamedTuple):
     """Where a layout has its columns.
 
     Attributes:
-        x, y, t, p: names of the datasets; t has integer microseconds or float seconds.
+        x: name of the dataset of columns.
+        y: name of the dataset of rows.
+        t: name of the dataset of times.
+        p: name of the dataset of polarities.
+        in_seconds: whether t has float seconds; False: integer microseconds.
         table: name of the dataset whose entry k is the number of the first event at or after k milliseconds of t.
         offset: name of the scalar to which t counts, microseconds.
     """
@@ -33,6 +37,7 @@ class Columns(NamedTuple):
     y: str
     t: str
     p: str
+    in_seconds: bool = False
     table: str = ""
     offset: str = ""
 
@@ -43,26 +48,21 @@ def open_columns(path: Path, columns: Columns) -> EventTable:
     Raises:
         EventFileError: a column is missing, has another type or another length, or the offset is out of range.
     """
-    file = open_hdf5(path, f"events: {LAYOUTS}")
-    try:
-        with hdf5_errors(path, f"events in /{columns.t}"):
-            x, y = (get_dataset(file, name, path, "iu", 1) for name in (columns.x, columns.y))
-            t = get_dataset(file, columns.t, path, "f" if columns.t.endswith("ts") else "iu", 1)
-            p = get_dataset(file, columns.p, path, "iub", 1)
-            table = _read_table(file, columns.table)
+    with kept_open(path, f"events: {LAYOUTS}") as file:
+        x, y = (get_dataset(file, name, path, "iu", 1) for name in (columns.x, columns.y))
+        t = get_dataset(file, columns.t, path, "f" if columns.in_seconds else "iu", 1)
+        p = get_dataset(file, columns.p, path, "iub", 1)
         lengths = {column.name: len(column) for column in (x, y, t, p)}
         if len(set(lengths.values())) > 1:
             raise EventFileError(
                 f"the columns of {path} ({path.stat().st_size} bytes) claim lengths {lengths}, expected equal "
                 f"lengths; it is damaged or was cut off: copy, download or record it again"
             )
+        table = _read_table(file, columns.table)
         offset_us = _read_offset(file, columns.offset, path)
-        in_ns = seconds if t.dtype.kind == "f" else partial(microseconds, offset_us=offset_us)
+        in_ns = seconds if columns.in_seconds else partial(microseconds, offset_us=offset_us)
         hint = None if table is None else partial(_hint, table, offset_us, len(t))
         return EventTable(file, path, t.name, len(t), partial(_times, t, in_ns), partial(_pixels, x, y, p), hint)
-    except BaseException:
-        file.close()
-        raise
 
 
 def _times(column: h5py.Dataset, in_ns: Callable[[Rows], Times], start: int, stop: int) -> Times:
@@ -100,8 +100,9 @@ def _read_offset(file: h5py.File, name: str, path: Path) -> int:
         values = np.asarray(found[()]).ravel()
         good = len(values) == 1 and values.dtype.kind in "iuf" and -_MOST_OFFSET_US < values[0] < _MOST_OFFSET_US
     if not good or int(values[0]) != values[0]:
+        got = values[0] if len(values) == 1 else values[:3]
         raise EventFileError(
-            f"/{name} of {path} is {values[0] if len(values) == 1 else values[:3]}, expected one whole number of microseconds below 2^52; "
+            f"/{name} of {path} is {got}, expected one whole number of microseconds below 2^52; "
             f"download or write the file again"
         )
     return int(values[0])
