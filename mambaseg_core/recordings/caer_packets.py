@@ -34,6 +34,7 @@ _HEADER: Final = np.dtype(
     + [(name, "<i4") for name in ("size", "time_at", "overflow", "capacity", "number", "valid")]
 )
 _MOST_OVERFLOWS: Final = 1 << 20  # 71 years
+_MOST_US: Final = 1 << 52  # 142 years
 _RESET: Final = 1  # type of a special event
 
 
@@ -56,15 +57,12 @@ class Packet(NamedTuple):
 
     Attributes:
         row: its row in the file.
-        kind: `POLARITY` or `FRAME`.
         base_us: time to which the times of its events are added.
         size: bytes of an event.
         data: its events.
-        clock: the clock ahead of the packet.
     """
 
     row: int
-    kind: int
     base_us: int
     size: int
     data: bytes
@@ -115,8 +113,18 @@ class CaerFile:
                     clock = Clock(_host_us(rows, row), (int(found["overflow"]) << 31) + first_us)
                 if found["kind"] == kind:
                     base_us = (int(found["overflow"]) << 31) + clock.offset_us
-                    packets.append(Packet(row, kind, base_us, int(found["size"]), self._data(rows, row, found)))
+                    packets.append(Packet(row, base_us, int(found["size"]), self._data(rows, row, found)))
         return packets, clock
+
+    def data(self, row: int) -> bytes:
+        """Return the events of the packet in a row.
+
+        Raises:
+            EventFileError: the packet is damaged.
+        """
+        with hdf5_errors(self.path, _EXPECTED):
+            rows = self._file.get()[DATA]
+            return self._data(rows, row, self._header(row, rows[row, 1].tobytes()))
 
     def blocks(self, kind: int) -> Iterator[tuple[int, Clock, list[Packet]]]:
         """Yield the first row of each block, the clock ahead of it and its packets of one kind."""
@@ -155,7 +163,7 @@ class CaerFile:
 
 
 def _host_us(rows: h5py.Dataset, row: int) -> int:
-    return int(rows[row, 0].tobytes())
+    return min(max(int(rows[row, 0].tobytes()), 0), _MOST_US)
 
 
 def _open(path: Path) -> h5py.File:

@@ -14,7 +14,7 @@ from mambaseg_core.events.array import Events
 from mambaseg_core.events.decode.decoder import Decoder
 from mambaseg_core.recordings.blocks import BlockSource
 from mambaseg_core.recordings.caer_packets import DATA, FRAME, POLARITY, CaerFile, Clock, Packet
-from mambaseg_core.recordings.errors import EventFileError
+from mambaseg_core.recordings.errors import EventFileError, one_sentence
 from mambaseg_core.recordings.reader import EventReader
 
 SENSOR_SIZE: Final = (260, 346)
@@ -86,7 +86,7 @@ class Ddd20Stream:
         return Decoder("libcaer", height=self.height, width=self.width)
 
     def _decode(self, decoder: Decoder, packets: list[Packet]) -> tuple[Events, int]:
-        """Return the events of packets and how many began before the end of the packet ahead, whose times are raised."""
+        """Return the events of packets; raise times before the end of the packet ahead, and count these."""
         parts = [Events.empty(self.height, self.width)]
         for packet in packets:
             if packet.size != _EVENT_BYTES:
@@ -102,8 +102,10 @@ class Ddd20Stream:
 
 class _Frame(NamedTuple):
     stamp_us: int
-    where: _Where
-    number: int  # of the frame in its block
+    row: int  # of its packet
+    begin: int  # of its pixels, byte of the packet
+    height: int
+    width: int
 
 
 class Ddd20Images:
@@ -121,42 +123,34 @@ class Ddd20Images:
     def __init__(self, path: str | Path) -> None:
         self._file = CaerFile(Path(path))
         frames = [
-            _Frame(stamp_us, _Where(row, clock), number)
-            for row, clock, packets in self._file.blocks(FRAME)
-            for number, (stamp_us, _) in enumerate(self._frames(packets))
+            frame for _, _, packets in self._file.blocks(FRAME) for packet in packets for frame in self._frames(packet)
         ]
         self._kept = sorted(frames, key=lambda frame: frame.stamp_us)
         self.times_ns = np.array([frame.stamp_us * 1000 for frame in self._kept], np.int64)
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """Return an image, gray uint8 [H, W].
+        """Return the upper 8 of 16 bits of an image, gray uint8 [H, W].
 
         Raises:
             EventFileError: it cannot be read.
         """
         frame = self._kept[index]
-        packets, _ = self._file.block(frame.where.row, frame.where.clock, FRAME)
-        for number, (_, picture) in enumerate(self._frames(packets)):
-            if number == frame.number:
-                return picture
-        raise EventFileError(
-            f"{self._file.path} has fewer images than before, expected a file that does not change; open it again"
-        )
+        with one_sentence(self._file.path, "a recording that does not change", "open it again"):
+            data = self._file.data(frame.row)
+            pixels = np.frombuffer(data, "<u2", count=frame.height * frame.width, offset=frame.begin)
+        return (pixels >> 8).astype(np.uint8).reshape(frame.height, frame.width)
 
-    def _frames(self, packets: list[Packet]) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-        """Yield the time and the upper 8 of 16 bits of each valid frame."""
-        for packet in packets:
-            for at in range(0, len(packet.data), packet.size):
-                data = packet.data[at : at + packet.size]
-                begin = _FRAME_HEADER.itemsize
-                header = np.frombuffer(data[:begin].ljust(begin, b"\0"), _FRAME_HEADER)[0]
-                height, width = int(header["height"]), int(header["width"])
-                if not header["info"] & 1:
-                    continue
-                if height < 1 or width < 1 or begin + 2 * height * width > len(data):
-                    raise EventFileError(
-                        f"row {packet.row} of /{DATA} of {self._file.path} has a frame of {width}x{height} pixels in "
-                        f"{len(data)} bytes, expected 16-bit gray; download it again"
-                    )
-                pixels = np.frombuffer(data, "<u2", count=height * width, offset=begin)
-                yield packet.base_us + int(header["end"]), (pixels >> 8).astype(np.uint8).reshape(height, width)
+    def _frames(self, packet: Packet) -> Iterator[_Frame]:
+        """Yield the valid frames of a packet."""
+        for at in range(0, len(packet.data), packet.size):
+            begin = _FRAME_HEADER.itemsize
+            header = np.frombuffer(packet.data[at : at + begin].ljust(begin, b"\0"), _FRAME_HEADER)[0]
+            height, width = int(header["height"]), int(header["width"])
+            if not header["info"] & 1:
+                continue
+            if height < 1 or width < 1 or begin + 2 * height * width > packet.size:
+                raise EventFileError(
+                    f"row {packet.row} of /{DATA} of {self._file.path} has a frame of {width}x{height} pixels in "
+                    f"{packet.size} bytes, expected 16-bit gray; download it again"
+                )
+            yield _Frame(packet.base_us + int(header["end"]), packet.row, at + begin, height, width)

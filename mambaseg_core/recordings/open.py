@@ -9,14 +9,19 @@ from typing import Final, NamedTuple
 from mambaseg_core.recordings.aedat4 import open_aedat4, open_aedat4_images
 from mambaseg_core.recordings.bag import is_bag, open_bag_events
 from mambaseg_core.recordings.ddd17 import TIMES, open_ddd17
+from mambaseg_core.recordings.ddd20 import DATA, Ddd20Images, open_ddd20
 from mambaseg_core.recordings.dsec import SENSOR_SIZE, open_dsec
+from mambaseg_core.recordings.e2vid_hdf5 import COLUMNS, open_e2vid_hdf5
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
+from mambaseg_core.recordings.hdf5 import SIGNATURE, has_members
 from mambaseg_core.recordings.images import RecordedImages
+from mambaseg_core.recordings.m3ed import open_m3ed, open_m3ed_images
+from mambaseg_core.recordings.metavision_hdf5 import EVENTS, open_metavision_hdf5
+from mambaseg_core.recordings.mvsec import open_mvsec, open_mvsec_images
 from mambaseg_core.recordings.raw import open_raw
 from mambaseg_core.recordings.reader import EventReader
 
 _HEAD_BYTES: Final = 512
-_HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _DSEC_PLACES: Final = ("events/left/events.h5", "events.h5")
 
 
@@ -43,6 +48,13 @@ class Format(NamedTuple):
     images: Callable[[Path, Settings], RecordedImages] | None = None
 
 
+def _is_hdf5(*members: str) -> Callable[[Path, bytes], bool]:
+    """Recognize HDF5 files that have one of these members, or all HDF5 files without one."""
+    return lambda path, head: (
+        head.startswith(SIGNATURE) and (not members or any(has_members(path, member) for member in members))
+    )
+
+
 def _dsec_place(path: Path) -> Path | None:
     return next((path / place for place in _DSEC_PLACES if (path / place).exists()), None)
 
@@ -57,8 +69,36 @@ FORMATS: Final = (
         lambda path, settings: open_dsec(_dsec_place(path) or path, settings.size or SENSOR_SIZE),
     ),
     Format(
+        "a Metavision HDF5 file",
+        _is_hdf5(EVENTS),
+        lambda path, settings: open_metavision_hdf5(path, settings.size),
+    ),
+    Format(
+        "an MVSEC HDF5 file",
+        _is_hdf5("davis/left", "davis/right"),
+        lambda path, settings: open_mvsec(path, settings.topic, settings.size),
+        lambda path, settings: open_mvsec_images(path, settings.topic),
+    ),
+    Format(
+        "an M3ED HDF5 file",
+        _is_hdf5("prophesee/left", "prophesee/right"),
+        lambda path, settings: open_m3ed(path, settings.topic, settings.size),
+        lambda path, settings: open_m3ed_images(path, settings.topic),
+    ),
+    Format(
+        "an HDF5 recording of DDD17 or DDD20",
+        _is_hdf5(DATA),
+        lambda path, settings: open_ddd20(path, settings.size),
+        lambda path, _: Ddd20Images(path),
+    ),
+    Format(
+        "an HDF5 file with /events/{xs,ys,ts,ps}",
+        _is_hdf5(COLUMNS.t),
+        lambda path, settings: open_e2vid_hdf5(path, settings.size),
+    ),
+    Format(
         "DSEC's events.h5",
-        lambda _, head: head.startswith(_HDF5),
+        _is_hdf5(),  # the last of the HDF5 files: its error lists what the file has
         lambda path, settings: open_dsec(path, settings.size or SENSOR_SIZE),
     ),
     Format(

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import hdf5_recordings
 import lz4.frame
 import numpy as np
 from backports import zstd
@@ -214,4 +215,5 @@ FORMATS: dict[str, Callable[[Path, Events], Path]] = {
     "bag_mono": bag(PACKET_TYPES[0], "mono", StoragePlugin.SQLITE3),
     "bag_evt3": bag(PACKET_TYPES[0], "evt3"),
     "bag_dvs": bag("dvs_msgs/msg/EventArray"),
+    **hdf5_recordings.FORMATS,
 }

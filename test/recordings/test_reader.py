@@ -27,6 +27,8 @@ def reader(
 ) -> EventReader:
     monkeypatch.setattr("mambaseg_core.recordings.raw._BLOCK_BYTES", 1200)
     monkeypatch.setattr("mambaseg_core.recordings.bag.events._BLOCK_BYTES", 4000)
+    monkeypatch.setattr("mambaseg_core.recordings.caer_packets.ROWS", 8)
+    monkeypatch.setattr("mambaseg_core.recordings.hdf5_events._BLOCK", 400)
     path = recordings.FORMATS[request.param](tmp_path, events)
     return open_events(path, size=recordings.SIZE)
 
