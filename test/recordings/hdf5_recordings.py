@@ -139,3 +139,30 @@ FORMATS: dict[str, Callable[[Path, Events], Path]] = {
     "e2vid": e2vid,
     "ddd20": ddd20,
 }
+
+
+def _mvsec_images(folder: Path, events: Events) -> Path:
+    return mvsec(folder, events, np.arange(240, dtype=np.uint8).reshape(4, 6, 10), [16.7, 16.71, 16.72, 16.8])
+
+
+def _m3ed_images(folder: Path, events: Events) -> Path:
+    path = m3ed(folder, events)
+    with h5py.File(path, "r+") as file:
+        file.create_dataset(
+            "ovc/left/data", data=np.arange(240, dtype=np.uint8).reshape(4, 6, 10, 1), compression="lzf"
+        )
+        file["ovc/ts"] = np.arange(4) * 40_000
+    return path
+
+
+def _ddd20_images(folder: Path, events: Events) -> Path:
+    frame = np.arange(60, dtype=np.uint16).reshape(6, 10)
+    rows = [caer_frame(frame, 16_700_000), caer_events(events), caer_special(1), caer_frame(frame, 16_800_000)]
+    return caer_file(folder, rows)
+
+
+WITH_IMAGES: dict[str, Callable[[Path, Events], Path]] = {
+    "mvsec": _mvsec_images,
+    "m3ed": _m3ed_images,
+    "ddd20": _ddd20_images,
+}

@@ -8,11 +8,13 @@ import tracemalloc
 from pathlib import Path
 
 import event_recordings as recordings
+import hdf5_recordings
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mambaseg_core.recordings import EventFileError, aedat4_frames, open_events
+from mambaseg_core.recordings import EventFileError, aedat4_frames, open_events, open_images
 
 EXAMPLES = int(os.environ.get("MAMBASEG_FUZZ_EXAMPLES", "120"))
 MOST_BYTES = 200 << 20  # of Python's and NumPy's memory, for files of 10 to 60 kB
@@ -106,6 +108,27 @@ def test_damaged_frames(tmp_path: Path) -> None:
         path.write_bytes(damaged(content, damage, cut))
         try:
             assert all(frame.picture.size for frame in aedat4_frames(path))
+        except EventFileError as error:
+            check_sentence(str(error), path)
+
+    fuzz()
+
+
+@pytest.mark.parametrize("name", hdf5_recordings.WITH_IMAGES)
+def test_damaged_images_in_hdf5(tmp_path: Path, name: str) -> None:
+    path = hdf5_recordings.WITH_IMAGES[name](tmp_path, recordings.some_events(50))
+    content = path.read_bytes()
+
+    @settings(max_examples=EXAMPLES, derandomize=EXAMPLES == 120, database=None, deadline=None)
+    @given(damages, st.one_of(st.just(1.0), st.floats(0, 1)))
+    def fuzz(damage: list[tuple[float, bytes, bool]], cut: float) -> None:
+        path.write_bytes(damaged(content, damage, cut))
+        try:
+            images = open_images(path)
+            if images is not None:
+                assert (np.diff(images.times_ns) >= 0).all()
+                for index in range(min(3, len(images.times_ns))):
+                    assert images.image(index).dtype == np.uint8
         except EventFileError as error:
             check_sentence(str(error), path)
 
