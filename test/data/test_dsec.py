@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 
 from mambaseg_core.data.dsec import DsecSequence
+from mambaseg_core.events import Events, Window
 from mambaseg_core.synth.dsec_drive import T_OFFSET_US, SequenceSummary
 
 
@@ -182,6 +184,30 @@ def test_damaged_files_are_found_when_read(root: Path, change: Callable[[Path], 
     sequence = DsecSequence(root)
     with pytest.raises(ValueError, match=words):
         sequence.image(0), sequence.label(0), sequence.events.last(1, 2**62).events
+
+
+@pytest.mark.parametrize("offset", [None, 0, 2 * T_OFFSET_US, T_OFFSET_US // 1000])
+def test_events_on_another_clock_than_the_images_are_refused(root: Path, offset: int | None) -> None:
+    path = root / "events/left/events.h5"
+    with h5py.File(path, "r+") as file:
+        del file["t_offset"]
+        if offset is not None:
+            file["t_offset"] = np.int64(offset)
+    sequence = DsecSequence(root)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"expected one clock; check /t_offset of .*events\.h5"):
+            sequence.window(int(sequence.image_times_ns[2]), Window(count=100), 10)
+
+
+def test_a_table_that_is_wrong_changes_no_window(root: Path) -> None:
+    def window() -> Events:
+        sequence = DsecSequence(root)
+        return sequence.window(int(sequence.image_times_ns[2]), Window(duration_ns=50_000_000), 10)
+
+    expected = window()
+    with h5py.File(root / "events/left/events.h5", "r+") as file:
+        file["ms_to_idx"][...] = 0
+    np.testing.assert_array_equal(window().t_ns, expected.t_ns)
 
 
 def test_there_is_no_such_image(summary: SequenceSummary) -> None:
