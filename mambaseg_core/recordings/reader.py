@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, Protocol
@@ -111,12 +112,12 @@ class EventReader:
         """Close the file; it opens again when needed."""
         self._source.close()
 
-    @property
+    @cached_property
     def start_ns(self) -> int:
         """Time of the first event, nanoseconds; 0 without events."""
         return int(self._source.read(0, 1).t_ns[0]) if len(self) else 0
 
-    @property
+    @cached_property
     def end_ns(self) -> int:
         """1 ns after the last event, nanoseconds; 0 without events."""
         return int(self._source.read(len(self) - 1, len(self)).t_ns[0]) + 1 if len(self) else 0
