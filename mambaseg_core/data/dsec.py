@@ -95,7 +95,6 @@ class DsecSequence:
         self.condition = _read_condition(self.root / DESCRIPTION)
         size = SENSOR_SIZE if self.calibration is None else self.calibration.event_raw.size
         self.events = open_dsec(event_file, size)
-        self._overlaps = False
 
     def __len__(self) -> int:
         return len(self.image_paths)
@@ -145,9 +144,8 @@ class DsecSequence:
         """Return the raw events that `window.cut` selects from the whole recording.
 
         Raises:
-            ValueError: the event file is damaged, is not in DSEC's layout, or has no event between the images.
+            ValueError: the event file is damaged or not in DSEC's layout.
         """
-        self._require_overlap()
         return self.events.window(window, end_ns, bins).events
 
     def iter_events(self, chunk_ns: int) -> Iterator[Events]:
@@ -157,19 +155,6 @@ class DsecSequence:
             ValueError: chunk_ns is below 1, or as for `window`.
         """
         return self.events.chunks(duration_ns=chunk_ns)
-
-    def _require_overlap(self) -> None:
-        """Raise ValueError if no image was taken between the first event and the last; read the events once."""
-        if self._overlaps or not len(self.events) or not len(self):
-            return
-        first_ns, last_ns = (int(self.image_times_ns[at]) for at in (0, -1))
-        if last_ns < self.events.start_ns or first_ns > self.events.end_ns:
-            raise ValueError(
-                f"events of sequence {self.root} are from {self.events.start_ns} to {self.events.end_ns} ns and its "
-                f"images from {first_ns} to {last_ns} ns, expected one clock; check /t_offset of {self.events.path}, "
-                f"which is added to the times of events, microseconds"
-            )
-        self._overlaps = True
 
     def _fill(self, place: str) -> str:
         return place.format(name=self.name, classes=self._classes)

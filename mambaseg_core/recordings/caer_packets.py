@@ -38,7 +38,7 @@ _MOST_US: Final = 1 << 52  # 142 years
 _RESET: Final = 1  # type of a special event
 
 
-class Clock(NamedTuple):
+class CaerClock(NamedTuple):
     """How a packet's times become those of the recording, microseconds.
 
     Attributes:
@@ -52,7 +52,7 @@ class Clock(NamedTuple):
     offset_us: int = 0
 
 
-class Packet(NamedTuple):
+class CaerPacket(NamedTuple):
     """One packet.
 
     Attributes:
@@ -87,7 +87,7 @@ class CaerFile:
         """Close the file; it opens again when needed."""
         self._file.close()
 
-    def block(self, start: int, clock: Clock, kind: int) -> tuple[list[Packet], Clock]:
+    def block(self, start: int, clock: CaerClock, kind: int) -> tuple[list[CaerPacket], CaerClock]:
         """Return the packets of one kind in `ROWS` rows, and the clock after them.
 
         Args:
@@ -110,10 +110,10 @@ class CaerFile:
                 elif clock.host_us is None and found["kind"] in (POLARITY, FRAME):
                     data = self._data(rows, row, found)
                     first_us = int.from_bytes(data[found["time_at"] :][:4], "little")
-                    clock = Clock(_host_us(rows, row), (int(found["overflow"]) << 31) + first_us)
+                    clock = CaerClock(_host_us(rows, row), (int(found["overflow"]) << 31) + first_us)
                 if found["kind"] == kind:
                     base_us = (int(found["overflow"]) << 31) + clock.offset_us
-                    packets.append(Packet(row, base_us, int(found["size"]), self._data(rows, row, found)))
+                    packets.append(CaerPacket(row, base_us, int(found["size"]), self._data(rows, row, found)))
         return packets, clock
 
     def data(self, row: int) -> bytes:
@@ -126,9 +126,9 @@ class CaerFile:
             rows = self._file.get()[DATA]
             return self._data(rows, row, self._header(row, rows[row, 1].tobytes()))
 
-    def blocks(self, kind: int) -> Iterator[tuple[int, Clock, list[Packet]]]:
+    def blocks(self, kind: int) -> Iterator[tuple[int, CaerClock, list[CaerPacket]]]:
         """Yield the first row of each block, the clock ahead of it and its packets of one kind."""
-        clock = Clock()
+        clock = CaerClock()
         for start in range(0, len(self), ROWS):
             packets, after = self.block(start, clock, kind)
             yield start, clock, packets
@@ -155,7 +155,7 @@ class CaerFile:
             )
         return data[:needed]
 
-    def _after_special(self, rows: h5py.Dataset, row: int, header: np.void, clock: Clock) -> Clock:
+    def _after_special(self, rows: h5py.Dataset, row: int, header: np.void, clock: CaerClock) -> CaerClock:
         words = np.frombuffer(self._data(rows, row, header), "<u4").reshape(-1, header["size"] // 4)[:, 0]
         if clock.host_us is None or not (words >> 1 & 0x7F == _RESET).any():
             return clock

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mambaseg_core.events.array import Events
 from mambaseg_core.events.decode.decoder import Decoder
 from mambaseg_core.recordings.blocks import BlockSource
-from mambaseg_core.recordings.caer_packets import DATA, FRAME, POLARITY, CaerFile, Clock, Packet
+from mambaseg_core.recordings.caer_packets import DATA, FRAME, POLARITY, CaerClock, CaerFile, CaerPacket
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
 from mambaseg_core.recordings.reader import EventReader
 
@@ -39,7 +39,7 @@ def open_ddd20(path: str | Path, size: tuple[int, int] | None = None) -> EventRe
 
 class _Where(NamedTuple):
     row: int
-    clock: Clock
+    clock: CaerClock
 
 
 class Ddd20Stream:
@@ -85,7 +85,7 @@ class Ddd20Stream:
     def _new_decoder(self) -> Decoder:
         return Decoder("libcaer", height=self.height, width=self.width)
 
-    def _decode(self, decoder: Decoder, packets: list[Packet]) -> tuple[Events, int]:
+    def _decode(self, decoder: Decoder, packets: list[CaerPacket]) -> tuple[Events, int]:
         """Return the events of packets; raise times before the end of the packet ahead, and count these."""
         parts = [Events.empty(self.height, self.width)]
         for packet in packets:
@@ -140,7 +140,7 @@ class Ddd20Images:
             pixels = np.frombuffer(data, "<u2", count=frame.height * frame.width, offset=frame.begin)
         return (pixels >> 8).astype(np.uint8).reshape(frame.height, frame.width)
 
-    def _frames(self, packet: Packet) -> Iterator[_Frame]:
+    def _frames(self, packet: CaerPacket) -> Iterator[_Frame]:
         """Yield the valid frames of a packet."""
         for at in range(0, len(packet.data), packet.size):
             begin = _FRAME_HEADER.itemsize

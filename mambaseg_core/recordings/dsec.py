@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mambaseg_core.recordings.errors import EventFileError
 from mambaseg_core.recordings.hdf5 import get_dataset, hdf5_errors, open_hdf5
-from mambaseg_core.recordings.hdf5_columns import Columns, open_columns
+from mambaseg_core.recordings.hdf5_columns import ColumnNames, open_columns
 from mambaseg_core.recordings.hdf5_events import Hdf5Source
 from mambaseg_core.recordings.reader import EventReader
 
@@ -26,7 +26,7 @@ SENSOR_SIZE: Final = (480, 640)
 DTYPES: Final = {"x": np.uint16, "y": np.uint16, "t": np.uint32, "p": np.uint8}
 """The columns under `/events`."""
 
-_COLUMNS: Final = Columns("events/x", "events/y", "events/t", "events/p", table="ms_to_idx", offset="t_offset")
+_COLUMNS: Final = ColumnNames("events/x", "events/y", "events/t", "events/p", table="ms_to_idx", offset="t_offset")
 _WIDEST: Final = 1 << 14  # pixels of a sensor
 
 

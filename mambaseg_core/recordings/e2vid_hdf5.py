@@ -10,11 +10,11 @@ import numpy as np
 
 from mambaseg_core.recordings.errors import EventFileError
 from mambaseg_core.recordings.hdf5 import hdf5_errors, open_hdf5
-from mambaseg_core.recordings.hdf5_columns import Columns, open_columns
+from mambaseg_core.recordings.hdf5_columns import ColumnNames, open_columns
 from mambaseg_core.recordings.hdf5_events import Hdf5Source
 from mambaseg_core.recordings.reader import EventReader
 
-COLUMNS: Final = Columns("events/xs", "events/ys", "events/ts", "events/ps", in_seconds=True)
+COLUMNS: Final = ColumnNames("events/xs", "events/ys", "events/ts", "events/ps", in_seconds=True)
 """The columns; times are rounded to microseconds."""
 
 _EXPECTED: Final = "a file with /events/{xs,ys,ts,ps}"

@@ -87,7 +87,7 @@ def get_dataset(file: h5py.File, name: str, path: Path, kinds: str, dimensions: 
     if found is None:
         raise EventFileError(
             f"{path} has no /{name} (it has {', '.join(_members(file))}), expected {LAYOUTS}; use the file as its "
-            f"data set publishes it"
+            f"data set publishes it, or write its events in one of these layouts"
         )
     if not isinstance(found, h5py.Dataset) or found.dtype.kind not in kinds or found.ndim != dimensions:
         got = f"{found.dtype} {list(found.shape or ())}" if isinstance(found, h5py.Dataset) else "a group"
@@ -102,13 +102,13 @@ def get_dataset(file: h5py.File, name: str, path: Path, kinds: str, dimensions: 
 
 
 def choose_camera(path: Path, groups: tuple[str, ...], camera: str | None) -> str:
-    """Return the group of a camera, given by its whole name or the last part of it; the first group without a name.
+    """Return the group of a camera, given by the last part of its name; the first group without a name.
 
     Raises:
         EventFileError: there is no such camera.
     """
     for group in groups:
-        if camera is None or camera.strip("/") in (group, group.rpartition("/")[2]):
+        if camera is None or camera.rstrip("/").rpartition("/")[2] == group.rpartition("/")[2]:
             return group
     raise EventFileError(f"{path} has no camera {camera!r}, expected one of {', '.join(groups)}; give one as the topic")
 

@@ -20,7 +20,7 @@ _MOST_ENTRIES: Final = 1 << 23  # of a table of milliseconds; 2 h
 _MOST_OFFSET_US: Final = 1 << 52
 
 
-class Columns(NamedTuple):
+class ColumnNames(NamedTuple):
     """Where a layout has its columns.
 
     Attributes:
@@ -42,7 +42,7 @@ class Columns(NamedTuple):
     offset: str = ""
 
 
-def open_columns(path: Path, columns: Columns) -> EventTable:
+def open_columns(path: Path, columns: ColumnNames) -> EventTable:
     """Open a file whose events are in datasets of one column each.
 
     Raises:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mambaseg_core.recordings.errors import EventFileError
 from mambaseg_core.recordings.hdf5 import choose_camera, hdf5_errors, open_hdf5
-from mambaseg_core.recordings.hdf5_columns import Columns, open_columns
+from mambaseg_core.recordings.hdf5_columns import ColumnNames, open_columns
 from mambaseg_core.recordings.hdf5_events import Hdf5Source
 from mambaseg_core.recordings.hdf5_images import Hdf5Images
 from mambaseg_core.recordings.reader import EventReader
@@ -43,7 +43,8 @@ def open_m3ed(path: str | Path, camera: str | None = None, size: tuple[int, int]
     """
     path = Path(path)
     group = choose_camera(path, EVENT_CAMERAS, camera)
-    columns = Columns(*(f"{group}/{name}" for name in "xytp"), table=f"{group}/ms_map_idx")
+    x, y, t, p, table = (f"{group}/{name}" for name in ("x", "y", "t", "p", "ms_map_idx"))
+    columns = ColumnNames(x, y, t, p, table=table)
     size = size or _calibrated_size(path, group)
     return EventReader(Hdf5Source(path, "m3ed", group, size, partial(open_columns, path, columns)))
 

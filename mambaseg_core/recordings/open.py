@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 
 from mambaseg_core.recordings.aedat4 import open_aedat4, open_aedat4_images
 from mambaseg_core.recordings.bag import is_bag, open_bag_events
+from mambaseg_core.recordings.caer_packets import DATA
 from mambaseg_core.recordings.ddd17 import TIMES, open_ddd17
-from mambaseg_core.recordings.ddd20 import DATA, Ddd20Images, open_ddd20
+from mambaseg_core.recordings.ddd20 import Ddd20Images, open_ddd20
 from mambaseg_core.recordings.dsec import SENSOR_SIZE, open_dsec
 from mambaseg_core.recordings.e2vid_hdf5 import COLUMNS, open_e2vid_hdf5
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
@@ -126,9 +127,10 @@ def open_events(path: str | Path, *, size: tuple[int, int] | None = None, topic:
 
     Args:
         path: DSEC's `events.h5` or a sequence's folder, a folder of DDD17, `.raw` (EVT2, EVT2.1, EVT3), `.aedat4`,
-            or a bag (its folder, or one `.mcap`, `.db3` or ROS 1 `.bag` file).
+            an HDF5 file of Metavision, MVSEC, M3ED, DDD17, DDD20 or with `/events/{xs,ys,ts,ps}`, or a bag (its folder,
+            or one `.mcap`, `.db3` or ROS 1 `.bag` file).
         size: (height, width) of the sensor if the file does not contain it (`.raw`, DSEC's layout: 480x640).
-        topic: event topic to read from a bag with several.
+        topic: event topic to read from a bag with several; camera of MVSEC or M3ED, "right" instead of "left".
 
     Raises:
         EventFileError: the file is missing, its format is unknown, or its header is damaged. Later damage is raised
@@ -143,7 +145,8 @@ def open_images(path: str | Path, *, topic: str | None = None) -> RecordedImages
 
     Args:
         path: as of `open_events`.
-        topic: image topic to read from a bag with several.
+        topic: image topic to read from a bag with several; camera of MVSEC ("left", "right") or M3ED ("left", "right",
+            "rgb"), by default "left".
 
     Raises:
         EventFileError: as of `open_events`.

@@ -78,8 +78,8 @@ class EventReader:
 
     Attributes:
         path: the file or folder.
-        format: `dsec`, `ddd17`, `raw`, `aedat4` or `rosbag`.
-        encoding: how the events are packed, for example `evt3` or `hdf5`.
+        format: `dsec`, `ddd17`, `raw`, `aedat4`, `metavision`, `mvsec`, `m3ed`, `e2vid`, `ddd20` or `rosbag`.
+        encoding: how the events are packed, for example `evt3` or `hdf5`; the camera of a file that has several.
         height: rows of the sensor.
         width: columns of the sensor.
     """

@@ -186,19 +186,6 @@ def test_damaged_files_are_found_when_read(root: Path, change: Callable[[Path], 
         sequence.image(0), sequence.label(0), sequence.events.last(1, 2**62).events
 
 
-@pytest.mark.parametrize("offset", [None, 0, 2 * T_OFFSET_US, T_OFFSET_US // 1000])
-def test_events_on_another_clock_than_the_images_are_refused(root: Path, offset: int | None) -> None:
-    path = root / "events/left/events.h5"
-    with h5py.File(path, "r+") as file:
-        del file["t_offset"]
-        if offset is not None:
-            file["t_offset"] = np.int64(offset)
-    sequence = DsecSequence(root)
-    for _ in range(2):
-        with pytest.raises(ValueError, match=r"expected one clock; check /t_offset of .*events\.h5"):
-            sequence.window(int(sequence.image_times_ns[2]), Window(count=100), 10)
-
-
 def test_a_table_that_is_wrong_changes_no_window(root: Path) -> None:
     def window() -> Events:
         sequence = DsecSequence(root)
