@@ -149,7 +149,8 @@ def _require_filters(dataset: h5py.Dataset, name: str, path: Path) -> None:
 
 def _remedy(path: Path, reason: str) -> str:
     if "already open for" in reason:  # a flag in the file, which a killed writer leaves behind
-        return f"end the program that writes it, or, if that was killed, run: h5clear -s {quote(str(path))}"
+        clear = f"h5clear -s {quote(str(path))}"
+        return f"end the program that writes it, or, if that was killed, run h5clear (package hdf5-tools): {clear}"
     if "unable to lock file" in reason:
         unlocked = "set HDF5_USE_FILE_LOCKING=FALSE"
         if any(number in reason for number in _NO_LOCKS):

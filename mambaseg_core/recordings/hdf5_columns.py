@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mambaseg_core.recordings.errors import EventFileError
 from mambaseg_core.recordings.hdf5 import LAYOUTS, get_dataset, hdf5_errors, kept_open
-from mambaseg_core.recordings.hdf5_events import EventTable, Pixels, Rows, Times, microseconds, seconds
+from mambaseg_core.recordings.hdf5_events import EventRows, EventTable, Rows, Times, microseconds, seconds
 
 _MOST_ENTRIES: Final = 1 << 23  # of a table of milliseconds; 2 h
 _MOST_OFFSET_US: Final = 1 << 52
@@ -62,15 +62,24 @@ def open_columns(path: Path, columns: ColumnNames) -> EventTable:
         offset_us = _read_offset(file, columns.offset, path)
         in_ns = seconds if columns.in_seconds else partial(microseconds, offset_us=offset_us)
         hint = None if table is None else partial(_hint, table, offset_us, len(t))
-        return EventTable(file, path, t.name, len(t), partial(_times, t, in_ns), partial(_pixels, x, y, p), hint)
+        times, rows = partial(_times, t, in_ns), partial(_rows, x, y, t, p, in_ns)
+        return EventTable(file, path, t.name, len(t), times, rows, hint)
 
 
 def _times(column: h5py.Dataset, in_ns: Callable[[Rows], Times], start: int, stop: int) -> Times:
     return in_ns(column[start:stop])
 
 
-def _pixels(x: h5py.Dataset, y: h5py.Dataset, p: h5py.Dataset, start: int, stop: int) -> Pixels:
-    return Pixels(*(np.asarray(column[start:stop]) for column in (x, y, p)))
+def _rows(
+    x: h5py.Dataset,
+    y: h5py.Dataset,
+    t: h5py.Dataset,
+    p: h5py.Dataset,
+    in_ns: Callable[[Rows], Times],
+    start: int,
+    stop: int,
+) -> EventRows:
+    return EventRows(x[start:stop], y[start:stop], in_ns(t[start:stop]), p[start:stop])
 
 
 def _read_table(file: h5py.File, name: str) -> npt.NDArray[np.int64] | None:

@@ -27,11 +27,12 @@ _PROBES: Final = 8  # parts of the file whose first times are compared when it i
 _MOST_SECONDS: Final = float(1 << 33)  # of times in seconds; int64 nanoseconds end there
 
 
-class Pixels(NamedTuple):
-    """Columns of events besides their times: any integer dtype, [N]."""
+class EventRows(NamedTuple):
+    """Columns of events, [N]: x, y and p of any integer dtype, times in nanoseconds."""
 
     x: Rows
     y: Rows
+    t_ns: Times
     p: Rows
 
 
@@ -44,8 +45,8 @@ class EventTable:
         path: of the file.
         times_name: the member that has the times, for error messages.
         count: number of events.
-        times: reads the times of events number start to stop (exclusive), int64 nanoseconds.
-        pixels: reads their other columns.
+        times: reads the times of events number start to stop (exclusive).
+        rows: reads all their columns.
         hint: returns the numbers of two events around a time, which need not be right; None: there is no table.
     """
 
@@ -54,7 +55,7 @@ class EventTable:
     times_name: str
     count: int
     times: Callable[[int, int], Times]
-    pixels: Callable[[int, int], Pixels]
+    rows: Callable[[int, int], EventRows]
     hint: Callable[[int], tuple[int, int]] | None = None
     _firsts: dict[int, int] = field(default_factory=dict)  # time of the first event of each block read so far
 
@@ -66,22 +67,11 @@ class EventTable:
             )
         last = self.count - 1
         probes = sorted({last * part // _PROBES for part in range(_PROBES + 1)}) if self.count else []
-        self._require_sorted(np.array([self.ordered_times(at, at + 1)[0] for at in probes], np.int64), "the file")
+        self.require_sorted(np.array([self._times(at, at + 1)[0] for at in probes], np.int64), "the file")
 
     def close(self) -> None:
         """Close the file."""
         self.file.close()
-
-    def ordered_times(self, start: int, stop: int) -> Times:
-        """Return the times of events number start to stop (exclusive).
-
-        Raises:
-            EventFileError: they cannot be read, or run backwards.
-        """
-        with hdf5_errors(self.path, f"times in {self.times_name}"):
-            times = self.times(start, stop)
-        self._require_sorted(times, f"events {start} to {stop}")
-        return times
 
     def index(self, t_ns: int) -> int:
         """Return the number of the first event at or after a time.
@@ -99,23 +89,10 @@ class EventTable:
         blocks = range(0, self.count, _BLOCK)
         low = max(0, bisect_left(blocks, t_ns, key=self._first) - 1) * _BLOCK
         high = min(low + _BLOCK, self.count)
-        return low + int(np.searchsorted(self.ordered_times(low, high), t_ns)) if self.count else 0
+        return low + int(np.searchsorted(self._times(low, high), t_ns)) if self.count else 0
 
-    def _between(self, low: int, high: int, t_ns: int) -> int | None:
-        """Return the number of the first event at or after a time if it is in low to high (inclusive), else None."""
-        before, after = min(1, low), min(1, self.count - high)
-        times = self.ordered_times(low - before, high + after)
-        at = int(np.searchsorted(times, t_ns))
-        if (before and at == 0) or (after and at == len(times)):
-            return None
-        return low - before + at
-
-    def _first(self, at: int) -> int:
-        if at not in self._firsts:
-            self._firsts[at] = int(self.ordered_times(at, at + 1)[0])
-        return self._firsts[at]
-
-    def _require_sorted(self, times: Times, where: str) -> None:
+    def require_sorted(self, times: Times, where: str) -> None:
+        """Raise EventFileError if times run backwards; `where` names them."""
         backwards = times[1:] < times[:-1]
         if backwards.any():
             at = int(np.argmax(backwards))
@@ -123,6 +100,26 @@ class EventTable:
                 f"the times in {self.times_name} of {self.path} run backwards in {where}, from {times[at]} to "
                 f"{times[at + 1]} ns, expected times that do not decrease; sort the events by time"
             )
+
+    def _between(self, low: int, high: int, t_ns: int) -> int | None:
+        """Return the number of the first event at or after a time if it is in low to high (inclusive), else None."""
+        before, after = min(1, low), min(1, self.count - high)
+        times = self._times(low - before, high + after)
+        at = int(np.searchsorted(times, t_ns))
+        if (before and at == 0) or (after and at == len(times)):
+            return None
+        return low - before + at
+
+    def _first(self, at: int) -> int:
+        if at not in self._firsts:
+            self._firsts[at] = int(self._times(at, at + 1)[0])
+        return self._firsts[at]
+
+    def _times(self, start: int, stop: int) -> Times:
+        with hdf5_errors(self.path, f"times in {self.times_name}"):
+            times = self.times(start, stop)
+        self.require_sorted(times, f"events {start} to {stop}")
+        return times
 
 
 class Hdf5Source:
@@ -153,10 +150,11 @@ class Hdf5Source:
     def read(self, start: int, stop: int) -> Events:
         """Return events number start to stop (exclusive)."""
         table = self._table.get()
-        before = min(1, start)  # an event of the read ahead of this one, so that reads in order check the whole file
-        t_ns = table.ordered_times(start - before, stop)[before:]
+        first = max(0, start - 1)  # one more, so that reads in order check the order of the whole file
         with hdf5_errors(self.path, "plain or packed columns of one length"):
-            x, y, p = table.pixels(start, stop)
+            rows = table.rows(first, stop)
+        table.require_sorted(rows.t_ns, f"events {first} to {stop}")
+        x, y, t_ns, p = (column[start - first :] for column in rows)
         try:
             return Events.from_arrays(x, y, t_ns, p, height=self.height, width=self.width)
         except (TypeError, ValueError) as error:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Final
 
 import h5py
+import numpy as np
 
 from mambaseg_core.recordings.errors import EventFileError
 from mambaseg_core.recordings.hdf5 import get_dataset, hdf5_errors, kept_open, open_hdf5
-from mambaseg_core.recordings.hdf5_events import EventTable, Hdf5Source, Pixels, Times, microseconds
+from mambaseg_core.recordings.hdf5_events import EventRows, EventTable, Hdf5Source, Times, microseconds
 from mambaseg_core.recordings.reader import EventReader
 
 EVENTS: Final = "CD/events"
@@ -55,13 +56,14 @@ def _open(path: Path) -> EventTable:
         kinds = {name: table.dtype[name].kind for name in table.dtype.names or ()}
         if not all(kinds.get(name) in ("i", "u") for name in "xypt"):
             raise EventFileError(f"/{EVENTS} of {path} has columns {kinds}, expected integers x, y, p, t; record again")
-        return EventTable(file, path, table.name, len(table), partial(_times, table), partial(_pixels, table))
+        return EventTable(file, path, table.name, len(table), partial(_times, table), partial(_rows, table))
 
 
 def _times(table: h5py.Dataset, start: int, stop: int) -> Times:
     return microseconds(table.fields("t")[start:stop])
 
 
-def _pixels(table: h5py.Dataset, start: int, stop: int) -> Pixels:
+def _rows(table: h5py.Dataset, start: int, stop: int) -> EventRows:
     rows = table[start:stop]
-    return Pixels(rows["x"], rows["y"], rows["p"])
+    x, y, t, p = (np.ascontiguousarray(rows[name]) for name in "xytp")
+    return EventRows(x, y, microseconds(t), p)

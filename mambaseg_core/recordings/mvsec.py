@@ -13,7 +13,7 @@ import h5py
 
 from mambaseg_core.recordings.errors import EventFileError
 from mambaseg_core.recordings.hdf5 import choose_camera, get_dataset, kept_open
-from mambaseg_core.recordings.hdf5_events import EventTable, Hdf5Source, Pixels, Times, seconds, whole
+from mambaseg_core.recordings.hdf5_events import EventRows, EventTable, Hdf5Source, Times, seconds, whole
 from mambaseg_core.recordings.hdf5_images import Hdf5Images
 from mambaseg_core.recordings.reader import EventReader
 
@@ -58,13 +58,13 @@ def _open(path: Path, group: str) -> EventTable:
         rows = get_dataset(file, f"{group}/events", path, "f", 2)
         if rows.shape[1] != 4:
             raise EventFileError(f"{rows.name} of {path} is {list(rows.shape)}, expected [N, 4]; download it again")
-        return EventTable(file, path, rows.name, len(rows), partial(_times, rows), partial(_pixels, rows))
+        return EventTable(file, path, rows.name, len(rows), partial(_times, rows), partial(_rows, rows))
 
 
 def _times(rows: h5py.Dataset, start: int, stop: int) -> Times:
     return seconds(rows[start:stop, 2])
 
 
-def _pixels(rows: h5py.Dataset, start: int, stop: int) -> Pixels:
-    values = rows[start:stop]
-    return Pixels(*(whole(name, values[:, column]) for name, column in (("x", 0), ("y", 1), ("p", 3))))
+def _rows(rows: h5py.Dataset, start: int, stop: int) -> EventRows:
+    x, y, t, p = rows[start:stop].T
+    return EventRows(whole("x", x), whole("y", y), seconds(t), whole("p", p))

@@ -72,7 +72,7 @@ def test_a_file_that_another_program_writes_or_wrote(tmp_path: Path, read: Read,
         assert "damaged" not in text
         assert "hdf5plugin" not in text
     text = sentence(read, path)
-    assert text.endswith(f"or, if that was killed, run: h5clear -s '{path}'")
+    assert text.endswith(f"or, if that was killed, run h5clear (package hdf5-tools): h5clear -s '{path}'")
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
