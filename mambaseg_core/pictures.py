@@ -1,21 +1,24 @@
 """Read, write and draw images: gray [H, W] or RGB [H, W, 3], uint8 unless noted otherwise.
 
-This module decodes and encodes all images, from files and from messages. An image is rotated by its EXIF orientation.
-Transparency is dropped.
+This module lists, decodes and encodes all images, from files and from messages. No image is turned, whatever its
+orientation says (EXIF, or TIFF's tag): a calibration knows the sensor's raster, and an image, its label and its second
+image stay registered when only one of them has the tag. Transparency is dropped.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.files import atomic_path, write_bytes
+from mambaseg_core.raster import upright, with_indices
 
 Picture = npt.NDArray[np.uint8]
 DeepPicture = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -26,32 +29,63 @@ OFF_COLOR: Final[Color] = (213, 94, 0)
 """Blue and vermilion of the Okabe-Ito palette, which color-blind people can distinguish."""
 EVENT_LEGEND: Final = (("ON: brighter", ON_COLOR), ("OFF: darker", OFF_COLOR))
 
-_FLAGS: Final = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR  # 8 or 16 bits, gray or color: as stored
+ENDINGS: Final = (".png", ".jpg", ".jpeg")
+"""Endings of files of images, in lower case."""
+
+_FLAGS: Final = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION  # as stored
+_JPEG: Final = b"\xff\xd8"
 _CODECS: Final = {".mp4": "mp4v", ".avi": "MJPG"}
 _WHITE: Final = (255, 255, 255)
 
 
-def decode(data: Any, what: str, remedy: str = "check the file") -> DeepPicture:
+def list_pictures(folder: Path, endings: Sequence[str] = ENDINGS) -> list[Path]:
+    """Return the images of a folder, sorted by name; numbers in names count as numbers: 9.png, 10.png.
+
+    Folders and hidden files are left out, such as the `._*` files that macOS adds.
+
+    Args:
+        folder: the folder.
+        endings: endings of the files, in lower case; those of the files may be in upper case.
+    """
+    found = (path for path in folder.iterdir() if not path.name.startswith(".") and path.suffix.lower() in endings)
+    return sorted((path for path in found if not path.is_dir()), key=_natural)
+
+
+def _natural(path: Path) -> tuple[list[tuple[bool, int, str]], str]:
+    """Return a key that sorts the numbers in a name by value."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts], path.name
+
+
+@overload
+def decode(data: Any, what: str, remedy: str = ...) -> DeepPicture: ...
+@overload
+def decode(data: Any, what: str, remedy: str = ..., *, floats: bool) -> DeepPicture | npt.NDArray[np.float32]: ...
+def decode(data: Any, what: str, remedy: str = "check the file", *, floats: bool = False) -> Any:
     """Decode an image as stored, uint8 or uint16.
 
     Args:
         data: bytes of a PNG, a JPEG or another format of OpenCV.
         what: name of the image, for the error message.
         remedy: remedy for an unreadable image, for the error message.
+        floats: whether the image may have float32 values (TIFF).
 
     Raises:
         ValueError: the image cannot be decoded, or has neither 8 nor 16 bits.
     """
     octets = np.frombuffer(data, np.uint8)
+    if octets[:2].tobytes() in (b"II", b"MM"):
+        octets = np.frombuffer(upright(octets.tobytes()), np.uint8)
     try:
         picture: Any = cv2.imdecode(octets, _FLAGS)
     except cv2.error:  # no bytes, or more pixels than OpenCV takes
         picture = None
-    if picture is None or picture.dtype not in (np.uint8, np.uint16):
+    kinds = (np.uint8, np.uint16, np.float32) if floats else (np.uint8, np.uint16)
+    if picture is None or picture.dtype not in kinds:
         raise ValueError(
             f"{what} with {len(octets)} bytes cannot be read; expected PNG or JPEG of 8 or 16 bits: {remedy}"
         )
-    return picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # type: ignore[no-any-return]
+    return picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
 def in_8_bits(picture: DeepPicture) -> Picture:
@@ -67,13 +101,7 @@ def read_picture(path: Path) -> DeepPicture:
     Raises:
         ValueError: as `decode`, or the file is missing.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError(
-            f"picture {path} cannot be read ({error.strerror}); expected PNG or JPEG of 8 or 16 bits: check the path"
-        ) from error
-    return decode(data, f"picture {path}")
+    return decode(_bytes(path), f"picture {path}")
 
 
 def read_image(path: Path) -> Picture:
@@ -88,13 +116,30 @@ def read_image(path: Path) -> Picture:
 def read_label(path: Path) -> Picture:
     """Read class ids, uint8 [H, W].
 
+    The ids of a PNG with a palette are its indices, not its colors. Grays of 1 to 16 bits are ids as they are.
+
     Raises:
-        ValueError: as `read_picture`, or the image has colors or 16 bits.
+        ValueError: as `read_picture`, or the image has colors, ids above 255, or the losses of JPEG.
     """
-    ids = read_picture(path)
+    data = _bytes(path)
+    if data.startswith(_JPEG):
+        raise ValueError(f"label {path} is a JPEG, which changes class ids, expected PNG; convert it from its source")
+    indices = with_indices(data)
+    ids = decode(data, f"picture {path}") if indices is None else decode(indices, f"picture {path}")[..., 0]
+    if ids.dtype == np.uint16 and ids.ndim == 2 and ids.max() <= np.iinfo(np.uint8).max:
+        ids = ids.astype(np.uint8)
     if ids.dtype != np.uint8 or ids.ndim != 2:
         raise ValueError(f"label {path} is {ids.dtype} {list(ids.shape)}, expected class ids, uint8 [H, W]; convert it")
     return ids  # type: ignore[return-value]
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"picture {path} cannot be read ({error.strerror}); expected PNG or JPEG of 8 or 16 bits: check the path"
+        ) from error
 
 
 def encode_png(picture: DeepPicture) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mambaseg_core.pictures import (
     event_picture,
     in_8_bits,
     in_rgb,
+    list_pictures,
     new_film,
     read_image,
     read_label,
@@ -57,14 +59,145 @@ def test_transparency_is_dropped() -> None:
     np.testing.assert_array_equal(decode(data, "a"), RGB)
 
 
-def test_a_picture_is_turned_as_its_orientation_says() -> None:
-    stored = np.zeros((8, 16), np.uint8)
-    stored[:, 8:] = 255
-    jpeg = cv2.imencode(".jpg", stored)[1].tobytes()
-    tag = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)  # 6: rotate to the right
-    turned = decode(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(tag) + 2) + tag + jpeg[2:], "a")
-    assert turned.shape == (16, 8)
-    assert turned[0, 0] < 10 < 245 < turned[-1, 0]
+STRIPES = np.repeat(np.uint8([[0, 255]]), 8, axis=1).repeat(8, axis=0)
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def tiff(order: str, orientation: int, picture: np.ndarray, *, big: bool = False) -> bytes:
+    """Return an uncompressed gray TIFF, or BigTIFF, of 8 or 16 bits with an orientation."""
+    height, width = picture.shape
+    tags = [(256, width), (257, height), (258, 8 * picture.itemsize), (259, 1), (262, 1), (273, 0), (274, orientation)]
+    tags += [(277, 1), (278, height), (279, picture.nbytes)]
+    number = "Q" if big else "I"
+    head = struct.pack(f"{order}2sHHHQ", order_name(order), 43, 8, 0, 16) if big else b""
+    head = head or struct.pack(f"{order}2sHI", order_name(order), 42, 8)
+    at = len(head) + struct.calcsize(f"={'Q' if big else 'H'}{number}") + len(tags) * (20 if big else 12)
+    body = struct.pack(f"{order}{'Q' if big else 'H'}", len(tags))
+    for tag, value in tags:
+        short = tag == 274
+        content = struct.pack(f"{order}H", value) if short else struct.pack(f"{order}I", value or at)
+        body += struct.pack(f"{order}HH{number}", tag, 3 if short else 4, 1) + content.ljust(8 if big else 4, b"\0")
+    pixels = picture.astype(picture.dtype.newbyteorder(order)).tobytes()
+    return head + body + struct.pack(f"{order}{number}", 0) + pixels
+
+
+def order_name(order: str) -> bytes:
+    return b"MM" if order == ">" else b"II"
+
+
+def exif(orientation: int, order: str) -> bytes:
+    mark = order_name(order)
+    return mark + struct.pack(f"{order}HIHHHIHHI", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+
+
+def jpeg_of(picture: np.ndarray, orientation: int, order: str) -> bytes:
+    data = cv2.imencode(".jpg", picture)[1].tobytes()
+    tag = b"Exif\0\0" + exif(orientation, order)
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(tag) + 2) + tag + data[2:]
+
+
+def png_of(picture: np.ndarray, orientation: int, order: str) -> bytes:
+    data = encode_png(picture)
+    return data[:33] + chunk(b"eXIf", exif(orientation, order)) + data[33:]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_no_picture_is_turned_whatever_its_orientation_says(orientation: int, order: str) -> None:
+    stored = np.array([[0, 50, 100], [150, 200, 250]], np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    files = {
+        "JPEG": jpeg_of(stored, orientation, order),
+        "PNG": png_of(stored, orientation, order),
+        "TIFF": tiff(order, orientation, stored),
+        "BigTIFF": tiff(order, orientation, stored, big=True),
+    }
+    for name, data in files.items():
+        read = decode(data, name)
+        assert (name, read.shape) == (name, stored.shape)
+        assert np.abs(read.astype(int) - stored).max() < 9
+    deep = stored.astype(np.uint16) * 257
+    np.testing.assert_array_equal(decode(tiff(order, orientation, deep), "TIFF of 16 bits"), deep)
+
+
+def test_a_cut_or_false_tiff_is_refused() -> None:
+    whole = tiff("<", 6, STRIPES)
+    for data in (whole[:3], whole[:9], whole[:40], b"II*\0" + b"\xff" * 60, b"MM\0+" + b"\xff" * 60):
+        with pytest.raises(ValueError, match=rf"^a with {len(data)} bytes cannot be read"):
+            decode(data, "a")
+
+
+def indexed(ids: np.ndarray, palette: list[tuple[int, int, int]], depth: int = 8, color: int = 3) -> bytes:
+    """Return a PNG with a palette, with a transparent first color; or gray of `depth` bits (color 0)."""
+    height, width = ids.shape
+    bits = np.unpackbits(ids[..., None], axis=-1)[..., 8 - depth :].reshape(height, -1)
+    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in bits)
+    parts = [chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))]
+    if color == 3:
+        parts += [chunk(b"PLTE", bytes(np.uint8(palette))), chunk(b"tRNS", b"\0")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join([*parts, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")])
+
+
+PALETTES = {
+    "colors": [(128, 64, 128), (244, 35, 232), (70, 70, 70), (0, 0, 142)],
+    "grays": [(0, 0, 0), (80, 80, 80), (160, 160, 160), (240, 240, 240)],
+    "one color twice": [(0, 0, 0), (0, 0, 0), (9, 9, 9), (9, 9, 9)],
+}
+
+
+@pytest.mark.parametrize("depth", [2, 4, 8])
+@pytest.mark.parametrize("palette", PALETTES)
+def test_a_label_with_a_palette_is_its_indices(tmp_path: Path, palette: str, depth: int) -> None:
+    ids = np.array([[0, 1, 2, 3, 3], [3, 2, 1, 0, 0]], np.uint8)
+    (tmp_path / "a.png").write_bytes(indexed(ids, PALETTES[palette], depth))
+    np.testing.assert_array_equal(read_label(tmp_path / "a.png"), ids)
+    assert read_picture(tmp_path / "a.png")[0, 1].tolist() == list(PALETTES[palette][1])  # an image has its colors
+
+
+def test_an_index_beyond_the_palette_is_an_id(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(indexed(np.uint8([[0, 255, 3]]), PALETTES["colors"]))
+    assert read_label(tmp_path / "a.png").tolist() == [[0, 255, 3]]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_ids_of_few_bits_are_not_stretched(tmp_path: Path, depth: int) -> None:
+    ids = np.arange(2**depth, dtype=np.uint8)[None].repeat(3, axis=0)
+    (tmp_path / "a.png").write_bytes(indexed(ids, [], depth, color=0))
+    np.testing.assert_array_equal(read_label(tmp_path / "a.png"), ids)
+
+
+def test_ids_of_16_bits_are_ids(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", np.uint16([[0, 18, 255]]))
+    ids = read_label(tmp_path / "a.png")
+    assert (ids.dtype, ids.tolist()) == (np.uint8, [[0, 18, 255]])
+    write_png(tmp_path / "a.png", np.uint16([[0, 18, 256]]))
+    with pytest.raises(ValueError, match=r"a\.png is uint16 \[1, 3\], expected class ids"):
+        read_label(tmp_path / "a.png")
+
+
+def test_labels_that_are_none_are_refused(tmp_path: Path) -> None:
+    alpha = cv2.imencode(".png", np.dstack([GREY, GREY, GREY, GREY]))[1].tobytes()
+    damaged = indexed(np.uint8([[0, 1, 2]]), PALETTES["colors"])[:-20]
+    for data, words in (
+        (jpeg_of(GREY, 1, "<"), "is a JPEG, which changes class ids"),
+        (alpha, r"uint8 \[4, 5, 3\], expected class ids"),
+        (damaged, "cannot be read"),
+        (indexed(np.uint8([[0]]), PALETTES["colors"])[:40], "cannot be read"),
+    ):
+        (tmp_path / "a.png").write_bytes(data)
+        with pytest.raises(ValueError, match=words):
+            read_label(tmp_path / "a.png")
+
+
+def test_a_folder_lists_its_pictures_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("10.png", "9.PNG", "b.Jpeg", "a.JPG", "._9.PNG", ".DS_Store", "Thumbs.db", ".hidden.png", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "lost.png").symlink_to(tmp_path / "nothing")
+    assert [path.name for path in list_pictures(tmp_path)] == ["9.PNG", "10.png", "a.JPG", "b.Jpeg", "lost.png"]
+    assert [path.name for path in list_pictures(tmp_path, (".png",))] == ["9.PNG", "10.png", "lost.png"]
 
 
 def test_16_bits_become_8_by_rounding(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.pictures import decode, in_8_bits
+from mambaseg_core.pictures import in_8_bits
+from mambaseg_ros.messages.compressed import decompress, stored_encoding
 
 Image = npt.NDArray[np.uint8]
 
@@ -42,13 +43,14 @@ ENCODINGS: dict[str, tuple[int, int | None]] = {
 def image_from_message(message: Any) -> Image:
     """Return the picture of a sensor_msgs/Image or CompressedImage: RGB uint8 [H, W, 3], or grey uint8 [H, W].
 
-    Honours `step` (rows may be padded) and `is_bigendian`. 16 bits become 8 by rounding v / 257.
+    Honours `step` (rows may be padded) and `is_bigendian`, or the `format`. 16 bits become 8 by rounding v / 257.
 
     Raises:
-        ValueError: an unknown encoding, a size of 0, or data that do not fill the rows or cannot be decompressed.
+        ValueError: an unknown encoding, a size of 0, or data that do not fill the rows, cannot be decompressed or
+            contradict the format.
     """
     if hasattr(message, "format"):
-        return in_8_bits(decode(message.data, f"compressed image of format {message.format!r}", "check its publisher"))
+        return _from_compressed(message)
     if message.encoding not in ENCODINGS:
         raise ValueError(
             f"image has encoding {message.encoding!r}; expected one of {', '.join(ENCODINGS)}: "
@@ -84,20 +86,30 @@ def wide_pixels(message: Any) -> npt.NDArray[np.uint16]:
     return np.ascontiguousarray(pixel_rows(message, 2)).view(order).astype(np.uint16)
 
 
+def _from_compressed(message: Any) -> Image:
+    picture, encoding = in_8_bits(decompress(message)), stored_encoding(message.format)
+    mosaic = encoding.startswith("bayer_") and encoding in ENCODINGS
+    return _to_rgb(picture, encoding, ENCODINGS[encoding][1]) if mosaic else picture
+
+
 def _converted(pixels: Image, message: Any, shape: tuple[int, int, int], conversion: int | None) -> Image:
     """Return bytes of rows [H, W * bytes] as grey [H, W] or RGB [H, W, 3]."""
     height, width, pixel_bytes = shape
     if message.encoding.endswith("16"):
         pixels, pixel_bytes = in_8_bits(wide_pixels(message)), 1
     picture = pixels if pixel_bytes == 1 else pixels.reshape(height, width, pixel_bytes)
+    return _to_rgb(picture, message.encoding, conversion)
+
+
+def _to_rgb(picture: Image, encoding: str, conversion: int | None) -> Image:
     if conversion is None:
         return picture
     try:
         return cv2.cvtColor(np.ascontiguousarray(picture), conversion)  # type: ignore[return-value]
     except cv2.error as error:
         raise ValueError(
-            f"image of {height} x {width} {message.encoding} cannot be converted to RGB; expected an even width for "
-            "yuv422 and at least 2 x 2 pixels for bayer: check the camera driver"
+            f"image of {picture.shape[0]} x {picture.shape[1]} {encoding} cannot be converted to RGB; expected an even "
+            "width for yuv422 and at least 2 x 2 pixels for bayer: check the camera driver"
         ) from error
 
 

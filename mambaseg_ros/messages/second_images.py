@@ -6,6 +6,7 @@ that nothing was measured.
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -13,21 +14,25 @@ import numpy.typing as npt
 
 from mambaseg_core.pictures import decode
 from mambaseg_core.preprocessing import Preprocessing, Reading
+from mambaseg_ros.messages.compressed import REMEDY, decompress, describe, stored_encoding
 from mambaseg_ros.messages.images import ENCODINGS, image_from_message, pixel_rows, wide_pixels
 
 MOST_OF_8_BITS = 255
 WIDE = ("16UC1", "mono16")
 MM_PER_M = 1000.0
 COMPRESSED_DEPTH = "compressedDepth"  # of compressed_depth_image_transport: what follows its header is a PNG
-COMPRESSED_DEPTH_HEADER = 12  # bytes
+COMPRESSED_DEPTH_HEADER = struct.Struct("<iff")  # kind, and a and b of the inverse depths v = a / metres + b
+PNG = b"\x89PNG"
+JPEG_STEP = 256  # of compressed_image_transport: from 8 bits to the 16 of the raw image
 
 
 def second_image_from_message(message: Any, setup: Preprocessing) -> Reading:
     """Return what a sensor_msgs/Image or CompressedImage of a thermal or depth camera holds.
 
     Args:
-        message: depth as 16UC1, mono16 (millimetres), 32FC1 (metres), or PNG of 16 bits; thermal as the encodings of
-            `image_from_message`, 16UC1 or 32FC1, in as many bits as the model was trained with.
+        message: depth as 16UC1, mono16 (millimetres), 32FC1 (metres), PNG of 16 bits, TIFF, or compressedDepth as
+            PNG; thermal as the encodings of `image_from_message`, 16UC1 or 32FC1, in as many bits as the model was
+            trained with.
         setup: its `second` and `second_range` say what the model takes.
 
     Returns:
@@ -36,7 +41,7 @@ def second_image_from_message(message: Any, setup: Preprocessing) -> Reading:
     Raises:
         ValueError: an encoding that carries no such values, or data that do not fill the rows.
     """
-    image = _decompressed(message) if hasattr(message, "format") else _raw(message, setup)
+    image = _decompressed(message, setup) if hasattr(message, "format") else _raw(message, setup)
     if image is None or not (_fits_depth(image) if setup.second == "depth" else _fits_thermal(image, setup)):
         form = getattr(message, "encoding", "") or message.format
         got = "" if image is None else f", {image.dtype} {list(image.shape)}"
@@ -56,8 +61,13 @@ def _fits_depth(image: Reading) -> bool:
 
 def _fits_thermal(image: Reading, setup: Preprocessing) -> bool:
     if image.dtype == np.uint8:
-        return setup.second_range[1] <= MOST_OF_8_BITS
-    return image.ndim == 2 and (image.dtype == np.float32 or setup.second_range[1] > MOST_OF_8_BITS)
+        return not _is_deep(setup)
+    return image.ndim == 2 and (image.dtype == np.float32 or _is_deep(setup))
+
+
+def _is_deep(setup: Preprocessing) -> bool:
+    """Return whether the model's values take more than 8 bits."""
+    return setup.second_range[1] > MOST_OF_8_BITS
 
 
 def _expected_thermal(setup: Preprocessing) -> str:
@@ -72,7 +82,7 @@ def _raw(message: Any, setup: Preprocessing) -> Reading | None:
         order = ">f4" if message.is_bigendian else "<f4"
         numbers: npt.NDArray[np.float32] = np.ascontiguousarray(pixel_rows(message, 4)).view(order).astype(np.float32)
         return numbers
-    wanted = setup.second == "depth" or setup.second_range[1] > MOST_OF_8_BITS
+    wanted = setup.second == "depth" or _is_deep(setup)
     if message.encoding == "16UC1" or (message.encoding in WIDE and wanted):
         return wide_pixels(message)
     if message.encoding == "8UC1":
@@ -80,9 +90,36 @@ def _raw(message: Any, setup: Preprocessing) -> Reading | None:
     return image_from_message(message) if message.encoding in ENCODINGS else None
 
 
-def _decompressed(message: Any) -> Reading:
-    what, remedy = f"compressed image of format {message.format!r}", "check its publisher"
-    if message.format.startswith("32FC1"):
-        raise ValueError(f"{what} cannot be read; expected PNG or JPEG of 8 bits, or PNG of 16: {remedy}")
-    header = COMPRESSED_DEPTH_HEADER if COMPRESSED_DEPTH in message.format else 0
-    return decode(np.frombuffer(message.data, np.uint8)[header:], what, remedy)
+def _decompressed(message: Any, setup: Preprocessing) -> Reading:
+    if COMPRESSED_DEPTH in message.format:
+        return _decompressed_depth(message)
+    encoding = stored_encoding(message.format)
+    if encoding == "32fc1":
+        return decode(message.data, describe(message), REMEDY, floats=True)
+    if encoding.startswith("bayer_"):
+        return image_from_message(message)
+    image = decompress(message)
+    raw = message.format.partition(";")[0].strip()
+    if raw == "mono16" and image.dtype == np.uint8 and setup.second == "thermal" and _is_deep(setup):
+        return image.astype(np.uint16) * np.uint16(JPEG_STEP)
+    return image
+
+
+def _decompressed_depth(message: Any) -> Reading:
+    """Return the depth of compressed_depth_image_transport: as it is (16UC1), or from its inverse in metres (32FC1)."""
+    data, what = np.frombuffer(message.data, np.uint8), describe(message)
+    size = COMPRESSED_DEPTH_HEADER.size
+    inverse = message.format.startswith("32FC1")
+    if not inverse and data[: len(PNG)].tobytes() == PNG:
+        size = 0  # some publishers leave the header out
+    if data[size : size + len(PNG)].tobytes() != PNG:
+        raise ValueError(f"{what} with {len(data)} bytes holds no PNG; expected compressedDepth as PNG: {REMEDY}")
+    values = decode(data[size:], what, REMEDY)
+    if not inverse:
+        return values
+    _, a, b = COMPRESSED_DEPTH_HEADER.unpack(data[:size].tobytes())
+    if not a > 0:
+        raise ValueError(f"{what} has the depth scale {a:g}; expected a number above 0: {REMEDY}")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        metres = np.float32(a) / (values.astype(np.float32) - np.float32(b))
+    return np.where(values > 0, metres, np.float32(np.nan)).astype(np.float32)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from array import array
 from types import SimpleNamespace
 from typing import Any
@@ -79,6 +80,106 @@ def test_compressed_images_are_decompressed() -> None:
             image_from_message(SimpleNamespace(format="jpeg", data=array("B", data)))
 
 
+TRUE = (200, 120, 30)
+CODECS = {"png": ".png", "tiff": ".tiff", "jpeg": ".jpg"}
+
+
+def compressed(form: str, channels: np.ndarray, ending: str) -> Any:
+    """Return what compressed_image_transport makes of channels: it hands them to OpenCV in their own order."""
+    return SimpleNamespace(format=form, data=array("B", cv2.imencode(ending, channels)[1].tobytes()))
+
+
+def of_colour(encoding: str) -> np.ndarray:
+    """Return a raw image of one colour, 8 x 10, in an encoding."""
+    kind, bits = encoding.rstrip("0123456789"), int("16" if encoding.endswith("16") else "8")
+    if kind.startswith("bayer_"):
+        stored = np.tile(np.reshape([TRUE["rgb".index(c)] for c in kind[6:]], (2, 2)), (4, 5))
+    else:
+        stored = np.broadcast_to([255 if c == "a" else TRUE["rgb".index(c)] for c in kind], (8, 10, len(kind)))
+    return stored.astype(np.uint8) if bits == 8 else (stored * 257).astype(np.uint16)
+
+
+COLOURS = [f"{order}{bits}" for order in ("rgb", "bgr", "rgba", "bgra") for bits in (8, 16)]
+MOSAICS = [f"bayer_{pattern}{bits}" for pattern in ("rggb", "bggr", "gbrg", "grbg") for bits in (8, 16)]
+
+
+@pytest.mark.parametrize("encoding", [*COLOURS, *MOSAICS])
+def test_a_tiff_has_the_order_of_the_raw_image(encoding: str) -> None:
+    picture = image_from_message(compressed(f"{encoding}; tiff compressed ", of_colour(encoding), ".tiff"))
+    np.testing.assert_array_equal(picture, np.broadcast_to(np.uint8(TRUE), (8, 10, 3)))
+
+
+@pytest.mark.parametrize("codec", ["png", "jpeg"])
+@pytest.mark.parametrize("encoding", COLOURS)
+def test_png_and_jpeg_have_the_order_that_is_said(encoding: str, codec: str) -> None:
+    bits = "16" if encoding.endswith("16") and codec == "png" else "8"
+    for said in ("bgr", "rgb"):  # rgb: of old publishers
+        message = compressed(f"{encoding}; {codec} compressed {said}{bits}", of_colour(f"{said}{bits}"), CODECS[codec])
+        assert np.abs(image_from_message(message).astype(int) - TRUE).max() <= 2
+
+
+@pytest.mark.parametrize("codec", ["png", "jpeg"])
+@pytest.mark.parametrize("encoding", MOSAICS)
+def test_a_compressed_mosaic_becomes_its_colour(encoding: str, codec: str) -> None:
+    mosaic = of_colour(encoding if codec == "png" else encoding.replace("16", "8"))
+    for said in ("", encoding):
+        picture = image_from_message(compressed(f"{encoding}; {codec} compressed {said}", mosaic, CODECS[codec]))
+        assert picture.shape == (8, 10, 3)
+        assert np.abs(picture.astype(int) - TRUE).max() <= 6
+
+
+def test_a_mosaic_that_its_publisher_made_gray_or_colour_is_no_mosaic() -> None:
+    gray = image_from_message(compressed("bayer_rggb8; jpeg compressed mono8", np.full((8, 8), 90, np.uint8), ".jpg"))
+    assert (gray.shape, int(gray[3, 3])) == ((8, 8), 90)
+    colour = compressed("bayer_grbg8; jpeg compressed bgr8", of_colour("bgr8"), ".jpg")
+    assert np.abs(image_from_message(colour).astype(int) - TRUE).max() <= 2
+
+
+@pytest.mark.parametrize("form", ["jpeg", "jpg", "", "png", "; jpeg compressed rgb8", "yuv422; jpeg compressed bgr8"])
+def test_a_format_that_says_no_order_leaves_the_file_as_it_is(form: str) -> None:
+    message = compressed(form, of_colour("bgr8"), ".jpg")
+    assert np.abs(image_from_message(message).astype(int) - TRUE).max() <= 2
+
+
+def test_compressed_images_of_16_bits_are_scaled_to_8() -> None:
+    deep = GREY.astype(np.uint16) * 257
+    for form, stored in (("mono16; png compressed ", deep), ("16UC1; png compressed ", deep), ("png", deep)):
+        np.testing.assert_array_equal(image_from_message(compressed(form, stored, ".png")), GREY)
+    lossy = image_from_message(compressed("mono16; jpeg compressed ", np.full((8, 8), 200, np.uint8), ".jpg"))
+    assert (lossy == 200).all()
+
+
+@pytest.mark.parametrize(
+    ("form", "encoding", "ending", "words"),
+    [
+        ("rgb8; tiff compressed ", "rgb8", ".png", r"; expected TIFF as the format says"),
+        ("bgr8; png compressed bgr8", "bgr8", ".jpg", "expected PNG as the format says"),
+        ("bayer_rggb8; png compressed ", "bgr8", ".png", "holds 3 channels of 8 bits; expected bayer_rggb8 as the"),
+        ("mono8; png compressed ", "rgb8", ".png", "holds 3 channels of 8 bits; expected mono8"),
+        ("bayer_rggb8; tiff compressed ", "bayer_rggb16", ".tiff", "holds 1 channel of 16 bits; expected bayer_rggb8"),
+        ("rgb16; png compressed bgr16", "bgr8", ".png", "holds 3 channels of 8 bits; expected bgr16"),
+    ],
+)
+def test_bytes_that_contradict_the_format_are_refused(form: str, encoding: str, ending: str, words: str) -> None:
+    with pytest.raises(ValueError, match=f"^compressed image of format .*{words}.*: check its publisher$"):
+        image_from_message(compressed(form, of_colour(encoding), ending))
+
+
+def test_a_gray_picture_under_a_colour_format_is_gray() -> None:
+    message = compressed("rgb8; jpeg compressed bgr8", np.full((8, 8), 77, np.uint8), ".jpg")
+    assert image_from_message(message).shape == (8, 8)
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 6, 8])
+def test_a_camera_s_picture_is_not_turned(orientation: int) -> None:
+    data = cv2.imencode(".jpg", np.repeat(np.uint8([[0, 255]]), 8, axis=1).repeat(8, axis=0))[1].tobytes()
+    tag = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(tag) + 2) + tag + data[2:]
+    picture = image_from_message(SimpleNamespace(format="rgb8; jpeg compressed bgr8", data=array("B", data)))
+    assert picture.shape == (8, 16)
+    assert picture[0, 0] < 10 < 245 < picture[-1, -1]
+
+
 def test_mono8_stays_grey(image_message: Any) -> None:
     np.testing.assert_array_equal(image_from_message(image_message(RGB[..., 0], "mono8", pad=1)), RGB[..., 0])
 
@@ -113,7 +214,8 @@ def test_malformed_images_are_read_or_refused() -> None:
     for index in range(MALFORMED):
         data = array("B", rng.bytes(int(rng.integers(120))))
         if index % 5 == 0:
-            message = SimpleNamespace(format="jpeg", data=array("B", b"\xff\xd8\xff\xe0" + bytes(data)))
+            form = ("jpeg", "bayer_rggb8; jpeg compressed ", "rgb8; tiff compressed ")[index % 3]
+            message = SimpleNamespace(format=form, data=array("B", b"\xff\xd8\xff\xe0" + bytes(data)))
         else:
             height, width = rng.integers(0, 6, 2).tolist()
             step = int(rng.integers(2**32)) if index % 7 == 0 else int(rng.integers(25))

@@ -94,7 +94,11 @@ def test_compressed_images_keep_their_bits() -> None:
     [
         (SimpleNamespace(format="png", data=array("B", b"no picture")), "with 10 bytes cannot be read"),
         (SimpleNamespace(format="png", data=array("B")), "with 0 bytes cannot be read"),
-        (compressed(WIDE, "32FC1; compressedDepth png", before=bytes(12)), "'32FC1; compressedDepth png'"),
+        (compressed(WIDE, "32FC1; compressedDepth png", before=bytes(12)), "has the depth scale 0; expected a number"),
+        (compressed(WIDE, "32FC1; compressedDepth png"), "holds no PNG; expected compressedDepth as PNG"),
+        (compressed(WIDE, "16UC1; compressedDepth rvl", before=bytes(20)), "holds no PNG; expected compressedDepth"),
+        (SimpleNamespace(format="16UC1; compressedDepth", data=array("B")), "with 0 bytes holds no PNG"),
+        (compressed(GREY, "16UC1; png compressed "), "holds 1 channel of 8 bits; expected 16uc1 as the format says"),
         (compressed(GREY, "mono8; png compressed"), "expected 16UC1 in millimetres"),
         (compressed(np.dstack([WIDE] * 3), "16UC3; png compressed"), "uint16 [2, 3, 3]"),
     ],
@@ -103,3 +107,31 @@ def test_compressed_images_that_do_not_fit_are_refused(message: Any, expected: s
     with pytest.raises(ValueError, match="expected") as refusal:
         second_image_from_message(message, DEPTH)
     assert expected in str(refusal.value)
+
+
+def test_inverse_depth_is_depth() -> None:
+    metres = np.array([[0.5, 1, 4], [9, np.inf, np.nan]], np.float32)
+    a, b = 100 * 101.0, 1 - 100 * 101 / 10.0  # as of compressed_depth_image_transport: quantization 100, at most 10 m
+    inverse = np.where(metres < 10, a / metres + b, 0).astype(np.uint16)
+    header = struct.pack("<iff", 0, a, b)
+    second = second_image_from_message(compressed(inverse, "32FC1; compressedDepth png", before=header), DEPTH)
+    np.testing.assert_allclose(second[0], [500, 1000, 4000], rtol=2e-3)
+    assert second[1, 0] == pytest.approx(9000, rel=2e-2)
+    assert np.isnan(second[1, 1:]).all()
+
+
+def test_depth_as_tiff_and_without_the_header() -> None:
+    form = "32FC1; tiff compressed "
+    message = SimpleNamespace(format=form, data=array("B", cv2.imencode(".tiff", METRES)[1].tobytes()))
+    np.testing.assert_array_equal(second_image_from_message(message, DEPTH), METRES * 1000)
+    bare = compressed(WIDE, "16UC1; compressedDepth")
+    np.testing.assert_array_equal(second_image_from_message(bare, DEPTH), WIDE)
+
+
+def test_thermal_counts_as_jpeg_are_scaled_as_the_transport_does() -> None:
+    data = array("B", cv2.imencode(".jpg", np.full((8, 8), 120, np.uint8))[1].tobytes())
+    for form in ("mono16; jpeg compressed mono8", "mono16; jpeg compressed "):
+        second = second_image_from_message(SimpleNamespace(format=form, data=data), COUNTS)
+        assert (second.dtype, int(second[0, 0])) == (np.uint16, 120 * 256)
+    with pytest.raises(ValueError, match="depth image has encoding"):
+        second_image_from_message(SimpleNamespace(format="mono16; jpeg compressed mono8", data=data), DEPTH)
