@@ -22,7 +22,7 @@ from mambaseg_core.labels import IGNORE
 from mambaseg_core.models.presets import preprocessing_of
 from mambaseg_core.models.released.unit_inputs import with_unit_inputs
 from mambaseg_core.precision import choose_precision, lowered, why_slow
-from mambaseg_core.preprocessing import Image, Preprocessing, Reading
+from mambaseg_core.preprocessing import Image, Preprocessing, Reading, check_registered
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of malloc.h
 
@@ -157,7 +157,8 @@ class Segmenter:
             the mask in the model's view, which is the (rectified) event camera's; `to_camera` maps it back.
 
         Raises:
-            ValueError: image and second are both None, one is not what the model takes, or its logits are not finite.
+            ValueError: image and second are both None, one is not what the model takes, both cannot be one view
+                (`check_registered`), or the model's logits are not finite.
         """
         start = time.perf_counter()
         grid = self._take_grid(second)
@@ -185,6 +186,10 @@ class Segmenter:
         grid: torch.Tensor | None,
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         setup, calibration = self.preprocessing, self.calibration
+        if calibration is None and image is not None and second is not None:
+            check_registered(
+                image.shape[:2], (second.height, second.width) if isinstance(second, Events) else second.shape[:2]
+            )
         return (
             None if image is None else setup.image_input(image, calibration),
             None if second is None else setup.second_input(second, edges_ns, calibration, grid),

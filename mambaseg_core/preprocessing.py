@@ -29,6 +29,7 @@ Reading = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float3
 SECOND_INPUTS: Final = ("events", "thermal", "depth")
 """Kinds of a second input."""
 
+_SHAPES_DIFFER: Final = 0.02
 _PAIRS: Final = ("view_size", "size", "second_range")
 
 
@@ -233,6 +234,25 @@ class Preprocessing:
         """Make a `Preprocessing` from what `to_dict` returned."""
         pairs: dict[str, Any] = {name: tuple(values[name]) for name in _PAIRS if name in values}
         return cls(**{**values, **pairs, "window": Window(**values["window"])})
+
+
+def check_registered(image_size: tuple[int, ...], second_size: tuple[int, ...]) -> None:
+    """Refuse two views that cannot be one: without a calibration, they have one shape, whatever their resolutions.
+
+    Args:
+        image_size: (height, width) of the image.
+        second_size: (height, width) of the event sensor or of the second image.
+
+    Raises:
+        ValueError: their ratios of height to width differ by more than 2 %.
+    """
+    ratio = image_size[0] * second_size[1] / (image_size[1] * second_size[0])
+    if abs(ratio - 1) > _SHAPES_DIFFER:
+        image, second = (f"{width}x{height}" for height, width in (image_size, second_size))
+        raise ValueError(
+            f"the image is {image} and the second input {second}, which cannot be one view, expected one shape where "
+            "there is no calibration; give the calibration of the two cameras, or register their views"
+        )
 
 
 def _with_channels(image: Image, channels: int) -> Image:

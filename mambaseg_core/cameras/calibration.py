@@ -7,6 +7,7 @@ and `camera_info.calibration` return a `Calibration`.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -151,6 +152,14 @@ class Calibration:
         pixels = self._event_to_image_pixels
         warped = cv2.remap(mask, pixels, _NO_MAP, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=fill)
         return warped  # type: ignore[return-value]
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of all values, 16 hexadecimal digits: calibrations with one digest give the same views."""
+        arrays = (self.R_rect0, self.R_rect1, self.T_10, self.published_map)
+        values = [b"" if array is None else array.tobytes() for array in arrays]
+        cameras = repr((self.event_raw, self.event, self.image)).encode()
+        return hashlib.sha256(b" ".join([cameras, *values])).hexdigest()[:16]
 
     @cached_property
     def _homography(self) -> Matrix:

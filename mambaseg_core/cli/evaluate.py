@@ -26,6 +26,9 @@ def evaluate(
         list[float] | None, typer.Option(help="factors of the inputs' size, such as: --scales 0.75 1.0 1.25")
     ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="also use the mirrored inputs")] = False,
+    registered: Annotated[
+        bool, typer.Option("--registered", help="images and events have one view: DSEC's layout without calibration")
+    ] = False,
     more_scales: Annotated[list[float] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Evaluate a checkpoint: mIoU, IoU of each class, accuracy and confusion, by condition.
@@ -46,7 +49,7 @@ def evaluate(
         raise ValueError(f"--keep is {keep!r}; expected one of {', '.join(INPUTS)}")
     chosen = choose_device(device)
     model, setup = load_checkpoint(checkpoint)
-    dataset = open_dataset(layout_of(setup), data, split, setup)
+    dataset = open_dataset(layout_of(setup), data, split, setup, registered=registered)
     with progress_bar("evaluating") as progress:
         found = judge(
             model,

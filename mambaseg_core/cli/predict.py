@@ -20,6 +20,9 @@ def predict(
         str, typer.Option(help="float32, bfloat16 (if the processor has units for it), or float16 (GPU only)")
     ] = "float32",
     fps: Annotated[float, typer.Option(help="frames per second of the video", min=0.1)] = 20.0,
+    registered: Annotated[
+        bool, typer.Option("--registered", help="images and events have one view: DSEC's layout without calibration")
+    ] = False,
 ) -> None:
     """Segment every image of a sequence: masks, overlays and a video. Repeat an interrupted call to continue it.
 
@@ -29,7 +32,7 @@ def predict(
     from mambaseg_core.inference import Segmenter
 
     segmenter = Segmenter(checkpoint, device, precision=precision, warn=warn)
-    recording, numbers = open_recording(sequence, segmenter.preprocessing.second)
+    recording, numbers = open_recording(sequence, segmenter.preprocessing.second, registered=registered)
     segmenter.calibration = recording.calibration
     changed = checkpoint.stat().st_mtime_ns
     about = {"checkpoint": f"{checkpoint.resolve()} of {changed}", "sequence": str(sequence.resolve())}

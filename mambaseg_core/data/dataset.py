@@ -18,7 +18,8 @@ from mambaseg_core.data.view import View, ViewCache
 from mambaseg_core.events import Events, Window
 from mambaseg_core.labels import IGNORE, LabelSet
 from mambaseg_core.pictures import Picture
-from mambaseg_core.preprocessing import Preprocessing
+from mambaseg_core.preprocessing import Preprocessing, check_registered
+from mambaseg_core.recordings.image_times import check_overlap
 
 Transform = Callable[[Sample, torch.Generator], Sample]
 Key = int | tuple[int, int]
@@ -42,6 +43,10 @@ class LabelledSequence(Protocol):
     @property
     def image_times_ns(self) -> npt.NDArray[np.int64]:
         """Time of each image, nanoseconds."""
+
+    @property
+    def events_ns(self) -> tuple[int, int]:
+        """Times of the first and of the last event, nanoseconds; (0, 0) without events."""
 
     @property
     def label_paths(self) -> Sequence[Path | None]:
@@ -95,6 +100,10 @@ class RecordingDataset(SampleDataset):
         preprocessing: as in `SampleDataset`.
         transform: as in `SampleDataset`.
         cache: folder that keeps decoded images and rectified events between epochs (`ViewCache`); None: no cache.
+
+    Raises:
+        ValueError: the images and events of a recording have no calibration and are not registered, or hardly any
+            image lies within the time of the events.
     """
 
     def __init__(
@@ -106,6 +115,8 @@ class RecordingDataset(SampleDataset):
     ) -> None:
         super().__init__(preprocessing, transform)
         self.items = items
+        for recording in dict.fromkeys(recording for recording, _ in items):
+            check_views(recording)
         self.cache = None if cache is None else ViewCache(cache, preprocessing)
 
     def __len__(self) -> int:
@@ -114,6 +125,17 @@ class RecordingDataset(SampleDataset):
     def load(self, number: int) -> Sample:
         """Return the sample of that number, unchanged."""
         return load_sample(*self.items[number], self.preprocessing, self.cache)
+
+
+def check_views(recording: LabelledSequence) -> None:
+    """Refuse a recording whose images and events do not belong together.
+
+    Raises:
+        ValueError: as of `RecordingDataset`.
+    """
+    _ = recording.calibration
+    remedy = "check that the times of the images and the events are of one recording and in microseconds"
+    check_overlap(f"sequence {recording.name}", recording.image_times_ns, recording.events_ns, remedy)
 
 
 def load_sample(
@@ -129,7 +151,8 @@ def load_sample(
     if cache is None:
         view = load_view(recording, index, setup)
     else:
-        name = f"{recording.label_paths[index]} {stamp_ns}"
+        views = "" if recording.calibration is None else f" {recording.calibration.digest}"
+        name = f"{recording.label_paths[index]} {stamp_ns}{views}"
         view = cache.get(name, lambda: load_view(recording, index, setup))
     check_label(view.label, recording.label_paths[index], setup.label_set)
     image, voxel = setup.image_tensor(view.image), setup.voxel_tensor(view.events, view.edges_ns)
@@ -143,7 +166,9 @@ def load_view(recording: LabelledSequence, index: int, setup: Preprocessing) -> 
     events = recording.window(stamp_ns, setup.window, setup.bins)
     edges_ns = setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
     image, calibration = recording.image(index), recording.calibration
-    if calibration is not None:
+    if calibration is None:
+        check_registered(image.shape[:2], (events.height, events.width))
+    else:
         image, events = calibration.warp_image(image), calibration.rectify(events)
     return View(image, events, edges_ns, recording.label(index))
 

@@ -15,13 +15,13 @@ from typing import Final
 import numpy as np
 
 from mambaseg_core.data.dataset import RecordingDataset, Transform
-from mambaseg_core.data.dsec import Times
 from mambaseg_core.data.sample import UNKNOWN
 from mambaseg_core.events import Events, Window
 from mambaseg_core.labels import DDD17_6
-from mambaseg_core.pictures import Picture, read_image, read_label
+from mambaseg_core.pictures import Picture, list_pictures, read_image, read_label
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_core.recordings.ddd17 import open_ddd17
+from mambaseg_core.recordings.image_times import Times
 
 SPLITS: Final = {"train": ("dir0", "dir3", "dir4", "dir6", "dir7"), "test": ("dir1",)}
 """The split of the published MambaSeg numbers; dir5, the test recording of ESS, holds one mask only."""
@@ -70,6 +70,11 @@ class Ddd17Sequence:
         """Name of the recording: its folder's."""
         return self.root.resolve().name
 
+    @property
+    def events_ns(self) -> tuple[int, int]:
+        """Times of the first and of the last event, nanoseconds; (0, 0) without events."""
+        return self._events.start_ns, max(self._events.start_ns, self._events.end_ns - 1)
+
     def labelled(self) -> list[int]:
         """Return the numbers of the images that have a label."""
         return [index for index, path in enumerate(self.label_paths) if path is not None]
@@ -111,7 +116,8 @@ class Ddd17Sequence:
 
     def _numbered(self, folder: str) -> tuple[Path | None, ...]:
         """Return a folder's images in the order of the index's rows; the files' numbers count from 1."""
-        paths = {int(re.findall(r"\d+", path.stem)[-1]): path for path in self._require(folder).glob("*[0-9].png")}
+        numbered = (path for path in list_pictures(self._require(folder), (".png",)) if path.stem[-1].isdecimal())
+        paths = {int(re.findall(r"\d+", path.stem)[-1]): path for path in numbered}
         beyond = [number for number in paths if not 1 <= number <= len(self)]
         if beyond:
             raise ValueError(

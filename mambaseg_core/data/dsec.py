@@ -8,25 +8,22 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import yaml
 
 from mambaseg_core.cameras import cam_to_cam
 from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.data.sample import UNKNOWN
 from mambaseg_core.events import Events, Window
-from mambaseg_core.pictures import Picture, read_image, read_label
+from mambaseg_core.pictures import Picture, list_pictures, read_image, read_label
 from mambaseg_core.recordings.dsec import SENSOR_SIZE, open_dsec, read_rectify_map
+from mambaseg_core.recordings.dsec_sequence import CALIBRATION, EVENTS
+from mambaseg_core.recordings.image_times import Times, read_times
 from mambaseg_core.recordings.reader import EventReader
 
-Times = npt.NDArray[np.int64]
-
 # Alternatives, tried in this order; {name} is the sequence's, {classes} 11 or 19.
-_EVENTS: Final = ("events/left/events.h5", "events.h5")
 _IMAGES: Final = ("images/left/rectified",)
 _IMAGE_TIMES: Final = ("images/timestamps.txt", "{name}_image_timestamps.txt", "image_timestamps.txt")
 _RECTIFY_MAP: Final = ("events/left/rectify_map.h5", "rectify_map.h5")
-_CALIBRATION: Final = ("calibration/cam_to_cam.yaml", "cam_to_cam.yaml")
 _LABELS: Final = (
     "semantic/{classes}classes/data",  # read by the released training code
     "semantic/left/{classes}classes/data",  # described in its README
@@ -49,51 +46,58 @@ class DsecSequence:
     Args:
         root: the sequence's folder, for example `zurich_city_04_a`.
         classes: which of DSEC-Semantic's label sets to read, 11 or 19.
+        registered: whether images and events have one view already, so that there is no calibration.
 
     Attributes:
         root: the sequence's folder.
         image_paths: the rectified left images in time order.
         image_times_ns: int64 [number of images], nanoseconds, on the events' clock.
         label_paths: the label file of each image; None for an image without a label.
-        calibration: from `cam_to_cam.yaml`, with the map of `rectify_map.h5` if there is one; None without
-            `cam_to_cam.yaml`.
+        registered: as given.
         calibration_path: path of `cam_to_cam.yaml`; None without it.
         events: reader of the event file.
         condition: from `sequence.yaml`, such as "night"; "unknown" without that file.
 
     Raises:
-        ValueError: events, images or their times are missing, their counts differ, or a file is malformed.
+        ValueError: events, images or their times are missing, their counts differ, a file is malformed, or a sequence
+            that is `registered` has a calibration.
     """
 
     image_paths: tuple[Path, ...]
     image_times_ns: Times
     label_paths: tuple[Path | None, ...]
-    calibration: Calibration | None
+    registered: bool
     calibration_path: Path | None
     events: EventReader
     condition: str
 
-    def __init__(self, root: str | Path, *, classes: int = 11) -> None:
+    def __init__(self, root: str | Path, *, classes: int = 11, registered: bool = False) -> None:
         self.root = Path(root)
+        self.registered = registered
         self._classes = classes
         if not self.root.is_dir():
-            raise ValueError(f"sequence {self.root} is no folder, expected one with {_EVENTS[0]} in it; check the path")
-        event_file = self._require("events", _EVENTS)
-        self.image_paths = tuple(sorted(self._require("images", _IMAGES).glob("*.png")))
-        self.image_times_ns = _read_times(self._require("image times", _IMAGE_TIMES))
+            raise ValueError(f"sequence {self.root} is no folder, expected one with {EVENTS[0]} in it; check the path")
+        event_file = self._require("events", EVENTS)
+        self.image_paths = tuple(list_pictures(self._require("images", _IMAGES)))
+        self.image_times_ns = read_times(self._require("image times", _IMAGE_TIMES))
         if len(self.image_paths) != len(self.image_times_ns):
             raise ValueError(
                 f"sequence {self.root} has {len(self.image_paths)} images and {len(self.image_times_ns)} image times, "
                 f"expected as many; download and unpack the images again"
             )
         self.label_paths = self._match_labels()
-        self.calibration_path = self._find(_CALIBRATION)
-        self.calibration = None if self.calibration_path is None else cam_to_cam.read(self.calibration_path)
+        self.calibration_path = self._find(CALIBRATION)
+        if registered and self.calibration_path is not None:
+            raise ValueError(
+                f"sequence {self.root} is said to be registered and has {self.calibration_path}, expected one of them; "
+                f"leave the calibration where it is, or say that the views are not registered"
+            )
+        self._calibration = None if self.calibration_path is None else cam_to_cam.read(self.calibration_path)
         rectify_map = self._find(_RECTIFY_MAP)
-        if self.calibration is not None and rectify_map is not None:
-            self.calibration = replace(self.calibration, published_map=read_rectify_map(rectify_map))
+        if self._calibration is not None and rectify_map is not None:
+            self._calibration = replace(self._calibration, published_map=read_rectify_map(rectify_map))
         self.condition = _read_condition(self.root / DESCRIPTION)
-        size = SENSOR_SIZE if self.calibration is None else self.calibration.event_raw.size
+        size = SENSOR_SIZE if self._calibration is None else self._calibration.event_raw.size
         self.events = open_dsec(event_file, size)
 
     def __len__(self) -> int:
@@ -103,6 +107,27 @@ class DsecSequence:
     def name(self) -> str:
         """Name of the sequence: its folder's."""
         return self.root.resolve().name
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """From `cam_to_cam.yaml`, with the map of `rectify_map.h5` if there is one; None if registered.
+
+        Raises:
+            ValueError: there is none, and the sequence is not said to be registered.
+        """
+        if self._calibration is None and not self.registered:
+            raise ValueError(
+                f"sequence {self.root} has no {CALIBRATION[0]}, without which images and events do not lie over each "
+                f"other, expected DSEC's calibration; download it (files of their own at https://dsec.ifi.uzh.ch) into "
+                f"the sequence's folder, or, if its images have the events' view, say so: data.registered: true in a "
+                f"configuration, --registered of eval and predict, registered=True in Python"
+            )
+        return self._calibration
+
+    @property
+    def events_ns(self) -> tuple[int, int]:
+        """Times of the first and of the last event, nanoseconds; (0, 0) without events."""
+        return self.events.start_ns, max(self.events.start_ns, self.events.end_ns - 1)
 
     @property
     def event_size(self) -> tuple[int, int]:
@@ -156,6 +181,10 @@ class DsecSequence:
         """
         return self.events.chunks(duration_ns=chunk_ns)
 
+    def share_calibration(self, other: DsecSequence) -> None:
+        """Use the calibration of another sequence of the same rig, so that its maps are computed once."""
+        self._calibration = other.calibration
+
     def _fill(self, place: str) -> str:
         return place.format(name=self.name, classes=self._classes)
 
@@ -177,13 +206,13 @@ class DsecSequence:
     def _match_labels(self) -> tuple[Path | None, ...]:
         """Match labels to images by time; by position if labels have no times and are as many as the images."""
         folder = self._find(_LABELS)
-        paths = [] if folder is None else sorted(folder.glob("*.png"))
+        paths = [] if folder is None else list_pictures(folder, (".png",))
         if not paths:
             return (None,) * len(self)
         times_file = self._find(_LABEL_TIMES)
         if times_file is None and len(paths) == len(self):
             return tuple(paths)
-        times = np.zeros(0, np.int64) if times_file is None else _read_times(times_file)
+        times = np.zeros(0, np.int64) if times_file is None else read_times(times_file)
         if len(times) != len(paths):
             raise ValueError(
                 f"sequence {self.root} has {len(paths)} labels in {folder}, {len(times)} label times and "
@@ -206,19 +235,3 @@ def _read_condition(path: Path) -> str:
     if not isinstance(content, dict) or not isinstance(content.get("condition"), str):
         raise ValueError(f"{path} has no condition, expected a line such as 'condition: night'; add it")
     return str(content["condition"])
-
-
-def _read_times(path: Path) -> Times:
-    """Read whole microseconds, one per line, as nanoseconds; raise ValueError if they decrease."""
-    try:
-        times = np.array([int(line) for line in path.read_text().split()], np.int64)
-    except ValueError as error:
-        raise ValueError(
-            f"{path} cannot be read ({error}), expected whole microseconds, one per line; download it again"
-        ) from error
-    if (np.diff(times) < 0).any():
-        raise ValueError(
-            f"the times in {path} run backwards at line {int(np.argmax(np.diff(times) < 0)) + 2}, expected rising "
-            f"microseconds; download it again"
-        )
-    return times * 1000

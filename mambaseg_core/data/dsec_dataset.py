@@ -45,6 +45,7 @@ class DsecDataset(RecordingDataset):
         preprocessing: the model's; its label set chooses between the 11 and the 19 classes.
         transform: as in `RecordingDataset`.
         cache: as in `RecordingDataset`.
+        registered: whether images and events of all sequences have one view, so that there is no calibration.
 
     Raises:
         ValueError: the split is unknown, a sequence is missing or incomplete, or it has no label to use.
@@ -57,10 +58,13 @@ class DsecDataset(RecordingDataset):
         preprocessing: Preprocessing,
         transform: Transform | None = None,
         cache: str | Path | None = None,
+        *,
+        registered: bool = False,
     ) -> None:
         names, first, step = read_split(Path(root), split)
         sequences = [
-            DsecSequence(find_sequence(Path(root), split, name), classes=_classes(preprocessing)) for name in names
+            DsecSequence(find_sequence(Path(root), split, name), classes=_classes(preprocessing), registered=registered)
+            for name in names
         ]
         _share_calibrations(sequences)
         items = [(sequence, index) for sequence in sequences for index in sequence.labelled()[first::step]]
@@ -129,4 +133,4 @@ def _share_calibrations(sequences: list[DsecSequence]) -> None:
     known: dict[bytes, DsecSequence] = {}
     for sequence in sequences:
         if sequence.calibration_path is not None:
-            sequence.calibration = known.setdefault(sequence.calibration_path.read_bytes(), sequence).calibration
+            sequence.share_calibration(known.setdefault(sequence.calibration_path.read_bytes(), sequence))

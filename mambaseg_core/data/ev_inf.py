@@ -37,7 +37,7 @@ def write_ev_inf(
         ValueError: the sequence has no calibration, or an image is damaged.
         OSError: an image cannot be written.
     """
-    calibration = sequence.calibration
+    calibration = None if sequence.calibration_path is None else sequence.calibration
     if calibration is None:
         raise ValueError(
             f"sequence {sequence.root} has no calibration, expected calibration/cam_to_cam.yaml; "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 from torch.utils.data import DataLoader, Subset
@@ -16,8 +15,6 @@ from mambaseg_core.data.dsec_dataset import DsecDataset
 from mambaseg_core.data.rgbx import RgbxDataset
 from mambaseg_core.data.sample import Batch, Sample, collate
 from mambaseg_core.preprocessing import Preprocessing
-
-DATA_SETS: Final[dict[str, type[DsecDataset] | type[Ddd17Dataset]]] = {"dsec": DsecDataset, "ddd17": Ddd17Dataset}
 
 
 def layout_of(preprocessing: Preprocessing) -> str:
@@ -34,8 +31,19 @@ def open_dataset(
     preprocessing: Preprocessing,
     transform: Transform | None = None,
     cache: str = "",
+    *,
+    registered: bool = False,
 ) -> SampleDataset:
-    """Open the labeled images of a split; `cache` is the folder of a `ViewCache` of events, or empty.
+    """Open the labeled images of a split.
+
+    Args:
+        layout: "dsec", "ddd17" or "rgbx".
+        root: folder of the data set.
+        split: name of the split.
+        preprocessing: the model's.
+        transform: as in `SampleDataset`.
+        cache: folder of a `ViewCache` of events, or empty.
+        registered: as of `DsecDataset`; the other layouts are registered always.
 
     Raises:
         ValueError: the folder is missing, or its content does not follow the layout.
@@ -44,7 +52,9 @@ def open_dataset(
         raise ValueError(f"the data set's folder is {root!r}, which is no folder; expected one: pass it with --data")
     if layout == "rgbx":
         return RgbxDataset(root, split, preprocessing, transform)
-    return DATA_SETS[layout](root, split, preprocessing, transform, cache or None)
+    if layout == "dsec":
+        return DsecDataset(root, split, preprocessing, transform, cache or None, registered=registered)
+    return Ddd17Dataset(root, split, preprocessing, transform, cache or None)
 
 
 def evenly(size: int, count: int) -> list[int]:

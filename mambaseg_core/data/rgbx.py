@@ -24,7 +24,7 @@ import numpy.typing as npt
 from mambaseg_core.data.dataset import SampleDataset, Transform, check_label
 from mambaseg_core.data.sample import UNKNOWN, Sample
 from mambaseg_core.labels import IGNORE
-from mambaseg_core.pictures import Picture, read_image, read_label, read_picture
+from mambaseg_core.pictures import ENDINGS, Picture, list_pictures, read_image, read_label, read_picture
 from mambaseg_core.preprocessing import Preprocessing, Reading
 
 COUNTED_FROM_1: Final = ("nyu_40", "sunrgbd_37")
@@ -36,7 +36,6 @@ _FOLDERS: Final = {
     "depth": ("modal", "depth"),
     "label": ("label", "labels"),
 }
-_ENDINGS: Final = (".png", ".jpg", ".jpeg")
 
 
 class PairFolder:
@@ -182,10 +181,10 @@ def _images_of(root: Path, kind: str) -> dict[str, Path]:
     folders = {path.name.lower().removesuffix("_resize"): path for path in sorted(root.iterdir()) if path.is_dir()}
     for name in _FOLDERS[kind]:
         if name in folders:
-            paths = {_name(path.name): path for path in folders[name].iterdir() if path.suffix.lower() in _ENDINGS}
+            paths = list_pictures(folders[name])
             if paths:
-                return paths
-            raise ValueError(f"{folders[name]} has no images, expected {' or '.join(_ENDINGS)} files; fill it")
+                return _by_name(paths)
+            raise ValueError(f"{folders[name]} has no images, expected {' or '.join(ENDINGS)} files; fill it")
     expected = " or ".join(f"{name.capitalize()}/" for name in _FOLDERS[kind])
     raise ValueError(
         f"{root} has no folder of {kind} images (folders there: {sorted(path.name for path in folders.values())}), "
@@ -193,9 +192,18 @@ def _images_of(root: Path, kind: str) -> dict[str, Path]:
     )
 
 
+def _by_name(paths: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in paths:
+        first = found.setdefault(_name(path.name), path)
+        if first is not path:
+            raise ValueError(f"{first} and {path} have one name, expected one image of each name; remove one of them")
+    return found
+
+
 def _name(text: str) -> str:
     path = Path(text)
-    return path.stem if path.suffix.lower() in _ENDINGS else path.name
+    return path.stem if path.suffix.lower() in ENDINGS else path.name
 
 
 def _conditions(root: Path, split: str, names: Sequence[str]) -> dict[str, str]:

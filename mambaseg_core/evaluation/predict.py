@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.data.dataset import LabelledSequence
+from mambaseg_core.data.dataset import LabelledSequence, check_views
 from mambaseg_core.data.ddd17 import Ddd17Sequence
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.data.rgbx import PairFolder
@@ -37,15 +37,19 @@ class PredictionSummary:
     video: Path
 
 
-def open_recording(path: Path, second: str = "events") -> tuple[LabelledSequence | PairFolder, list[int]]:
+def open_recording(
+    path: Path, second: str = "events", *, registered: bool = False
+) -> tuple[LabelledSequence | PairFolder, list[int]]:
     """Open a sequence in DSEC's or DDD17's layout, or a folder of pairs; return it and the numbers of its images.
 
     Args:
         path: folder of the sequence.
         second: "events"; or "thermal" or "depth" for a folder of pairs as in `data.rgbx`, sorted by name.
+        registered: as of `DsecSequence`.
 
     Raises:
-        ValueError: the folder has another layout or is incomplete. For a bag, the message names the commands to use.
+        ValueError: the folder has another layout or is incomplete, or images and events do not belong together
+            (`check_views`). For a bag, the message names the commands to use.
     """
     if (path / "metadata.yaml").is_file() or path.suffix in (".mcap", ".db3"):
         raise ValueError(
@@ -59,8 +63,10 @@ def open_recording(path: Path, second: str = "events") -> tuple[LabelledSequence
         return pairs, list(range(len(pairs.names)))
     if (path / "events.dat.t").is_file():
         davis = Ddd17Sequence(path)
+        check_views(davis)
         return davis, [number for number, image in enumerate(davis.image_paths) if image is not None]
-    dsec = DsecSequence(path)
+    dsec = DsecSequence(path, registered=registered)
+    check_views(dsec)
     return dsec, list(range(len(dsec)))
 
 

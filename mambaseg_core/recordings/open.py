@@ -11,7 +11,8 @@ from mambaseg_core.recordings.bag import is_bag, open_bag_events
 from mambaseg_core.recordings.caer_packets import DATA
 from mambaseg_core.recordings.ddd17 import TIMES, open_ddd17
 from mambaseg_core.recordings.ddd20 import Ddd20Images, open_ddd20
-from mambaseg_core.recordings.dsec import SENSOR_SIZE, open_dsec
+from mambaseg_core.recordings.dsec import open_dsec
+from mambaseg_core.recordings.dsec_sequence import find_events, sensor_size
 from mambaseg_core.recordings.e2vid_hdf5 import COLUMNS, open_e2vid_hdf5
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
 from mambaseg_core.recordings.hdf5 import SIGNATURE, has_members
@@ -23,7 +24,6 @@ from mambaseg_core.recordings.raw import open_raw
 from mambaseg_core.recordings.reader import EventReader
 
 _HEAD_BYTES: Final = 512
-_DSEC_PLACES: Final = ("events/left/events.h5", "events.h5")
 
 
 class Settings(NamedTuple):
@@ -56,18 +56,14 @@ def _is_hdf5(*members: str) -> Callable[[Path, bytes], bool]:
     )
 
 
-def _dsec_place(path: Path) -> Path | None:
-    return next((path / place for place in _DSEC_PLACES if (path / place).exists()), None)
-
-
 FORMATS: Final = (
     Format(
         "a folder of DDD17 (events.dat.t)", lambda path, _: (path / TIMES).exists(), lambda path, _: open_ddd17(path)
     ),
     Format(
         "a folder of a DSEC sequence",
-        lambda path, _: _dsec_place(path) is not None,
-        lambda path, settings: open_dsec(_dsec_place(path) or path, settings.size or SENSOR_SIZE),
+        lambda path, _: find_events(path) is not None,
+        lambda path, settings: open_dsec(find_events(path) or path, settings.size or sensor_size(path)),
     ),
     Format(
         "a Metavision HDF5 file",
@@ -100,7 +96,7 @@ FORMATS: Final = (
     Format(
         "DSEC's events.h5",
         _is_hdf5(),  # the last of the HDF5 files: its error lists what the file has
-        lambda path, settings: open_dsec(path, settings.size or SENSOR_SIZE),
+        lambda path, settings: open_dsec(path, settings.size or sensor_size(path)),
     ),
     Format(
         "an .aedat4 file",
@@ -129,7 +125,8 @@ def open_events(path: str | Path, *, size: tuple[int, int] | None = None, topic:
         path: DSEC's `events.h5` or a sequence's folder, a folder of DDD17, `.raw` (EVT2, EVT2.1, EVT3), `.aedat4`,
             an HDF5 file of Metavision, MVSEC, M3ED, DDD17, DDD20 or with `/events/{xs,ys,ts,ps}`, or a bag (its folder,
             or one `.mcap`, `.db3` or ROS 1 `.bag` file).
-        size: (height, width) of the sensor if the file does not contain it (`.raw`, DSEC's layout: 480x640).
+        size: (height, width) of the sensor if the file does not contain it (`.raw`; DSEC's layout, whose default is
+            the size in the calibration beside the events, else 480x640).
         topic: event topic to read from a bag with several; camera of MVSEC or M3ED, "right" instead of "left".
 
     Raises:

@@ -44,6 +44,7 @@ class DataConfig:
             MambaSeg.
         window_ms: length of the event window before the image, milliseconds; 0: the published window (DSEC: 100,000
             events, DDD17: 50 ms).
+        registered: whether images and events of the layout dsec have one view, so that there is no calibration.
         workers: processes that load data; 0 loads in the training process.
         cache: folder that keeps decoded images and rectified events from epoch to epoch; empty: none.
     """
@@ -64,6 +65,7 @@ class DataConfig:
     second_range: tuple[float, float] = (0.0, 255.0)
     second_channels: int = 3
     window_ms: int = 0
+    registered: bool = False
     workers: int = 2
     cache: str = ""
 

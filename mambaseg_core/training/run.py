@@ -9,6 +9,7 @@ import subprocess
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -96,8 +97,9 @@ def train(
     """
     data = config.data
     setup = make_preprocessing(data)
-    training = open_dataset(data.layout, data.root, "train", setup, make_transform(data), data.cache)
-    validation = open_dataset(data.layout, data.root, "test", setup, cache=data.cache)
+    opened = partial(open_dataset, data.layout, data.root, cache=data.cache, registered=data.registered)
+    training = opened("train", setup, make_transform(data))
+    validation = opened("test", setup)
     state = _enter(folder, config, resume=resume)
     model = build_model(config, setup, warn)
     if state is not None:

@@ -92,8 +92,10 @@ def test_without_labels_and_calibration(root: Path) -> None:
     shutil.rmtree(root / "semantic")
     shutil.rmtree(root / "calibration")
     sequence = DsecSequence(root)
-    assert sequence.calibration is None
     assert sequence.event_size == (480, 640)
+    with pytest.raises(ValueError, match=r"synthetic_00_a has no calibration/cam_to_cam\.yaml, without which"):
+        _ = sequence.calibration
+    assert DsecSequence(root, registered=True).calibration is None
     assert sequence.label_paths == (None,) * 6
     with pytest.raises(ValueError, match=r"image 2 of sequence .* has no label .*semantic/11classes/data"):
         sequence.label(2)
