@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from mambaseg_core.cli import app, console, progress_bar, shown_warnings, warn
+from mambaseg_core.cli.convert import Height, Width, sensor_size
 
 bag = typer.Typer(help="Convert, play, record and look at ROS 2 bags.", no_args_is_help=True)
 app.add_typer(bag, name="bag")
@@ -22,7 +24,19 @@ def convert(
         typer.Argument(help="folder of a DSEC or DDD17 sequence or DAVIS export; a bag; an .aedat4 or .raw file"),
     ],
     out: Annotated[Path, typer.Argument(help="folder of the new bag")],
-    images: Annotated[Path | None, typer.Option(help="for .raw: folder of pictures with their timestamps.txt")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="folder of pictures with their timestamps.txt, for files of events alone")
+    ] = None,
+    images_unit: Annotated[str, typer.Option(help="unit of the times in timestamps.txt: s, ms, us or ns")] = "us",
+    align: Annotated[
+        str,
+        typer.Option(
+            help="two clocks: first (the first event at the first image), stamp (as they are, unchecked), or a time "
+            "to add to the events, such as 1.5s or -20ms; default: as they are, refused if they cannot be one clock"
+        ),
+    ] = "",
+    height: Height = 0,
+    width: Width = 0,
     storage: Annotated[str, typer.Option(help="mcap or sqlite3")] = "mcap",
     image_topic: Annotated[str, typer.Option(help="images of a bag with several such topics")] = "",
     events_topic: Annotated[str, typer.Option(help="events of a bag with several such topics")] = "",
@@ -34,9 +48,12 @@ def convert(
     from mambaseg_ros.bag.convert import convert
 
     with progress_bar("converting") as progress:
-        topics = {"image_topic": image_topic, "events_topic": events_topic}
-        summary = convert(source, out, images=images, storage=storage, progress=progress, **topics)
+        how: dict[str, Any] = {"images_unit": images_unit, "size": sensor_size(height, width), "align": align}
+        how |= {"image_topic": image_topic, "events_topic": events_topic}
+        summary = convert(source, out, images=images, storage=storage, warn=warn, progress=progress, **how)
     console.print(f"{out}: {summary.images} images, {summary.events} events in {summary.packets} packets")
+    if summary.shift_ns:
+        console.print(f"events are {Decimal(summary.shift_ns).scaleb(-9)} s later than recorded", highlight=False)
 
 
 @bag.command()

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from rosbags.rosbag2 import Writer
 from rosbags.typesys.store import Typestore
 
+from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.events import Events
 from mambaseg_core.events.messages import COLUMNS_TYPE
+from mambaseg_core.recordings.dsec_sequence import CALIBRATION
+from mambaseg_ros.bag.align import find_shift, shifted
 from mambaseg_ros.bag.sources import open_sequence
 from mambaseg_ros.bag.types import ImageWriter, make_header, new_bag, typestore
 
@@ -22,11 +26,12 @@ PACKET_NS = 2_000_000  # span of one EventArray: what event camera drivers send
 
 @dataclass(frozen=True)
 class BagSummary:
-    """What a conversion wrote."""
+    """What a conversion wrote, and how much later its events are than recorded."""
 
     images: int
     packets: int
     events: int
+    shift_ns: int = 0
 
 
 def convert(
@@ -34,9 +39,13 @@ def convert(
     bag: Path,
     *,
     images: Path | None = None,
+    images_unit: str = "us",
+    size: tuple[int, int] | None = None,
+    align: str = "",
     storage: str = "mcap",
     image_topic: str = "",
     events_topic: str = "",
+    warn: Callable[[str], Any] = lambda sentence: None,
     progress: Progress = lambda done, total: None,
 ) -> BagSummary:
     """Write a sequence to a new bag with the topics /image and /events.
@@ -47,21 +56,31 @@ def convert(
     Args:
         source: folder or file of the sequence.
         bag: folder to write.
-        images: folder of pictures that belong to a `.raw` file.
+        images: folder of pictures that belong to the events, in place of the recording's own.
+        images_unit: unit of that folder's times: "s", "ms", "us" or "ns".
+        size: (height, width) of the event sensor if the file does not contain it.
+        align: how the events' clock is brought to the images'; see `find_shift`.
         storage: "mcap" or "sqlite3".
         image_topic: topic of a bag's images; "": its only one.
         events_topic: topic of a bag's events; "": its only one.
+        warn: called with one sentence on what the bag will lack.
         progress: called with images written and images in all.
 
     Raises:
-        ValueError: an unknown layout, or the bag exists already.
+        ValueError: an unknown layout, images and events on two clocks, or the bag exists already.
     """
-    sequence = open_sequence(source, images, image_topic=image_topic, events_topic=events_topic)
+    sequence = open_sequence(
+        source, images, images_unit=images_unit, size=size, image_topic=image_topic, events_topic=events_topic
+    )
+    shift_ns = find_shift(sequence, align, str(source), warn)
+    if isinstance(sequence, DsecSequence) and sequence.calibration_path is None:
+        warn(f"{source} has no {CALIBRATION[0]}, which the node and `bag segment` need; download DSEC's calibration")
     times = sequence.image_times_ns
     with new_bag(bag, storage) as writer:
         output = _Output(writer, typestore())
         next_image = 0
-        for events in sequence.iter_events(PACKET_NS):
+        for recorded in sequence.iter_events(PACKET_NS):
+            events = shifted(recorded, shift_ns)
             while next_image < len(times) and times[next_image] <= _last_ns(events):
                 output.write_image(int(times[next_image]), sequence.image(next_image))
                 next_image += 1
@@ -70,7 +89,7 @@ def convert(
         for index in range(next_image, len(times)):
             output.write_image(int(times[index]), sequence.image(index))
             progress(index + 1, len(times))
-    return BagSummary(images=len(times), packets=output.packets, events=output.events)
+    return BagSummary(images=len(times), packets=output.packets, events=output.events, shift_ns=shift_ns)
 
 
 def _last_ns(events: Events) -> int:

@@ -14,17 +14,20 @@ from mambaseg_core.data.ddd17 import Ddd17Sequence
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.events import Events
 from mambaseg_core.pictures import read_image
-from mambaseg_core.recordings import RecordedImages, open_events, open_images
+from mambaseg_core.recordings import EventReader, RecordedImages, open_events, open_images
 from mambaseg_core.recordings.bag import is_bag
 from mambaseg_ros.bag.bag_sequence import BagSequence
-
-TIMES = "timestamps.txt"  # beside the pictures of a .raw file: one time in microseconds a line
+from mambaseg_ros.bag.image_folder import TIMES, PictureFiles, open_image_folder
 
 
 class ImageEventSequence(Protocol):
     """Images and events of a recording."""
 
     image_times_ns: npt.NDArray[np.int64]
+
+    @property
+    def events_ns(self) -> tuple[int, int]:
+        """Times of the first and of the last event, nanoseconds; (0, 0) without events."""
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """Return an image, RGB uint8 [H, W, 3] or grey uint8 [H, W]."""
@@ -37,14 +40,19 @@ class EventFileWithImages:
     """An event file and images on its clock.
 
     Args:
-        events: any file of `open_events`.
+        events: reader of any file of `open_events`.
         images: its images.
     """
 
-    def __init__(self, events: Path, images: RecordedImages) -> None:
+    def __init__(self, events: EventReader, images: RecordedImages) -> None:
         self.image_times_ns = images.times_ns
         self._images = images
         self._events = events
+
+    @property
+    def events_ns(self) -> tuple[int, int]:
+        """Times of the first and of the last event, nanoseconds; (0, 0) without events."""
+        return self._events.start_ns, max(self._events.start_ns, self._events.end_ns - 1)
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """Return an image, RGB uint8 [H, W, 3] or grey uint8 [H, W].
@@ -56,66 +64,15 @@ class EventFileWithImages:
 
     def iter_events(self, chunk_ns: int) -> Iterator[Events]:
         """Yield the events in chunks of at most `chunk_ns`."""
-        with open_events(self._events) as reader:
-            yield from reader.chunks(duration_ns=chunk_ns)
-
-
-class PictureFiles:
-    """`RecordedImages` in files.
-
-    Args:
-        stamps_ns: time of each picture, nanoseconds.
-        paths: the files.
-
-    Raises:
-        ValueError: times and pictures are not as many.
-    """
-
-    def __init__(self, stamps_ns: list[int], paths: list[Path]) -> None:
-        if len(stamps_ns) != len(paths):
-            raise ValueError(
-                f"{paths[0].parent if paths else 'the folder'} has {len(paths)} pictures and {len(stamps_ns)} times; "
-                "expected as many: export them again"
-            )
-        self.times_ns = np.array(stamps_ns, np.int64)
-        self._paths = paths
-
-    def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """Return an image, RGB uint8 [H, W, 3] or grey uint8 [H, W]."""
-        return read_image(self._paths[index])
+        return self._events.chunks(duration_ns=chunk_ns)
 
 
 def open_ddd17_recording(path: Path) -> EventFileWithImages:
     """Open a folder of DDD17-seg. Rows of its index without an image are left out."""
     sequence = Ddd17Sequence(path)
-    rows = [
-        (int(stamp), picture)
-        for stamp, picture in zip(sequence.image_times_ns, sequence.image_paths, strict=True)
-        if picture is not None
-    ]
-    return EventFileWithImages(path, PictureFiles([stamp for stamp, _ in rows], [picture for _, picture in rows]))
-
-
-def open_raw_recording(path: Path, images: Path | None) -> EventFileWithImages:
-    """Open a `.raw` file, and a folder of images with their times in the camera's clock.
-
-    Args:
-        path: EVT2, EVT2.1 or EVT3.
-        images: folder of PNG or JPEG files, in the order of the lines of its `timestamps.txt` (microseconds).
-
-    Raises:
-        ValueError: no folder was given, or it lacks `timestamps.txt`, or that holds anything but numbers.
-    """
-    if images is None or not (images / TIMES).is_file():
-        raise ValueError(
-            f"{path} holds events only; expected a folder of pictures with {TIMES} (one time in microseconds a line) "
-            "beside it: give it with --images"
-        )
-    words = (images / TIMES).read_text().split()
-    if not all(word.isdigit() for word in words):
-        raise ValueError(f"{images / TIMES} holds more than whole numbers; expected a time in microseconds a line")
-    pictures = sorted(entry for entry in images.iterdir() if entry.suffix.lower() in (".png", ".jpg", ".jpeg"))
-    return EventFileWithImages(path, PictureFiles([int(word) * 1000 for word in words], pictures))
+    rows = [row for row, picture in enumerate(sequence.image_paths) if picture is not None]
+    pictures = [picture for picture in sequence.image_paths if picture is not None]
+    return EventFileWithImages(open_events(path), PictureFiles(sequence.image_times_ns[rows], pictures))
 
 
 class DavisExport:
@@ -136,8 +93,16 @@ class DavisExport:
             raise ValueError(f"{root}/frames.txt holds {wrong!r}; expected lines 'file time_us ...': export it again")
         self._paths = [root / row[1] for row in rows if row]
         self.image_times_ns = np.array([int(row[2]) * 1000 for row in rows if row], np.int64)
+        if (np.diff(self.image_times_ns) < 0).any():
+            raise ValueError(f"the times in {root}/frames.txt run backwards; expected rising microseconds: sort it")
         self._table = np.load(root / "events_txyp.npy", allow_pickle=False)
         self._size = self.image(0).shape[:2]
+
+    @property
+    def events_ns(self) -> tuple[int, int]:
+        """Times of the first and of the last event, nanoseconds; (0, 0) without events."""
+        t_ns = _columns(self._table)[0]
+        return (int(t_ns[0]), int(t_ns[-1])) if len(t_ns) else (0, 0)
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """Return an image, grey uint8 [H, W]."""
@@ -162,22 +127,30 @@ def _columns(table: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], ...]:
 
 
 def open_sequence(
-    path: Path, images: Path | None = None, *, image_topic: str = "", events_topic: str = ""
+    path: Path,
+    images: Path | None = None,
+    *,
+    images_unit: str = "us",
+    size: tuple[int, int] | None = None,
+    image_topic: str = "",
+    events_topic: str = "",
 ) -> ImageEventSequence:
     """Open a recording, found by its files.
 
     Args:
-        path: folder of a DSEC sequence, of a DDD17-seg recording or of a DAVIS export; a bag of ROS 2 or ROS 1; an
-            `.aedat4` or `.raw` file.
-        images: pictures of a `.raw` file.
+        path: folder of a DSEC sequence, of a DDD17-seg recording or of a DAVIS export; a bag of ROS 2 or ROS 1; any
+            file of `open_events`.
+        images: folder of pictures (`open_image_folder`) in place of the recording's own.
+        images_unit: unit of the times in that folder.
+        size: as of `open_events`.
         image_topic: topic of a bag's images; "": its only one.
         events_topic: topic of a bag's events; "": its only one.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it is none of these, or has events only and no folder was given.
     """
-    if path.is_file() and path.suffix == ".raw":
-        return open_raw_recording(path, images)
+    if images is not None:
+        return EventFileWithImages(open_events(path, size=size), open_image_folder(images, images_unit))
     if (path / "events_txyp.npy").is_file() and (path / "frames.txt").is_file():
         return DavisExport(path)
     if (path / "events.dat.t").is_file():
@@ -186,9 +159,15 @@ def open_sequence(
         return DsecSequence(path)
     if path.exists() and is_bag(path):
         return BagSequence(path, image_topic, events_topic)
-    if path.exists() and (recorded := open_images(path)) is not None:
-        return EventFileWithImages(path, recorded)
-    found = sorted(entry.name for entry in path.iterdir())[:5] if path.is_dir() else "no such folder"
+    recorded = None if path.is_dir() else open_images(path)
+    if recorded is not None:
+        return EventFileWithImages(open_events(path, size=size), recorded)
+    if path.is_file():
+        raise ValueError(
+            f"{path} holds events only; expected a folder of pictures with {TIMES} (one time a line) beside it: give "
+            "it with --images"
+        )
+    found = sorted(entry.name for entry in path.iterdir())[:5]
     raise ValueError(
         f"{path} is no known recording (found: {found}); expected a DSEC sequence (events/left/events.h5), a DDD17-seg "
         "recording (events.dat.t), a DAVIS export (events_txyp.npy and frames.txt), an .aedat4 or a .raw file"
