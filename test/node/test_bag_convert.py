@@ -207,7 +207,7 @@ def test_times_are_read_in_their_unit(tmp_path: Path, times: str, unit: str) -> 
     [
         ("10000000\n60000000\n110000000\n160000000\n", "fit if they are read as nanoseconds, not as microseconds"),
         ("10\n60\n110\n160\n", "4 images of .* are taken within 150 us, expected .* fit if they are read as millisec"),
-        ("0\n1\n2\n3\n", "4 images of .* are taken within 3 us, expected at most 10,000 images a second; give"),
+        ("0\n1\n2\n3\n", "4 images of .* are taken within 3 us, expected at most 10,000 images a second"),
         (
             "0.01\n0.06\n0.11\n0.16\n",
             r"cannot be read \('0.01' in line 1\), expected whole microseconds .*--images-unit",
