@@ -48,8 +48,9 @@ def convert(
     from mambaseg_ros.bag.convert import convert
 
     with progress_bar("converting") as progress:
-        how: dict[str, Any] = {"images_unit": images_unit, "size": sensor_size(height, width), "align": align}
+        how: dict[str, Any] = {"images_unit": images_unit, "align": align}
         how |= {"image_topic": image_topic, "events_topic": events_topic}
+        how["reading"] = {"size": sensor_size(height, width)}
         summary = convert(source, out, images=images, storage=storage, warn=warn, progress=progress, **how)
     console.print(f"{out}: {summary.images} images, {summary.events} events in {summary.packets} packets")
     if summary.shift_ns:
@@ -118,6 +119,9 @@ def segment(
     events_topic: Annotated[
         str, typer.Option("--events-topic", "--second-topic", help="events, or thermal or depth images")
     ] = "/events",
+    registered: Annotated[
+        bool, typer.Option("--registered", help="images and events of different sizes have one view")
+    ] = False,
     set_: Annotated[list[str], typer.Option("--set", help="a parameter of the node, as event_clock=sensor")] = [],  # noqa: B006
 ) -> None:
     """Make the mask of every image of a bag, offline; an interrupted run is taken up again.
@@ -136,6 +140,7 @@ def segment(
             parameters=read_parameters([*given, *set_]),
             image_topic=image_topic,
             events_topic=events_topic,
+            registered=registered,
             warn=warn,
             progress=progress,
         )

@@ -49,7 +49,10 @@ def open_dataset(
         ValueError: the folder is missing, or its content does not follow the layout.
     """
     if not root or not os.path.isdir(root):
-        raise ValueError(f"the data set's folder is {root!r}, which is no folder; expected one: pass it with --data")
+        raise ValueError(
+            f"the data set's folder is {root!r}, which is no folder; expected one: name it after the checkpoint of "
+            "`mambaseg eval`, or with --data of `mambaseg train`"
+        )
     if layout == "rgbx":
         return RgbxDataset(root, split, preprocessing, transform)
     if layout == "dsec":

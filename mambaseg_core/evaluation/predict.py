@@ -51,7 +51,7 @@ def open_recording(
         ValueError: the folder has another layout or is incomplete, or images and events do not belong together
             (`check_views`). For a bag, the message names the commands to use.
     """
-    if (path / "metadata.yaml").is_file() or path.suffix in (".mcap", ".db3"):
+    if (path / "metadata.yaml").is_file() or path.suffix in (".mcap", ".db3", ".bag"):
         raise ValueError(
             f"{path} is a ROS bag, expected a sequence's folder; make its masks with `mambaseg bag segment BAG MASKS "
             "--weights CHECKPOINT`, then overlays and a film with `mambaseg bag pictures BAG MASKS OUT`"

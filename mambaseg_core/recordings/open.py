@@ -134,7 +134,13 @@ def open_events(path: str | Path, *, size: tuple[int, int] | None = None, topic:
             when it is read.
     """
     path = Path(path)
-    return _format_of(path).events(path, Settings(size, topic))
+    reader = _format_of(path).events(path, Settings(size, topic))
+    if size is not None and (reader.height, reader.width) != size:
+        raise EventFileError(
+            f"event file {path} is of a sensor of {reader.width}x{reader.height} and {size[1]}x{size[0]} is given, "
+            f"expected no size for a file that contains it; leave the size out"
+        )
+    return reader
 
 
 def open_images(path: str | Path, *, topic: str | None = None) -> RecordedImages | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from mambaseg_ros.messages.images import image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.messages.types import IMAGE_TYPES
 from mambaseg_ros.sources.events import EventIntake
+
+_LONG_NS = 1 << 61  # no chunk of events is as long
 
 
 class _Place(NamedTuple):
@@ -47,6 +50,12 @@ class BagSequence:
         self._topics = find_topics(self._bag, image_topic, events_topic)
         self._places = sorted(self._find_images(), key=lambda place: place.stamp_ns)
         self.image_times_ns = np.array([place.stamp_ns for place in self._places], np.int64)
+
+    @cached_property
+    def events_ns(self) -> tuple[int, int]:
+        """Times of the first and of the last event, nanoseconds; (0, 0) without events. Reads all of them."""
+        ends = [(int(events.t_ns[0]), int(events.t_ns[-1])) for events in self.iter_events(_LONG_NS)]
+        return (min(first for first, _ in ends), max(last for _, last in ends)) if ends else (0, 0)
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """Return an image, RGB uint8 [H, W, 3] or gray uint8 [H, W].

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def convert(
     *,
     images: Path | None = None,
     images_unit: str = "us",
-    size: tuple[int, int] | None = None,
+    reading: Mapping[str, Any] | None = None,
     align: str = "",
     storage: str = "mcap",
     image_topic: str = "",
@@ -58,7 +58,7 @@ def convert(
         bag: folder to write.
         images: folder of pictures that belong to the events, in place of the recording's own.
         images_unit: unit of that folder's times: "s", "ms", "us" or "ns".
-        size: (height, width) of the event sensor if the file does not contain it.
+        reading: keyword arguments of `open_events`.
         align: how the events' clock is brought to the images'; see `find_shift`.
         storage: "mcap" or "sqlite3".
         image_topic: topic of a bag's images; "": its only one.
@@ -69,9 +69,8 @@ def convert(
     Raises:
         ValueError: an unknown layout, images and events on two clocks, or the bag exists already.
     """
-    sequence = open_sequence(
-        source, images, images_unit=images_unit, size=size, image_topic=image_topic, events_topic=events_topic
-    )
+    topics = {"image_topic": image_topic, "events_topic": events_topic}
+    sequence = open_sequence(source, images, images_unit=images_unit, reading=reading, **topics)
     shift_ns = find_shift(sequence, align, str(source), warn)
     if isinstance(sequence, DsecSequence) and sequence.calibration_path is None:
         warn(f"{source} has no {CALIBRATION[0]}, which the node and `bag segment` need; download DSEC's calibration")

@@ -17,12 +17,15 @@ from mambaseg_core.pictures import read_label, write_png
 from mambaseg_core.recordings.bag import Bag
 from mambaseg_ros.bag.frames import find_topics, read_frames
 from mambaseg_ros.bag.types import ImageWriter, new_bag, typestore
+from mambaseg_ros.messages.images import image_from_message
+from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.model import check_reach, make_segmenter, weights_hash
 from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
 from mambaseg_ros.pipeline.pipeline import make_source
 from mambaseg_ros.pipeline.results import PublishedMask, Report, State
 from mambaseg_ros.pipeline.worker import Worker
+from mambaseg_ros.sources.source import Source
 
 MASK_TOPIC = "/mambaseg/mask"
 
@@ -79,6 +82,7 @@ def segment(
     parameters: Parameters,
     image_topic: str = "/image",
     events_topic: str = "/events",
+    registered: bool = False,
     warn: Callable[[str], Any],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Segmented:
@@ -93,12 +97,14 @@ def segment(
         parameters: of the node; an interrupted run goes on only with the same.
         image_topic: topic of the images.
         events_topic: topic of the second input: events, or the images of a second camera where the model takes such.
+        registered: whether images and events of different sizes have one view, so that there is no calibration.
         warn: as in `make_segmenter`.
         progress: called with images done and images in all.
 
     Raises:
-        ValueError: no such bag or topic, `out` exists, an interrupted run was made with other settings, or the masks
-            would depend on earlier ones.
+        ValueError: no such bag or topic, `out` exists, an interrupted run was made with other settings, the masks
+            would depend on earlier ones, or images and events have different sizes, no calibration, and are not said
+            to be registered.
     """
     if parameters.when_events_missing == "hold":
         raise ValueError("when_events_missing is 'hold'; expected 'image_only' or 'drop', which need no earlier mask")
@@ -110,11 +116,13 @@ def segment(
         folder = _Folder(_resume(out, {**settings, "weights": weights_hash(parameters)}))
         worker = _worker(segmenter, parameters, folder)
         resumed = 0
+        checked = registered or bool(parameters.calibration) or segmenter.preprocessing.second != "events"
         frames = list[tuple[int, Any]]()
         wait_ns = round(parameters.event_wait_ms * 1e6)
         add, reaches = worker.source.add, worker.source.reaches
         for frame in read_frames(reader, topics, add=add, reaches=reaches, wait_ns=wait_ns, warn=folder.warn):
             folder.index = len(frames)
+            checked = checked or _views_fit(frame.message, worker.source)
             if folder.path(folder.index).is_file():
                 resumed += 1
             else:
@@ -124,6 +132,24 @@ def segment(
     masks = _write(out, folder, frames)
     shutil.rmtree(folder.root)
     return Segmented(len(frames), masks, resumed, folder.complaints)
+
+
+def _views_fit(message: Any, source: Source) -> bool:
+    """Return True once an image and its events were seen to have one size; raise ValueError if they have not."""
+    second = source.beside(stamp_to_ns(message.header.stamp))
+    if second is None:
+        return False
+    try:
+        image_size = image_from_message(message).shape[:2]
+    except ValueError:  # the worker complains of it
+        return False
+    if image_size != second.size:
+        image, events = (f"{width}x{height}" for height, width in (image_size, second.size))
+        raise ValueError(
+            f"the bag's images are {image} and its events {events}, and there is no calibration; expected the two "
+            "cameras' cam_to_cam.yaml: give it with --calibration, or --registered if both have one view"
+        )
+    return True
 
 
 def _resume(out: Path, settings: dict[str, Any]) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -131,7 +131,7 @@ def open_sequence(
     images: Path | None = None,
     *,
     images_unit: str = "us",
-    size: tuple[int, int] | None = None,
+    reading: Mapping[str, Any] | None = None,
     image_topic: str = "",
     events_topic: str = "",
 ) -> ImageEventSequence:
@@ -142,15 +142,16 @@ def open_sequence(
             file of `open_events`.
         images: folder of pictures (`open_image_folder`) in place of the recording's own.
         images_unit: unit of the times in that folder.
-        size: as of `open_events`.
+        reading: keyword arguments of `open_events`, but for the topic.
         image_topic: topic of a bag's images; "": its only one.
         events_topic: topic of a bag's events; "": its only one.
 
     Raises:
         ValueError: it is none of these, or has events only and no folder was given.
     """
+    how = {**(reading or {}), "topic": events_topic or None}
     if images is not None:
-        return EventFileWithImages(open_events(path, size=size), open_image_folder(images, images_unit))
+        return EventFileWithImages(open_events(path, **how), open_image_folder(images, images_unit))
     if (path / "events_txyp.npy").is_file() and (path / "frames.txt").is_file():
         return DavisExport(path)
     if (path / "events.dat.t").is_file():
@@ -159,9 +160,9 @@ def open_sequence(
         return DsecSequence(path)
     if path.exists() and is_bag(path):
         return BagSequence(path, image_topic, events_topic)
-    recorded = None if path.is_dir() else open_images(path)
+    recorded = None if path.is_dir() else open_images(path, topic=image_topic or None)
     if recorded is not None:
-        return EventFileWithImages(open_events(path, size=size), recorded)
+        return EventFileWithImages(open_events(path, **how), recorded)
     if path.is_file():
         raise ValueError(
             f"{path} holds events only; expected a folder of pictures with {TIMES} (one time a line) beside it: give "

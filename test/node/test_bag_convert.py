@@ -246,3 +246,35 @@ def test_a_folder_without_times_or_pictures_is_named(tmp_path: Path) -> None:
     (images / "timestamps.txt").write_bytes(b"\xff\xfe\0\1")
     with pytest.raises(ValueError, match=r"timestamps\.txt cannot be read"):
         read_times(images / "timestamps.txt")
+
+
+def test_a_bag_of_two_sizes_is_segmented_with_a_calibration_or_the_word(
+    tmp_path: Path, mambaseg: Callable[..., Any]
+) -> None:
+    images = folder(tmp_path / "pictures", lines(10_000))
+    convert(raw(tmp_path / "a.raw"), tmp_path / "bag", images=images)
+    words: list[object] = ["bag", "segment", tmp_path / "bag", tmp_path / "masks", "--weights", "random"]
+    words += ["--model", "mambaseg_nano", "--set", "image_height=32", "--set", "image_width=48", "--device", "cpu"]
+    refused = mambaseg(*words)
+    assert refused.returncode == 1
+    assert "the bag's images are 16x12 and its events 640x480, and there is no calibration" in refused.stdout
+    assert not (tmp_path / "masks").exists()
+    accepted = mambaseg(*words, "--registered")
+    assert accepted.returncode == 0, accepted.stdout
+    assert "4 masks of 4 images" in accepted.stdout
+
+
+def test_a_size_for_a_file_that_has_one_is_refused(tmp_path: Path, mambaseg: Callable[..., Any]) -> None:
+    convert(raw(tmp_path / "a.raw"), tmp_path / "bag", images=folder(tmp_path / "pictures", lines(10_000)))
+    for path in (tmp_path / "bag", davis_ddd17(tmp_path / "dir1")):
+        answer = mambaseg("info", path, "--height", 100, "--width", 200)
+        assert answer.returncode == 1
+        assert "200x100 is given, expected no size for a file that contains it; leave the size out" in answer.stdout
+        assert mambaseg("info", path).returncode == 0
+
+
+def davis_ddd17(path: Path) -> Path:
+    path.mkdir()
+    np.arange(10, dtype="<i8").tofile(path / "events.dat.t")
+    np.zeros((10, 3), "<i2").tofile(path / "events.dat.xyp")
+    return path
