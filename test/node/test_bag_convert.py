@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from mambaseg_core.recordings.bag import Bag
 from mambaseg_core.recordings.image_times import read_times
 from mambaseg_core.synth.dsec_drive import SequenceSummary
 from mambaseg_ros.bag.convert import convert
-from mambaseg_ros.bag.types import open_bag
 from mambaseg_ros.messages.stamps import stamp_to_ns
 
 UNIX_US = 1_700_000_000_000_000
@@ -47,11 +47,11 @@ def lines(first_us: int, count: int = 4) -> str:
 def contents(bag: Path) -> tuple[list[tuple[int, int]], list[int]]:
     """Return (stamp, value) of each image, and the times of all events, nanoseconds."""
     images, events = [], []
-    with open_bag(bag) as reader:
-        for connection, _, data in reader.messages():
-            message: Any = reader.deserialize(data, connection.msgtype)
+    with Bag(bag) as reader:
+        for topic, _, data in reader.messages():
+            message = reader.deserialize(topic, data)
             stamp_ns = stamp_to_ns(message.header.stamp)
-            if connection.topic == "/image":
+            if topic.name == "/image":
                 images.append((stamp_ns, int(message.data[0])))
             else:
                 events += (stamp_ns + message.t_offset_ns.astype(np.int64)).tolist()
@@ -164,6 +164,19 @@ def test_davis_exports_are_checked_too(tmp_path: Path) -> None:
         convert(davis(tmp_path / "late", UNIX_US), tmp_path / "other")
     with pytest.raises(ValueError, match=r"times in .*frames\.txt run backwards"):
         convert(davis(tmp_path / "back", 0, "f0.png 9\nf1.png 5\n"), tmp_path / "other")
+
+
+def test_bags_are_checked_too(tmp_path: Path) -> None:
+    images = folder(tmp_path / "pictures", lines(UNIX_US))
+    convert(raw(tmp_path / "a.raw"), tmp_path / "two_clocks", images=images, align="stamp")
+    with pytest.raises(ValueError, match="0 of the 4 images"):
+        convert(tmp_path / "two_clocks", tmp_path / "bag")
+    summary = convert(tmp_path / "two_clocks", tmp_path / "bag", align="first")
+    assert (summary.images, summary.events) == (4, 201)
+    found, events = contents(tmp_path / "bag")
+    assert found[0][0] == events[0] == UNIX_US * 1000
+    replaced = convert(tmp_path / "bag", tmp_path / "again", images=folder(tmp_path / "more", lines(UNIX_US + 1)))
+    assert replaced.images == 4
 
 
 def test_a_folder_of_pictures_replaces_the_recording_s_own(tmp_path: Path, summary: SequenceSummary) -> None:
