@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from mambaseg_core.cli import app, console, progress_bar, shown_warnings, warn
-from mambaseg_core.cli.convert import Height, Width, sensor_size
+from mambaseg_core.cli.convert import Columns, Encoding, Height, TimeUnit, Width, settings
 
 bag = typer.Typer(help="Convert, play, record and look at ROS 2 bags.", no_args_is_help=True)
 app.add_typer(bag, name="bag")
@@ -21,7 +21,7 @@ app.add_typer(bag, name="bag")
 def convert(
     source: Annotated[
         Path,
-        typer.Argument(help="folder of a DSEC or DDD17 sequence or DAVIS export; a bag; an .aedat4 or .raw file"),
+        typer.Argument(help="folder of a DSEC or DDD17 sequence or DAVIS export; a bag; a file that `info` reads"),
     ],
     out: Annotated[Path, typer.Argument(help="folder of the new bag")],
     images: Annotated[
@@ -35,11 +35,14 @@ def convert(
             "to add to the events, such as 1.5s or -20ms; default: as they are, refused if they cannot be one clock"
         ),
     ] = "",
-    height: Height = 0,
-    width: Width = 0,
     storage: Annotated[str, typer.Option(help="mcap or sqlite3")] = "mcap",
     image_topic: Annotated[str, typer.Option(help="images of a bag with several such topics")] = "",
     events_topic: Annotated[str, typer.Option(help="events of a bag with several such topics")] = "",
+    height: Height = 0,
+    width: Width = 0,
+    encoding: Encoding = "",
+    time_unit: TimeUnit = "",
+    columns: Columns = "",
 ) -> None:
     """Write a recorded sequence to a bag with the topics /image and /events.
 
@@ -47,10 +50,10 @@ def convert(
     """
     from mambaseg_ros.bag.convert import convert
 
+    given = settings(height, width, encoding=encoding, time_unit=time_unit, columns=columns)
     with progress_bar("converting") as progress:
-        how: dict[str, Any] = {"images_unit": images_unit, "align": align}
+        how: dict[str, Any] = {"images_unit": images_unit, "align": align, "settings": given}
         how |= {"image_topic": image_topic, "events_topic": events_topic}
-        how["reading"] = {"size": sensor_size(height, width)}
         summary = convert(source, out, images=images, storage=storage, warn=warn, progress=progress, **how)
     console.print(f"{out}: {summary.images} images, {summary.events} events in {summary.packets} packets")
     if summary.shift_ns:

@@ -60,3 +60,50 @@ def test_ev_inf_twice(mambaseg: Callable[..., Any], tmp_path: Path) -> None:
     assert number == len(list((root / "images/left/rectified").glob("*.png"))) > 0
     assert f"{number} images written, 0 kept" in first.stdout
     assert f"0 images written, {number} kept" in second.stdout
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Write three events as microseconds, polarity, column, row."""
+    path = tmp_path / "events.txt"
+    path.write_text("1000 1 5 7\n1001 0 6 7\n1500 1 5 8\n")
+    return path
+
+
+def test_info_says_what_was_guessed_of_a_table(mambaseg: Callable[..., Any], table: Path) -> None:
+    size = ("--height", 480, "--width", 640)
+    result = mambaseg("info", table, *size, "--columns", "tpxy")
+    assert result.returncode == 0, result.stdout
+    for text in ("text, columns tpxy, time in us (guessed)", "1000000 ns, 1500000 ns", "2, 1 (66.7% ON)"):
+        assert text in result.stdout
+    result = mambaseg("info", table, *size, "--columns", "tpxy", "--time-unit", "ns")
+    assert "1000 ns, 1500 ns" in result.stdout
+    assert "--columns txyp" in mambaseg("info", table, *size).stdout
+
+
+def test_an_encoding_by_hand(mambaseg: Callable[..., Any], recording: Path, tmp_path: Path) -> None:
+    recording.write_bytes(recording.read_bytes().replace(b"% evt 2.0\n", b""))
+    result = mambaseg("info", recording)
+    assert result.returncode == 1
+    assert "--encoding evt2" in result.stdout
+    assert "raw, evt2" in mambaseg("info", recording, "--encoding", "evt2").stdout
+    out = tmp_path / "film.mp4"
+    result = mambaseg("convert", "events-to-video", recording, out, "--slowdown", 40_000, "--encoding", "evt2")
+    assert result.returncode == 0, result.stdout
+    bag = tmp_path / "bag"
+    result = mambaseg("bag", "convert", recording, bag, "--encoding", "EVT2")
+    assert result.returncode == 0, result.stdout
+    assert "0 images, 2 events in 1 packets" in result.stdout
+    assert "640x480" in mambaseg("info", bag).stdout
+
+
+def test_a_table_with_pictures_as_a_bag(mambaseg: Callable[..., Any], table: Path, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    cv2.imwrite(str(tmp_path / "pictures" / "a.png"), np.zeros((480, 640), np.uint8))
+    arguments = ("bag", "convert", table, tmp_path / "bag", "--height", 480, "--width", 640, "--columns", "tpxy")
+    result = mambaseg(*arguments, "--images", tmp_path / "pictures")
+    assert result.returncode == 1
+    assert "has no timestamps.txt" in result.stdout
+    (tmp_path / "pictures" / "timestamps.txt").write_text("1200\n")
+    result = mambaseg(*arguments, "--images", tmp_path / "pictures")
+    assert "1 images, 3 events in 1 packets" in result.stdout, result.stdout

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mambaseg_core.cli.app import app, console, progress_bar
+
+if TYPE_CHECKING:
+    from mambaseg_core.recordings.open import Settings
 
 convert = typer.Typer(help="Convert recordings: images to the event view, events to a video.", no_args_is_help=True)
 app.add_typer(convert, name="convert")
@@ -15,6 +18,11 @@ app.add_typer(convert, name="convert")
 Height = Annotated[int, typer.Option(help="rows of the sensor, if the file does not contain them", min=0)]
 Width = Annotated[int, typer.Option(help="columns of the sensor, if the file does not contain them", min=0)]
 Topic = Annotated[str, typer.Option(help="event topic of a bag that has several")]
+Encoding = Annotated[
+    str, typer.Option(help="of a .raw file: evt2, evt21, evt21_legacy or evt3; default: its header's, if its words fit")
+]
+TimeUnit = Annotated[str, typer.Option(help="of a table's times: s, ms, us or ns; default: guessed, info shows it")]
+Columns = Annotated[str, typer.Option(help="order of a table's columns, as txyp; default: guessed, info shows it")]
 
 
 @convert.command("ev-inf")
@@ -35,7 +43,7 @@ def ev_inf(
 
 @convert.command("events-to-video")
 def events_to_video(
-    file: Annotated[Path, typer.Argument(help="events.h5, .raw, .aedat4, a DDD17 folder, a DSEC sequence or a bag")],
+    file: Annotated[Path, typer.Argument(help="a recording, a folder of DSEC or DDD17, or a bag")],
     out: Annotated[Path, typer.Argument(help="the video, .mp4 or .avi")],
     window: Annotated[float, typer.Option(help="events shown in one frame, ms")] = 40.0,
     fps: Annotated[float, typer.Option(help="frames per second")] = 25.0,
@@ -45,6 +53,9 @@ def events_to_video(
     height: Height = 0,
     width: Width = 0,
     topic: Topic = "",
+    encoding: Encoding = "",
+    time_unit: TimeUnit = "",
+    columns: Columns = "",
 ) -> None:
     """Draw events as a video: ON (brighter) blue, OFF (darker) vermilion, on white.
 
@@ -55,8 +66,8 @@ def events_to_video(
 
     length_ns = round(seconds * 1e9) if seconds else None
     timing = VideoTiming(fps, round(window * 1e6), slowdown, round(start * 1e9), length_ns)
-    size = sensor_size(height, width)
-    with open_events(file, size=size, topic=topic or None) as reader, progress_bar("drawing") as progress:
+    given = settings(height, width, topic=topic, encoding=encoding, time_unit=time_unit, columns=columns)
+    with open_events(file, **given._asdict()) as reader, progress_bar("drawing") as progress:
         frames = write_video(reader, out, timing, progress)
     console.print(f"{out}: {frames} frames of {reader.width}x{reader.height}", soft_wrap=True)
 
@@ -70,3 +81,14 @@ def sensor_size(height: int, width: int) -> tuple[int, int] | None:
     if bool(height) != bool(width):
         raise ValueError(f"height is {height} and width is {width}; expected both or none: give both")
     return (height, width) if height else None
+
+
+def settings(height: int, width: int, **texts: str) -> Settings:
+    """Return what the command line says about a recording; 0 and an empty text are not said.
+
+    Raises:
+        ValueError: only one of height and width is 0.
+    """
+    from mambaseg_core.recordings.open import Settings
+
+    return Settings(sensor_size(height, width), **{name: text or None for name, text in texts.items()})

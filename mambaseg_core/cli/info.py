@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Column, Table
 
 from mambaseg_core.cli.app import app, console, progress_bar
-from mambaseg_core.cli.convert import Topic, sensor_size
+from mambaseg_core.cli.convert import Columns, Encoding, TimeUnit, Topic, settings
+
+if TYPE_CHECKING:
+    from mambaseg_core.recordings.open import Settings
 
 _MOST_HOT = 5  # pixels listed
 
@@ -20,27 +23,31 @@ def info(
     height: Annotated[int, typer.Option(help="rows of the model's input or of the sensor; 0: default")] = 0,
     width: Annotated[int, typer.Option(help="columns of the model's input or of the sensor; 0: default")] = 0,
     topic: Topic = "",
+    encoding: Encoding = "",
+    time_unit: TimeUnit = "",
+    columns: Columns = "",
 ) -> None:
     """Print a model's size, including the scans, or the content of a file of events.
 
-    Files: DSEC's events.h5, DDD17 folders, .raw, .aedat4 and ROS bags. An argument that exists as a path is a file.
+    Files: DSEC's events.h5, DDD17 folders, .raw, .dat, AEDAT 2, 3.1 and 4, tables (.npy, .npz, CSV) and ROS bags. An
+    argument that exists as a path is a file.
 
     Example: mambaseg info mambaseg_ddd17
 
     Example: mambaseg info recording.raw
     """
-    size = sensor_size(height, width)
+    given = settings(height, width, topic=topic, encoding=encoding, time_unit=time_unit, columns=columns)
     if Path(name).suffix or "/" in name or (name and Path(name).exists()):
-        _print_file(Path(name), size, topic or None)
+        _print_file(Path(name), given)
     else:
-        _print_models(name, size)
+        _print_models(name, given.size)
 
 
-def _print_file(path: Path, size: tuple[int, int] | None, topic: str | None) -> None:
+def _print_file(path: Path, given: Settings) -> None:
     from mambaseg_core.recordings import open_events
     from mambaseg_core.recordings.summary import summarise
 
-    with open_events(path, size=size, topic=topic) as reader, progress_bar("reading") as progress:
+    with open_events(path, **given._asdict()) as reader, progress_bar("reading") as progress:
         summary = summarise(reader, progress)
     hot = ", ".join(f"({x}, {y}): {count}" for x, y, count in summary.hot_pixels[:_MOST_HOT])
     rows = {

@@ -150,7 +150,7 @@ def _read_header(path: Path) -> _Header:
         magic = file.read(len(_MAGIC))
         if magic != _MAGIC:
             raise EventFileError(
-                f"event file {path} begins with {magic!r}, expected {_MAGIC!r}; convert AEDAT 2 and 3 with dv-gui"
+                f"event file {path} begins with {magic!r}, expected AEDAT 2.0, 3.1 or 4.0; convert it with dv-gui"
             )
         prefix = file.read(4)
         size = int.from_bytes(prefix, "little")

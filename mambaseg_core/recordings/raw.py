@@ -12,24 +12,29 @@ from mambaseg_core.events.decode import Decoder
 from mambaseg_core.events.decode.reference import WORD_BYTES
 from mambaseg_core.recordings.blocks import BlockSource
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
+from mambaseg_core.recordings.raw_choice import given_encoding, header_encoding, header_size, look_of
 from mambaseg_core.recordings.raw_header import read_raw_header
+from mambaseg_core.recordings.raw_words import SAMPLE_BYTES
 from mambaseg_core.recordings.reader import EventReader
 from mambaseg_core.recordings.resume import resume_words
 
 _BLOCK_BYTES: Final = 1 << 18
+_MOST_BAD: Final = 0.1  # of the words of a recording without events
 
 
-def open_raw(path: str | Path, size: tuple[int, int] | None = None) -> EventReader:
+def open_raw(path: str | Path, size: tuple[int, int] | None = None, encoding: str | None = None) -> EventReader:
     """Open a `.raw` file. Times are the sensor's own, unwrapped.
 
     Args:
         path: the file.
         size: (height, width) of the sensor if the header does not contain it.
+        encoding: one of `raw_words.ENCODINGS`, instead of the header's.
 
     Raises:
-        EventFileError: the header is missing, its encoding is unknown, or neither header nor caller has the size.
+        EventFileError: neither header nor caller has the encoding and the size, or the header contradicts itself or the
+            events.
     """
-    return EventReader(BlockSource(RawStream(Path(path), size)))
+    return EventReader(BlockSource(RawStream(Path(path), size, encoding)))
 
 
 class _Where(NamedTuple):
@@ -44,23 +49,18 @@ class RawStream:
     Args:
         path: the file.
         size: (height, width) of the sensor; None: from the header.
+        encoding: name for `Decoder`; None: from the header, checked by the words.
     """
 
     format = "raw"
 
-    def __init__(self, path: Path, size: tuple[int, int] | None) -> None:
+    def __init__(self, path: Path, size: tuple[int, int] | None, encoding: str | None = None) -> None:
         header = read_raw_header(path)
-        size = size or header.size
-        if size is None:
-            raise EventFileError(
-                f"the header of event file {path} has no size of the sensor, expected '% geometry 1280x720' or "
-                f"'% format EVT3;height=720;width=1280'; give the size: open_events(path, size=(height, width)), or "
-                f"--height and --width"
-            )
         self.path = path
-        self.encoding = header.encoding
-        self.height, self.width = size
         self._data_at = header.data_at
+        sample = self._bytes(self._data_at, SAMPLE_BYTES)
+        self.encoding = given_encoding(path, encoding) if encoding else header_encoding(path, header, sample)
+        self.height, self.width = size or header_size(path, header, self.encoding, sample)
         self._counts: dict[str, int] = {}
 
     def scan(self) -> Iterator[tuple[Any, Events]]:
@@ -72,6 +72,7 @@ class RawStream:
             before = resume_words(self.encoding, before + data)
             at += len(data)
         self._counts = asdict(decoder.counters)
+        self._check_some_events((at - self._data_at) // WORD_BYTES[self.encoding])
 
     def read(self, where: _Where) -> Events:
         """Decode one block again; its times may be off by a multiple of the clock's wrap."""
@@ -84,11 +85,19 @@ class RawStream:
     def close(self) -> None:
         """Do nothing: the file is open only while a block is read."""
 
+    def _check_some_events(self, words: int) -> None:
+        bad = {name: self._counts[name] for name in ("unplaced", "outside", "unknown_words")}
+        if self._counts["events"] == 0 and sum(bad.values()) > _MOST_BAD * words:
+            raise EventFileError(
+                f"event file {self.path} has {words} words and no event as {self.encoding} of {self.width}x"
+                f"{self.height} ({', '.join(f'{name} {count}' for name, count in bad.items())}), expected events; "
+                f"{look_of(self._bytes(self._data_at, SAMPLE_BYTES))}"
+            )
+
     def _new_decoder(self) -> Decoder:
         return Decoder(self.encoding, height=self.height, width=self.width)
 
     def _bytes(self, at: int, length: int) -> bytes:
-        assert length % WORD_BYTES[self.encoding] == 0 or length < _BLOCK_BYTES
         with one_sentence(self.path, "a Prophesee .raw file", "check the disk"), self.path.open("rb") as file:
             file.seek(at)
             return file.read(length)

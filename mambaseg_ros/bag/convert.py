@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.events import Events
 from mambaseg_core.events.messages import COLUMNS_TYPE
 from mambaseg_core.recordings.dsec_sequence import CALIBRATION
+from mambaseg_core.recordings.open import NO_SETTINGS, Settings
 from mambaseg_ros.bag.align import find_shift, shifted
 from mambaseg_ros.bag.sources import open_sequence
 from mambaseg_ros.bag.types import ImageWriter, make_header, new_bag, typestore
@@ -40,7 +41,7 @@ def convert(
     *,
     images: Path | None = None,
     images_unit: str = "us",
-    reading: Mapping[str, Any] | None = None,
+    settings: Settings = NO_SETTINGS,
     align: str = "",
     storage: str = "mcap",
     image_topic: str = "",
@@ -58,7 +59,7 @@ def convert(
         bag: folder to write.
         images: folder of pictures that belong to the events, in place of the recording's own.
         images_unit: unit of that folder's times: "s", "ms", "us" or "ns".
-        reading: keyword arguments of `open_events`.
+        settings: what the source does not contain.
         align: how the events' clock is brought to the images'; see `find_shift`.
         storage: "mcap" or "sqlite3".
         image_topic: topic of a bag's images; "": its only one.
@@ -70,7 +71,7 @@ def convert(
         ValueError: an unknown layout, images and events on two clocks, or the bag exists already.
     """
     topics = {"image_topic": image_topic, "events_topic": events_topic}
-    sequence = open_sequence(source, images, images_unit=images_unit, reading=reading, **topics)
+    sequence = open_sequence(source, images, settings, images_unit=images_unit, **topics)
     shift_ns = find_shift(sequence, align, str(source), warn)
     if isinstance(sequence, DsecSequence) and sequence.calibration_path is None:
         warn(f"{source} has no {CALIBRATION[0]}, which the node and `bag segment` need; download DSEC's calibration")

@@ -69,7 +69,7 @@ def play(
             pace = _Pace(
                 rate, longest_gap_s, warn, node.create_publisher(Clock, "/clock", CLOCK_QOS) if clock else None
             )
-            _wait_for_subscribers(publishers, wait_for_subscribers_s)
+            _wait_for_subscribers(publishers, wait_for_subscribers_s, warn)
             counts = dict.fromkeys((topic.name for topic in publishers), 0)
             for _ in range(loops):
                 pace.restart(first_ns)
@@ -188,7 +188,7 @@ def _publisher(node: Any, bag: Bag, topic: BagTopic) -> Any:
     return node.create_publisher(message_class(topic.type), topic.name, profile)
 
 
-def _wait_for_subscribers(publishers: dict[BagTopic, Any], timeout_s: float) -> None:
+def _wait_for_subscribers(publishers: dict[BagTopic, Any], timeout_s: float, warn: Callable[[str], None]) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if all(publisher.get_subscription_count() for publisher in publishers.values()):
@@ -196,4 +196,4 @@ def _wait_for_subscribers(publishers: dict[BagTopic, Any], timeout_s: float) -> 
             return
         time.sleep(0.05)
     silent = [topic.name for topic, publisher in publishers.items() if not publisher.get_subscription_count()]
-    print(f"nobody subscribes to {', '.join(silent)} after {timeout_s:g} s: playing anyway")
+    warn(f"nobody subscribes to {', '.join(silent)} after {timeout_s:g} s: playing anyway")

@@ -201,6 +201,91 @@ def nested_cdr(events: Events, frame_id: bytes = b"cam\0") -> bytes:
     return data
 
 
+def dat(version: int = 2, header: str | None = None) -> Callable[[Path, Events], Path]:
+    """Write CD events; version 1 has x in 9 bits, y in 8 and the polarity in 1, version 2 in 14, 14 and 4."""
+    bits = {1: (9, 17), 2: (14, 28)}[version]
+
+    def write(folder: Path, events: Events) -> Path:
+        text = header or f"% Data file containing CD events.\n% Version {version}\n% Height 260\n% Width 346\n"
+        words = [(t & 0xFFFF_FFFF, x | y << bits[0] | on << bits[1]) for x, y, t, on in rows(events)]
+        path = folder / "recording_td.dat"
+        path.write_bytes(text.encode() + b"\x0c\x08" + np.array(words, "<u4").tobytes())
+        return path
+
+    return write
+
+
+def aedat2(
+    chip: str = "eu.seebetter.ini.chips.davis.Davis346blue", more: bytes = b""
+) -> Callable[[Path, Events], Path]:
+    """Write jAER's addresses of a DAVIS, (0, 0) at the lower right; an IMU sample and an external event among them."""
+
+    def write(folder: Path, events: Events) -> Path:
+        header = f"#!AER-DAT2.0\r\n# This is a raw AE data file - do not edit\r\n# AEChip: {chip}\r\n"
+        records = [
+            ((SIZE[0] - 1 - y) << 22 | (SIZE[1] - 1 - x) << 12 | on << 11, t & 0xFFFF_FFFF)
+            for x, y, t, on in rows(events)
+        ]
+        for at in sorted({0, len(records) // 2}, reverse=True) if records else ():
+            records[at:at] = [(0x8012_3C00, records[at][1]), (0x400, records[at][1])]
+        path = folder / "recording.aedat"
+        path.write_bytes(header.encode() + np.array(records, ">u4").tobytes() + more)
+        return path
+
+    return write
+
+
+def aedat3_packet(kind: int, size: int, number: int, payload: bytes, *, overflow: int = 0, source: int = 1) -> bytes:
+    return struct.pack("<hhiiiiii", kind, source, size, 4, overflow, number, number, number) + payload
+
+
+def aedat3(folder: Path, events: Events, source: str = "DAVIS346", more: bytes = b"") -> Path:
+    """Write packets of 500 events; each ends where bit 31 of the time changes."""
+    content = f"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: {source}\r\n#!END-HEADER\r\n".encode() + more
+    content += aedat3_packet(0, 8, 1, struct.pack("<Ii", 1, 0))  # a special event
+    words = [(1 | on << 1 | y << 2 | x << 17, t) for x, y, t, on in rows(events)]
+    for high in sorted({t >> 31 for _, t in words}):
+        part = [(data, t & 0x7FFF_FFFF) for data, t in words if t >> 31 == high]
+        for start in range(0, len(part), 500):
+            chunk = part[start : start + 500]
+            content += aedat3_packet(1, 8, len(chunk), np.array(chunk, "<u4").tobytes(), overflow=high)
+    path = folder / "recording.aedat"
+    path.write_bytes(content)
+    return path
+
+
+def npy_structured(folder: Path, events: Events) -> Path:
+    table = np.zeros(len(events), [("x", "<u2"), ("y", "<u2"), ("timestamp", "<i8"), ("polarity", "?")])
+    table["x"], table["y"], table["timestamp"], table["polarity"] = events.x, events.y, events.t_ns // US, events.p > 0
+    np.save(folder / "events.npy", table)
+    return folder / "events.npy"
+
+
+def npy_table(folder: Path, events: Events) -> Path:
+    columns = [events.x, events.y, events.t_ns // US, events.p]
+    np.save(folder / "events.npy", np.stack([column.astype(np.float64) for column in columns], -1))
+    return folder / "events.npy"
+
+
+def npz(folder: Path, events: Events) -> Path:
+    np.savez_compressed(folder / "events.npz", x=events.x, y=events.y, t_ns=events.t_ns, p=events.p > 0)
+    return folder / "events.npz"
+
+
+def text(folder: Path, events: Events) -> Path:
+    """Write RPG's events.txt: seconds, column, row and polarity between blanks."""
+    lines = [f"{t // 10**6}.{t % 10**6:06d} {x} {y} {on}\n" for x, y, t, on in rows(events)]
+    (folder / "events.txt").write_text("".join(lines))
+    return folder / "events.txt"
+
+
+def csv(folder: Path, events: Events) -> Path:
+    """Write Prophesee's CSV, with names."""
+    lines = [f"{x},{y},{2 * on - 1},{t}\n" for x, y, t, on in rows(events)]
+    (folder / "events.csv").write_text("%geometry:346,260\nx,y,p,t_us\n" + "".join(lines))
+    return folder / "events.csv"
+
+
 FORMATS: dict[str, Callable[[Path, Events], Path]] = {
     "dsec": dsec,
     "ddd17": ddd17,
@@ -208,6 +293,14 @@ FORMATS: dict[str, Callable[[Path, Events], Path]] = {
     "evt21": raw("% format EVT21;height=260;width=346\n% end\n", evt21),
     "evt21_legacy": raw("% format EVT21;endianness=legacy;height=260;width=346\n% end\n", evt21_legacy),
     "evt3": raw("% format EVT3;height=260;width=346\n", evt3),
+    "dat": dat(),
+    "aedat2": aedat2(),
+    "aedat3": aedat3,
+    "npy_structured": npy_structured,
+    "npy_table": npy_table,
+    "npz": npz,
+    "text": text,
+    "csv": csv,
     "aedat4": aedat4(),
     "aedat4_plain": aedat4(0),
     "aedat4_zstd": aedat4(3),

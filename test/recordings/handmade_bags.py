@@ -42,8 +42,8 @@ def header(store: Typestore, stamp_ns: int) -> Any:
 
 
 def image(store: Typestore, stamp_ns: int) -> Any:
-    pixels = np.full(32 * 48 * 3, stamp_ns // MS % 200, np.uint8)
-    fields = {"header": header(store, stamp_ns), "height": 32, "width": 48, "encoding": "rgb8"}
+    pixels = np.full(36 * 48 * 3, stamp_ns // MS % 200, np.uint8)
+    fields = {"header": header(store, stamp_ns), "height": 36, "width": 48, "encoding": "rgb8"}
     return store.types[IMAGE](**fields, is_bigendian=0, step=144, data=pixels)
 
 

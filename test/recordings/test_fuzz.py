@@ -88,7 +88,22 @@ def test_damaged_files(tmp_path: Path, name: str) -> None:
 @settings(max_examples=EXAMPLES, derandomize=EXAMPLES == 120, database=None)
 @given(
     st.binary(max_size=300),
-    st.sampled_from([b"", b"% evt 3.0\n", b"#!AER-DAT4.0\r\n", b"\x89MCAP0\r\n", b"\x89HDF\r\n\x1a\n"]),
+    st.sampled_from(
+        [
+            b"",
+            b"% evt 3.0\n",
+            b"% Version 2\n% Height 9\n% Width 9\n\x0c\x08",
+            b"#!AER-DAT2.0\r\n# AEChip: DAVIS240C\r\n",
+            b"#!AER-DAT3.1\r\n#Source 1: DVS128\r\n#!END-HEADER\r\n",
+            b"#!AER-DAT4.0\r\n",
+            b"\x93NUMPY\x01\x00",
+            b"PK\x03\x04",
+            b"t,x,y,p\n1,2,3,1\n",
+            b"0.5 2 3 1\n",
+            b"\x89MCAP0\r\n",
+            b"\x89HDF\r\n\x1a\n",
+        ]
+    ),
 )
 def test_garbage_under_a_known_beginning(
     tmp_path_factory: pytest.TempPathFactory, garbage: bytes, magic: bytes
@@ -131,6 +146,47 @@ def test_damaged_images_in_hdf5(tmp_path: Path, name: str) -> None:
                     assert images.image(index).dtype == np.uint8
         except EventFileError as error:
             check_sentence(str(error), path)
+
+    fuzz()
+
+
+def check_images(path: Path) -> None:
+    try:
+        images = open_images(path, size=recordings.SIZE)
+        assert images is not None
+        for index in range(len(images.times_ns)):
+            assert images.image(index).size
+        assert (images.times_ns[1:] >= images.times_ns[:-1]).all()
+    except EventFileError as error:
+        check_sentence(str(error), path)
+
+
+def davis_samples(height: int, width: int) -> bytes:
+    """Return reset levels and signals of an image, column after column, as jAER writes them."""
+    x, y = np.meshgrid(np.arange(width), np.arange(height), indexing="ij")
+    place = (y << 22 | x << 12).ravel()
+    address = np.concatenate([place | 0x8000_0000 | 1000, place | 0x8000_0400 | 77])
+    return np.stack([address, np.full(len(address), 16_800_000)], -1).astype(">u4").tobytes()
+
+
+@pytest.mark.parametrize("name", ["aedat2", "aedat3"])
+def test_damaged_images(tmp_path: Path, name: str) -> None:
+    if name == "aedat2":
+        path = recordings.aedat2("DAVIS128", davis_samples(128, 128))(tmp_path, recordings.some_events(10).part(0, 0))
+    else:
+        head = struct.pack("<I8i", 3, 0, 0, 5, 9, 30, 20, 0, 0)
+        frame = recordings.aedat3_packet(2, 36 + 1200, 1, head + bytes(1200))
+        path = recordings.aedat3(tmp_path, recordings.some_events(10), more=frame * 3)
+    content = path.read_bytes()
+    images = open_images(path)
+    assert images is not None
+    assert len(images.times_ns) == {"aedat2": 1, "aedat3": 3}[name]
+
+    @settings(max_examples=EXAMPLES, derandomize=EXAMPLES == 120, database=None)
+    @given(damages, st.one_of(st.just(1.0), st.floats(0, 1)))
+    def fuzz(damage: list[tuple[float, bytes, bool]], cut: float) -> None:
+        path.write_bytes(damaged(content, damage, cut))
+        check_images(path)
 
     fuzz()
 

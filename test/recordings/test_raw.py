@@ -43,7 +43,7 @@ def test_header(tmp_path: Path, header: str, encoding: str, size: Any, first_byt
     path = tmp_path / "r.raw"
     path.write_bytes(header.encode() + first_byte + b"\x01" * 20)
     got = read_raw_header(path)
-    assert (got.encoding, got.size, got.data_at) == (encoding, size, len(header))
+    assert (got.encodings[0], next(iter(got.sizes), None), got.data_at) == (encoding, size, len(header))
 
 
 def test_events_may_begin_with_a_percent_sign_and_a_blank_behind_an_end_line(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import handmade_bags as bags
 import numpy as np
 import pytest
 from mambaseg_ros.msg import SegmentationStatus
@@ -71,7 +73,7 @@ def test_an_interrupted_recording_leaves_no_bag_under_its_name(tmp_path: Path, s
 def test_playing_a_missing_bag_says_so(tmp_path: Path, start: Callable[..., Any]) -> None:
     player = start(*MAMBASEG, "bag", "play", tmp_path / "nothing")
     assert player.child.wait(timeout=300) == 1
-    assert "does not exist" in player.output
+    assert "nothing is missing" in player.output
     assert "Traceback" not in player.output
 
 
@@ -102,7 +104,44 @@ def test_a_bag_is_played_from_its_middle_twice_with_its_own_clock(
 
     late = start(*MAMBASEG, "bag", "play", bag, "--start", 7)
     assert late.child.wait(timeout=300) == 1
-    assert "start is 7 s; expected 0 or more and less than 0.9 s" in late.output.replace("\n", " ")
+    assert "start is 7 s; expected 0 or more and at most 0.9 s" in late.output.replace("\n", " ")
+
+
+def test_what_cannot_be_played_does_not_stop_the_rest(tmp_path: Path, start: Callable[..., Any], peer: Any) -> None:
+    """A topic of a type that is not installed, and a message that a recorder stamped before it had a clock."""
+    found = [bags.Message(5, "/foo", b"\0\1\0\0"), *bags.messages()]
+    bags.sqlite(tmp_path / "b_0.db3", found, {**bags.TYPES, "/foo": "foo_msgs/msg/Foo"}).close()
+    seqs: list[int] = []
+    packets = pytest.importorskip("event_camera_msgs.msg", reason="event_camera_msgs is not built: run `make test`")
+    peer.node.create_subscription(packets.EventPacket, "/events", lambda message: seqs.append(message.seq), 100)
+    player = start(*MAMBASEG, "bag", "play", tmp_path, "--wait", 1)
+    assert player.child.wait(timeout=300) == 0, player.output
+    peer.spin_until(lambda: len(seqs) == bags.PACKETS, "all packets")
+    text = player.output.replace("\n", " ")
+    assert "topic /foo (foo_msgs/msg/Foo) is left out" in text
+    assert "no message for 53.9 years of the bag after 5 ns: skipped" in text
+    assert f"/events: {bags.PACKETS} messages" in text
+    assert f"/image: {bags.IMAGES} messages" in text
+
+    chosen = start(*MAMBASEG, "bag", "play", tmp_path, "--wait", 0, "--topic", "/image", "--start", 1.7e9)
+    assert chosen.child.wait(timeout=300) == 0, chosen.output
+    assert chosen.lines[-1] == f"/image: {bags.IMAGES} messages", chosen.output
+    assert "/events" not in chosen.output
+    wrong = start(*MAMBASEG, "bag", "play", tmp_path, "--exclude", "/nothing")
+    assert wrong.child.wait(timeout=300) == 1
+    assert "topic /nothing is not in bag" in wrong.output
+
+
+def test_ctrl_c_ends_a_wait_between_messages(tmp_path: Path, start: Callable[..., Any]) -> None:
+    first, *rest = bags.messages()
+    late = [message._replace(time_ns=message.time_ns + 3600 * 10**9) for message in rest]
+    bags.sqlite(tmp_path / "b_0.db3", [first, *late]).close()
+    player = start(*MAMBASEG, "bag", "play", tmp_path, "--wait", 0, "--longest-gap", 7200)
+    player.wait_for_line("nobody subscribes")
+    time.sleep(1)
+    player.child.send_signal(signal.SIGINT)
+    player.child.wait(timeout=60)
+    assert "Traceback" not in player.output
 
 
 def test_status_type_is_the_message(tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ class Bag:
     """
 
     def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise EventFileError(f"bag {path} is missing, expected {EXPECTED}; check the path")
         self.path = path
         self._stores: dict[BagTopic, Typestore] = {}
         with ExitStack() as stack:
