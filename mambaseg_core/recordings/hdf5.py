@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,7 +28,12 @@ MOST_EVENTS_PER_BYTE: Final = 10_000
 
 _MOST_LISTED: Final = 8  # members of a file in an error message
 _ECF: Final = 0x8ECF  # Prophesee's event compression
-_NO_LOCKS: Final = ("errno = 37", "errno = 38", "errno = 95")  # ENOLCK, ENOSYS, ENOTSUP
+_NO_LOCKS: Final = tuple(f"errno = {code}" for code in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP))
+_SYSTEM_REMEDIES: Final = {
+    errno.EACCES: "change its permissions",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.EISDIR: "give the file in this folder",
+}
 _ECF_REMEDY: Final = (
     "set HDF5_PLUGIN_PATH to the folder of Prophesee's hdf5_ecf plug-in, which OpenEB and the Metavision SDK install, "
     "or use the .raw file"
@@ -54,7 +61,8 @@ def hdf5_errors(path: Path, expected: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        with one_sentence(path, expected, _remedy(path, str(error))):
+        expected, remedy = _advice(path, str(error), expected)
+        with one_sentence(path, expected, remedy):
             raise
 
 
@@ -147,18 +155,20 @@ def _require_filters(dataset: h5py.Dataset, name: str, path: Path) -> None:
             )
 
 
-def _remedy(path: Path, reason: str) -> str:
+def _advice(path: Path, reason: str, expected: str) -> tuple[str, str]:
+    """Return what was expected of a file that cannot be read for a reason, and the remedy."""
+    unwritten = "a file that no program has open for writing"
     if "already open for" in reason:  # a flag in the file, which a killed writer leaves behind
         clear = f"h5clear -s {quote(str(path))}"
-        return f"end the program that writes it, or, if that was killed, run h5clear (package hdf5-tools): {clear}"
+        return unwritten, f"end that program, or, if it was killed, run h5clear (package hdf5-tools): {clear}"
     if "unable to lock file" in reason:
-        unlocked = "set HDF5_USE_FILE_LOCKING=FALSE"
         if any(number in reason for number in _NO_LOCKS):
-            return f"its file system has no locks: {unlocked}"
-        return f"end the program that has it open for writing; if there is none, {unlocked}"
-    if "Permission denied" in reason:
-        return "check its permissions"
-    return "it is damaged: copy, download or record it again"
+            return "a file system with locks", "set HDF5_USE_FILE_LOCKING=FALSE"
+        return unwritten, "end that program; if there is none, set HDF5_USE_FILE_LOCKING=FALSE"
+    found = re.search(r"errno = ([1-9]\d*)", reason)
+    if found is None:
+        return expected, "it is damaged: copy, download or record it again"
+    return expected, _SYSTEM_REMEDIES.get(int(found[1]), "check the disk and the network, and try again")
 
 
 def _members(file: h5py.File) -> list[str]:

@@ -68,11 +68,13 @@ def test_a_file_that_another_program_writes_or_wrote(tmp_path: Path, read: Read,
     with writer(path, swmr):
         text = sentence(read, path)
         assert ("h5clear -s" in text) if swmr else ("HDF5_USE_FILE_LOCKING=FALSE" in text)
-        assert "end the program" in text
+        assert "a file that no program has open for writing; end that program" in text
         assert "damaged" not in text
         assert "hdf5plugin" not in text
     text = sentence(read, path)
-    assert text.endswith(f"or, if that was killed, run h5clear (package hdf5-tools): h5clear -s '{path}'")
+    assert text.endswith(
+        f"end that program, or, if it was killed, run h5clear (package hdf5-tools): h5clear -s '{path}'"
+    )
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
@@ -81,21 +83,29 @@ def test_a_file_that_another_program_writes_or_wrote(tmp_path: Path, read: Read,
     [
         (
             BlockingIOError(11, "unable to lock file, errno = 11, error message = 'Resource temporarily unavailable'"),
-            "end the program that has it open for writing; if there is none, set HDF5_USE_FILE_LOCKING=FALSE",
+            "end that program; if there is none, set HDF5_USE_FILE_LOCKING=FALSE",
         ),
         (
             OSError(37, "unable to lock file, errno = 37, error message = 'No locks available'"),
-            "its file system has no locks: set HDF5_USE_FILE_LOCKING=FALSE",
+            "a file system with locks; set HDF5_USE_FILE_LOCKING=FALSE",
         ),
         (
             OSError(38, "unable to lock file, errno = 38, error message = 'Function not implemented'"),
-            "its file system has no locks: set HDF5_USE_FILE_LOCKING=FALSE",
+            "a file system with locks; set HDF5_USE_FILE_LOCKING=FALSE",
         ),
         (
             OSError(95, "unable to lock file, errno = 95, error message = 'Operation not supported'"),
-            "its file system has no locks: set HDF5_USE_FILE_LOCKING=FALSE",
+            "a file system with locks; set HDF5_USE_FILE_LOCKING=FALSE",
         ),
-        (PermissionError(13, "Unable to open file (errno = 13, error message = 'Permission denied')"), "permissions"),
+        (
+            PermissionError(13, "Unable to open file (errno = 13, error message = 'Permission denied')"),
+            "change its permissions",
+        ),
+        (
+            OSError("Can't read data (file read failed: errno = 5, error message = 'Input/output error')"),
+            "check the disk",
+        ),
+        (OSError("Unable to open file (unable to open file: errno = 24, error message = 'Too many')"), "(ulimit -n)"),
         (OSError("Unable to open file (truncated file: eof = 96, stored_eof = 2048)"), "it is damaged: copy, download"),
     ],
 )
@@ -160,4 +170,13 @@ def test_another_hdf5_file_is_listed(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
-    assert "expected thing" in sentence(lambda path: open_hdf5(path, "thing"), tmp_path)
+    text = sentence(lambda path: open_hdf5(path, "thing"), tmp_path)
+    assert text.endswith("expected thing; give the file in this folder")
+
+
+@pytest.mark.parametrize("keep", [8, 500, 2000])
+def test_a_file_that_was_cut_off_is_damaged(tmp_path: Path, keep: int) -> None:
+    path = write(tmp_path / "file.h5")
+    path.write_bytes(path.read_bytes()[:keep])
+    for read in READS.values():
+        assert sentence(read, path).endswith("it is damaged: copy, download or record it again")
