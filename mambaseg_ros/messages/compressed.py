@@ -52,7 +52,9 @@ def decompress(message: Any) -> DeepPicture:
     if too_many or said not in (None, bits, 16 if head.startswith(_MAGIC["jpeg"]) else bits):
         channels = "3 channels" if picture.ndim == 3 else "1 channel"
         raise ValueError(f"{what} holds {channels} of {bits} bits; expected {encoding} as the format says: {REMEDY}")
-    return np.ascontiguousarray(picture[..., ::-1]) if picture.ndim == 3 and encoding in _RED_FIRST else picture
+    if picture.ndim == 2 or encoding not in _RED_FIRST:
+        return picture
+    return np.ascontiguousarray(picture[..., ::-1])  # type: ignore[return-value]
 
 
 def describe(message: Any) -> str:
