@@ -1,25 +1,33 @@
 """Checkpoints: safetensors with the model's configuration and preprocessing in the header.
 
-Nothing here unpickles code: the authors' `.pth` files are read with `weights_only=True`.
+Files of weights without that header, such as the authors' `.pth`, are known by their bytes (`tensor_files`).
 """
 
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from mambaseg_core.files import write_bytes
 from mambaseg_core.models.presets import Network, build, find_preset, list_models, preprocessing_of
-from mambaseg_core.models.released.load import load_released_state_dict, released_tensors
+from mambaseg_core.models.released.load import (
+    check_names,
+    check_numbers,
+    fit_state_dict,
+    load_released_state_dict,
+    shapes,
+)
 from mambaseg_core.models.released.unit_inputs import take_unit_inputs, with_unit_inputs
 from mambaseg_core.preprocessing import Preprocessing
+from mambaseg_core.tensor_files import read_metadata, read_tensors
 
 HEADER = "mambaseg"
 
@@ -59,6 +67,7 @@ def create_model(
     weights: str | Path | None = None,
     *,
     reliability: bool = False,
+    warn: Callable[[str], Any] = warnings.warn,
 ) -> Network:
     """Build a network by name.
 
@@ -67,10 +76,11 @@ def create_model(
         num_classes: Classes of the head; by default those of a checkpoint of ours, else the preset's.
         image_size: (height, width) in pixels; by default as for `num_classes`.
         in_channels: Channels of the image; by default as for `num_classes`.
-        weights: One of `shipped_weights(name)`, or a checkpoint: our safetensors or the authors' `.pth`. By default
-            the weights are drawn at random.
+        weights: One of `shipped_weights(name)`, or a file of weights as of `load_weights`. By default the weights are
+            drawn at random.
         reliability: Whether each input is weighed by how far it can be trusted. A checkpoint of a network that does
             needs no asking.
+        warn: As of `load_weights`.
 
     Returns:
         The network, in training mode and on the current default device. Its attribute `preprocessing` is the
@@ -81,7 +91,7 @@ def create_model(
             network that has none.
     """
     path = None if weights is None else weights_file(name, weights)
-    file = None if path is None or is_released(path) else _File.read(path)
+    file = None if path is None else _File.read(path)
     stored = None if file is None else file.config
     if stored is not None and stored.name == name:
         num_classes = stored.num_classes if num_classes is None else num_classes
@@ -90,9 +100,7 @@ def create_model(
         reliability = reliability or stored.reliability
     model = build(name, num_classes, image_size, in_channels, reliability=reliability)
     if file is not None:
-        file.load_into(model)
-    elif path is not None:
-        load_weights(model, path)
+        file.load_into(model, warn)
     return model
 
 
@@ -100,18 +108,22 @@ def weights_file(name: str, weights: str | Path) -> Path:
     """Return the file of a model's shipped weights, or the file that was given.
 
     Raises:
-        ValueError: Neither a name of `shipped_weights(name)` nor a path with a suffix.
+        ValueError: Neither a name of `shipped_weights(name)` nor a path that exists or has a suffix.
     """
     shipped = find_preset(name).shipped.get(str(weights))
-    if shipped is None and not Path(weights).suffix:
+    if shipped is None and not Path(weights).suffix and not Path(weights).exists():
         known = ", ".join(shipped_weights(name)) or "none"
         raise ValueError(f"unknown weights {str(weights)!r} of {name}; shipped are: {known}; pass one or a file's path")
     return shipped or Path(weights)
 
 
-def is_released(path: Path) -> bool:
-    """Return whether a file of weights is the authors' by its suffix."""
-    return path.suffix in (".pth", ".pt")
+def names_model(path: Path) -> bool:
+    """Return whether a file of weights names its model and carries its preprocessing, as a checkpoint of ours does.
+
+    Raises:
+        ValueError: As of `load_weights`, of the file alone.
+    """
+    return HEADER in read_metadata(path)
 
 
 def save_checkpoint(path: str | Path, model: nn.Module, preprocessing: Preprocessing | None = None) -> None:
@@ -142,42 +154,46 @@ def load_checkpoint(path: str | Path, *, image_size: tuple[int, int] | None = No
         image_size: (height, width) of the model's input, pixels; by default the checkpoint's.
 
     Raises:
-        ValueError: Missing, not safetensors, not ours, or weights that do not fit.
+        ValueError: Missing, not ours, or weights that do not fit.
     """
     file = _File.read(Path(path))
     if file.config is None:
+        names = _fitting(file.tensors)
+        found = f"it fits {' and '.join(names)}: " if names else ""
         raise ValueError(
-            f"checkpoint {path} has no {HEADER!r} header; expected one written by "
-            "mambaseg_core.checkpoint.save_checkpoint: convert the weights first"
+            f"weights file {path} has no {HEADER!r} header, so it does not say its model and preprocessing; expected a "
+            f"checkpoint written by mambaseg_core.checkpoint.save_checkpoint: {found}run `mambaseg convert checkpoint "
+            f"{path} ours.safetensors --model {names[0] if names else 'NAME'}` first"
         )
     model = build(**asdict(file.config if image_size is None else replace(file.config, image_size=image_size)))
-    file.load_into(model)
+    file.load_into(model, warnings.warn)
     return model, preprocessing_of(model)
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Load weights into `model` from our safetensors or the authors' `.pth`, for inputs of 0 to 1.
+def load_weights(model: nn.Module, path: str | Path, *, warn: Callable[[str], Any] = warnings.warn) -> None:
+    """Load weights into `model`, for inputs of 0 to 1.
 
     The model's attribute `preprocessing` becomes the checkpoint's, for the model's image size. It becomes None with
-    a `.pth`, which carries none.
+    a file that carries none.
+
+    Args:
+        model: A model of `create_model`.
+        path: A checkpoint of ours, or a file of torch.save or safetensors with the authors' tensors or ours; the file
+            is taken for what its bytes say, whatever its suffix.
+        warn: As of `load_released_state_dict`.
 
     Raises:
         ValueError: Missing, not a tensor file, or of another model, number of classes or image size.
     """
-    path = Path(path)
-    if is_released(path):
-        _load_released(model, path)
-        take_unit_inputs(model)
-    else:
-        _File.read(path).load_into(model)
+    _File.read(Path(path)).load_into(model, warn)
 
 
 @dataclass(frozen=True)
 class _File:
-    """A safetensors file; `config` and `preprocessing` are None where it is not ours."""
+    """A file of weights; where it is not ours, `config` and `preprocessing` are None and `tensors` may be nested."""
 
     path: Path
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Any]
     config: Architecture | None = None
     preprocessing: Preprocessing | None = None
 
@@ -186,42 +202,35 @@ class _File:
         """Read a file.
 
         Raises:
-            ValueError: Missing, not safetensors, or with a header that cannot be used.
+            ValueError: Missing, no file of tensors, or with a header that cannot be used.
         """
-        _require_file(path)
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {}).get(HEADER, "null"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError) as error:
-            raise ValueError(
-                f"weights file {path} is not a safetensors file ({error}); expected one written by "
-                "mambaseg_core.checkpoint.save_checkpoint, or the authors' .pth"
-            ) from error
+        header, tensors = read_metadata(path).get(HEADER), read_tensors(path)
         if header is None:
             return cls(path, tensors)
         try:
-            values = header["model"]
+            stored = json.loads(header)
+            values = stored["model"]
             config = Architecture(**{**values, "image_size": tuple(values["image_size"])})
-            return cls(path, tensors, config, Preprocessing.from_dict(header["preprocessing"]))
-        except (KeyError, TypeError) as error:
+            return cls(path, tensors, config, Preprocessing.from_dict(stored["preprocessing"]))
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(
                 f"checkpoint {path} has no usable {HEADER!r} header ({error!r}); expected one written by "
                 "mambaseg_core.checkpoint.save_checkpoint: convert the weights first"
             ) from error
 
-    def load_into(self, model: nn.Module) -> None:
+    def load_into(self, model: nn.Module, warn: Callable[[str], Any]) -> None:
         """Load the weights, and give the model their preprocessing for its own image size.
 
         Raises:
             ValueError: They are of another model, number of classes or image size.
         """
-        setup = self.preprocessing
-        if self.config is not None and setup is not None:
-            own = Architecture.of(model)
-            self._refuse_other(own, any_size=bool(model.any_size))
-            if own.image_size != self.config.image_size:
-                setup = replace(setup, size=own.image_size)
+        if self.config is None or self.preprocessing is None:
+            _load_foreign(model, self.tensors, self.path, warn)
+            return
+        own, setup = Architecture.of(model), self.preprocessing
+        self._refuse_other(own, any_size=bool(model.any_size))
+        if own.image_size != self.config.image_size:
+            setup = replace(setup, size=own.image_size)
         _load_strict(model, self.tensors, self.path)
         model.preprocessing = setup  # type: ignore[assignment]
         if hasattr(model, "authors_inputs"):
@@ -237,64 +246,44 @@ class _File:
                 )
 
 
-def _load_released(model: nn.Module, path: Path) -> None:
-    """Load the authors' `.pth`, which does not name its model; a refusal names the one that it fits."""
-    state = read_pth(path)
+def _load_foreign(model: nn.Module, state: dict[str, Any], path: Path, warn: Callable[[str], Any]) -> None:
+    """Load weights that do not name their model; a refusal names the models that they fit."""
     try:
-        load_released_state_dict(model, state)
+        load_released_state_dict(model, state, warn=lambda sentence: warn(f"{path}: {sentence}"))
     except ValueError as error:
-        fitting = [name for name in list_models() if name != model.name and _fits(name, state)]
+        fitting = [name for name in _fitting(state) if name != model.name]
         if not fitting:
             raise ValueError(f"weights file {path} does not fit the model {model.name!r}: {error}") from error
         raise ValueError(
             f"weights file {path} is the authors' {' or '.join(fitting)}, but the model is {model.name!r}: "
             f"set the model to {fitting[0]!r}"
         ) from error
+    take_unit_inputs(model)
+
+
+def _fitting(state: dict[str, Any]) -> list[str]:
+    """Return the names of the models that weights fit."""
+    return [name for name in list_models() if _fits(name, state)]
 
 
 def _fits(name: str, state: dict[str, Any]) -> bool:
     with torch.device("meta"):
-        model = create_model(name)
+        model = build(name)
     try:
-        released_tensors(model, state)
+        fit_state_dict(model, state, lambda sentence: None)
     except ValueError:
         return False
     return True
 
 
-def _require_file(path: Path) -> None:
-    if not path.is_file():
-        raise ValueError(f"weights file {path} does not exist; expected a .safetensors or .pth file: check the path")
-
-
-def read_pth(path: str | Path) -> dict[str, Any]:
-    """Read the tensors of a file saved by torch; code in it is never run.
-
-    Raises:
-        ValueError: missing, or anything but a dict of tensors.
-    """
-    path = Path(path)
-    _require_file(path)
+def _load_strict(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    own = model.state_dict()
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the restricted unpickler raises whatever hostile bytes lead it to
-        raise ValueError(
-            f"weights file {path} is not a file of tensors ({type(error).__name__}); expected a state dict "
-            "saved by torch: code in it is never run, so save plain tensors only"
-        ) from error
-    if not isinstance(state, dict):
-        raise ValueError(f"weights file {path} holds a {type(state).__name__}; expected a dict of tensors")
-    return state
-
-
-def _load_strict(model: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> None:
-    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    got = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    wrong = [name for name in {**own, **got} if own.get(name) != got.get(name)]
-    if wrong:
-        first = wrong[0]
-        raise ValueError(
-            f"weights file {path} does not fit the model: {len(wrong)} of {len(own)} tensors differ, first {first!r}: "
-            f"got {got.get(first, 'nothing')}, expected {own.get(first, 'nothing')}; use the weights of this model"
-        )
+        check_names(own.keys() - tensors.keys(), tensors.keys() - own.keys(), f"the model {model.name!r}")
+        wrong = [name for name in own if own[name].shape != tensors[name].shape]
+        if wrong:
+            raise ValueError(f"{shapes(wrong, tensors, own)}; use the weights of this model")
+        check_numbers(tensors, own)
+    except ValueError as error:
+        raise ValueError(f"weights file {path} does not fit the model: {error}") from error
     model.load_state_dict(tensors)

@@ -17,8 +17,8 @@ from mambaseg_core.cameras import cam_to_cam
 from mambaseg_core.checkpoint import (
     Architecture,
     create_model,
-    is_released,
     load_checkpoint,
+    names_model,
     shipped_weights,
     weights_file,
 )
@@ -52,9 +52,9 @@ def make_segmenter(parameters: Parameters, warn: Callable[[str], Any]) -> Segmen
     from_topics = parameters.calibration == CAMERA_INFO
     calibration = cam_to_cam.read(parameters.calibration) if parameters.calibration and not from_topics else None
     weights, size = weights_path(parameters), _image_size(parameters)
-    if weights is None or is_released(weights):
+    if weights is None or not names_model(weights):
         torch.manual_seed(0)
-        model: nn.Module = create_model(parameters.model, image_size=size, weights=weights)
+        model: nn.Module = create_model(parameters.model, image_size=size, weights=weights, warn=warn)
     else:
         model, _ = load_checkpoint(weights, image_size=size)
     segmenter = Segmenter(model, parameters.device, precision=parameters.precision, calibration=calibration, warn=warn)

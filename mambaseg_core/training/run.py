@@ -22,7 +22,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mambaseg_core.checkpoint import create_model, load_weights, read_pth
+from mambaseg_core.checkpoint import create_model, load_weights
 from mambaseg_core.data.dataset import SampleDataset
 from mambaseg_core.data.loading import evenly, open_dataset, plain_loader
 from mambaseg_core.data.sample import Sample, collate
@@ -31,6 +31,7 @@ from mambaseg_core.models.presets import preprocessing_of
 from mambaseg_core.models.released.imagenet import load_vmamba_imagenet
 from mambaseg_core.precision import why_slow
 from mambaseg_core.preprocessing import Preprocessing
+from mambaseg_core.tensor_files import read_tensors
 from mambaseg_core.training.callbacks import (
     BEST,
     LAST,
@@ -173,9 +174,9 @@ def build_model(config: TrainConfig, setup: Preprocessing, warn: Callable[[str],
             "only: leave data.crop out, or give it data.size"
         )
     if config.model.imagenet:
-        load_vmamba_imagenet(model, read_pth(config.model.imagenet))
+        load_vmamba_imagenet(model, read_tensors(config.model.imagenet), warn=warn)
     if config.model.weights:
-        load_weights(model, config.model.weights)
+        load_weights(model, config.model.weights, warn=warn)
         _warn_of_preprocessing(config.model.weights, preprocessing_of(model), setup, warn)
     model.preprocessing = setup
     return model

@@ -7,15 +7,17 @@ those of the first version, `vssmtiny_dp01_ckpt_epoch_292.pth`, `vssmsmall_dp03_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from torch import Tensor, nn
 
 from mambaseg_core.models.mambaseg.encoder import VMambaEncoder
-from mambaseg_core.models.released.load import check_names, fit, released_name, shapes, tensors_of
+from mambaseg_core.models.released.load import check_names, check_numbers, fit, released_name, shapes
 from mambaseg_core.models.released.names import MAMBASEG, VMAMBA_FIRST, Rules
+from mambaseg_core.models.released.unwrap import tensors_of
 from mambaseg_core.models.rgbx.encoder import SiameseEncoder
 
 Encoder: TypeAlias = VMambaEncoder | SiameseEncoder
@@ -50,7 +52,9 @@ _MAMBASEG: Final = _Layout("encoder_img.", "image_encoder.", MAMBASEG, "stem.con
 _SIGMA: Final = _Layout("backbone.vssm.", "encoder.", VMAMBA_FIRST, "patch", "VMamba of the first version (vssm)")
 
 
-def load_vmamba_imagenet(model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def load_vmamba_imagenet(
+    model: nn.Module, state_dict: Mapping[str, Any], *, warn: Callable[[str], Any] = warnings.warn
+) -> dict[str, tuple[str, ...]]:
     """Start every encoder in `model` from a VMamba ImageNet classifier, in place.
 
     A classifier has no output norms for the fusion: these keep their values. So does the first convolution of an
@@ -58,7 +62,9 @@ def load_vmamba_imagenet(model: nn.Module, state_dict: Mapping[str, Any]) -> dic
 
     Args:
         model: An encoder, or a network with encoders.
-        state_dict: The checkpoint's state dict, or the dict that holds it under `model`; classifier layers are ignored.
+        state_dict: The checkpoint's state dict, or a dict that holds it, as of `load_released_state_dict`; classifier
+            layers are ignored.
+        warn: As of `load_released_state_dict`.
 
     Returns:
         Names of the tensors that kept their values, by the encoder's name in `model` ("" if `model` is one).
@@ -71,7 +77,7 @@ def load_vmamba_imagenet(model: nn.Module, state_dict: Mapping[str, Any]) -> dic
         raise ValueError(
             f"{type(model).__name__} has no encoder of VMamba, expected one or more; pass an encoder or a network"
         )
-    tensors = {key: x for key, x in tensors_of(state_dict, "model").items() if not key.startswith(_CLASSIFIER)}
+    tensors = {key: x for key, x in tensors_of(state_dict, warn).items() if not key.startswith(_CLASSIFIER)}
     plans = {name: _plan(encoder, tensors) for name, encoder in encoders.items()}
     for name, encoder in encoders.items():
         encoder.load_state_dict(plans[name], strict=False)
@@ -94,4 +100,5 @@ def _plan(encoder: Encoder, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     wrong = [key for key in fitted if fitted[key].shape != own[key].shape]
     if wrong:
         raise ValueError(f"{shapes(wrong, fitted, own)}; load a checkpoint of {layout.checkpoints}")
+    check_numbers(fitted, own)
     return fitted

@@ -5,59 +5,77 @@ A tensor that is missing, unexpected or of another shape raises an error that na
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from mambaseg_core.models.released.names import MAMBASEG, SIGMA, Rules
 from mambaseg_core.models.released.unit_inputs import MEAN
+from mambaseg_core.models.released.unwrap import tensors_of
 from mambaseg_core.models.rgbx.sigma import Sigma
 
 _NAMED = 3  # tensors that an error names at most
+_COMPARED = 30  # names of each side that are compared to find the nearest
 
 
-def load_released_state_dict(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
-    """Load a checkpoint of the authors' code, in place.
+class Fitted(NamedTuple):
+    """A checkpoint's tensors by a model's names, in its shapes; `renamed` if they had the authors' names."""
 
-    A Sigma then expects the authors' inputs: normalized with ImageNet's mean and deviation, blue first.
-    `Segmenter`, `save_checkpoint` and `load_weights` convert it to RGB in 0..1 (`unit_inputs`).
+    tensors: dict[str, Tensor]
+    renamed: bool
+
+
+def load_released_state_dict(
+    model: nn.Module, state_dict: Mapping[str, Any], *, warn: Callable[[str], Any] = warnings.warn
+) -> None:
+    """Load a checkpoint of the authors' code, or a state dict of ours, in place.
+
+    A Sigma then expects the inputs of its checkpoint. With the authors' names these are normalized with ImageNet's
+    mean and deviation, blue first; `Segmenter`, `save_checkpoint` and `load_weights` convert it to RGB in 0..1
+    (`unit_inputs`). With our names they are RGB in 0..1.
 
     Args:
         model: A network of a released layout: `mambaseg_ddd17` or `mambaseg_dsec`, built for the image size
-            of the checkpoint, or a Sigma.
-        state_dict: The authors' state dict, or their file's dict that holds it under `state_dict` (MambaSeg) or
-            `model` (Sigma). Names may have the prefix `module.` of distributed training. Read the file with
+            of the checkpoint, or a Sigma; any network for tensors by our names.
+        state_dict: A state dict, or a file's dict that holds it under a name such as `state_dict`, `model` or `ema`.
+            Prefixes of names, such as `module.`, `model.` and `_orig_mod.`, are taken off. Read the file with
             `torch.load(path, weights_only=True)`.
+        warn: Called with one sentence if there are several state dicts of the same names; the first is taken.
 
     Raises:
-        ValueError: Tensors are missing, unexpected or of another shape; nothing has been loaded then.
+        ValueError: Tensors are missing, unexpected, of another shape, not floating point or not finite; nothing has
+            been loaded then.
     """
-    model.load_state_dict(released_tensors(model, state_dict))
+    fitted = fit_state_dict(model, state_dict, warn)
+    model.load_state_dict(fitted.tensors)
     model.preprocessing = None  # type: ignore[assignment]  # the preset's
-    if isinstance(model, Sigma) and model.in_channels == len(MEAN):
-        model.authors_inputs = True
+    if isinstance(model, Sigma):
+        model.authors_inputs = fitted.renamed and model.in_channels == len(MEAN)
 
 
-def released_tensors(model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the authors' tensors by the model's names, in its shapes; arguments as for `load_released_state_dict`.
-
-    Raises:
-        ValueError: Tensors are missing, unexpected or of another shape.
-    """
-    sigma = isinstance(model, Sigma)
-    wrapper, layout, rules = ("model", "Sigma", SIGMA) if sigma else ("state_dict", "MambaSeg", MAMBASEG)
-    given = {released_name(key, rules): value for key, value in tensors_of(state_dict, wrapper).items()}
-    own = model.state_dict()
-    check_names(own.keys() - given.keys(), given.keys() - own.keys(), f"the released {layout} layout")
+def fit_state_dict(model: nn.Module, state_dict: Mapping[str, Any], warn: Callable[[str], Any]) -> Fitted:
+    """Return a checkpoint's tensors by the model's names; arguments and errors as of `load_released_state_dict`."""
+    layout, rules = ("Sigma", SIGMA) if isinstance(model, Sigma) else ("MambaSeg", MAMBASEG)
+    given, own = tensors_of(state_dict, warn), model.state_dict()
+    theirs = {released_name(key, rules): value for key, value in given.items()}
+    renamed = len(given.keys() & own.keys()) < max(1, len(theirs.keys() & own.keys()))
+    if renamed:
+        given = theirs
+    expected = f"the released {layout} layout" if renamed else f"the model {getattr(model, 'name', '')!r}"
+    check_names(own.keys() - given.keys(), given.keys() - own.keys(), expected)
     fitted = {key: fit(given[key], own[key]) for key in own}
     wrong = [key for key in own if fitted[key].shape != own[key].shape]
     if wrong:
         raise ValueError(_shape_message(model, wrong, fitted, own))
-    return fitted
+    check_numbers(fitted, own)
+    return Fitted(fitted, renamed)
 
 
 def released_name(key: str, rules: Rules = MAMBASEG) -> str:
@@ -65,17 +83,6 @@ def released_name(key: str, rules: Rules = MAMBASEG) -> str:
     for pattern, replacement in rules:
         key = re.sub(pattern, replacement, key)
     return key
-
-
-def tensors_of(state_dict: Mapping[str, Any], wrapper: str) -> dict[str, Tensor]:
-    """Return the tensors by name, taken out of a file's dict, without the prefix `module.`."""
-    inner = state_dict.get(wrapper, state_dict)
-    if not isinstance(inner, Mapping) or not all(isinstance(value, Tensor) for value in inner.values()):
-        raise ValueError(
-            f"expected a state dict (name to tensor) or a dict with {wrapper!r} in it, got one with the keys "
-            f"{_some(list(state_dict))}; pass the result of torch.load(path, weights_only=True)"
-        )
-    return {str(key).removeprefix("module."): value for key, value in inner.items()}
 
 
 def fit(given: Tensor, own: Tensor) -> Tensor:
@@ -86,14 +93,51 @@ def fit(given: Tensor, own: Tensor) -> Tensor:
 
 
 def check_names(missing: AbstractSet[str], unexpected: AbstractSet[str], layout: str) -> None:
-    """Raise ValueError if tensors are missing or unexpected."""
+    """Raise ValueError if tensors are missing or unexpected; it names the pairs of the most similar names first."""
+    if not missing and not unexpected:
+        return
+    lacking, extra = _nearest_first(sorted(missing), sorted(unexpected))
     parts = [
-        f"{len(keys)} tensors {kind} ({_some(sorted(keys))})"
-        for kind, keys in (("missing", missing), ("unexpected", unexpected))
-        if keys
+        f"{len(names)} tensors {kind} ({_some(names)})"
+        for kind, names in (("missing", lacking), ("unexpected", extra))
+        if names
     ]
-    if parts:
-        raise ValueError(f"the checkpoint is not of {layout}: {' and '.join(parts)} (our names); load one that is")
+    raise ValueError(f"the checkpoint is not of {layout}: {' and '.join(parts)} (our names); load one that is")
+
+
+def check_numbers(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Raise ValueError if weights are integers, as quantized ones are, or numbers that are not finite."""
+    for key, tensor in given.items():
+        if not own[key].is_floating_point():  # a counter
+            continue
+        if not tensor.is_floating_point() or tensor.is_quantized:
+            raise ValueError(f"tensor {key} is of {tensor.dtype}; expected floats: load weights before quantization")
+        if tensor.device.type != "meta" and not bool(torch.isfinite(tensor.float()).all()):
+            raise ValueError(
+                f"tensor {key} holds NaN or infinity; expected finite weights: load a checkpoint from before the "
+                "training diverged"
+            )
+
+
+def _nearest_first(missing: list[str], unexpected: list[str]) -> tuple[list[str], list[str]]:
+    """Return both lists with the names that resemble one another in front, the nearest pair first."""
+    pairs = sorted(
+        (
+            (difflib.SequenceMatcher(None, ours, theirs).ratio(), ours, theirs)
+            for ours in missing[:_COMPARED]
+            for theirs in unexpected[:_COMPARED]
+        ),
+        key=lambda pair: -pair[0],
+    )
+    front: dict[str, str] = {}
+    for _, ours, theirs in pairs:
+        if ours not in front and theirs not in front.values():
+            front[ours] = theirs
+    taken = set(front.values())
+    return (
+        [*front, *(name for name in missing if name not in front)],
+        [*front.values(), *(name for name in unexpected if name not in taken)],
+    )
 
 
 def _some(names: Sequence[str]) -> str:
