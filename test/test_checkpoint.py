@@ -74,6 +74,51 @@ def test_a_missing_file_is_named() -> None:
         load_checkpoint("/nowhere/best.safetensors")
 
 
+@pytest.mark.parametrize("name", ["ours.pth", "ours.ckpt", "ours", "OURS.PT"])
+def test_a_checkpoint_of_ours_is_known_by_its_bytes(tmp_path: Path, name: str) -> None:
+    copy = tmp_path / name
+    copy.write_bytes(PRESETS["mambaseg_nano"].shipped["synthetic"].read_bytes())
+    expected = create_model("mambaseg_nano", weights="synthetic")
+    for loaded in (load_checkpoint(copy)[0], create_model("mambaseg_nano", weights=copy)):
+        assert loaded.preprocessing == expected.preprocessing
+        assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), expected.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["best.pth.tar", "best.ckpt", "best.bin", "BEST.PTH", "best", "best.safetensors"])
+def test_a_file_of_torch_is_known_by_its_bytes(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(5)
+    trained = create_model("sigma_nano")
+    file = tmp_path / name
+    torch.save({"model_state_dict": trained.state_dict(), "epoch": 3}, file)
+    loaded = create_model("sigma_nano", weights=file)
+    assert all(torch.equal(a, b) for a, b in zip(trained.parameters(), loaded.parameters(), strict=True))
+
+
+def test_weights_without_a_header_are_refused_with_the_models_that_they_fit(tmp_path: Path) -> None:
+    file = tmp_path / "best.pth"
+    torch.save(create_model("sigma_nano").state_dict(), file)
+    with pytest.raises(ValueError, match=r"has no 'mambaseg' header, .*it fits sigma_nano: .* --model sigma_nano"):
+        load_checkpoint(file)
+
+
+def test_weights_by_our_names_keep_their_inputs_whatever_the_container(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    trained = create_model("sigma_nano")
+    tensors = trained.state_dict()
+    torch.save(tensors, tmp_path / "a.pth")
+    save_file(tensors, tmp_path / "a.safetensors")
+    for name in ("a.pth", "a.safetensors"):
+        loaded = create_model("sigma_nano", weights=tmp_path / name)
+        assert torch.equal(loaded.encoder.patch.weight, trained.encoder.patch.weight), name
+
+
+def test_a_second_set_of_weights_is_said(tmp_path: Path) -> None:
+    file, said, state = tmp_path / "best.pth", list[str](), create_model("mambaseg_nano").state_dict()
+    torch.save({"state_dict": state, "state_dict_ema": state}, file)
+    create_model("mambaseg_nano", weights=file, warn=said.append)
+    assert said == [f"{file}: the checkpoint holds several sets of weights: state_dict was taken, not state_dict_ema"]
+
+
 @pytest.mark.parametrize("name", ["text.safetensors", "text.pth"])
 def test_a_file_that_holds_no_tensors_is_refused(name: str, tmp_path: Path, model: nn.Module) -> None:
     file = tmp_path / name
@@ -105,7 +150,7 @@ def test_safetensors_of_somebody_else_are_refused(tmp_path: Path, model: nn.Modu
     save_file({"weight": torch.zeros(2)}, file)
     with pytest.raises(ValueError, match="'mambaseg' header"):
         load_checkpoint(file)
-    with pytest.raises(ValueError, match="does not fit the model"):
+    with pytest.raises(ValueError, match=r"does not fit the model 'mambaseg_ddd17'.* 1 tensors unexpected \(weight\)"):
         load_weights(model, file)
 
 

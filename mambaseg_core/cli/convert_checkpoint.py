@@ -26,8 +26,7 @@ def checkpoint(
 
     if out.suffix != ".safetensors":
         raise ValueError(f"out is {out}; expected a name that ends in .safetensors")
-    ours = names_model(source)
-    network = load_checkpoint(source)[0] if ours else create_model(model, weights=source, warn=warn)
+    network = load_checkpoint(source)[0] if names_model(source) else create_model(model, weights=source, warn=warn)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(out, network.half() if half else network)
     size = out.stat().st_size / 1e6

@@ -20,7 +20,7 @@ SHARED = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[2] / ".."
 @pytest.mark.parametrize(
     ("source", "out", "message"),
     [
-        ("best.onnx", "ours.safetensors", r"best\.onnx; expected the authors' \.pth or our \.safetensors"),
+        ("best.onnx", "ours.safetensors", r"best\.onnx does not exist; expected a \.safetensors or \.pth file"),
         ("best.pth", "ours.pth", r"out is .*ours\.pth; expected a name that ends in \.safetensors"),
     ],
 )
