@@ -1,12 +1,13 @@
 """Starts segmentation_node. `ros2 launch mambaseg_ros mambaseg.launch.py --show-args` is its manual."""
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
+from mambaseg_ros.overrides import misspelt
 from mambaseg_ros.parameters import launch_arguments
 from mambaseg_ros.resources import large_image_profile
 
@@ -35,7 +36,9 @@ def segmentation_node(context):
     for name, (kind, _) in PARAMETERS.items():
         if LaunchConfiguration(name).perform(context):
             overrides[name] = ParameterValue(LaunchConfiguration(name), value_type=kind)
+    warnings = misspelt(context.launch_configurations, {**ARGUMENTS, **PARAMETERS})
     return [
+        *(LogInfo(msg=f"warning: {sentence}") for sentence in warnings),
         Node(
             package="mambaseg_ros",
             executable="segmentation_node",
@@ -53,7 +56,7 @@ def segmentation_node(context):
             respawn=LaunchConfiguration("respawn").perform(context) == "true",
             respawn_delay=2.0,
             arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-        )
+        ),
     ]
 
 

@@ -17,6 +17,7 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import rclpy
+import rclpy.parameter
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.exceptions import ParameterException
@@ -27,12 +28,13 @@ from rclpy.node import Node
 
 from mambaseg_ros.faults import FaultLog, sentence_of
 from mambaseg_ros.model import check_reach, describe, free_memory, leave_a_core, make_segmenter
+from mambaseg_ros.overrides import sections_of_others, unknown_parameters, unknown_topics
 from mambaseg_ros.parameters import PARAMETERS, TABLE, Parameter, Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.resources import use_large_image_profile
 from mambaseg_ros.topics.diagnostics import Condition, Diagnostics
 from mambaseg_ros.topics.publishers import Publishers
-from mambaseg_ros.topics.subscriptions import Subscriptions
+from mambaseg_ros.topics.subscriptions import INFO_TOPICS, KINDS, Subscriptions
 
 try:
     from std_srvs.srv import SetBool
@@ -50,6 +52,7 @@ class SegmentationNode(LifecycleNode):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("mambaseg", **kwargs)
+        self._take_overrides()
         for parameter in PARAMETERS:
             self.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
         self._segmenter: Any = None
@@ -58,6 +61,8 @@ class SegmentationNode(LifecycleNode):
         self._inputs: Subscriptions | None = None
         self._state = "unconfigured"
         self._timers_while_active: list[Any] = []
+        if hasattr(self, "add_pre_set_parameters_callback"):  # since Iron
+            self.add_pre_set_parameters_callback(lambda given: [_in_its_type(parameter) for parameter in given])
         self.add_on_set_parameters_callback(self._check_parameters)
         self._faults, self._condition = FaultLog(), Condition()
         self._diagnostics = Diagnostics(self, self._faults, self._condition)
@@ -192,6 +197,27 @@ class SegmentationNode(LifecycleNode):
 
     # -- parameters --------------------------------------------------------------------------------------------
 
+    def _take_overrides(self) -> None:
+        """Put numbers of the command line and of parameter files into the parameters' types.
+
+        Raises:
+            ValueError: a value is of another type, or out of bounds.
+        """
+        for name, given in self._parameter_overrides.items():
+            if name in TABLE:
+                self._parameter_overrides[name] = _in_its_type(given)
+                TABLE[name].check(self._parameter_overrides[name].value)
+
+    def warn_of_ignored(self, words: list[str]) -> None:
+        """Warn of what a command line sets that this node does not take; ROS ignores it in silence."""
+        known = [*TABLE, *(name for name in self._parameter_overrides if self.has_parameter(name))]
+        for sentence in (
+            *unknown_parameters(self._parameter_overrides, known),
+            *sections_of_others(words, self.get_fully_qualified_name()),
+            *unknown_topics(words, (*KINDS, *INFO_TOPICS)),
+        ):
+            self.get_logger().warning(sentence)
+
     def _read_parameters(self) -> Parameters:
         return Parameters(**{name: self.get_parameter(name).value for name in TABLE})
 
@@ -214,6 +240,13 @@ class SegmentationNode(LifecycleNode):
         check_reach(parameters, self._segmenter.preprocessing)
         self._pipeline.worker.parameters = parameters
         self._outputs.alpha = parameters.overlay_alpha
+
+
+def _in_its_type(given: Any) -> Any:
+    """Return a parameter of ROS with its number in the type that the table declares: 10 becomes 10.0."""
+    if given.name not in TABLE:
+        return given
+    return rclpy.parameter.Parameter(given.name, value=TABLE[given.name].whole_or_float(given.value))
 
 
 def _descriptor(parameter: Parameter) -> ParameterDescriptor:
@@ -245,7 +278,8 @@ def main(args: list[str] | None = None) -> int:
         begun = True
         executor = SingleThreadedExecutor()  # at once: if a signal came before it, rclpy would print a traceback
         node = SegmentationNode()
-    except (ParameterException, RCLError) as error:
+        node.warn_of_ignored(sys.argv if args is None else args)
+    except (ParameterException, RCLError, ValueError) as error:
         if begun and not rclpy.ok():  # a signal came meanwhile
             return 0
         print(f"segmentation_node: {error}; see its table of parameters in docs/ros.md", file=sys.stderr)

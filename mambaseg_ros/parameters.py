@@ -7,12 +7,14 @@ come with ROS.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import yaml
 
 from mambaseg_ros.messages.types import EVENT_TYPES, IMAGE_TYPES
+from mambaseg_ros.overrides import nearest
 
 T = TypeVar("T", bool, int, float, str)
 
@@ -64,6 +66,13 @@ class Parameter:
                 f"{steps}, set the parameter, and go back by the same steps"
             )
 
+    def whole_or_float(self, value: Any) -> Any:
+        """Return a number in the parameter's type where nothing is lost, 10 as 10.0 and 10.0 as 10, else the value."""
+        kind = type(self.default)
+        if (kind is float and type(value) is int) or (kind is int and type(value) is float and value.is_integer()):
+            return kind(value)
+        return value
+
     def check(self, value: object) -> None:
         """Refuse a value of another type or out of bounds.
 
@@ -73,14 +82,15 @@ class Parameter:
         kind = type(self.default)
         if type(value) is not kind and not (kind is float and type(value) is int):
             raise ValueError(
-                f"parameter {self.name!r} is {value!r} ({type(value).__name__}); expected a {kind.__name__}: "
-                "correct it in the parameter file or the launch argument"
+                f"parameter {self.name!r} is {value!r} ({type(value).__name__}); expected a {kind.__name__}, such as "
+                f"{_EXAMPLES[kind]}: correct it in the parameter file or the launch argument"
             )
         fits = self.bounds is None or self.bounds[0] <= float(value) <= self.bounds[1]
         if not fits or (self.choices is not None and value not in self.choices):
             raise ValueError(f"parameter {self.name!r} is {value!r}; expected {self.limits}: it is {self.meaning}")
 
 
+_EXAMPLES: dict[type, str] = {bool: "true", int: "10", float: "10.0", str: "'10' in quotes"}
 CHANGES = {
     "always": ("unconfigured", "inactive", "active"),
     "inactive": ("unconfigured", "inactive"),
@@ -163,9 +173,20 @@ def read_parameters(words: list[str]) -> Parameters:
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or name not in TABLE:
-            raise ValueError(f"{word!r} sets no parameter; expected name=value with one of {', '.join(TABLE)}")
-        values[name] = text if isinstance(TABLE[name].default, str) else yaml.safe_load(text)
+            raise ValueError(
+                f"{word!r} sets no parameter; expected name=value with one of {', '.join(TABLE)}{nearest(name, TABLE)}"
+            )
+        values[name] = text if isinstance(TABLE[name].default, str) else TABLE[name].whole_or_float(_value(text))
     return Parameters(**values)
+
+
+def _value(text: str) -> Any:
+    """Return a number or a truth value from a word of the command line; other text as it is."""
+    with suppress(yaml.YAMLError):
+        text = yaml.safe_load(text)
+    with suppress(ValueError):  # YAML reads 1e3 as text
+        return float(text) if isinstance(text, str) else text
+    return text
 
 
 def launch_arguments() -> dict[str, tuple[type, str]]:

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mambaseg_ros.parameters import PARAMETERS, TABLE, Parameters, launch_arguments, markdown_table
+from mambaseg_ros.parameters import (
+    PARAMETERS,
+    TABLE,
+    Parameters,
+    launch_arguments,
+    markdown_table,
+    read_parameters,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +56,52 @@ def test_bad_values_are_refused_with_name_value_and_what_is_expected(name: str, 
 
 def test_a_whole_number_is_good_for_a_float() -> None:
     TABLE["event_wait_ms"].check(20)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "taken"),
+    [
+        ("event_wait_ms", 10, 10.0),
+        ("buffer_mib", 10.0, 10),
+        ("buffer_mib", 10.5, 10.5),
+        ("event_wait_ms", True, True),
+        ("buffer_mib", True, True),
+        ("autostart", 1, 1),
+        ("event_wait_ms", "10", "10"),
+        ("model", 10, 10),
+        ("buffer_mib", float("inf"), float("inf")),
+    ],
+)
+def test_a_number_takes_the_type_of_its_parameter_where_nothing_is_lost(
+    name: str, value: object, taken: object
+) -> None:
+    found = TABLE[name].whole_or_float(value)
+    assert (found, type(found)) == (taken, type(taken))
+
+
+def test_parameters_are_read_from_words() -> None:
+    words = ["event_wait_ms=1e1", "buffer_mib=10.0", "autostart=false", "weights=10", "overlay_alpha=1"]
+    found = read_parameters(words)
+    assert (found.event_wait_ms, found.buffer_mib, found.autostart) == (10.0, 10, False)
+    assert (found.weights, found.overlay_alpha, type(found.buffer_mib)) == ("10", 1.0, int)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("event_clok=sensor", r"'event_clok=sensor' sets no parameter; .*; nearest is 'event_clock'"),
+        ("event_wait=3", r"nearest is 'event_wait_ms'"),
+        ("event_clock", r"'event_clock' sets no parameter; expected name=value"),
+        ("event_wait_ms=[", r"'event_wait_ms' is '\['"),
+        ("event_wait_ms=", r"'event_wait_ms' is None"),
+        ("autostart=1", r"'autostart' is 1 \(int\); expected a bool, such as true"),
+        ("buffer_mib=10.5", r"'buffer_mib' is 10\.5 \(float\)"),
+        ("event_wait_ms=nan", r"'event_wait_ms' is nan; expected 0 to 10000"),
+    ],
+)
+def test_words_that_set_nothing_are_refused(word: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_parameters([word])
 
 
 def test_the_launch_file_has_an_argument_for_every_parameter() -> None:
