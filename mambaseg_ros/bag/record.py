@@ -9,11 +9,13 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rosbags.rosbag2 import Writer
 
 from mambaseg_ros.bag.types import define, new_bag, typestore
 from mambaseg_ros.messages.types import message_class
+
+SILENT_S = 5.0  # until topics without a publisher are named
 
 
 class _Recorder:
@@ -24,7 +26,9 @@ class _Recorder:
         self._writer = writer
         self._store = typestore()
         self._waiting = set(topics)
+        self._said = set[str]()
         node.create_timer(0.1, self._subscribe)
+        node.create_timer(SILENT_S, self._complain)
 
     def _subscribe(self) -> None:
         for topic in sorted(self._waiting):
@@ -35,9 +39,18 @@ class _Recorder:
             kind = offers[0].topic_type
             define(self._store, kind)
             connection = self._writer.add_connection(topic, kind, typestore=self._store)
-            profile = QoSProfile(depth=1000, reliability=offers[0].qos_profile.reliability)
+            profile = _weakest([offer.qos_profile for offer in offers])
             self._node.create_subscription(
                 message_class(kind), topic, partial(self._write, topic, connection), profile, raw=True
+            )
+
+    def _complain(self) -> None:
+        """Say which topics nobody publishes; once each time that they change."""
+        if self._waiting and self._waiting != self._said:
+            self._said = set(self._waiting)
+            names = ", ".join(sorted(self._waiting))
+            self._node.get_logger().warning(
+                f"nobody publishes {names}; expected a publisher: start it, or end by Ctrl-C"
             )
 
     def _write(self, topic: str, connection: Any, data: bytes) -> None:
@@ -74,6 +87,17 @@ def record(bag: Path, topics: list[str], *, idle_s: float | None = None) -> dict
             node.destroy_node()
             rclpy.try_shutdown()
     return recorder.counts
+
+
+def _weakest(offers: list[QoSProfile]) -> QoSProfile:
+    """Return the QoS that receives all of these publishers, with what they sent before if all keep that."""
+    reliable = all(offer.reliability == QoSReliabilityPolicy.RELIABLE for offer in offers)
+    latched = reliable and all(offer.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL for offer in offers)
+    return QoSProfile(
+        depth=1000,
+        reliability=QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT,
+        durability=QoSDurabilityPolicy.TRANSIENT_LOCAL if latched else QoSDurabilityPolicy.VOLATILE,
+    )
 
 
 def _idle(recorder: _Recorder, idle_s: float | None) -> bool:

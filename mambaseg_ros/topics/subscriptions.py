@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo
 
 try:  # Jazzy and later
@@ -28,6 +28,8 @@ INFO_TOPICS = ("camera_info", "event_camera_info")
 # Deep enough that messages wait for the callback: a full queue of DDS replaces them without reporting it.
 DEPTHS = {"image": 20, "events": 1000, "second": 20}
 KINDS = {"image": IMAGE_TYPES, "events": EVENT_TYPES, "second": IMAGE_TYPES}
+# A latched camera_info is sent to late subscribers of this QoS only, and a volatile one to those of another only.
+LATCHED = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 BYTES_AN_EVENT = 9  # of EventArray's columns
 SILENT_S = 5.0
 MOST_PUBLISHERS = 100  # whose numbers are remembered
@@ -204,6 +206,8 @@ class Subscriptions:
         """Say what the node waits for; every 5 s."""
         self.image.complain()
         self.second.complain()
+        if waiting_for := self._pipeline.worker.waiting_for:
+            self._warn(waiting_for)
         if self._node.get_parameter("use_sim_time").value and self._node.get_clock().now().nanoseconds == 0:
             self._warn(why_no_time(self._node.count_publishers("/clock")))
 
@@ -240,13 +244,18 @@ class Subscriptions:
 
     def _wait_for_calibration(self) -> None:
         for topic in INFO_TOPICS:
-            take = partial(self._take_info, topic)
-            self._info_subscriptions.append(
-                self._node.create_subscription(CameraInfo, topic, take, qos_profile_sensor_data)
-            )
+            for qos in (qos_profile_sensor_data, LATCHED):
+                self._info_subscriptions.append(self._subscribe_info(topic, qos))
         names = " and ".join(self._node.resolve_topic_name(topic) for topic in INFO_TOPICS)
         self._pipeline.worker.waiting_for = (
             f"no calibration yet; expected a CameraInfo on each of {names}: start their publishers or remap them"
+        )
+
+    def _subscribe_info(self, topic: str, qos: QoSProfile) -> Any:
+        """Subscribe to one camera_info; a publisher whose QoS fits only one of the two subscriptions is no fault."""
+        silent = SubscriptionEventCallbacks(incompatible_qos=lambda info: None)
+        return self._node.create_subscription(
+            CameraInfo, topic, partial(self._take_info, topic), qos, event_callbacks=silent
         )
 
     def _take_info(self, topic: str, info: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from drive import DEGRADED, ERROR, OK
 from lifecycle_msgs.msg import Transition
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -190,3 +190,32 @@ def test_calibration_from_two_camera_infos(
     assert (mask[30, 26:54] < 6).all()  # the event camera sees 35 / 70 to each side, 15 pixels of the image
     assert (mask[:, :24] == 255).all()
     assert isinstance(peer.masks[0], Image)
+
+
+LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+VOLATILE = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+
+
+@pytest.mark.parametrize("early", ["camera_info", "event_camera_info"])
+def test_a_latched_camera_info_is_taken_whoever_starts_first(
+    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]], early: str
+) -> None:
+    """One info is latched before the node starts, the other after, and neither is sent again."""
+    image_size, late = (60, 80), "camera_info" if early == "event_camera_info" else "event_camera_info"
+    infos = {"camera_info": camera_info(image_size, 30.0), "event_camera_info": camera_info(SIZE, 70.0)}
+    first = peer.node.create_publisher(CameraInfo, early, LATCHED)
+    first.publish(infos[early])
+    peer.process = start(*node_command(calibration="camera_info"))
+    peer.wait_until_connected()
+    second = peer.node.create_publisher(CameraInfo, late, LATCHED)
+    second.publish(infos[late])
+    volatile = peer.node.create_publisher(CameraInfo, "camera_info", VOLATILE)  # its QoS fits one subscription only
+    peer.spin_until(lambda: first.get_subscription_count() and volatile.get_subscription_count(), "it listens")
+    stamp_ns = START_NS
+    while not peer.masks:
+        stamp_ns += 50 * MS
+        send_events(peer, stamp_ns)
+        status = answered(peer, lambda s=stamp_ns: peer.send_image(s, np.full(image_size, 9, np.uint8)))
+        peer.executor.spin_once(timeout_sec=0.1)
+    assert (status.state, status.message) == (OK, "")
+    assert "incompatible QoS" not in peer.process.output
