@@ -21,6 +21,7 @@ def train(
         list[str] | None, typer.Option("--set", help="a value of the configuration, such as loop.steps=500")
     ] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu")] = "auto",
+    wait: Annotated[float, typer.Option(help="longest wait for the run's other processes, seconds", min=0.0)] = 30.0,
     threads: Annotated[int, typer.Option(help="torch's CPU threads; 0: all cores; use 1 on a busy machine", min=0)] = 0,
 ) -> None:
     """Train a model. Ctrl-C stops it after the step; the same command with --resume continues.
@@ -45,7 +46,15 @@ def train(
         torch.set_num_threads(threads)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
-        result = run(settings, out, resume=resume, accelerator=accelerator, progress=console.is_terminal, warn=warn)
+        result = run(
+            settings,
+            out,
+            resume=resume,
+            accelerator=accelerator,
+            progress=console.is_terminal,
+            wait_s=wait,
+            warn=warn,
+        )
     except StoppedError as stopped:
         console.print(f"{out}: {stopped}", highlight=False, soft_wrap=True)
         raise typer.Exit(130) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 import warnings
@@ -17,7 +16,6 @@ from typing import Any, Final
 import lightning
 import torch
 import yaml
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
@@ -48,6 +46,7 @@ from mambaseg_core.training.callbacks import (
 from mambaseg_core.training.config import TrainConfig, parse_config
 from mambaseg_core.training.data import make_preprocessing, make_transform
 from mambaseg_core.training.module import SegmentationModule
+from mambaseg_core.training.processes import find_processes, joined
 from mambaseg_core.training.sampler import StepSampler
 from mambaseg_core.training.state import RunState, read_state
 
@@ -78,6 +77,7 @@ def train(
     resume: bool = False,
     accelerator: str = "auto",
     progress: bool = True,
+    wait_s: float = 30.0,
     warn: Callable[[str], Any] = warnings.warn,
 ) -> TrainingResult:
     """Train a model, or resume an interrupted run.
@@ -88,11 +88,12 @@ def train(
         resume: resume the run in `folder` if there is one.
         accelerator: "auto", "cpu" or "gpu".
         progress: whether to draw a progress bar.
-        warn: called with one sentence if `loop.precision` makes this machine slower.
+        wait_s: longest wait for the other processes of the run, seconds.
+        warn: called with one sentence if `loop.precision` makes this machine slower, or other processes are late.
 
     Raises:
-        ValueError: the configuration does not fit the data or the run in `folder`, weights do not fit the model, or
-            the loss became NaN.
+        ValueError: the configuration does not fit the data or the run in `folder`, weights do not fit the model, not
+            all processes came, or the loss became NaN.
         OSError: a checkpoint cannot be written.
         StoppedError: the run stopped on a signal and can be resumed.
     """
@@ -105,22 +106,26 @@ def train(
     model = build_model(config, setup, warn)
     if state is not None:
         model.load_state_dict(state.weights)
-    nodes, devices = _processes()
-    per_step = config.loop.batch * config.loop.accumulate * nodes * devices
+    processes = find_processes()
+    per_step = config.loop.batch * config.loop.accumulate * processes.world
     steps = config.loop.steps or max(1, round(config.loop.epochs * len(training) / per_step))
     _check_state(state, per_step)
     module = SegmentationModule(model, config, steps)
     first, best = (0, -1.0) if state is None else (state.step, state.best)
     bar = [Bar()] if progress else []
-    with StopRequest().listen() as stop, warnings.catch_warnings():
+    with (
+        joined(processes, accelerator=accelerator, wait_s=wait_s, warn=warn),
+        StopRequest().listen() as stop,
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", message=".*does not have many workers|`isinstance.treespec")
         keeper = Keeper(folder, samples_per_step=per_step, stop=stop, best=best)
         trainer = lightning.Trainer(
             accelerator=accelerator,
-            devices=devices,
-            num_nodes=nodes,
-            strategy="ddp" if nodes * devices > 1 else "auto",
-            plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
+            devices=processes.devices,
+            num_nodes=processes.nodes,
+            strategy="ddp" if processes.world > 1 else "auto",
+            plugins=processes.environment(),
             max_steps=steps,
             val_check_interval=validation_distance(module) * config.loop.accumulate,
             callbacks=[Counters(state), MetricLines(folder, setup.label_set.classes), keeper, *bar],
@@ -240,16 +245,6 @@ def _fixed(config: TrainConfig, folder: Path) -> dict[str, Any]:
         "enable_model_summary": False,
         "use_distributed_sampler": False,
     }
-
-
-def _processes() -> tuple[int, int]:
-    """Return (machines, processes on each) from the environment of torchrun or SLURM."""
-    env = os.environ
-    if SLURMEnvironment.detect():
-        nodes = int(env.get("SLURM_NNODES", "1"))
-        return nodes, int(env["SLURM_NTASKS"]) // nodes
-    local = int(env.get("LOCAL_WORLD_SIZE", "1"))
-    return int(env.get("WORLD_SIZE", "1")) // local, local
 
 
 def _loaders(
