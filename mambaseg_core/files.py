@@ -13,6 +13,8 @@ from typing import Final
 
 _NO_FOLDER_SYNC: Final = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)  # from file systems that sync files only
 
+_OF_THE_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+
 
 class WriteError(OSError):
     """A file or folder could not be written; the text is one sentence that names it and the reason."""
@@ -48,13 +50,25 @@ def atomic_path(path: Path, *, salvage: bool = False) -> Iterator[Path]:
         rest = ""
         if salvage and folder is not None:
             rest, folder = f", and recover what is in {folder}", None
-        reason = (error.strerror or str(error) or type(error).__name__).splitlines()[0]
-        raise WriteError(
-            f"{path} cannot be written ({reason}); expected a folder to write in and room on the disk: check both{rest}"
-        ) from error
+        raise WriteError(_sentence(path, error) + rest) from error
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def disk_errors_of(path: Path) -> Iterator[None]:
+    """Let an error of the disk in the block, which names no file, name `path`: what is written piece by piece.
+
+    Raises:
+        WriteError: the disk is full, damaged or read-only, or the file may not grow.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK or error.filename is not None:
+            raise
+        raise WriteError(_sentence(path, error)) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -66,6 +80,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a file in UTF-8; see `atomic_path`."""
     write_bytes(path, text.encode())
+
+
+def _sentence(path: Path, error: OSError) -> str:
+    """Return the sentence on a file that cannot be written."""
+    reason = (error.strerror or str(error) or type(error).__name__).splitlines()[0]
+    return f"{path} cannot be written ({reason}); expected a folder to write in and room on the disk: check both"
 
 
 def _is_about(path: Path, error: OSError) -> bool:

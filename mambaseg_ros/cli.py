@@ -149,6 +149,8 @@ def segment(
         )
     for sentence, times in result.complaints.most_common():
         console.print(f"{times} times: {sentence}", markup=False, highlight=False, soft_wrap=True)
+    if result.lost:
+        warn(f"{result.lost} messages of events are missing by their seq: the driver or the recorder lost them")
     console.print(f"{out}: {result.masks} masks of {result.images} images, {result.resumed} from an earlier run")
 
 

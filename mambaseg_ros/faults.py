@@ -10,7 +10,8 @@ import threading
 import time
 from dataclasses import dataclass, replace
 
-_DIFFERS = re.compile(r"\d+|(?<!\w)'[^']*'|\{[^}]*\}")  # numbers, and what was got, in quotes
+# Numbers, and what was got, in quotes.
+_DIFFERS = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?|(?<!\w)'[^']*'|\{[^}]*\}")
 
 
 def sentence_of(error: Exception) -> str:

@@ -176,7 +176,10 @@ def read_parameters(words: list[str]) -> Parameters:
             raise ValueError(
                 f"{word!r} sets no parameter; expected name=value with one of {', '.join(TABLE)}{nearest(name, TABLE)}"
             )
-        values[name] = text if isinstance(TABLE[name].default, str) else TABLE[name].whole_or_float(_value(text))
+        row = TABLE[name]
+        values[name] = text if isinstance(row.default, str) else _value(text)
+        if isinstance(row.default, int):
+            values[name] = row.whole_or_float(values[name])
     return Parameters(**values)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mambaseg_core.files import WriteError, atomic_path, write_bytes, write_text
+from mambaseg_core.files import WriteError, atomic_path, disk_errors_of, write_bytes, write_text
 
 
 @contextmanager
@@ -84,6 +84,24 @@ def test_a_full_disk_is_one_sentence(old: Path) -> None:
     assert str(caught.value).endswith("); expected a folder to write in and room on the disk: check both")
     assert list(old.parent.iterdir()) == [old]
     assert old.read_text() == "old"
+
+
+def test_a_file_that_grows_is_named_when_the_disk_is_full(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.symlink_to("/dev/full")
+    said = r"metrics\.jsonl cannot be written \(No space left on device\); expected"
+    with pytest.raises(WriteError, match=said), disk_errors_of(path), path.open("a") as file:
+        file.write("{}")
+    path, said = tmp_path / "lines", r"lines cannot be written \(File too large\)"
+    with small_disk(10), pytest.raises(WriteError, match=said), disk_errors_of(path), path.open("w") as file:
+        file.write("0123456789ab")
+
+
+def test_other_errors_and_those_with_a_name_stay_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="none"), disk_errors_of(tmp_path):
+        (tmp_path / "none").read_text()
+    with pytest.raises(BrokenPipeError), disk_errors_of(tmp_path):
+        raise BrokenPipeError(32, "Broken pipe")
 
 
 def test_what_cannot_be_made_again_stays_after_a_full_disk_only(tmp_path: Path) -> None:

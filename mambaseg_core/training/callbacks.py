@@ -16,7 +16,7 @@ import lightning
 from lightning.pytorch.callbacks import RichProgressBar
 
 from mambaseg_core.checkpoint import save_checkpoint
-from mambaseg_core.files import write_text
+from mambaseg_core.files import disk_errors_of, write_text
 from mambaseg_core.training.module import NonFiniteLossError, SegmentationModule, parameters_of
 from mambaseg_core.training.state import RunState, write_state
 
@@ -178,7 +178,7 @@ class MetricLines(lightning.Callback):
 
     def _write(self, trainer: lightning.Trainer, values: dict[str, Any]) -> None:
         if trainer.is_global_zero:
-            with self.path.open("a", encoding="utf-8") as file:
+            with disk_errors_of(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(values) + "\n")
 
 

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +25,7 @@ from mambaseg_core.checkpoint import create_model, load_weights
 from mambaseg_core.data.dataset import SampleDataset
 from mambaseg_core.data.loading import evenly, open_dataset, plain_loader
 from mambaseg_core.data.sample import Sample, collate
-from mambaseg_core.files import write_text
+from mambaseg_core.files import disk_errors_of, write_text
 from mambaseg_core.models.presets import preprocessing_of
 from mambaseg_core.models.released.imagenet import load_vmamba_imagenet
 from mambaseg_core.precision import why_slow
@@ -137,7 +138,9 @@ def train(
             _write_run(folder, config, trainer, steps, state)
             _warn_of_precision(config, trainer.strategy.root_device, warn)
         if first < steps:
-            trainer.fit(module, *_loaders(config, training, validation, trainer, first=first, steps=steps))
+            loaders = _loaders(config, training, validation, trainer, first=first, steps=steps)
+            with disk_errors_of(folder):  # TensorBoard names no file
+                trainer.fit(module, *loaders)
     return TrainingResult(folder / LAST, folder / BEST, _last_miou(folder / METRICS))
 
 
@@ -292,7 +295,8 @@ def _code_and_machine(trainer: lightning.Trainer) -> dict[str, Any]:
     words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
     commit = None
     if (root / ".git").exists():
-        commit = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+        with suppress(OSError, subprocess.TimeoutExpired):  # no git, or a folder of the network that does not answer
+            commit = subprocess.run(words, capture_output=True, text=True, check=False, timeout=10).stdout.strip()
     try:
         installed: str | None = version("mambaseg")
     except PackageNotFoundError:  # in the source tree, whose commit is recorded instead

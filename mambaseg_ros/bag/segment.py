@@ -17,8 +17,11 @@ from mambaseg_core.pictures import read_label, write_png
 from mambaseg_core.recordings.bag import Bag
 from mambaseg_ros.bag.frames import find_topics, read_frames
 from mambaseg_ros.bag.types import ImageWriter, new_bag, typestore
+from mambaseg_ros.faults import kind_of
 from mambaseg_ros.messages.images import image_from_message
+from mambaseg_ros.messages.numbers import Numbers
 from mambaseg_ros.messages.stamps import stamp_to_ns
+from mambaseg_ros.messages.types import NUMBERED_TYPES
 from mambaseg_ros.model import check_reach, make_segmenter, weights_hash
 from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
@@ -38,13 +41,16 @@ class Segmented:
         images: images in the bag.
         masks: masks written.
         resumed: of these, how many an interrupted run had made.
-        complaints: sentences about images without a mask and masks without events, and how often each was said.
+        complaints: sentences about images without a mask and masks without events, an example of each kind, and how
+            often it was said.
+        lost: messages of events that are missing by their `seq`; 0 for types without.
     """
 
     images: int
     masks: int
     resumed: int
     complaints: Counter[str]
+    lost: int
 
 
 @dataclass
@@ -54,6 +60,7 @@ class _Folder:
     root: Path
     complaints: Counter[str] = field(default_factory=Counter)
     index: int = 0
+    _examples: dict[str, str] = field(default_factory=dict)
 
     def path(self, index: int) -> Path:
         return self.root / f"{index:08d}.png"
@@ -63,10 +70,10 @@ class _Folder:
 
     def report(self, report: Report) -> None:
         if report.state != State.OK:
-            self.complaints[report.message] += 1
+            self.warn(report.message)
 
     def warn(self, sentence: str) -> None:
-        self.complaints[sentence] += 1
+        self.complaints[self._examples.setdefault(kind_of(sentence), sentence)] += 1
 
     def header(self, stamp_ns: int, frame_id: str) -> Any:
         raise NotImplementedError("masks of events alone are made by the node only")
@@ -119,7 +126,8 @@ def segment(
         checked = registered or bool(parameters.calibration) or segmenter.preprocessing.second != "events"
         frames = list[tuple[int, Any]]()
         wait_ns = round(parameters.event_wait_ms * 1e6)
-        add, reaches = worker.source.add, worker.source.reaches
+        numbers, reaches = Numbers(), worker.source.reaches
+        add = _numbered(worker.source.add, numbers) if topics.second.type in NUMBERED_TYPES else worker.source.add
         for frame in read_frames(reader, topics, add=add, reaches=reaches, wait_ns=wait_ns, warn=folder.warn):
             folder.index = len(frames)
             checked = checked or _views_fit(frame.message, worker.source)
@@ -131,7 +139,18 @@ def segment(
             progress(len(frames), reader.topics[topics.images])
     masks = _write(out, folder, frames)
     shutil.rmtree(folder.root)
-    return Segmented(len(frames), masks, resumed, folder.complaints)
+    lost = 0 if numbers.of_several else numbers.lost
+    return Segmented(len(frames), masks, resumed, folder.complaints, lost)
+
+
+def _numbered(add: Callable[[Any], None], numbers: Numbers) -> Callable[[Any], None]:
+    """Return `add` that also notes the `seq` of each message."""
+
+    def add_numbered(message: Any) -> None:
+        numbers.missing(int(message.seq))
+        add(message)
+
+    return add_numbered
 
 
 def _views_fit(message: Any, source: Source) -> bool:

@@ -18,6 +18,7 @@ except ImportError:  # Humble
 from mambaseg_core.cameras import camera_info
 from mambaseg_core.events.messages import EVENT_TYPES, NESTED_TYPES, RawArray
 from mambaseg_ros.faults import sentence_of
+from mambaseg_ros.messages.numbers import Numbers
 from mambaseg_ros.messages.types import IMAGE_TYPES, NUMBERED_TYPES, message_class, package_of
 from mambaseg_ros.model import CAMERA_INFO
 from mambaseg_ros.parameters import Parameters
@@ -33,20 +34,6 @@ LATCHED = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durabil
 BYTES_AN_EVENT = 9  # of EventArray's columns
 SILENT_S = 5.0
 MOST_PUBLISHERS = 100  # whose numbers are remembered
-MOST_LOST = 1_000_000  # messages; a larger step is another publisher, or garbage
-
-
-class Numbers:
-    """Find gaps in the rising numbers of messages."""
-
-    def __init__(self) -> None:
-        self._next: int | None = None
-
-    def missing(self, number: int) -> int:
-        """Return how many are missing before this one: 0 for the first, and for one that cannot follow those before."""
-        gap = 0 if self._next is None else number - self._next
-        self._next = number + 1
-        return gap if 0 < gap < MOST_LOST else 0
 
 
 class InputSubscription:

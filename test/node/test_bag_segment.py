@@ -22,6 +22,7 @@ from mambaseg_ros.bag.segment import MASK_TOPIC, segment
 from mambaseg_ros.bag.types import ImageWriter, make_header, new_bag, typestore
 from mambaseg_ros.messages.images import image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
+from mambaseg_ros.messages.types import COLUMNS_TYPE
 from mambaseg_ros.model import check_reach, make_segmenter
 from mambaseg_ros.parameters import Parameters, read_parameters
 
@@ -173,3 +174,56 @@ def test_a_bag_of_a_second_camera(tmp_path: Path) -> None:
         segment(bag, tmp_path / "third", parameters=replace(parameters, calibration="camera_info"), warn=print)
     with pytest.raises(ValueError, match="parameter 'buffer_ms' is 100; expected at least 110"):
         check_reach(replace(parameters, buffer_ms=100.0), segmenter.preprocessing)
+
+
+def event_bag(path: Path, *, shift_ms: float, numbers: range | list[int] = range(1, 13)) -> Path:
+    """Write 6 images, each late by a shift, and 12 packets of events of 25 ms with these numbers."""
+    store = typestore()
+    kind = store.types[COLUMNS_TYPE]
+    with new_bag(path) as bag:
+        images = ImageWriter(bag, store, "/image")
+        events = bag.add_connection("/events", COLUMNS_TYPE, typestore=store)
+        for index, number in enumerate(numbers):
+            start_ns = 10**18 + index * 25_000_000
+            x = np.arange(40, dtype=np.uint16)
+            offsets = x.astype(np.uint32) * 600_000
+            header = make_header(store, start_ns, "events")
+            message = kind(header, 60, 80, number, x, x, offsets, (x % 2).astype(np.uint8))
+            bag.write(events, start_ns + 25_000_000, store.serialize_cdr(message, COLUMNS_TYPE))
+            if index % 2:
+                stamp_ns = start_ns + 24_000_000 + round(shift_ms * (1e6 + index * 1e3))
+                picture = np.full((60, 80), 90, np.uint8)
+                images.write(start_ns + 25_000_001, make_header(store, stamp_ns, "camera"), picture)
+    return path
+
+
+def test_complaints_are_counted_by_kind_with_one_example(tmp_path: Path) -> None:
+    bag = event_bag(tmp_path / "bag", shift_ms=300)
+    result = segment(bag, tmp_path / "out", parameters=read_parameters(SMALL), warn=print)
+    ((sentence, times),) = result.complaints.items()
+    assert (times, result.masks) == (6, 6)
+    assert sentence.startswith("events end 2")
+    assert "before the image's stamp" in sentence
+
+
+def test_complaints_of_images_that_cannot_be_read_are_one_kind(tmp_path: Path) -> None:
+    store = typestore()
+    with new_bag(tmp_path / "bag") as bag:
+        images = ImageWriter(bag, store, "/image")
+        bag.add_connection("/events", COLUMNS_TYPE, typestore=store)
+        for index in range(4):
+            images.write(index + 1, make_header(store, index, "camera"), np.zeros((60, 80), np.uint8))
+    result = segment(tmp_path / "bag", tmp_path / "out", parameters=read_parameters(SMALL), warn=print)
+    assert list(result.complaints.values()) == [4]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "lost"),
+    [(range(1, 13), 0), ([1, 2, 3, 7, 8, 9, 10, 11, 12, 20, 21, 22], 10), ([1, 900, 2, 901, 3, 902] * 2, 0)],
+    ids=["whole", "gaps", "two drivers"],
+)
+def test_messages_that_the_recorder_lost_are_counted(tmp_path: Path, numbers: Any, lost: int) -> None:
+    bag = event_bag(tmp_path / "bag", shift_ms=0, numbers=numbers)
+    result = segment(bag, tmp_path / "out", parameters=read_parameters(SMALL), warn=print)
+    assert (result.images, result.masks, result.lost) == (6, 6, lost)
+    assert not result.complaints

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from mambaseg_ros.faults import FaultLog, Throttle
+from mambaseg_ros.faults import FaultLog, Throttle, kind_of
 
 
 def test_only_the_numbers_differ_is_the_same_kind() -> None:
@@ -12,6 +12,12 @@ def test_only_the_numbers_differ_is_the_same_kind() -> None:
     assert throttle.lets_through("got 4 images")
     assert throttle.lets_through("the image's encoding is 'evt9', sizes {'x': 1}")
     assert not throttle.lets_through("the image's encoding is 'evt8', sizes {'y': 2}")
+
+
+def test_a_number_is_one_thing_whatever_its_sign_and_its_digits() -> None:
+    kinds = {kind_of(f"{number} ms from the stamp") for number in ("+1.5", "-20", "0.0625", "3e-05", "1e+16", "7")}
+    assert len(kinds) == 1
+    assert kind_of("evt2 of 5 events") != kind_of("evt2 of 5 images")
 
 
 def test_it_is_said_again_after_the_period() -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
+from mambaseg_core.files import disk_errors_of
 from mambaseg_core.recordings.bag import mcap_storage, ros1_storage, sqlite_storage
 from mambaseg_core.recordings.bag.storage import Storage
 from mambaseg_core.recordings.errors import EventFileError, RecordingWarning, one_sentence
@@ -162,6 +163,6 @@ def _head(path: Path) -> bytes:
 
 def _unpack(path: Path, folder: Path) -> Path:
     target = folder / _stem(path).name
-    with zstd.open(path, "rb") as packed, target.open("wb") as unpacked:
+    with disk_errors_of(target), zstd.open(path, "rb") as packed, target.open("wb") as unpacked:
         shutil.copyfileobj(packed, unpacked)
     return target
