@@ -115,7 +115,7 @@ class Parameters:
     # fmt: off
     autostart: bool = _parameter(True, "whether the node configures and activates itself; false leaves it to a lifecycle manager", changes="never")
     model: str = _parameter("mambaseg_nano", "the model's name, as `mambaseg info` lists them; unused where weights is the path of a checkpoint of ours")
-    weights: str = _parameter("", "path of a .safetensors checkpoint or of the authors' .pth, or the name of weights that ship with `model`; empty: those that ship with it; random: random weights, for trials whose masks mean nothing")
+    weights: str = _parameter("", "path of a checkpoint of ours or of the authors' file of weights, or the name of weights that ship with `model`; empty: those that ship with it; random: random weights, for trials whose masks mean nothing")
     image_height: int = _parameter(0, "rows of the model's input, pixels; 0: as the model was made", bounds=(0, 4096))
     image_width: int = _parameter(0, "columns of the model's input, pixels; 0: as the model was made", bounds=(0, 4096))
     device: str = _parameter("auto", "where the model runs: auto, cpu, cuda or cuda:N")
