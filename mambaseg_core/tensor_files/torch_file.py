@@ -11,6 +11,7 @@ import warnings
 import zipfile
 import zlib
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,7 +111,7 @@ def _strip(path: Path, classes: list[str]) -> str:
 
 def _numpy_globals() -> list[Any]:
     """Return what numpy's scalars and arrays need; object arrays pass through the same restricted unpickler."""
-    module = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray
+    module = import_module("numpy._core.multiarray" if hasattr(np, "_core") else "numpy.core.multiarray")
     functions = [
         (getattr(module, name), f"numpy.{core}.multiarray.{name}")
         for name in ("scalar", "_reconstruct")

@@ -12,9 +12,11 @@ from datetime import timedelta
 from typing import Any, Final
 
 import torch
-from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from torch.distributed import DistNetworkError, PrefixStore, Store, TCPStore, destroy_process_group, init_process_group
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from torch.distributed import DistNetworkError, PrefixStore, Store, TCPStore, destroy_process_group, init_process_group  # type: ignore[attr-defined]
 
 _PEER_S: Final = timedelta(minutes=30)  # longest wait for another process later on, torch's own default
 _LOOK_S: Final = 0.1  # between two looks for the others
