@@ -37,6 +37,7 @@ NPZ: Final = b"PK\x03\x04"
 
 _BLOCK: Final = 1 << 16  # rows
 _SAMPLE: Final = 10_000  # rows that are looked at
+_LONGEST: Final = 1 << 16  # bytes of a header; NumPy takes 10,000
 _MOST_RATIO: Final = 1100  # of deflate's compression
 _REMEDY: Final = "save it again with np.save or np.savez"
 
@@ -194,10 +195,12 @@ def _unpack(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, npt.DTypeLike]:
-    """Read the header of an array: shape, whether columns come first, dtype."""
-    version = npy.read_magic(stream)
+    """Read the header of an array: shape, whether columns come first, dtype; the stream ends behind it."""
+    head = io.BytesIO(stream.read(_LONGEST))  # a damaged header may claim gigabytes
+    version = npy.read_magic(head)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
+    shape, fortran, dtype = read(head)
+    stream.seek(head.tell())
     if dtype.hasobject:
         raise ValueError(f"its dtype {dtype} has Python objects")
     return shape, fortran, dtype

@@ -88,10 +88,13 @@ class RawStream:
     def _check_some_events(self, words: int) -> None:
         bad = {name: self._counts[name] for name in ("unplaced", "outside", "unknown_words")}
         if self._counts["events"] == 0 and sum(bad.values()) > _MOST_BAD * words:
+            look = look_of(self._bytes(self._data_at, SAMPLE_BYTES))
+            if bad["outside"] > bad["unplaced"] + bad["unknown_words"]:
+                look = "give the sensor's size: open_events(path, size=(height, width)), or --height and --width"
             raise EventFileError(
                 f"event file {self.path} has {words} words and no event as {self.encoding} of {self.width}x"
                 f"{self.height} ({', '.join(f'{name} {count}' for name, count in bad.items())}), expected events; "
-                f"{look_of(self._bytes(self._data_at, SAMPLE_BYTES))}"
+                f"{look}"
             )
 
     def _new_decoder(self) -> Decoder:

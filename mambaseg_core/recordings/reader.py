@@ -78,8 +78,8 @@ class EventReader:
 
     Attributes:
         path: the file or folder.
-        format: `dsec`, `ddd17`, `raw`, `aedat4`, `metavision`, `mvsec`, `m3ed`, `e2vid`, `ddd20` or `rosbag`.
-        encoding: how the events are packed, for example `evt3` or `hdf5`; the camera of a file that has several.
+        format: for example `dsec`, `ddd17`, `raw`, `dat`, `aedat4`, `text`, `mvsec` or `rosbag`.
+        encoding: how the events are packed, for example `evt3` or `hdf5`; of a table also what was guessed.
         height: rows of the sensor.
         width: columns of the sensor.
     """

@@ -5,6 +5,7 @@ What was guessed stands in the reader's `encoding`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from mambaseg_core.events.array import Events
 from mambaseg_core.recordings.errors import EventFileError
-from mambaseg_core.recordings.time_unit import UNITS, nanoseconds
+from mambaseg_core.recordings.time_unit import nanoseconds
 
 NAMES: Final = {
     "t": ("t", "ts", "time", "times", "timestamp", "timestamps"),
@@ -23,7 +24,7 @@ NAMES: Final = {
     "y": ("y", "ys", "row", "y_addr"),
     "p": ("p", "ps", "pol", "pols", "polarity", "polarities", "on"),
 }
-"""Names of the columns in files; a time may end in its unit, as `t_us`."""
+"""Names of the columns in files; a time may end in its unit, as `t_us` or `t (us)`."""
 
 JITTER_NS: Final = 10_000_000
 """A step back in time up to this is jitter; a table with a larger one is not sorted."""
@@ -37,14 +38,15 @@ def named_columns(names: Sequence[str]) -> tuple[dict[str, str], str | None] | N
     found: dict[str, str] = {}
     unit = None
     for name in names:
-        stem, _, end = name.strip().lower().rpartition("_")
-        timed = stem if end in UNITS and stem in NAMES["t"] else ""
+        plain = name.strip().lower()
+        timed = re.fullmatch(r"([a-z]+)(?:_| ?\(| ?\[)(s|ms|us|ns)[)\]]?", plain)
+        timed = timed if timed and timed[1] in NAMES["t"] else None
         for column, known in NAMES.items():
-            if name.strip().lower() in known or (column == "t" and timed):
+            if plain in known or (column == "t" and timed):
                 if column in found:
                     return None
                 found[column] = name
-        unit = end if timed else unit
+        unit = timed[2] if timed else unit
     return (found, unit) if len(found) == len(NAMES) else None
 
 
@@ -96,7 +98,7 @@ class TableDecoder:
 
     Args:
         path: for errors.
-        unit: of time, one of `UNITS`.
+        unit: of time, one of `time_unit.UNITS`.
         size: (height, width) of the sensor.
     """
 

@@ -33,6 +33,7 @@ _BLOCK_BYTES: Final = 1 << 20
 _SAMPLE: Final = 10_000  # rows that are looked at
 _EXPECTED: Final = "a table of numbers, a row an event"
 _REMEDY: Final = "mend that row, or export the file again"
+_MARK: Final = b"\xef\xbb\xbf"  # a byte order mark, as spreadsheets write
 _NUMBER: Final = re.compile(rb"[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?)|true|false", re.IGNORECASE)
 
 
@@ -201,7 +202,7 @@ def _read_head(data: bytes) -> _Head | None:
     """Return what stands ahead of the rows; None if the lines are no table."""
     names: tuple[str, ...] = ()
     size = None
-    at = 0
+    at = len(_MARK) if data.startswith(_MARK) else 0
     while at < len(data):
         end = data.find(b"\n", at) + 1 or len(data)
         line = data[at:end].strip()

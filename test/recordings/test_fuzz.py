@@ -153,7 +153,8 @@ def test_damaged_images_in_hdf5(tmp_path: Path, name: str) -> None:
 def check_images(path: Path) -> None:
     try:
         images = open_images(path, size=recordings.SIZE)
-        assert images is not None
+        if images is None:  # now it begins as a file of another format
+            return
         for index in range(len(images.times_ns)):
             assert images.image(index).size
         assert (images.times_ns[1:] >= images.times_ns[:-1]).all()

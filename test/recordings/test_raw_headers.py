@@ -194,6 +194,10 @@ def test_many_words_without_an_event_are_no_empty_recording(tmp_path: Path, even
     path = write(tmp_path, "% evt 2.0\n" + SMALL, words[words >> 28 != 8].tobytes())
     with pytest.raises(EventFileError, match=r"2000 words and no event as evt2 .*unplaced 2000"):
         len(open_events(path))
+    far = Events(events.x // 2 + 50, events.y, events.t_ns, events.p, events.height, events.width)
+    path = write(tmp_path, "% evt 2.0\n", recordings.evt2(far))
+    with pytest.raises(EventFileError, match=r"no event as evt2 of 40x40 .*outside 2000.*give the sensor's size"):
+        len(open_events(path, size=(40, 40)))
     path = write(tmp_path, "% evt 3.0\n" + SMALL, b"\x99\x99" * 1000)
     with pytest.raises(EventFileError, match=r"no event as evt3 .*unknown_words 1000.* look like none of evt2"):
         len(open_events(path))
