@@ -263,6 +263,18 @@ def test_an_archive_that_claims_gigabytes(tmp_path: Path) -> None:
         open_events(tmp_path / "b.npz", size=recordings.SIZE)
 
 
+def test_a_header_that_claims_gigabytes(tmp_path: Path) -> None:
+    """A header of version 2 with a length of 4 GB."""
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x02\0\xff\xff\xff\xff" + b"{" * 2000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(EventFileError, match="cannot be read"):
+            open_events(tmp_path / "a.npy", size=recordings.SIZE)
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
