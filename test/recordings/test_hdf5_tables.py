@@ -8,6 +8,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mambaseg_core.recordings import EventFileError, EventReader, open_events
 
@@ -208,3 +210,34 @@ def test_few_reads_find_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert len(reads) <= most
         assert sum(reads) <= 1 << 16
         reads.clear()
+
+
+@settings(max_examples=60, derandomize=True, database=None, deadline=None)
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=120),
+    st.lists(st.integers(-5, 130), max_size=130),
+    st.lists(st.integers(-2_000, 125_000), min_size=2, max_size=6),
+    st.integers(-3_000, 3_000),
+    st.integers(1, 16),
+)
+def test_no_table_changes_a_window(
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[int],
+    table: list[int],
+    edges: list[int],
+    offset_us: int,
+    block: int,
+) -> None:
+    """Any times, any table, any offset: a window has the events whose times are in it."""
+    t_us = np.cumsum(np.array(steps) ** 2)
+    zeros = np.zeros(len(t_us), np.uint16)
+    columns = {f"events__{name}": zeros for name in "xyp"}
+    path = tmp_path_factory.getbasetemp()
+    write(path, events__t=t_us, ms_to_idx=np.array(table, np.int64), t_offset=np.int64(offset_us), **columns)
+    with pytest.MonkeyPatch.context() as patch, open_events(path / "events.h5") as reader:
+        patch.setattr("mambaseg_core.recordings.hdf5_events._BLOCK", block)
+        for start in edges:
+            for end in edges:
+                got = reader.between(start * 1000 + 1, end * 1000).events.t_ns
+                absolute = (t_us + offset_us) * 1000
+                np.testing.assert_array_equal(got, absolute[(absolute > start * 1000) & (absolute < end * 1000)])
