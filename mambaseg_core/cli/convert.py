@@ -17,7 +17,7 @@ app.add_typer(convert, name="convert")
 
 Height = Annotated[int, typer.Option(help="rows of the sensor, if the file does not contain them", min=0)]
 Width = Annotated[int, typer.Option(help="columns of the sensor, if the file does not contain them", min=0)]
-Topic = Annotated[str, typer.Option(help="event topic of a bag that has several")]
+Topic = Annotated[str, typer.Option(help="event topic of a bag, or camera of MVSEC or M3ED, of several")]
 Encoding = Annotated[
     str, typer.Option(help="of a .raw file: evt2, evt21, evt21_legacy or evt3; default: its header's, if its words fit")
 ]

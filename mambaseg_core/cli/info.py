@@ -29,8 +29,8 @@ def info(
 ) -> None:
     """Print a model's size, including the scans, or the content of a file of events.
 
-    Files: DSEC's events.h5, DDD17 folders, .raw, .dat, AEDAT 2, 3.1 and 4, tables (.npy, .npz, CSV) and ROS bags. An
-    argument that exists as a path is a file.
+    Files: DSEC's events.h5, DDD17 folders, HDF5 of Metavision, MVSEC, M3ED, DDD17 and DDD20, .raw, .dat, AEDAT 2, 3.1
+    and 4, tables (.npy, .npz, CSV) and ROS bags. An argument that exists as a path is a file.
 
     Example: mambaseg info mambaseg_ddd17
 

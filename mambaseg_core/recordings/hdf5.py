@@ -26,6 +26,7 @@ LAYOUTS: Final = (
 MOST_EVENTS_PER_BYTE: Final = 10_000
 """Far above any compression of events; a damaged header may claim any length."""
 
+_NO_EVENTS: Final = f"{LAYOUTS}; use the file as its data set publishes it, or write its events in one of these layouts"
 _MOST_LISTED: Final = 8  # members of a file in an error message
 _ECF: Final = 0x8ECF  # Prophesee's event compression
 _NO_LOCKS: Final = tuple(f"errno = {code}" for code in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP))
@@ -78,7 +79,9 @@ def kept_open(path: Path, expected: str) -> Iterator[h5py.File]:
         raise
 
 
-def get_dataset(file: h5py.File, name: str, path: Path, kinds: str, dimensions: int) -> h5py.Dataset:
+def get_dataset(
+    file: h5py.File, name: str, path: Path, kinds: str, dimensions: int, *, missing: str = _NO_EVENTS
+) -> h5py.Dataset:
     """Return a dataset after checks of its type and its compression.
 
     Args:
@@ -87,16 +90,14 @@ def get_dataset(file: h5py.File, name: str, path: Path, kinds: str, dimensions: 
         path: of the file, for error messages.
         kinds: NumPy's kinds of dtype that it may have, such as "iu"; "V" is a compound type.
         dimensions: number of its dimensions.
+        missing: what is expected in its place and what to do, for error messages.
 
     Raises:
         EventFileError: it is missing, has another type or shape, or the filter that unpacks it is not installed.
     """
     found = file.get(name)
     if found is None:
-        raise EventFileError(
-            f"{path} has no /{name} (it has {', '.join(_members(file))}), expected {LAYOUTS}; use the file as its "
-            f"data set publishes it, or write its events in one of these layouts"
-        )
+        raise EventFileError(f"{path} has no /{name} (it has {', '.join(_members(file))}), expected {missing}")
     if not isinstance(found, h5py.Dataset) or found.dtype.kind not in kinds or found.ndim != dimensions:
         got = f"{found.dtype} {list(found.shape or ())}" if isinstance(found, h5py.Dataset) else "a group"
         numbers = {"i": "integers", "f": "floats", "V": "a table"}

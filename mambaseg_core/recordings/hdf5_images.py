@@ -16,6 +16,7 @@ from mambaseg_core.recordings.hdf5_events import microseconds, seconds
 from mambaseg_core.recordings.per_process import PerProcess
 
 _EXPECTED: Final = "images [N, H, W] and their times"
+_MISSING: Final = "images and their times; choose a camera that has both, or another file"
 _MOST_IMAGES: Final = 1 << 24
 _MOST_PIXELS: Final = 1 << 26  # of an image
 
@@ -38,7 +39,7 @@ class Hdf5Images:
         self._file = PerProcess(partial(open_hdf5, path, _EXPECTED))
         file = self._file.get()
         with hdf5_errors(path, _EXPECTED):
-            count, stamps = len(self._dataset()), get_dataset(file, times, path, "iuf", 1)
+            count, stamps = len(self._dataset()), get_dataset(file, times, path, "iuf", 1, missing=_MISSING)
             if count != len(stamps) or count > _MOST_IMAGES:
                 raise EventFileError(
                     f"{path} has {count} images in /{images} and {len(stamps)} times in /{times}, expected as many; "
@@ -64,7 +65,7 @@ class Hdf5Images:
     def _dataset(self) -> h5py.Dataset:
         file = self._file.get()
         dimensions = getattr(file.get(self._images), "ndim", 0)
-        found = get_dataset(file, self._images, self._path, "u", 4 if dimensions == 4 else 3)
+        found = get_dataset(file, self._images, self._path, "u", 4 if dimensions == 4 else 3, missing=_MISSING)
         if (
             found.dtype != np.uint8
             or found.shape[3:] not in ((), (1,), (3,))

@@ -24,7 +24,7 @@ SENSOR_SIZE: Final = (720, 1280)
 EVENT_CAMERAS: Final = ("prophesee/left", "prophesee/right")
 """The event cameras; the first is read if none is chosen."""
 
-IMAGE_CAMERAS: Final = ("ovc/left", "ovc/right", "ovc/rgb")
+IMAGE_CAMERAS: Final = ("ovc/rgb", "ovc/left", "ovc/right")
 """The frame cameras; the first is read if none is chosen."""
 
 _EXPECTED: Final = "an M3ED file with /prophesee/left"
@@ -36,7 +36,7 @@ def open_m3ed(path: str | Path, camera: str | None = None, size: tuple[int, int]
     Args:
         path: the file.
         camera: "left" or "right"; None: left.
-        size: (height, width) of the sensor; None: that of the file's calibration, else M3ED's.
+        size: (height, width) of the sensor if the file has no calibration; None: M3ED's.
 
     Raises:
         EventFileError: the camera is unknown, or the file is damaged.
@@ -45,8 +45,8 @@ def open_m3ed(path: str | Path, camera: str | None = None, size: tuple[int, int]
     group = choose_camera(path, EVENT_CAMERAS, camera)
     x, y, t, p, table = (f"{group}/{name}" for name in ("x", "y", "t", "p", "ms_map_idx"))
     columns = ColumnNames(x, y, t, p, table=table)
-    size = size or _calibrated_size(path, group)
-    return EventReader(Hdf5Source(path, "m3ed", group, size, partial(open_columns, path, columns)))
+    found = _calibrated_size(path, group) or size or SENSOR_SIZE
+    return EventReader(Hdf5Source(path, "m3ed", group, found, partial(open_columns, path, columns)))
 
 
 def open_m3ed_images(path: str | Path, camera: str | None = None) -> Hdf5Images:
@@ -54,7 +54,7 @@ def open_m3ed_images(path: str | Path, camera: str | None = None) -> Hdf5Images:
 
     Args:
         path: the file.
-        camera: "left" or "right" (gray), or "rgb"; None: left.
+        camera: "rgb", or "left" or "right", which are gray; None: rgb.
 
     Raises:
         EventFileError: the camera is unknown, the file is damaged, or it has no images.
@@ -63,11 +63,11 @@ def open_m3ed_images(path: str | Path, camera: str | None = None) -> Hdf5Images:
     return Hdf5Images(path, f"{choose_camera(path, IMAGE_CAMERAS, camera)}/data", "ovc/ts")
 
 
-def _calibrated_size(path: Path, group: str) -> tuple[int, int]:
+def _calibrated_size(path: Path, group: str) -> tuple[int, int] | None:
     with open_hdf5(path, _EXPECTED) as file, hdf5_errors(path, _EXPECTED):
         found = file.get(f"{group}/calib/resolution")
         if found is None:
-            return SENSOR_SIZE
+            return None
         values = np.asarray(found[()]).ravel()
         if values.shape != (2,) or values.dtype.kind not in "iu" or not ((values > 0) & (values < 1 << 14)).all():
             raise EventFileError(f"{found.name} of {path} is {values}, expected (width, height); download it again")

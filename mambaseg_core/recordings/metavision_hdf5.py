@@ -31,7 +31,7 @@ def open_metavision_hdf5(path: str | Path, size: tuple[int, int] | None = None) 
 
     Args:
         path: the file.
-        size: (height, width) of the sensor; None: that of the file's attribute `geometry`.
+        size: (height, width) of the sensor if the file has no attribute `geometry`.
 
     Raises:
         EventFileError: the file is damaged, its ECF filter is not installed, or neither file nor caller has the size.
@@ -41,7 +41,7 @@ def open_metavision_hdf5(path: str | Path, size: tuple[int, int] | None = None) 
         text = file.attrs.get("geometry", "")
         geometry = _GEOMETRY.fullmatch(text.decode() if isinstance(text, bytes) else str(text))
     if geometry is not None:
-        size = size or (int(geometry[2]), int(geometry[1]))
+        size = int(geometry[2]), int(geometry[1])
     if size is None:
         raise EventFileError(
             f"{path} has no size of the sensor, expected an attribute geometry such as '1280x720'; give the size: "

@@ -205,8 +205,8 @@ def open_images(
 
     Args:
         path: as of `open_events`.
-        topic: image topic to read from a bag with several; camera of MVSEC ("left", "right") or M3ED ("left", "right",
-            "rgb"), by default "left".
+        topic: image topic to read from a bag with several; camera of MVSEC ("left", the default, or "right") or of
+            M3ED ("rgb", the default, or "left" or "right", which are gray).
         size: as of `open_events`.
 
     Raises:

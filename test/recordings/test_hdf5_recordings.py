@@ -64,10 +64,12 @@ def test_metavision_without_a_size(tmp_path: Path, events: Events, geometry: Any
             file.attrs["geometry"] = geometry
     if isinstance(geometry, bytes):
         assert open_events(path).width == int(geometry.split(b"x")[0])
+        with pytest.raises(EventFileError, match="leave the size out"):
+            open_events(path, size=(720, 1280))
     else:
         with pytest.raises(EventFileError, match="no size of the sensor"):
             open_events(path)
-    same(read(path, size=recordings.SIZE), events)
+        same(read(path, size=recordings.SIZE), events)
 
 
 def test_metavision_needs_no_indexes_and_believes_none(tmp_path: Path, events: Events) -> None:
@@ -171,13 +173,13 @@ def test_images_of_another_shape(tmp_path: Path, events: Events, shape: tuple[in
 
 def test_images_of_m3ed(tmp_path: Path, events: Events) -> None:
     path = files.m3ed(tmp_path, events)
-    with pytest.raises(EventFileError, match="no /ovc/left/data"):
+    with pytest.raises(EventFileError, match="no /ovc/rgb/data"):
         open_images(path)
     color = np.stack([gray(10), gray(20), gray(30)], -1)  # blue, green, red
     for name, image in (("left", gray(1)[..., None]), ("right", gray(2)[..., None]), ("rgb", color)):
         change(path, f"ovc/{name}/data", np.array([image, image]))
     change(path, "ovc/ts", events.t_ns[[5, 700]] // US)
-    for name, image in ((None, gray(1)), ("left", gray(1)), ("right", gray(2)), ("rgb", color[..., ::-1])):
+    for name, image in ((None, color[..., ::-1]), ("left", gray(1)), ("right", gray(2)), ("rgb", color[..., ::-1])):
         images = open_images(path, topic=name)
         assert images is not None
         np.testing.assert_array_equal(images.times_ns, events.t_ns[[5, 700]])
@@ -191,6 +193,9 @@ def test_the_size_of_m3ed(tmp_path: Path, events: Events, resolution: list[int] 
     if resolution in ([1280, 720], None):
         reader = open_events(path)
         assert (reader.height, reader.width) == (720, 1280)
+        if resolution is not None:
+            with pytest.raises(EventFileError, match="leave the size out"):
+                open_events(path, size=(480, 640))
     else:
         with pytest.raises(EventFileError, match=r"calib/resolution of .*expected \(width, height\)"):
             open_events(path)
