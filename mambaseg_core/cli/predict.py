@@ -36,6 +36,7 @@ def predict(
     segmenter.calibration = recording.calibration
     changed = checkpoint.stat().st_mtime_ns
     about = {"checkpoint": f"{checkpoint.resolve()} of {changed}", "sequence": str(sequence.resolve())}
+    about["calibration"] = "none" if recording.calibration is None else recording.calibration.digest
     with progress_bar("segmenting") as progress:
         found = predict_sequence(segmenter, recording, numbers, out, about=about, fps=fps, progress=progress)
     console.print(f"{found.video}: {found.written} masks written, {found.kept} kept", highlight=False, soft_wrap=True)

@@ -68,7 +68,9 @@ def _shift(times: npt.NDArray[np.int64], first_ns: int, align: str) -> int:
     if align in ("", STAMP):
         return 0
     if align == FIRST:
-        return int(times[0]) - first_ns if len(times) else 0
+        if not len(times):
+            raise ValueError("--align is 'first' and there is no image; expected images: give them with --images")
+        return int(times[0]) - first_ns
     offset = _OFFSET.fullmatch(align.strip())
     if offset is None:
         raise ValueError(

@@ -145,6 +145,18 @@ def test_the_commands_ask_for_the_calibration_or_the_word(
         assert accepted.returncode == 0, accepted.stdout
 
 
+def test_masks_of_another_calibration_are_not_kept(mambaseg: Callable[..., Any], root: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "model.safetensors"
+    save_checkpoint(checkpoint, create_model("mambaseg_nano", image_size=(32, 64)), replace(SETUP, size=(32, 64)))
+    (root / "drive/calibration").rename(root / "calibration")
+    words = ("predict", checkpoint, root / "drive", tmp_path / "out")
+    assert mambaseg(*words, "--registered").returncode == 0
+    (root / "calibration").rename(root / "drive/calibration")
+    refused = mambaseg(*words)
+    assert refused.returncode == 1
+    assert "holds masks whose calibration is 'none', but now it is" in refused.stdout
+
+
 # -- the sensor's size -------------------------------------------------------------------------------------------------
 
 

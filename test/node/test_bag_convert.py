@@ -248,7 +248,6 @@ def test_times_that_do_not_fit_are_refused(tmp_path: Path, times: str, words: st
 def test_a_folder_without_times_or_pictures_is_named(tmp_path: Path) -> None:
     source, images = raw(tmp_path / "a.raw"), folder(tmp_path / "pictures", "1\n")
     for given, words in (
-        (None, r"a\.raw holds events only; expected a folder of pictures with timestamps\.txt .*--images"),
         (tmp_path / "nowhere", r"nowhere has no timestamps\.txt \(found: no such folder\)"),
         (folder(tmp_path / "none", "", count=0), "the folder has 0 pictures and 0 times"),
     ):
@@ -275,6 +274,33 @@ def test_a_bag_of_two_sizes_is_segmented_with_a_calibration_or_the_word(
     accepted = mambaseg(*words, "--registered")
     assert accepted.returncode == 0, accepted.stdout
     assert "4 masks of 4 images" in accepted.stdout
+
+
+def test_a_bag_whose_images_have_no_events_is_not_segmented_in_silence(
+    tmp_path: Path, mambaseg: Callable[..., Any]
+) -> None:
+    images = folder(tmp_path / "pictures", lines(UNIX_US))
+    convert(raw(tmp_path / "a.raw"), tmp_path / "bag", images=images, align="stamp")
+    words: list[object] = ["bag", "segment", tmp_path / "bag", tmp_path / "masks", "--weights", "random"]
+    words += ["--model", "mambaseg_nano", "--set", "image_height=32", "--set", "image_width=48", "--device", "cpu"]
+    words += ["--registered"]
+    for _ in range(2):  # the second time with the masks of the first
+        refused = mambaseg(*words)
+        assert refused.returncode == 1
+        assert "0 of 4 images have events of /events in" in refused.stdout
+        assert "that both stamps are of one clock); expected most of them" in refused.stdout
+        assert not (tmp_path / "masks").exists()
+    accepted = mambaseg(*words, "--image-only")
+    assert accepted.returncode == 0, accepted.stdout
+    assert "4 masks of 4 images, 4 from an earlier run" in accepted.stdout
+
+
+def test_events_alone_are_converted_and_aligned_to_nothing(tmp_path: Path) -> None:
+    source = raw(tmp_path / "a.raw")
+    assert convert(source, tmp_path / "bag").images == 0
+    assert convert(source, tmp_path / "late", align="2s").shift_ns == 2_000_000_000
+    with pytest.raises(ValueError, match="--align is 'first' and there is no image; expected images"):
+        convert(source, tmp_path / "first", align="first")
 
 
 def test_a_size_for_a_file_that_has_one_is_refused(tmp_path: Path, mambaseg: Callable[..., Any]) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mambaseg_ros.messages.images import fill_image_message, image_from_message
 
@@ -178,6 +180,15 @@ def test_a_camera_s_picture_is_not_turned(orientation: int) -> None:
     picture = image_from_message(SimpleNamespace(format="rgb8; jpeg compressed bgr8", data=array("B", data)))
     assert picture.shape == (8, 16)
     assert picture[0, 0] < 10 < 245 < picture[-1, -1]
+
+
+@given(st.text(max_size=40) | st.from_regex(r"[a-z]{3,5}(8|16); ?(png|jpeg|tiff) ?(compressed)? ?(bgr|rgb|mono)?8?"))
+def test_any_format_is_read_or_refused(form: str) -> None:
+    data = array("B", cv2.imencode(".png", of_colour("bgr8"))[1].tobytes())
+    try:
+        assert image_from_message(SimpleNamespace(format=form, data=data)).shape == (8, 10, 3)
+    except ValueError as refusal:
+        assert "as the format says: check its publisher" in str(refusal)  # noqa: PT017
 
 
 def test_mono8_stays_grey(image_message: Any) -> None:
