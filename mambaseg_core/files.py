@@ -71,6 +71,22 @@ def disk_errors_of(path: Path) -> Iterator[None]:
         raise WriteError(_sentence(path, error)) from error
 
 
+@contextmanager
+def plain_path(path: Path) -> Iterator[Path]:
+    """Yield a name for a path to be written that a library can put into a URI as it is.
+
+    A path with ?, # or % is written through a link, as `written` in its folder, and renamed at the end.
+    """
+    if not set("?#%") & set(str(path.absolute())):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, "link")
+        link.symlink_to(path.parent.absolute())
+        yield link / "written"
+    (path.parent / "written").rename(path)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file; see `atomic_path`."""
     with atomic_path(path) as part:

@@ -43,6 +43,7 @@ class _Recorder:
             self._node.create_subscription(
                 message_class(kind), topic, partial(self._write, topic, connection), profile, raw=True
             )
+            self._node.get_logger().info(f"recording {topic} ({kind})")
 
     def _complain(self) -> None:
         """Say which topics nobody publishes; once each time that they change."""

@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
 from rosbags.typesys.store import Typestore
 
-from mambaseg_core.files import atomic_path
+from mambaseg_core.files import atomic_path, plain_path
 from mambaseg_core.recordings.bag.types import new_typestore
 from mambaseg_ros.messages.types import IMAGE_TYPE, STATUS_TYPE, package_of
 from mambaseg_ros.resources import share_folder
@@ -73,28 +72,12 @@ def new_bag(path: Path, storage: str = "mcap", *, salvage: bool = False) -> Iter
     if path.exists():
         raise ValueError(f"bag {path} exists already; expected a new name: remove it or choose another")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path, salvage=salvage) as part, _plain_path(part) as plain:
+    with atomic_path(path, salvage=salvage) as part, plain_path(part) as plain:
         try:
             with Writer(plain, version=9, storage_plugin=STORAGES[storage]) as writer:
                 yield writer
         except sqlite3.Error as error:  # of what the system refused
             raise OSError(str(error)) from error
-
-
-@contextmanager
-def _plain_path(path: Path) -> Iterator[Path]:
-    """Yield a name for `path` that rosbags can put into the URI of a database as it is.
-
-    A path with ?, # or % is written through a link as `bag`, and renamed afterwards.
-    """
-    if not set("?#%") & set(str(path.absolute())):
-        yield path
-        return
-    with TemporaryDirectory() as folder:
-        link = Path(folder, "link")
-        link.symlink_to(path.parent.absolute())
-        yield link / "bag"
-    (path.parent / "bag").rename(path)
 
 
 def make_header(store: Typestore, stamp_ns: int, frame_id: str) -> Any:

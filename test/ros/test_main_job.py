@@ -61,6 +61,7 @@ def test_a_replayed_drive_gives_the_masks_of_the_offline_model_bit_for_bit(
     assert converted.child.wait(timeout=300) == 0, converted.output
     recorder = start(*MAMBASEG, "bag", "record", masks, "/mambaseg/mask", "--idle", 8)
     node = start(*node_command(**MODEL, calibration=sequence.root / CALIBRATION))
+    recorder.wait_for_line("recording /mambaseg/mask")  # which may be late where the machine is busy
     player = start(*MAMBASEG, "bag", "play", bag, "--rate", "0.05", "--wait", "90")
     assert player.child.wait(timeout=500) == 0, player.output
     assert recorder.child.wait(timeout=300) == 0, recorder.output + node.output
