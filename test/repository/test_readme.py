@@ -39,7 +39,7 @@ def test_the_commands_run_one_after_the_other(tmp_path: Path, colcon_prefix: Pat
     lines = [line for line in BLOCKS[2][1].splitlines() if line.startswith("mambaseg ")]
     (tmp_path / "config").symlink_to(ROOT / "config")
     header = b"% evt 2.0\n% geometry 64x48\n% end\n"
-    (tmp_path / "recording.raw").write_bytes(header + np.array([0x80000001, 0x10041003, 0x00041003], "<u4").tobytes())
+    (tmp_path / "recording.raw").write_bytes(header + np.array([0x80000001, 0x10005003, 0x00005003], "<u4").tobytes())
     small = ["loop.steps=2", "loop.batch=1", "data.size=[32, 48]", "data.crop=[32, 48]", "data.workers=0"]
     more = {
         "synth": ["--sequences", "1", "1", "--seconds", "0.3", "--image-size", "48x64", "--jobs", "2"],
