@@ -26,6 +26,7 @@ from mambaseg_core.recordings.table import (
     TableDecoder,
     check_columns,
     check_order,
+    check_size,
     described,
     guess_columns,
     named_columns,
@@ -79,6 +80,7 @@ class ArrayStream:
                 f"open_events(path, size=(height, width)), or --height and --width"
             )
         self.height, self.width = size
+        check_size(path, {name: values[:_SAMPLE] for name, values in table.columns.items()}, size)
         given = check_unit(path, time_unit) if time_unit else table.unit
         unit = given or guess_unit(path, table.columns["t"][:_SAMPLE])
         self.encoding = described(table.order, unit, guessed=(table.guessed, given is None))

@@ -12,7 +12,7 @@ from mambaseg_core.events.decode import Decoder
 from mambaseg_core.events.decode.reference import WORD_BYTES
 from mambaseg_core.recordings.blocks import BlockSource
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
-from mambaseg_core.recordings.raw_choice import given_encoding, header_encoding, header_size, look_of
+from mambaseg_core.recordings.raw_choice import checked_size, given_encoding, header_encoding, header_size, look_of
 from mambaseg_core.recordings.raw_header import read_raw_header
 from mambaseg_core.recordings.raw_words import SAMPLE_BYTES
 from mambaseg_core.recordings.reader import EventReader
@@ -60,7 +60,10 @@ class RawStream:
         self._data_at = header.data_at
         sample = self._bytes(self._data_at, SAMPLE_BYTES)
         self.encoding = given_encoding(path, encoding) if encoding else header_encoding(path, header, sample)
-        self.height, self.width = size or header_size(path, header, self.encoding, sample)
+        if size is None:
+            self.height, self.width = header_size(path, header, self.encoding, sample)
+        else:
+            self.height, self.width = checked_size(path, size, self.encoding, sample)
         self._counts: dict[str, int] = {}
 
     def scan(self) -> Iterator[tuple[Any, Events]]:
@@ -88,13 +91,10 @@ class RawStream:
     def _check_some_events(self, words: int) -> None:
         bad = {name: self._counts[name] for name in ("unplaced", "outside", "unknown_words")}
         if self._counts["events"] == 0 and sum(bad.values()) > _MOST_BAD * words:
-            look = look_of(self._bytes(self._data_at, SAMPLE_BYTES))
-            if bad["outside"] > bad["unplaced"] + bad["unknown_words"]:
-                look = "give the sensor's size: open_events(path, size=(height, width)), or --height and --width"
             raise EventFileError(
                 f"event file {self.path} has {words} words and no event as {self.encoding} of {self.width}x"
                 f"{self.height} ({', '.join(f'{name} {count}' for name, count in bad.items())}), expected events; "
-                f"{look}"
+                f"{look_of(self._bytes(self._data_at, SAMPLE_BYTES))}"
             )
 
     def _new_decoder(self) -> Decoder:

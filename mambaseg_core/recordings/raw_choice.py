@@ -78,12 +78,23 @@ def header_size(path: Path, header: RawHeader, encoding: str, words: bytes) -> S
                 f"{row} in its beginning, expected one size; {remedy}"
             )
         return fitting[0]
-    if plausibility(encoding, words, header.sizes[0]) < _OUTSIDE * plausibility(encoding, words):
+    return checked_size(path, header.sizes[0], encoding, words)
+
+
+def checked_size(path: Path, size: Size, encoding: str, words: bytes) -> Size:
+    """Return the (height, width) that a header or a caller names.
+
+    Raises:
+        EventFileError: more than a few events of a sample of the words lie outside.
+    """
+    if plausibility(encoding, words, size) < _OUTSIDE * plausibility(encoding, words):
+        row, column = largest_place(encoding, words)
         raise EventFileError(
-            f"event file {path} has a sensor of {named} in its header, but events reach column {column} and row {row}, "
-            f"expected events inside; {remedy}"
+            f"event file {path} is of a sensor of {size[1]}x{size[0]}, as its header or the caller says, but events "
+            f"reach column {column} and row {row}, expected events inside; give the size: open_events(path, "
+            f"size=(height, width)), or --height and --width"
         )
-    return header.sizes[0]
+    return size
 
 
 def look_of(words: bytes) -> str:

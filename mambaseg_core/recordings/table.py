@@ -31,6 +31,7 @@ JITTER_NS: Final = 10_000_000
 
 _USUAL: Final = ("txyp", "xytp", "xypt")
 _WIDEST: Final = 1 << 14
+_MOST_OUTSIDE: Final = 0.1  # of the events of a sensor
 
 
 def named_columns(names: Sequence[str]) -> tuple[dict[str, str], str | None] | None:
@@ -137,6 +138,21 @@ class TableDecoder:
                 f"event file {self._path} has {name} of {values.dtype}, expected numbers; export it again"
             )
         return values.astype(np.int64)
+
+
+def check_size(path: Path, columns: Mapping[str, npt.NDArray[Any]], size: tuple[int, int]) -> None:
+    """Check that sample events lie inside the sensor, but for a few.
+
+    Raises:
+        EventFileError: they do not.
+    """
+    x, y = columns["x"], columns["y"]
+    if len(x) and np.count_nonzero((x >= size[1]) | (y >= size[0])) > _MOST_OUTSIDE * len(x):
+        raise EventFileError(
+            f"event file {path} has columns up to {x.max():g} and rows up to {y.max():g}, expected a sensor of "
+            f"{size[1]}x{size[0]}, as the file or the caller says; give its size: open_events(path, size=(height, "
+            f"width)), or --height and --width"
+        )
 
 
 def check_order(path: Path, events: Events, newest_ns: int) -> int:

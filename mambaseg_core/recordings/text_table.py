@@ -23,6 +23,7 @@ from mambaseg_core.recordings.table import (
     TableDecoder,
     check_columns,
     check_order,
+    check_size,
     described,
     guess_columns,
     named_columns,
@@ -98,6 +99,7 @@ class TextStream:
         self._dtypes = _dtypes(lines)
         self._places, named_unit, guessed = self._columns(columns, lines)
         rows = self._parse(lines)
+        check_size(path, {name: rows[name] for name in "xy"}, found)
         given = check_unit(path, time_unit) if time_unit else named_unit
         unit = given or guess_unit(path, rows["t"])
         shown = "".join(sorted(self._places, key=lambda name: self._places[name]))

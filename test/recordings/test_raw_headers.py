@@ -183,7 +183,7 @@ def test_of_two_sizes_that_fit_neither_is_taken(tmp_path: Path, words: bytes) ->
 
 def test_events_outside_the_size_of_the_header(tmp_path: Path, events: Events) -> None:
     path = write(tmp_path, "% evt 2.0\n% geometry 200x100\n", recordings.evt2(events))
-    with pytest.raises(EventFileError, match=r"sensor of 200x100 .* reach column 345 and row 259"):
+    with pytest.raises(EventFileError, match=r"sensor of 200x100, .* reach column 345 and row 259"):
         open_events(path)
     assert same(path, events, size=recordings.SIZE) == "evt2"
 
@@ -196,7 +196,7 @@ def test_many_words_without_an_event_are_no_empty_recording(tmp_path: Path, even
         len(open_events(path))
     far = Events(events.x // 2 + 50, events.y, events.t_ns, events.p, events.height, events.width)
     path = write(tmp_path, "% evt 2.0\n", recordings.evt2(far))
-    with pytest.raises(EventFileError, match=r"no event as evt2 of 40x40 .*outside 2000.*give the sensor's size"):
+    with pytest.raises(EventFileError, match=r"sensor of 40x40, .* events reach column \d+ and row 259"):
         len(open_events(path, size=(40, 40)))
     path = write(tmp_path, "% evt 3.0\n" + SMALL, b"\x99\x99" * 1000)
     with pytest.raises(EventFileError, match=r"no event as evt3 .*unknown_words 1000.* look like none of evt2"):

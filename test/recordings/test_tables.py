@@ -123,6 +123,14 @@ def test_the_size_must_be_given(tmp_path: Path, events: Events) -> None:
             open_events(path)
 
 
+def test_a_size_that_leaves_events_out(tmp_path: Path, events: Events) -> None:
+    """Height and width swapped."""
+    np.save(tmp_path / "a.npy", table(events, "txyp"))
+    for path in (tmp_path / "a.npy", text(tmp_path / "a.txt", table(events, "txyp"))):
+        with pytest.raises(EventFileError, match=r"columns up to 345 and rows up to 259, .* sensor of 260x346"):
+            open_events(path, size=(346, 260))
+
+
 def test_comments_blank_lines_and_polarities_in_words(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("# made by hand\nt,x,y,p\n\n10,1,2,True\n# in between\n11,3,4,false\n   \n12,5,6,TRUE # end\n")
