@@ -35,7 +35,7 @@ FRAME: Final = np.dtype(
 )
 """Head of a frame."""
 POLARITY, FRAMES = 1, 2
-_RESET_US: Final = 1_000_000  # a smaller step back is jitter
+_RESET_US: Final = 100_000  # a smaller step back is jitter
 _MOST_BYTES: Final = 1 << 28  # of a packet; libcaer's have less than 10 MB
 _MOST_TYPES: Final = 100  # libcaer has 14
 _MOST_OVERFLOWS: Final = 1 << 21  # 142 years
@@ -80,7 +80,7 @@ class Aedat3Stream:
         self.path = path
         sources, self._data_at = _read_header(path)
         self._source = self._first_camera(next(iter(sources), 0))
-        name = sources.get(self._source, "")
+        name = sources.get(self._source, "") if len(sources) != 1 else next(iter(sources.values()))
         found = chip_size(name) or size
         if found is None:
             raise EventFileError(

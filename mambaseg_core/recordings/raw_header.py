@@ -102,7 +102,7 @@ def prophesee_fields(head: bytes) -> tuple[dict[str, list[str]], int]:
         line = _text(head[at + 2 : end])
         if line is None:  # events that begin like a line
             break
-        key, _, value = line.strip().partition(" ")
+        key, value = [*line.split(maxsplit=1), "", ""][:2]
         at = end + 1
         if key.lower() == "end":
             break
@@ -140,11 +140,12 @@ def _system(fields: dict[str, list[str]]) -> int:
     ]
     number = fields.get("system_id", [""])[0]
     by_prophesee = all(maker.lower() in ("", "prophesee") for maker in makers)
-    return int(number) if by_prophesee and re.fullmatch(r"[0-9]{1,9}", number) else 0
+    known = by_prophesee and re.fullmatch(r"0[xX][0-9a-fA-F]{1,8}|[1-9][0-9]{0,8}", number)
+    return int(number, 0) if known else 0
 
 
 def _sizes(fields: dict[str, list[str]], options: dict[str, list[str]]) -> tuple[Size, ...]:
-    geometries = [re.fullmatch(r"([0-9]+)\s*x\s*([0-9]+)", text.lower()) for text in fields.get("geometry", [])]
+    geometries = [re.fullmatch(r"([0-9]+)\s*[x,]\s*([0-9]+)", text.lower()) for text in fields.get("geometry", [])]
     pairs = [
         *zip(options.get("height", []), options.get("width", []), strict=False),
         *((match[2], match[1]) for match in geometries if match),

@@ -221,7 +221,7 @@ def _read_head(data: bytes) -> _Head | None:
                 size = int(float(parts[1])), int(float(parts[0]))
             elif numeric or named_columns(names):
                 return _Head(names, size, separator, at, tuple(parts))
-            elif names or not all(re.fullmatch(rb"[\w ()\[\]./-]+", part) for part in parts):
+            elif names or not all(re.fullmatch(rb"[\w ()\[\]./-]*", part) for part in parts):
                 return None
             else:
                 names = tuple(part.decode() for part in parts)
@@ -232,7 +232,8 @@ def _read_head(data: bytes) -> _Head | None:
 def _split(line: bytes) -> tuple[list[bytes], str | None]:
     for separator in (b",", b";", b"\t"):
         if separator in line:
-            return [part.strip().strip(b'"') for part in line.split(separator)], separator.decode()
+            parts = [part.strip().strip(b'"') for part in line.split(separator)]
+            return parts[:-1] if parts[-1] == b"" else parts, separator.decode()
     return line.split(), None
 
 

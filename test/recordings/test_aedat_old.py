@@ -177,6 +177,10 @@ def test_events_of_a_second_camera_are_counted(tmp_path: Path) -> None:
     assert open_events(path).counters()["other_cameras"] == 3
 
 
+def test_packets_of_another_number_than_the_only_camera_s(tmp_path: Path) -> None:
+    assert columns(aedat3(tmp_path, polarity([(1, 239, 179, 1)], source=0))) == [(239, 179, 5, 1)]
+
+
 def test_a_camera_of_unknown_size(tmp_path: Path) -> None:
     path = aedat3(tmp_path, polarity([(1, 1, 2, 1)]), "#Source 1: Test\r\n")
     with pytest.raises(EventFileError, match=r"cameras \['Test'\] .*--height and --width"):

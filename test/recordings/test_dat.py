@@ -78,6 +78,13 @@ def test_a_clock_that_was_reset_goes_on(tmp_path: Path) -> None:
     assert open_events(path).counters()["clock_resets"] == 1
 
 
+def test_jitter_is_no_reset(tmp_path: Path) -> None:
+    times = [5_000_000, 4_990_000, 5_000_100]
+    path = write(tmp_path, f"{HEAD}% Version 2\n% Height 9\n% Width 9\n", [(t, 1) for t in times])
+    assert [row[2] for row in columns(path)] == sorted(times)
+    assert open_events(path).counters()["clock_resets"] == 0
+
+
 def test_bytes_that_fill_no_event_are_counted(tmp_path: Path) -> None:
     path = write(tmp_path, f"{HEAD}% Version 2\n% Height 9\n% Width 9\n", [(5, 1), (6, 12)])
     path.write_bytes(path.read_bytes() + b"abc")

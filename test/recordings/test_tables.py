@@ -100,6 +100,14 @@ def test_a_unit_in_the_name_of_the_time(tmp_path: Path, events: Events, name: st
     assert same(tmp_path / "b.npz", events) == f"columns txyp, time in {unit}"
 
 
+def test_the_index_of_a_data_frame_and_commas_at_the_ends(tmp_path: Path, events: Events) -> None:
+    rows = np.column_stack([np.arange(len(events)), table(events, "xytp")])
+    path = text(tmp_path / "a.csv", rows, separator=",", head=",x,y,t,p\n")
+    assert same(path, events) == "columns xytp, time in us (guessed)"
+    path = text(tmp_path / "b.csv", table(events, "txyp"), separator=",", end=",\n")
+    assert same(path, events) == "columns txyp (guessed), time in us (guessed)"
+
+
 def test_other_columns_are_passed_over(tmp_path: Path, events: Events) -> None:
     rows = table(events, "xytp")
     lines = [f"a{number},{x},{y},0.5,{t},{p}\n" for number, (x, y, t, p) in enumerate(rows.tolist())]
