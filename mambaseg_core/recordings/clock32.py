@@ -14,8 +14,8 @@ _RESET_US: Final = 100_000  # a smaller step back is jitter
 class Clock32:
     """Unwraps a stream of 32-bit microseconds.
 
-    A step back of more than half of the range is a wrap. A smaller one of 0.1 s or more is a reset of the camera's clock:
-    time goes on from the latest time before it.
+    A step back of more than half of the range is a wrap. A smaller one of 0.1 s or more is a reset of the camera's
+    clock: time goes on from the latest time before it.
 
     Attributes:
         resets: number of resets so far.
