@@ -124,6 +124,8 @@ def test_readers_work_after_a_fork(reader: EventReader, events: Events) -> None:
     expected = _count(reader, 0, middle)  # open here already
     with get_context("fork").Pool(2) as pool:
         assert pool.starmap(_count, [(reader, 0, middle)] * 4) == [expected] * 4
+        pool.close()  # ended, not killed: on a busy machine a killed pool may wait for its own lock for ever
+        pool.join()
 
 
 @pytest.mark.parametrize("name", ["dsec", "evt3", "aedat4", "bag_evt3"])
@@ -132,6 +134,8 @@ def test_readers_work_in_spawned_workers(tmp_path: Path, events: Events, name: s
     middle = int(events.t_ns[1500])
     with get_context("spawn").Pool(1) as pool:
         got = pool.apply(EventReader.between, (reader, 0, middle))
+        pool.close()
+        pool.join()
     same(got.events, events.between(0, middle))
 
 
