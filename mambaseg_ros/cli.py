@@ -125,9 +125,6 @@ def segment(
     registered: Annotated[
         bool, typer.Option("--registered", help="images and events of different sizes have one view")
     ] = False,
-    image_only: Annotated[
-        bool, typer.Option("--image-only", help="make masks also where hardly any image has its second input")
-    ] = False,
     set_: Annotated[list[str], typer.Option("--set", help="a parameter of the node, as event_clock=sensor")] = [],  # noqa: B006
 ) -> None:
     """Make the mask of every image of a bag, offline; an interrupted run is taken up again.
@@ -147,7 +144,6 @@ def segment(
             image_topic=image_topic,
             events_topic=events_topic,
             registered=registered,
-            image_only=image_only,
             warn=warn,
             progress=progress,
         )

@@ -15,7 +15,6 @@ from mambaseg_core.files import write_text
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.pictures import read_label, write_png
 from mambaseg_core.recordings.bag import Bag
-from mambaseg_core.recordings.image_times import LEAST_SHARE
 from mambaseg_ros.bag.frames import find_topics, read_frames
 from mambaseg_ros.bag.types import ImageWriter, new_bag, typestore
 from mambaseg_ros.faults import kind_of
@@ -29,7 +28,6 @@ from mambaseg_ros.pipeline.inbox import Arrival, Inbox
 from mambaseg_ros.pipeline.pipeline import make_source
 from mambaseg_ros.pipeline.results import PublishedMask, Report, State
 from mambaseg_ros.pipeline.worker import Worker
-from mambaseg_ros.policy import Health
 from mambaseg_ros.sources.source import Source
 
 MASK_TOPIC = "/mambaseg/mask"
@@ -92,7 +90,6 @@ def segment(
     image_topic: str = "/image",
     events_topic: str = "/events",
     registered: bool = False,
-    image_only: bool = False,
     warn: Callable[[str], Any],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Segmented:
@@ -108,14 +105,13 @@ def segment(
         image_topic: topic of the images.
         events_topic: topic of the second input: events, or the images of a second camera where the model takes such.
         registered: whether images and events of different sizes have one view, so that there is no calibration.
-        image_only: whether masks are also wanted where hardly any image has its second input.
         warn: as in `make_segmenter`.
         progress: called with images done and images in all.
 
     Raises:
         ValueError: no such bag or topic, `out` exists, an interrupted run was made with other settings, the masks
-            would depend on earlier ones, hardly any image has its second input, or images and events have different
-            sizes, no calibration, and are not said to be registered.
+            would depend on earlier ones, or images and events have different sizes, no calibration, and are not said
+            to be registered.
     """
     if parameters.when_events_missing == "hold":
         raise ValueError("when_events_missing is 'hold'; expected 'image_only' or 'drop', which need no earlier mask")
@@ -127,23 +123,24 @@ def segment(
         folder = _Folder(_resume(out, {**settings, "weights": weights_hash(parameters)}))
         worker = _worker(segmenter, parameters, folder)
         resumed = 0
-        may_differ = registered or bool(parameters.calibration) or segmenter.preprocessing.second != "events"
-        beside = _Beside(worker.source, parameters.events_stale_ns, may_differ)
+        fit = registered or bool(parameters.calibration) or segmenter.preprocessing.second != "events"
         frames = list[tuple[int, Any]]()
         wait_ns = round(parameters.event_wait_ms * 1e6)
         numbers, reaches = Numbers(), worker.source.reaches
         add = _numbered(worker.source.add, numbers) if topics.second.type in NUMBERED_TYPES else worker.source.add
         for frame in read_frames(reader, topics, add=add, reaches=reaches, wait_ns=wait_ns, warn=folder.warn):
             folder.index = len(frames)
-            beside.look(frame.message)
+            try:
+                fit = fit or _sizes_fit(frame.message, worker.source)
+            except ValueError:  # the next run has other settings
+                shutil.rmtree(folder.root)
+                raise
             if folder.path(folder.index).is_file():
                 resumed += 1
             else:
                 worker.handle(Arrival(frame.message, time.monotonic(), packets_before=0))
             frames.append((frame.bag_ns, frame.message.header))
             progress(len(frames), reader.topics[topics.images])
-    if not image_only:
-        beside.require_most(len(frames), f"{segmenter.preprocessing.second} of {events_topic} in {source}")
     masks = _write(out, folder, frames)
     shutil.rmtree(folder.root)
     lost = 0 if numbers.of_several else numbers.lost
@@ -160,46 +157,22 @@ def _numbered(add: Callable[[Any], None], numbers: Numbers) -> Callable[[Any], N
     return add_numbered
 
 
-@dataclass
-class _Beside:
-    """Checks what is beside the images: of their size, and in time."""
-
-    source: Source
-    stale_ns: int
-    may_differ: bool
-    found: int = 0
-    reason: str = ""
-
-    def look(self, message: Any) -> None:
-        """Look at the second input of an image; raise ValueError if it has another size without being registered."""
-        stamp_ns = stamp_to_ns(message.header.stamp)
-        second = self.source.beside(stamp_ns)
-        health, sentence = self.source.judge(stamp_ns, second, self.stale_ns)
-        self.found += health == Health.GOOD
-        self.reason = sentence or self.reason
-        if second is not None and not self.may_differ:
-            self._require_size(message, second.size)
-
-    def require_most(self, images: int, what: str) -> None:
-        """Raise ValueError if hardly any of the images has its second input."""
-        if self.found < LEAST_SHARE * images:
-            raise ValueError(
-                f"{self.found} of {images} images have {what} in time (such as: {self.reason}); expected most of them: "
-                "see to the topics and their clocks, or give --image-only for masks of the images alone"
-            )
-
-    def _require_size(self, message: Any, size: tuple[int, int]) -> None:
-        try:
-            image_size = image_from_message(message).shape[:2]
-        except ValueError:  # the worker complains of it
-            return
-        self.may_differ = True  # from here on the sizes are known
-        if image_size != size:
-            image, events = (f"{width}x{height}" for height, width in (image_size, size))
-            raise ValueError(
-                f"the bag's images are {image} and its events {events}, and there is no calibration; expected the two "
-                "cameras' cam_to_cam.yaml: give it with --calibration, or --registered if both have one view"
-            )
+def _sizes_fit(message: Any, source: Source) -> bool:
+    """Return whether the sizes of an image and its events are known and one; raise ValueError if they differ."""
+    second = source.beside(stamp_to_ns(message.header.stamp))
+    if second is None:
+        return False
+    try:
+        image_size = image_from_message(message).shape[:2]
+    except ValueError:  # the worker complains of it
+        return False
+    if image_size != second.size:
+        image, events = (f"{width}x{height}" for height, width in (image_size, second.size))
+        raise ValueError(
+            f"the bag's images are {image} and its events {events}, and there is no calibration; expected the two "
+            "cameras' cam_to_cam.yaml: give it with --calibration, or --registered if both have one view"
+        )
+    return True
 
 
 def _resume(out: Path, settings: dict[str, Any]) -> Path:
