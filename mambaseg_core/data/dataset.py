@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from mambaseg_core.recordings.image_times import check_overlap
 
 Transform = Callable[[Sample, torch.Generator], Sample]
 Key = int | tuple[int, int]
+
+_MANY: Final = 10_000  # events, which lie all over the view
 
 
 class LabelledSequence(Protocol):
@@ -133,9 +135,27 @@ def check_views(recording: LabelledSequence) -> None:
     Raises:
         ValueError: as of `RecordingDataset`.
     """
-    _ = recording.calibration
+    if recording.calibration is None:
+        _check_spread(recording)
     remedy = "check that the times of the images and the events are of one recording and in microseconds"
     check_overlap(f"sequence {recording.name}", recording.image_times_ns, recording.events_ns, remedy)
+
+
+def _check_spread(recording: LabelledSequence) -> None:
+    """Refuse a recording said to be registered whose events all lie in the upper left quarter of the view."""
+    times = recording.image_times_ns
+    if not len(times):
+        return
+    events = recording.window(int(times[len(times) // 2]), Window(count=_MANY), 1)
+    if len(events) < _MANY:
+        return
+    columns, rows = int(events.x.max()) + 1, int(events.y.max()) + 1
+    if 2 * columns <= events.width and 2 * rows <= events.height:
+        raise ValueError(
+            f"the events of sequence {recording.name} reach column {columns - 1} and row {rows - 1} of "
+            f"{events.width}x{events.height}, expected them all over the view of the images, to which they are said to "
+            f"be registered; give the calibration of the two cameras"
+        )
 
 
 def load_sample(
@@ -154,10 +174,22 @@ def load_sample(
         views = "" if recording.calibration is None else f" {recording.calibration.digest}"
         name = f"{recording.label_paths[index]} {stamp_ns}{views}"
         view = cache.get(name, lambda: load_view(recording, index, setup))
-    check_label(view.label, recording.label_paths[index], setup.label_set)
+    path = recording.label_paths[index]
+    check_label(view.label, path, setup.label_set)
+    _check_label_size(view, path)
     image, voxel = setup.image_tensor(view.image), setup.voxel_tensor(view.events, view.edges_ns)
     label = setup.label_tensor(view.label, view.events.height)
     return Sample(image, voxel, label, stamp_ns, recording.name, index, recording.condition)
+
+
+def _check_label_size(view: View, path: Path | None) -> None:
+    """Raise ValueError if a label does not have the columns of the event view and at most its rows."""
+    (rows, columns), events = view.label.shape, view.events
+    if columns != events.width or rows > events.height:
+        raise ValueError(
+            f"label {path} is {columns}x{rows}, but the events' view is {events.width}x{events.height}, expected its "
+            f"columns and at most its rows; take the labels of the events' view"
+        )
 
 
 def load_view(recording: LabelledSequence, index: int, setup: Preprocessing) -> View:

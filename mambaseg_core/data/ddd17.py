@@ -116,8 +116,11 @@ class Ddd17Sequence:
 
     def _numbered(self, folder: str) -> tuple[Path | None, ...]:
         """Return a folder's images in the order of the index's rows; the files' numbers count from 1."""
-        numbered = (path for path in list_pictures(self._require(folder), (".png",)) if path.stem[-1].isdecimal())
+        numbered = [path for path in list_pictures(self._require(folder), (".png",)) if path.stem[-1].isdecimal()]
         paths = {int(re.findall(r"\d+", path.stem)[-1]): path for path in numbered}
+        if len(paths) < len(numbered):
+            first = min(set(numbered) - set(paths.values()))
+            raise ValueError(f"{first} has the number of another file, expected one of each; remove one of them")
         beyond = [number for number in paths if not 1 <= number <= len(self)]
         if beyond:
             raise ValueError(

@@ -46,7 +46,7 @@ class DsecSequence:
     Args:
         root: the sequence's folder, for example `zurich_city_04_a`.
         classes: which of DSEC-Semantic's label sets to read, 11 or 19.
-        registered: whether images and events have one view already, so that there is no calibration.
+        registered: whether images and events have one view already, pixel by pixel, so that there is no calibration.
 
     Attributes:
         root: the sequence's folder.
@@ -97,8 +97,7 @@ class DsecSequence:
         if self._calibration is not None and rectify_map is not None:
             self._calibration = replace(self._calibration, published_map=read_rectify_map(rectify_map))
         self.condition = _read_condition(self.root / DESCRIPTION)
-        size = SENSOR_SIZE if self._calibration is None else self._calibration.event_raw.size
-        self.events = open_dsec(event_file, size)
+        self.events = open_dsec(event_file, self._sensor_size())
 
     def __len__(self) -> int:
         return len(self.image_paths)
@@ -131,7 +130,7 @@ class DsecSequence:
 
     @property
     def event_size(self) -> tuple[int, int]:
-        """(height, width) of the event camera, pixels: the calibration's, else DSEC's."""
+        """(height, width) of the event camera, pixels: the calibration's, if registered the images', else DSEC's."""
         return self.events.height, self.events.width
 
     def image(self, index: int) -> Picture:
@@ -184,6 +183,15 @@ class DsecSequence:
     def share_calibration(self, other: DsecSequence) -> None:
         """Use the calibration of another sequence of the same rig, so that its maps are computed once."""
         self._calibration = other.calibration
+
+    def _sensor_size(self) -> tuple[int, int]:
+        """Return (height, width) of the event sensor: the calibration's, if registered the images', else DSEC's."""
+        if self._calibration is not None:
+            return self._calibration.event_raw.size
+        if not (self.registered and self.image_paths):
+            return SENSOR_SIZE
+        height, width = self.image(0).shape[:2]
+        return height, width
 
     def _fill(self, place: str) -> str:
         return place.format(name=self.name, classes=self._classes)

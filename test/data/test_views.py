@@ -43,11 +43,25 @@ def root(tmp_path: Path, summary: SequenceSummary) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def one_size(tmp_path_factory: pytest.TempPathFactory, write_small: Callable[..., SequenceSummary]) -> SequenceSummary:
+    """Write a sequence whose images have the size of the event sensor; tests must not change its files."""
+    return write_small(tmp_path_factory.mktemp("one_size"), image_size=(120, 160))
+
+
+@pytest.fixture
+def registered(tmp_path: Path, one_size: SequenceSummary) -> Path:
+    """A data set of one sequence without calibration, in both parts."""
+    shutil.copytree(one_size.path, tmp_path / "drive", ignore=shutil.ignore_patterns("calibration"))
+    (tmp_path / "splits.yaml").write_text("train: [drive]\ntest: [drive]\n")
+    return tmp_path
+
+
 # -- registration ------------------------------------------------------------------------------------------------------
 
 
-def test_a_sequence_without_its_calibration_is_refused_wherever_two_views_meet(root: Path) -> None:
-    shutil.rmtree(root / "drive/calibration")
+def test_a_sequence_without_its_calibration_is_refused_wherever_two_views_meet(registered: Path) -> None:
+    root = registered
     opens: list[Callable[..., object]] = [
         lambda **how: DsecDataset(root, "train", SETUP, **how),
         lambda **how: open_dataset("dsec", str(root), "test", SETUP, **how),
@@ -60,14 +74,25 @@ def test_a_sequence_without_its_calibration_is_refused_wherever_two_views_meet(r
         open_(registered=True)
 
 
-def test_a_registered_sequence_is_not_warped(root: Path) -> None:
-    shutil.rmtree(root / "drive/calibration")
-    sample = DsecDataset(root, "train", replace(SETUP, size=(440, 640)), registered=True)[2]
-    image = DsecSequence(root / "drive").image(2)
-    expected = SETUP.image_tensor(image)
-    assert torch.equal(replace(SETUP).image_tensor(image), expected)
-    assert sample.image.shape == (3, 440, 640)
-    np.testing.assert_allclose(sample.image.mean(), expected.mean(), atol=0.02)  # nothing is black, as a warp's border
+def test_a_registered_sequence_is_not_warped_and_has_the_images_size(registered: Path) -> None:
+    sequence = DsecSequence(registered / "drive", registered=True)
+    assert (sequence.calibration, sequence.event_size) == (None, (120, 160))
+    sample = DsecDataset(registered, "train", SETUP, registered=True)[2]
+    assert torch.equal(sample.image, SETUP.image_tensor(sequence.image(2)))
+    events = sequence.window(sample.stamp_ns, SETUP.window, SETUP.bins)
+    edges = SETUP.window.edges_ns(events, sample.stamp_ns, bins=SETUP.bins, mode=SETUP.voxel_mode)
+    assert torch.equal(sample.second, SETUP.voxel_tensor(events, edges))
+
+
+def test_events_in_a_corner_of_the_images_are_not_registered(registered: Path) -> None:
+    for path in (registered / "drive/images/left/rectified").iterdir():
+        cv2.imwrite(str(path), np.zeros((360, 480, 3), np.uint8))
+    for open_ in (
+        lambda: DsecDataset(registered, "train", SETUP, registered=True),
+        lambda: open_recording(registered / "drive", registered=True),
+    ):
+        with pytest.raises(ValueError, match=r"events of sequence drive reach column 15\d and row 1\d\d of 480x360"):
+            open_()
 
 
 def test_a_registered_sequence_with_a_calibration_is_refused(root: Path) -> None:
@@ -75,22 +100,30 @@ def test_a_registered_sequence_with_a_calibration_is_refused(root: Path) -> None
         DsecDataset(root, "train", SETUP, registered=True)
 
 
-def test_registered_views_have_one_shape(root: Path) -> None:
-    shutil.rmtree(root / "drive/calibration")
-    for path in (root / "drive/images/left/rectified").iterdir():
-        cv2.imwrite(str(path), np.zeros((100, 180, 3), np.uint8))
+def test_registered_views_have_one_shape(registered: Path) -> None:
+    cv2.imwrite(str(registered / "drive/images/left/rectified/000001.png"), np.zeros((100, 160, 3), np.uint8))
     with pytest.raises(
-        ValueError, match=r"the image is 180x100 and the second input 640x480, which cannot be one view"
+        ValueError, match=r"the image is 160x100 and the second input 160x120, which cannot be one view"
     ):
-        DsecDataset(root, "train", SETUP, registered=True)[0]
-    recording, _ = open_recording(root / "drive", registered=True)
+        DsecDataset(registered, "train", SETUP, registered=True)[1]
     segmenter = Segmenter(create_model("mambaseg_nano", image_size=(64, 64)), "cpu", preprocessing=SETUP)
     with pytest.raises(ValueError, match="which cannot be one view, expected one shape where there is no calibration"):
-        segmenter.segment(recording.image(0), Events.empty(480, 640))
+        segmenter.segment(np.zeros((100, 180, 3), np.uint8), Events.empty(480, 640))
     with pytest.raises(ValueError, match="the image is 320x240 and the second input 240x240"):
         check_registered((240, 320), (240, 240))
     check_registered((260, 346), (260, 346))
     check_registered((1080, 1440), (480, 640))
+
+
+@pytest.mark.parametrize("size", [(135, 180), (110, 159), (121, 160), (55, 80)])
+def test_a_label_of_another_view_is_refused(root: Path, size: tuple[int, int]) -> None:
+    path = root / "drive/semantic/11classes/data/000001.png"
+    cv2.imwrite(str(path), np.zeros(size, np.uint8))
+    words = rf"000001\.png is {size[1]}x{size[0]}, but the events' view is 160x120, expected its columns"
+    with pytest.raises(ValueError, match=words):
+        DsecDataset(root, "train", SETUP)[1]
+    cv2.imwrite(str(path), np.zeros((120, 160), np.uint8))
+    assert DsecDataset(root, "train", SETUP)[1].label.shape == (110, 160)
 
 
 def test_a_calibration_of_another_image_size_is_refused(root: Path) -> None:
@@ -99,28 +132,26 @@ def test_a_calibration_of_another_image_size_is_refused(root: Path) -> None:
         DsecDataset(root, "train", SETUP)[1]
 
 
-def test_a_cache_made_without_the_calibration_is_not_used_with_it(root: Path) -> None:
-    calibration = root / "drive/calibration"
-    calibration.rename(root / "calibration")
-    setup, cache = replace(SETUP, size=(440, 640)), str(root / "cache")
-    before = DsecDataset(root, "train", setup, cache=cache, registered=True)[1]
-    (root / "calibration").rename(calibration)
-    warped = DsecDataset(root, "train", SETUP, cache=cache)[1]
-    assert torch.equal(warped.image, DsecDataset(root, "train", SETUP)[1].image)
-    assert before.image.shape != warped.image.shape
+def test_a_cache_made_without_the_calibration_is_not_used_with_it(registered: Path, one_size: SequenceSummary) -> None:
+    cache = str(registered / "cache")
+    before = DsecDataset(registered, "train", SETUP, cache=cache, registered=True)[1]
+    calibration = shutil.copytree(one_size.path / "calibration", registered / "drive/calibration")
+    warped = DsecDataset(registered, "train", SETUP, cache=cache)[1]
+    assert torch.equal(warped.image, DsecDataset(registered, "train", SETUP)[1].image)
+    assert not torch.equal(before.image, warped.image)
     file = calibration / "cam_to_cam.yaml"  # another calibration, another view
     content = yaml.safe_load(file.read_text())
     content["intrinsics"]["camRect1"]["camera_matrix"][2] += 20
     file.write_text(yaml.safe_dump(content))
-    moved = DsecDataset(root, "train", SETUP, cache=cache)[1]
+    moved = DsecDataset(registered, "train", SETUP, cache=cache)[1]
     assert not torch.equal(moved.image, warped.image)
-    assert torch.equal(moved.image, DsecDataset(root, "train", SETUP)[1].image)
+    assert torch.equal(moved.image, DsecDataset(registered, "train", SETUP)[1].image)
 
 
 def test_the_commands_ask_for_the_calibration_or_the_word(
-    mambaseg: Callable[..., Any], root: Path, tmp_path: Path
+    mambaseg: Callable[..., Any], registered: Path, tmp_path: Path
 ) -> None:
-    shutil.rmtree(root / "drive/calibration")
+    root = registered
     checkpoint = tmp_path / "model.safetensors"
     save_checkpoint(checkpoint, create_model("mambaseg_nano", image_size=(32, 64)), replace(SETUP, size=(32, 64)))
     config = tmp_path / "config.yaml"
@@ -145,13 +176,14 @@ def test_the_commands_ask_for_the_calibration_or_the_word(
         assert accepted.returncode == 0, accepted.stdout
 
 
-def test_masks_of_another_calibration_are_not_kept(mambaseg: Callable[..., Any], root: Path, tmp_path: Path) -> None:
-    checkpoint = tmp_path / "model.safetensors"
+def test_masks_of_another_calibration_are_not_kept(
+    mambaseg: Callable[..., Any], registered: Path, one_size: SequenceSummary
+) -> None:
+    checkpoint = registered / "model.safetensors"
     save_checkpoint(checkpoint, create_model("mambaseg_nano", image_size=(32, 64)), replace(SETUP, size=(32, 64)))
-    (root / "drive/calibration").rename(root / "calibration")
-    words = ("predict", checkpoint, root / "drive", tmp_path / "out")
+    words = ("predict", checkpoint, registered / "drive", registered / "out")
     assert mambaseg(*words, "--registered").returncode == 0
-    (root / "calibration").rename(root / "drive/calibration")
+    shutil.copytree(one_size.path / "calibration", registered / "drive/calibration")
     refused = mambaseg(*words)
     assert refused.returncode == 1
     assert "holds masks whose calibration is 'none', but now it is" in refused.stdout
@@ -273,6 +305,9 @@ def test_dsec_and_ddd17_read_images_only(root: Path, tmp_path: Path) -> None:
     for folder, name in (("imgs", "img_00000001.png"), ("segmentation_masks", "segmentation_00000001.png")):
         litter(tmp_path / "dir1" / folder, name)
     assert [index for _, index in Ddd17Dataset(tmp_path, "test", DDD17).items] == [1, 3]
+    shutil.copy(tmp_path / "dir1/imgs/img_00000002.png", tmp_path / "dir1/imgs/copy_2.png")
+    with pytest.raises(ValueError, match=r"copy_2\.png has the number of another file, expected one of each"):
+        Ddd17Dataset(tmp_path, "test", DDD17)
 
 
 def with_orientation(jpeg: bytes, orientation: int) -> bytes:
