@@ -152,7 +152,7 @@ def weights_name(parameters: Parameters) -> str:
     if not shipped:
         raise ValueError(
             f"parameter 'weights' is empty and no weights ship with model {model!r}; expected a file: "
-            "set weights:=/path/to/checkpoint, or weights:=random for a trial whose masks mean nothing"
+            "set weights to the path of a checkpoint, or to random for a trial whose masks mean nothing"
         )
     return shipped[0]
 

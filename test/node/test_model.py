@@ -89,7 +89,9 @@ def test_by_default_the_weights_that_ship_run_and_say_what_they_are() -> None:
 
 
 def test_a_model_without_shipped_weights_asks_for_a_file_or_for_random_ones() -> None:
-    with pytest.raises(ValueError, match=r"no weights ship with model 'mambaseg_dsec'.*weights:=/.*weights:=random"):
+    with pytest.raises(
+        ValueError, match=r"no weights ship with model 'mambaseg_dsec'.*path of a checkpoint, or to random"
+    ):
         make_segmenter(parameters(model="mambaseg_dsec"), warn=forbidden)
     with pytest.raises(ValueError, match=r"unknown model 'mambaseg_huge'; known models: mambaseg_ddd17"):
         make_segmenter(parameters(model="mambaseg_huge"), warn=forbidden)
