@@ -11,7 +11,7 @@ import pytest
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from std_msgs.msg import Int32
 
-from mambaseg_ros.bag.types import open_bag
+from mambaseg_core.recordings.bag import Bag
 
 pytestmark = pytest.mark.ros
 MAMBASEG = (sys.executable, "-m", "mambaseg_ros")
@@ -25,6 +25,6 @@ def test_what_was_latched_before_the_start_is_recorded(tmp_path: Path, start: Ca
     peer.spin_until(lambda: recorder.child.poll() is not None, "the recording ends")
     assert recorder.child.returncode == 0, recorder.output
     assert "nobody publishes /nothing" in recorder.output
-    with open_bag(tmp_path / "bag") as reader:
-        (message,) = [reader.deserialize(data, connection.msgtype) for connection, _, data in reader.messages()]
+    with Bag(tmp_path / "bag") as reader:
+        (message,) = [reader.deserialize(topic, data) for topic, _, data in reader.messages()]
     assert message.data == 7
