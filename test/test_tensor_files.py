@@ -123,6 +123,9 @@ def test_anything_else_is_named_in_one_sentence(tmp_path: Path, data: bytes, mes
 def test_a_path_that_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no\.pth does not exist"):
         read_tensors(tmp_path / "no.pth")
+    os.mkfifo(tmp_path / "pipe.pth")
+    with pytest.raises(ValueError, match=r"pipe\.pth is no regular file"):
+        read_tensors(tmp_path / "pipe.pth")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "best.safetensors").write_bytes(SAFETENSORS)
     with pytest.raises(ValueError, match=r"run is a folder; expected a file: give one \(it has best\.safetensors\)"):

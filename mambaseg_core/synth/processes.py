@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 Progress = Callable[[int, int], None]
@@ -26,7 +27,7 @@ def in_processes(
         progress: called with tasks done and tasks in all.
 
     Raises:
-        ValueError: `jobs` is below 1.
+        ValueError: `jobs` is below 1, or a process was killed.
     """
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}, expected 1 or more processes; raise it")
@@ -40,6 +41,11 @@ def in_processes(
                 future.result()
                 done += 1
                 report(done, total)
+        except BrokenProcessPool as error:
+            raise ValueError(
+                f"one of {jobs} processes was killed, as the system does when memory runs out; expected all to end: "
+                "repeat with fewer jobs"
+            ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -75,7 +75,8 @@ def _read_head(path: Path) -> bytes:
         found = f" (it has {', '.join(inside[:3])})" if inside else ""
         raise ValueError(f"weights file {path} is a folder; expected a file: give one{found}")
     if not path.is_file():
-        raise ValueError(f"weights file {path} does not exist; expected a .safetensors or .pth file: check the path")
+        wrong = "is no regular file" if path.exists() else "does not exist"
+        raise ValueError(f"weights file {path} {wrong}; expected a .safetensors or .pth file: check the path")
     try:
         with path.open("rb") as file:
             return file.read(_HEAD)
