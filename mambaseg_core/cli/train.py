@@ -65,14 +65,17 @@ def parse_changes(words: list[str]) -> dict[str, Any]:
     """Parse words such as `loop.steps=500` to values by "section.key".
 
     Raises:
-        ValueError: a word has no "=" or no ".".
+        ValueError: a word has no "=" or no ".", or its value is no YAML.
     """
     changes = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or "." not in name:
             raise ValueError(f"--set is {word!r}; expected section.key=value, such as loop.steps=500")
-        changes[name] = yaml.safe_load(value)
+        try:
+            changes[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--set is {word!r}; expected a value of YAML, as loop.steps=500") from error
     return changes
 
 

@@ -216,8 +216,8 @@ def read_config(path: str | Path, changes: dict[str, Any] | None = None) -> Trai
     if not path.is_file():
         raise ValueError(f"configuration {path} does not exist; expected a YAML file such as config/train/dsec.yaml")
     try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"configuration {path} is not YAML: {error}".replace("\n", " ")) from error
     try:
         return parse_config(values, changes or {})

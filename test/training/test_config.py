@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mambaseg_core.cli.train import parse_changes
 from mambaseg_core.labels import LABEL_SETS
 from mambaseg_core.training.config import OptimizerConfig, parse_config, read_config
 from mambaseg_core.training.data import make_preprocessing
@@ -88,13 +90,20 @@ def test_a_missing_key_is_named(values: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("a: [", "is not YAML"), ("- 1", "holds a list"), ("loop: 3", "loop is 3")]
+    ("text", "message"),
+    [(b"a: [", "is not YAML"), (b"a: \xff", "is not YAML"), (b"- 1", "holds a list"), (b"loop: 3", "loop is 3")],
 )
-def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, text: bytes, message: str) -> None:
     path = tmp_path / "bad.yaml"
-    path.write_text(text)
+    path.write_bytes(text)
     with pytest.raises(ValueError, match=rf"bad\.yaml.*{message}"):
         read_config(path)
+
+
+@pytest.mark.parametrize("word", ["loop.steps=[", "loop.steps", "steps=3"])
+def test_a_word_that_sets_nothing_is_named(word: str) -> None:
+    with pytest.raises(ValueError, match=rf"--set is {re.escape(repr(word))}; expected"):
+        parse_changes([word])
 
 
 def test_a_missing_file_is_named() -> None:
