@@ -110,8 +110,11 @@ def check_numbers(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Non
     for key, tensor in given.items():
         if not own[key].is_floating_point():  # a counter
             continue
-        if not tensor.is_floating_point() or tensor.is_quantized:
-            raise ValueError(f"tensor {key} is of {tensor.dtype}; expected floats: load weights before quantization")
+        if not tensor.is_floating_point() or tensor.is_quantized or tensor.layout != torch.strided:
+            raise ValueError(
+                f"tensor {key} is of {tensor.dtype}, {tensor.layout}; expected dense floats: load weights that are not "
+                "quantized or sparse"
+            )
         if tensor.device.type != "meta" and not bool(torch.isfinite(tensor.float()).all()):
             raise ValueError(
                 f"tensor {key} holds NaN or infinity; expected finite weights: load a checkpoint from before the "

@@ -135,10 +135,11 @@ KEY = "head.classify.weight"
         (lambda t: t | {KEY: t[KEY][:-1]}, r"head\.classify\.weight: got \[8, .*\], expected \[9, .*num_classes=8"),
         (lambda t: t | {KEY: t[KEY].half()[:-1]}, r"head\.classify\.weight: got \[8, .*\], expected \[9, "),
         (lambda t: t | {KEY: t[KEY].to(torch.int8)}, r"head\.classify\.weight is of torch\.int8"),
+        (lambda t: t | {KEY: t[KEY].to_sparse()}, r"head\.classify\.weight is of torch\.float32, torch\.sparse_coo"),
         (lambda t: t | {KEY: t[KEY] * torch.nan}, r"head\.classify\.weight holds NaN or infinity"),
         (lambda t: t | {KEY: (t[KEY] + 1e9).half()}, r"head\.classify\.weight holds NaN or infinity"),
     ],
-    ids=["typing error", "nearest first", "shape", "shape of half", "integers", "NaN", "beyond float16"],
+    ids=["typing error", "nearest first", "shape", "shape of half", "integers", "sparse", "NaN", "beyond float16"],
 )
 def test_what_does_not_fit_is_named(model: nn.Module, change: Callable[[Tensors], Tensors], message: str) -> None:
     with pytest.raises(ValueError, match=message):
