@@ -199,7 +199,7 @@ def event_bag(path: Path, *, shift_ms: float, numbers: range | list[int] = range
 
 def test_complaints_are_counted_by_kind_with_one_example(tmp_path: Path) -> None:
     bag = event_bag(tmp_path / "bag", shift_ms=300)
-    result = segment(bag, tmp_path / "out", parameters=read_parameters(SMALL), image_only=True, warn=print)
+    result = segment(bag, tmp_path / "out", parameters=read_parameters(SMALL), warn=print)
     ((sentence, times),) = result.complaints.items()
     assert (times, result.masks) == (6, 6)
     assert sentence.startswith("events end 2")
@@ -213,7 +213,7 @@ def test_complaints_of_images_that_cannot_be_read_are_one_kind(tmp_path: Path) -
         bag.add_connection("/events", COLUMNS_TYPE, typestore=store)
         for index in range(4):
             images.write(index + 1, make_header(store, index, "camera"), np.zeros((60, 80), np.uint8))
-    result = segment(tmp_path / "bag", tmp_path / "out", parameters=read_parameters(SMALL), image_only=True, warn=print)
+    result = segment(tmp_path / "bag", tmp_path / "out", parameters=read_parameters(SMALL), warn=print)
     assert list(result.complaints.values()) == [4]
 
 
