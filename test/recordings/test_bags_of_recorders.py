@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from backports import zstd
 from handmade_bags import MS, T0_NS, TYPES, Schema
+from mcap.records import Message
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores
@@ -201,6 +202,28 @@ def test_profiles_of_mcap_files(tmp_path: Path, profile: str) -> None:
     check(bags.mcap(tmp_path / "x_0.mcap", bags.messages(), FULL, profile=profile))
 
 
+def test_a_file_without_an_index_is_entered_in_its_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each block of a long recording would be searched from its beginning."""
+    monkeypatch.setattr("mambaseg_core.recordings.bag.mcap_storage._PLACE_BYTES", 2000)
+    monkeypatch.setattr("mambaseg_core.recordings.bag.events._BLOCK_BYTES", 2000)
+    found = bags.messages()
+    path = bags.mcap(tmp_path / "x.mcap", found, FULL)
+    check(path)
+    with Bag(path) as bag:
+        for start, message in enumerate(found):
+            assert [m.time_ns for m in bag.messages(start_ns=message.time_ns)] == [m.time_ns for m in found[start:]]
+        monkeypatch.setattr(Message, "read", reads := CountedReads(Message.read))
+        assert len(list(bag.messages(start_ns=found[-1].time_ns))) == 1
+        assert reads.count < 5
+
+
+def test_a_file_without_an_index_and_out_of_order(tmp_path: Path) -> None:
+    path = bags.mcap(tmp_path / "x.mcap", list(reversed(bags.messages())), FULL)
+    check(path)
+    with Bag(path) as bag:
+        assert [m.time_ns for m in bag.messages()] == [m.time_ns for m in bags.messages()]
+
+
 @pytest.mark.parametrize("package", ["dvs_msgs", "prophesee_event_msgs", "dv_ros_msgs", "dv_ros2_msgs"])
 def test_nested_arrays_of_every_package(tmp_path: Path, package: str) -> None:
     kind, events = f"{package}/msg/EventArray", recordings.some_events(500)
@@ -217,6 +240,17 @@ def test_a_nested_message_with_other_fields_is_refused(tmp_path: Path) -> None:
     bags.mcap(tmp_path / "x.mcap", found, {"/events": Schema("dvs_msgs/msg/EventArray", "ros2msg", text)})
     with pytest.raises(EventFileError, match=r"with the fields \['y', 'x', .*expected those of the published package"):
         open_events(tmp_path / "x.mcap")
+
+
+class CountedReads:
+    """Count calls of a function."""
+
+    def __init__(self, function: Callable[..., Message]) -> None:
+        self.count, self._function = 0, function
+
+    def __call__(self, *values: object) -> Message:
+        self.count += 1
+        return self._function(*values)
 
 
 # --- bad neighbours ---

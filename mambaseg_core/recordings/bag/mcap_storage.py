@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final, NamedTuple
 
-from mcap.reader import NonSeekingReader, SeekingReader
+from mcap.reader import SeekingReader
 from mcap.records import Channel as McapChannel
-from mcap.records import Message, Schema
-from mcap.stream_reader import StreamReader
+from mcap.records import Chunk, McapRecord, Message, Schema
+from mcap.stream_reader import StreamReader, breakup_chunk
 
 from mambaseg_core.recordings.bag.storage import Channel, StoredMessage
 from mambaseg_core.recordings.bag.types import type_name
 
-MAGIC = b"\x89MCAP0\r\n"
-_FORMS = ("ros2msg", "ros1msg", "ros2idl", "omgidl")
+MAGIC: Final = b"\x89MCAP0\r\n"
+_PLACE_BYTES: Final = 1 << 20  # between the places at which a file without an index is entered
+_FORMS: Final = ("ros2msg", "ros1msg", "ros2idl", "omgidl")
+
+
+class _Place(NamedTuple):
+    """A place between two records: the latest time ahead of it, and its position in the file."""
+
+    after_ns: int
+    at: int
 
 
 class McapStorage:
@@ -38,14 +47,15 @@ class McapStorage:
             raise
 
     def _open(self, path: Path) -> None:
-        size = path.stat().st_size
-        _check_end(self._file, size)
-        self._stream = _Bounded(self._file, size)
-        reader = SeekingReader(self._stream, validate_crcs=True, record_size_limit=size)  # type: ignore[arg-type]
+        self._size = path.stat().st_size
+        _check_end(self._file, self._size)
+        self._stream = _Bounded(self._file, self._size)
+        reader = SeekingReader(self._stream, record_size_limit=self._size)  # type: ignore[arg-type]
         summary = reader.get_summary()
         statistics = summary.statistics if summary else None
         self._indexed = bool(summary and summary.chunk_indexes and statistics)
         self._sorted = True
+        self._places = [_Place(-1, 0)]
         if summary and statistics and (self._indexed or not statistics.message_count):
             schemas, channels = summary.schemas, summary.channels
             counts, times = (
@@ -53,20 +63,19 @@ class McapStorage:
                 (statistics.message_start_time, statistics.message_end_time),
             )
         else:
-            schemas, channels, counts, times = self._scan(size)
+            schemas, channels, counts, times = self._scan()
         self._channels = {number: _channel(c, schemas, counts.get(number, 0)) for number, c in channels.items()}
         self.channels = list(self._channels.values())
         self.start_ns: int | None = times[0] if any(counts.values()) else None
         self.last_ns: int | None = times[1] if any(counts.values()) else None
 
-    def _scan(self, size: int) -> tuple[dict[int, Schema], dict[int, McapChannel], dict[int, int], tuple[int, int]]:
+    def _scan(self) -> tuple[dict[int, Schema], dict[int, McapChannel], dict[int, int], tuple[int, int]]:
         """Read a file without an index: its schemas, its channels, their counts, and the first and last time."""
         schemas: dict[int, Schema] = {}
         channels: dict[int, McapChannel] = {}
         counts: Counter[int] = Counter()
         first_ns, last_ns, before_ns = 1 << 64, 0, 0
-        self._stream.seek(0)
-        for record in StreamReader(self._stream, record_size_limit=size).records:  # type: ignore[arg-type]
+        for record in self._records(0):
             if isinstance(record, Schema):
                 schemas[record.id] = record
             elif isinstance(record, McapChannel):
@@ -76,25 +85,49 @@ class McapStorage:
                 first_ns, last_ns = min(first_ns, record.log_time), max(last_ns, record.log_time)
                 self._sorted &= record.log_time >= before_ns
                 before_ns = record.log_time
+            if self._stream.tell() >= self._places[-1].at + _PLACE_BYTES:
+                self._places.append(_Place(last_ns, self._stream.tell()))
         return schemas, channels, counts, (first_ns, last_ns)
+
+    def _records(self, at: int) -> Iterator[McapRecord]:
+        """Yield the records from a place on, those of chunks one by one."""
+        self._stream.seek(at)
+        reader = StreamReader(
+            self._stream,  # type: ignore[arg-type]
+            skip_magic=at > 0,
+            emit_chunks=True,
+            record_size_limit=self._size,
+        )
+        for record in reader.records:
+            yield from breakup_chunk(record, validate_crc=True) if isinstance(record, Chunk) else [record]
 
     def messages(self, wanted: Collection[Channel], start_ns: int | None) -> Iterator[StoredMessage]:
         """Yield the messages of channels at or after a time, in the order of their times; None: all of them.
 
         The messages of a file without an index are all held in memory if they are not in this order.
         """
-        self._stream.seek(0)
-        kind = SeekingReader if self._indexed else NonSeekingReader
-        reader = kind(self._stream, validate_crcs=True)  # type: ignore[arg-type]
-        found = reader.iter_messages(
-            topics={channel.topic for channel in wanted},
-            starting_at=start_ns,
-            log_time_order=self._indexed or not self._sorted,
-        )
-        for _, channel, message in found:
-            stored = self._channels[channel.id]
+        for message in self._indexed_messages(wanted, start_ns) if self._indexed else self._scanned(start_ns):
+            stored = self._channels[message.channel_id]
             if stored in wanted:
                 yield StoredMessage(stored, message.log_time, message.data)
+
+    def _indexed_messages(self, wanted: Collection[Channel], start_ns: int | None) -> Iterator[Message]:
+        self._stream.seek(0)
+        reader = SeekingReader(self._stream, validate_crcs=True, record_size_limit=self._size)  # type: ignore[arg-type]
+        topics = {channel.topic for channel in wanted}
+        for _, _, message in reader.iter_messages(topics=topics, starting_at=start_ns):
+            yield message
+
+    def _scanned(self, start_ns: int | None) -> Iterator[Message]:
+        start_ns = start_ns or 0
+        if not self._sorted:
+            found = [record for record in self._records(0) if isinstance(record, Message)]
+            yield from (m for m in sorted(found, key=lambda m: m.log_time) if m.log_time >= start_ns)
+            return
+        number = bisect_left(self._places, start_ns, key=lambda place: place.after_ns)
+        for record in self._records(self._places[max(0, number - 1)].at):
+            if isinstance(record, Message) and record.log_time >= start_ns:
+                yield record
 
     def close(self) -> None:
         """Close the file."""
