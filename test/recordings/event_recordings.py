@@ -10,7 +10,9 @@ import hdf5_recordings
 import lz4.frame
 import numpy as np
 from backports import zstd
+from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores
 
 from mambaseg_core.events import Events
 from mambaseg_core.events.messages import COLUMNS_TYPE, NESTED_TYPES, PACKET_TYPES
@@ -286,6 +288,27 @@ def csv(folder: Path, events: Events) -> Path:
     return folder / "events.csv"
 
 
+def nested_ros1(events: Events) -> bytes:
+    """Serialize a dvs_msgs/EventArray as ROS 1 does: nothing is aligned."""
+    data = struct.pack("<IIII", 9, 1, 2, 3) + b"cam" + struct.pack("<III", events.height, events.width, len(events))
+    for x, y, t_us, on in rows(events):
+        data += struct.pack("<HHIIB", x, y, t_us // 10**6, t_us % 10**6 * US, on)
+    return data
+
+
+def bag_ros1(folder: Path, events: Events) -> Path:
+    """Write messages of 100 events with the packing that `rosbag record --lz4` chooses."""
+    path, store = folder / "recording.bag", new_typestore(Stores.ROS1_NOETIC)
+    writer = Ros1Writer(path)
+    writer.set_compression(Ros1Writer.CompressionFormat.LZ4)
+    with writer:
+        connection = writer.add_connection("/dvs/events", "dvs_msgs/msg/EventArray", typestore=store)
+        for number in range(-(-len(events) // 100)):
+            part = events.part(number * 100, min(number * 100 + 100, len(events)))
+            writer.write(connection, number // 2 * 1_000_000, nested_ros1(part))
+    return path
+
+
 FORMATS: dict[str, Callable[[Path, Events], Path]] = {
     "dsec": dsec,
     "ddd17": ddd17,
@@ -308,5 +331,6 @@ FORMATS: dict[str, Callable[[Path, Events], Path]] = {
     "bag_mono": bag(PACKET_TYPES[0], "mono", StoragePlugin.SQLITE3),
     "bag_evt3": bag(PACKET_TYPES[0], "evt3"),
     "bag_dvs": bag("dvs_msgs/msg/EventArray"),
+    "bag_ros1": bag_ros1,
     **hdf5_recordings.FORMATS,
 }

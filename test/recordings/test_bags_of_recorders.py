@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores
 
-from mambaseg_core.events import Events
 from mambaseg_core.recordings import open_events
 from mambaseg_core.recordings.bag import Bag
 from mambaseg_core.recordings.bag.types import new_typestore
@@ -351,14 +349,6 @@ def test_packing_that_is_unknown_or_damaged_is_one_sentence(tmp_path: Path) -> N
 # --- ROS 1 ---
 
 
-def ros1_nested(events: Events) -> bytes:
-    """Serialize a dvs_msgs/EventArray as ROS 1 does: nothing is aligned."""
-    data = struct.pack("<IIII", 9, 1, 2, 3) + b"cam" + struct.pack("<III", events.height, events.width, len(events))
-    for x, y, t_us, on in recordings.rows(events):
-        data += struct.pack("<HHIIB", x, y, t_us // 10**6, t_us % 10**6 * 1000, on)
-    return data
-
-
 def ros1(
     path: Path, write: Callable[[Ros1Writer], None], compression: Ros1Writer.CompressionFormat | None = None
 ) -> Path:
@@ -394,7 +384,7 @@ def test_nested_arrays_of_ros1(tmp_path: Path, package: str) -> None:
     def write(writer: Ros1Writer) -> None:
         channel = writer.add_connection("/dvs/events", kind, typestore=store)
         for number in range(7):
-            writer.write(channel, T0_NS + number, ros1_nested(events.part(100 * number, 100 * number + 100)))
+            writer.write(channel, T0_NS + number, recordings.nested_ros1(events.part(100 * number, 100 * number + 100)))
 
     with open_events(ros1(tmp_path / "r.bag", write)) as reader:
         assert (reader.encoding, reader.height, reader.width) == (package, 260, 346)

@@ -13,7 +13,7 @@ from mcap.records import Channel as McapChannel
 from mcap.records import Chunk, McapRecord, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 
-from mambaseg_core.recordings.bag.storage import Channel, StoredMessage
+from mambaseg_core.recordings.bag.storage import BoundedFile, Channel, StoredMessage
 from mambaseg_core.recordings.bag.types import type_name
 
 MAGIC: Final = b"\x89MCAP0\r\n"
@@ -49,7 +49,7 @@ class McapStorage:
     def _open(self, path: Path) -> None:
         self._size = path.stat().st_size
         _check_end(self._file, self._size)
-        self._stream = _Bounded(self._file, self._size)
+        self._stream = BoundedFile(self._file)
         reader = SeekingReader(self._stream, record_size_limit=self._size)  # type: ignore[arg-type]
         summary = reader.get_summary()
         statistics = summary.statistics if summary else None
@@ -132,23 +132,6 @@ class McapStorage:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-class _Bounded:
-    """A file of which no more bytes are read than it has, whatever length a damaged record claims.
-
-    Args:
-        file: the file.
-        size: its length, bytes.
-    """
-
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file, self._size = file, size
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, count: int = -1) -> bytes:
-        left = max(0, self._size - self._file.tell())
-        return self._file.read(left if count < 0 else min(count, left))
 
 
 def _check_end(file: BinaryIO, size: int) -> None:

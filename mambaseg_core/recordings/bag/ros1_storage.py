@@ -8,7 +8,7 @@ from pathlib import Path
 from rosbags.interfaces import Connection
 from rosbags.rosbag1 import Reader
 
-from mambaseg_core.recordings.bag.storage import Channel, StoredMessage
+from mambaseg_core.recordings.bag.storage import BoundedFile, Channel, StoredMessage
 from mambaseg_core.recordings.bag.types import type_name
 
 MAGIC = b"#ROSBAG V"
@@ -25,7 +25,7 @@ class Ros1Storage:
     """
 
     def __init__(self, path: Path) -> None:
-        self._reader = Reader(path)
+        self._reader = Reader(_BoundedPath(path))  # type: ignore[arg-type]
         self._reader.open()
         self._channels = {connection.id: _channel(connection) for connection in self._reader.connections}
         self.channels = list(self._channels.values())
@@ -43,6 +43,17 @@ class Ros1Storage:
     def close(self) -> None:
         """Close the file."""
         self._reader.close()
+
+
+class _BoundedPath:
+    """A path whose file is opened as a `BoundedFile`, with what rosbags asks of a path."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.exists = path.exists
+
+    def open(self, mode: str) -> BoundedFile:
+        return BoundedFile(self._path.open(mode))  # type: ignore[arg-type]
 
 
 def _channel(connection: Connection) -> Channel:

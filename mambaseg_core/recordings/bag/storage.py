@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 
 class Channel(NamedTuple):
@@ -34,6 +35,23 @@ class StoredMessage(NamedTuple):
     channel: Channel
     time_ns: int
     data: bytes
+
+
+class BoundedFile:
+    """A file of which no more bytes are read than it has; libraries reserve memory for the length that a record claims.
+
+    Args:
+        file: the file, opened for reading.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._size = file, os.fstat(file.fileno()).st_size
+        self.seek, self.tell, self.readline, self.close = file.seek, file.tell, file.readline, file.close
+
+    def read(self, count: int = -1) -> bytes:
+        """Read so many bytes; all that are left if there are fewer, or count is negative."""
+        left = max(0, self._size - self._file.tell())
+        return self._file.read(left if count < 0 else min(count, left))
 
 
 class Storage(Protocol):
