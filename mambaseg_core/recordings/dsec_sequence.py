@@ -30,7 +30,9 @@ def sensor_size(path: Path) -> tuple[int, int]:
     Raises:
         EventFileError: the calibration has no such size.
     """
-    folders = [path] if path.is_dir() else [path.resolve().parent, *path.resolve().parents[2:3]]
+    above = path.absolute().parents
+    in_sequence = above[2:3] if above[1:] and above[1].name == "events" else ()
+    folders = [path] if path.is_dir() else [above[0], *in_sequence]
     file = next((folder / place for folder in folders for place in CALIBRATION if (folder / place).is_file()), None)
     if file is None:
         return SENSOR_SIZE

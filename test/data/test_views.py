@@ -210,6 +210,18 @@ def test_the_sensor_s_size_is_the_calibration_s(root: Path, mambaseg: Callable[.
     assert "640x480" in mambaseg("info", folder).stdout
 
 
+def test_a_calibration_elsewhere_is_none_of_the_file_s(root: Path) -> None:
+    folder = root / "set/part/drive"
+    folder.mkdir(parents=True)
+    shutil.copytree(root / "drive/calibration", root / "set/calibration")
+    (folder / "events.h5").symlink_to(root / "drive/events/left/events.h5")
+    with open_events(folder / "events.h5") as reader:
+        assert (reader.height, reader.width) == (480, 640)
+    shutil.copytree(root / "drive/calibration", folder / "calibration")
+    with open_events(folder / "events.h5") as reader:
+        assert (reader.height, reader.width) == (120, 160)
+
+
 @pytest.mark.parametrize(
     "text", ["", "[1]", "intrinsics: {}", "intrinsics: {cam0: {resolution: [0, 5]}}", "a: [", "\0", "intrinsics: 3"]
 )
