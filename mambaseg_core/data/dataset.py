@@ -104,8 +104,8 @@ class RecordingDataset(SampleDataset):
         cache: folder that keeps decoded images and rectified events between epochs (`ViewCache`); None: no cache.
 
     Raises:
-        ValueError: the images and events of a recording have no calibration and are not registered, or hardly any
-            image lies within the time of the events.
+        ValueError: the images and events of a recording have no calibration and are not registered, or fewer than
+            half of the images lie within the time of the events.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ Times = npt.NDArray[np.int64]
 
 UNITS: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 """Nanoseconds of each unit."""
-LEAST_SHARE: Final = 0.1
+LEAST_SHARE: Final = 0.5
 """Smallest share of the images that lies within the events' time, where both are on one clock."""
 
 LATEST_NS: Final = 10**9 << 31

@@ -44,7 +44,7 @@ def find_shift(sequence: Sequence, align: str, what: str, warn: Callable[[str], 
         warn: called with one sentence if many images are without events.
 
     Raises:
-        ValueError: the words are none of these, hardly any image would lie within the time of the events (but for
+        ValueError: the words are none of these, most images would lie outside the time of the events (but for
             "stamp"), or an event would be where ROS has no stamps.
     """
     times, (first, last) = sequence.image_times_ns, sequence.events_ns

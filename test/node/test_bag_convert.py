@@ -124,6 +124,13 @@ def test_an_alignment_that_cannot_be_is_refused(tmp_path: Path, align: str, word
     assert not (tmp_path / "bag").exists()
 
 
+@pytest.mark.parametrize("first_us", [160_000, 10**6])
+def test_images_that_are_mostly_beyond_the_events_are_refused(tmp_path: Path, first_us: int) -> None:
+    images = folder(tmp_path / "pictures", lines(first_us))
+    with pytest.raises(ValueError, match=r"^[01] of the 4 images of .* lie within the time of its events"):
+        convert(raw(tmp_path / "a.raw"), tmp_path / "bag", images=images)
+
+
 def test_images_beyond_the_events_are_said(tmp_path: Path) -> None:
     said: list[str] = []
     images = folder(tmp_path / "pictures", lines(110_000))
