@@ -45,8 +45,10 @@ class BagSequence:
 
     def __init__(self, path: Path, image_topic: str = "", events_topic: str = "") -> None:
         self._bag = Bag(path)
-        image_topic = image_topic or _only(self._bag, IMAGE_TYPES, "images", "--image-topic")
-        events_topic = events_topic or _only(self._bag, EVENT_TYPES, "events", "--events-topic")
+        without = "give a folder of pictures with --images"
+        image_topic = image_topic or _only(self._bag, IMAGE_TYPES, "images", "--image-topic", without)
+        without = "take a bag with events"
+        events_topic = events_topic or _only(self._bag, EVENT_TYPES, "events", "--events-topic", without)
         self._topics = find_topics(self._bag, image_topic, events_topic)
         self._places = sorted(self._find_images(), key=lambda place: place.stamp_ns)
         self.image_times_ns = np.array([place.stamp_ns for place in self._places], np.int64)
@@ -85,12 +87,13 @@ class BagSequence:
             yield _Place(stamp_to_ns(self._bag.deserialize(topic, data).header.stamp), bag_ns, skip)
 
 
-def _only(bag: Bag, types: tuple[str, ...], what: str, option: str) -> str:
+def _only(bag: Bag, types: tuple[str, ...], what: str, option: str, without: str) -> str:
+    """Return the name of the only topic of these types; `without` is the remedy if there is none."""
     found: list[BagTopic] = [topic for topic, count in bag.topics.items() if topic.type in types and count]
     if len(found) != 1:
         names = ", ".join(f"{topic.name} ({topic.type})" for topic in bag.topics)
         raise ValueError(
-            f"bag {bag.path} has {len(found)} topics of {what} with messages (its topics: {names}); expected one: name "
-            f"it with {option}"
+            f"bag {bag.path} has {len(found)} topics of {what} with messages (its topics: {names}); expected one: "
+            f"{f'name it with {option}' if found else without}"
         )
     return found[0].name

@@ -186,6 +186,17 @@ def test_bags_are_checked_too(tmp_path: Path) -> None:
     assert replaced.images == 4
 
 
+def test_a_bag_without_images_takes_those_of_a_folder(tmp_path: Path) -> None:
+    convert(raw(tmp_path / "a.raw"), tmp_path / "events", align="1s")
+    with pytest.raises(
+        ValueError, match="has 0 topics of images with messages .*: give a folder of pictures with --im"
+    ):
+        convert(tmp_path / "events", tmp_path / "bag")
+    images = folder(tmp_path / "pictures", lines(1_010_000))
+    summary = convert(tmp_path / "events", tmp_path / "bag", images=images)
+    assert (summary.images, summary.events) == (4, 201)
+
+
 def test_a_folder_of_pictures_replaces_the_recording_s_own(tmp_path: Path, summary: SequenceSummary) -> None:
     times = np.loadtxt(summary.path / "images/timestamps.txt", np.int64)
     images = folder(tmp_path / "pictures", "".join(f"{t}\n" for t in times[:4]))
