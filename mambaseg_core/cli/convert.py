@@ -22,7 +22,9 @@ Encoding = Annotated[
     str, typer.Option(help="of a .raw file: evt2, evt21, evt21_legacy or evt3; default: its header's, if its words fit")
 ]
 TimeUnit = Annotated[str, typer.Option(help="of a table's times: s, ms, us or ns; default: guessed, info shows it")]
-Columns = Annotated[str, typer.Option(help="order of four nameless columns of a table, as txyp; default: guessed, info shows it")]
+Columns = Annotated[
+    str, typer.Option(help="order of four nameless columns of a table, as txyp; default: guessed, info shows it")
+]
 
 
 @convert.command("ev-inf")

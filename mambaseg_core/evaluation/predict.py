@@ -20,6 +20,7 @@ from mambaseg_core.files import write_text
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.pictures import new_film, read_image, write_png
 from mambaseg_core.preprocessing import Preprocessing, Reading
+from mambaseg_core.recordings.bag import is_bag
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,15 @@ def open_recording(
         ValueError: the folder has another layout or is incomplete, or images and events do not belong together
             (`check_views`). For a bag, the message names the commands to use.
     """
-    if (path / "metadata.yaml").is_file() or path.suffix in (".mcap", ".db3", ".bag"):
+    if path.exists() and is_bag(path):
         raise ValueError(
             f"{path} is a ROS bag, expected a sequence's folder; make its masks with `mambaseg bag segment BAG MASKS "
             "--weights CHECKPOINT`, then overlays and a film with `mambaseg bag pictures BAG MASKS OUT`"
+        )
+    if path.is_file():
+        raise ValueError(
+            f"{path} is a file, expected a sequence's folder; make a bag of it with `mambaseg bag convert FILE BAG`, "
+            "then its masks with `mambaseg bag segment BAG MASKS --weights CHECKPOINT`"
         )
     if second != "events":
         if not path.is_dir():
