@@ -29,7 +29,7 @@ def test_only_the_orientation_of_the_first_image_is_set(orientation: int, before
     head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8)
     first = struct.pack(f"{order}H", len(entries)) + b"".join(entries)
     data = head + first + struct.pack(f"{order}I", 8 + len(first) + 4) + second
-    expected = data.replace(entries[-1], struct.pack(f"{order}HHIHH", 274, 3, 1, 1, 0))
+    expected = data.replace(entries[-1], struct.pack(f"{order}HHIHH", 274, 3, 1, 1, 0), 1)
     assert upright(data) == expected
 
 
