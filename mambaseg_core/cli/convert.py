@@ -23,7 +23,7 @@ Encoding = Annotated[
 ]
 TimeUnit = Annotated[str, typer.Option(help="of a table's times: s, ms, us or ns; default: guessed, info shows it")]
 Columns = Annotated[
-    str, typer.Option(help="order of four nameless columns of a table, as txyp; default: guessed, info shows it")
+    str, typer.Option(help="order of a table's nameless columns, as txyp; default: guessed, info shows it")
 ]
 
 

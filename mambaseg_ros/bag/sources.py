@@ -146,6 +146,21 @@ def open_sequence(
     settings = settings._replace(topic=events_topic or None)
     if images is not None:
         return open_event_file(path, images, images_unit, settings, image_topic)
+    special = _open_special(path, image_topic, events_topic)
+    if special is not None:
+        if given := [name for name, value in settings._asdict().items() if value is not None and name != "topic"]:
+            raise ValueError(f"{', '.join(given)} is given for {path}, expected none: it contains that, leave it out")
+        return special
+    try:
+        return open_event_file(path, images, images_unit, settings, image_topic)
+    except EventFileError as error:
+        if not path.is_dir():
+            raise
+        raise ValueError(f"{error}, or give a DAVIS export (events_txyp.npy and frames.txt)") from error
+
+
+def _open_special(path: Path, image_topic: str, events_topic: str) -> ImageEventSequence | None:
+    """Open a recording with a layout of its own; return None for one whose events `open_events` reads."""
     if (path / "events_txyp.npy").is_file() and (path / "frames.txt").is_file():
         return open_davis_export(path)
     if (path / "events.dat.t").is_file():
@@ -154,9 +169,4 @@ def open_sequence(
         return DsecSequence(path)
     if path.exists() and is_bag(path):
         return BagSequence(path, image_topic, events_topic)
-    try:
-        return open_event_file(path, images, images_unit, settings, image_topic)
-    except EventFileError as error:
-        if not path.is_dir():
-            raise
-        raise ValueError(f"{error}, or give a DAVIS export (events_txyp.npy and frames.txt)") from error
+    return None

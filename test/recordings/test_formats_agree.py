@@ -31,7 +31,8 @@ def streams(draw: st.DrawFn) -> Events:
     """Return up to 60 events within 4 s, from anywhere in the 16.8 s of EVT3's clock."""
     first_us = draw(st.integers(0, 2**24 - 1))
     count = draw(st.integers(1, 60))
-    t_us = first_us + np.array(sorted(draw(st.lists(st.integers(0, 4_000_000), min_size=count, max_size=count))))
+    after = np.array(sorted(draw(st.lists(st.integers(0, 4_000_000), min_size=count, max_size=count))))
+    t_us = first_us + after - after[0]  # the first event lies within EVT3's clock
     x, y, p = (
         draw(st.lists(values, min_size=count, max_size=count))
         for values in (st.integers(0, WIDTH - 1), st.integers(0, HEIGHT - 1), st.sampled_from([-1, 1]))
