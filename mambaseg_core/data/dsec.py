@@ -15,8 +15,8 @@ from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.data.sample import UNKNOWN
 from mambaseg_core.events import Events, Window
 from mambaseg_core.pictures import Picture, list_pictures, read_image, read_label
-from mambaseg_core.recordings.dsec import SENSOR_SIZE, open_dsec, read_rectify_map
-from mambaseg_core.recordings.dsec_sequence import CALIBRATION, EVENTS
+from mambaseg_core.recordings.hdf5.dsec import SENSOR_SIZE, open_dsec, read_rectify_map
+from mambaseg_core.recordings.hdf5.dsec_sequence import CALIBRATION, EVENTS
 from mambaseg_core.recordings.image_times import Times, read_times
 from mambaseg_core.recordings.reader import EventReader
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mambaseg_core.recordings.aedat4 import Aedat4Frame, aedat4_frames
+from mambaseg_core.recordings.aedat.aedat4 import Aedat4Frame, aedat4_frames
 from mambaseg_core.recordings.errors import EventFileError
 from mambaseg_core.recordings.images import RecordedImages
 from mambaseg_core.recordings.open import open_events, open_images

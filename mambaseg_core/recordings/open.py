@@ -6,29 +6,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from mambaseg_core.recordings.aedat2 import open_aedat2
-from mambaseg_core.recordings.aedat2_images import Aedat2Images
-from mambaseg_core.recordings.aedat3 import open_aedat3
-from mambaseg_core.recordings.aedat3_images import Aedat3Images
-from mambaseg_core.recordings.aedat4 import open_aedat4, open_aedat4_images
-from mambaseg_core.recordings.array_table import NPY, NPZ, open_array_table
+from mambaseg_core.recordings.aedat.aedat2 import open_aedat2
+from mambaseg_core.recordings.aedat.aedat2_images import Aedat2Images
+from mambaseg_core.recordings.aedat.aedat3 import open_aedat3
+from mambaseg_core.recordings.aedat.aedat3_images import Aedat3Images
+from mambaseg_core.recordings.aedat.aedat4 import open_aedat4, open_aedat4_images
 from mambaseg_core.recordings.bag import is_bag, open_bag_events
-from mambaseg_core.recordings.caer_packets import DATA
-from mambaseg_core.recordings.dat import is_dat, open_dat
 from mambaseg_core.recordings.ddd17 import TIMES, open_ddd17
-from mambaseg_core.recordings.ddd20 import Ddd20Images, open_ddd20
-from mambaseg_core.recordings.dsec import open_dsec
-from mambaseg_core.recordings.dsec_sequence import find_events, sensor_size
-from mambaseg_core.recordings.e2vid_hdf5 import COLUMNS, open_e2vid_hdf5
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
-from mambaseg_core.recordings.hdf5 import SIGNATURE, has_members
+from mambaseg_core.recordings.hdf5.caer_packets import DATA
+from mambaseg_core.recordings.hdf5.ddd20 import Ddd20Images, open_ddd20
+from mambaseg_core.recordings.hdf5.dsec import open_dsec
+from mambaseg_core.recordings.hdf5.dsec_sequence import find_events, sensor_size
+from mambaseg_core.recordings.hdf5.e2vid import COLUMNS, open_e2vid_hdf5
+from mambaseg_core.recordings.hdf5.files import SIGNATURE, has_members
+from mambaseg_core.recordings.hdf5.m3ed import open_m3ed, open_m3ed_images
+from mambaseg_core.recordings.hdf5.metavision import EVENTS, open_metavision_hdf5
+from mambaseg_core.recordings.hdf5.mvsec import open_mvsec, open_mvsec_images
 from mambaseg_core.recordings.images import RecordedImages
-from mambaseg_core.recordings.m3ed import open_m3ed, open_m3ed_images
-from mambaseg_core.recordings.metavision_hdf5 import EVENTS, open_metavision_hdf5
-from mambaseg_core.recordings.mvsec import open_mvsec, open_mvsec_images
-from mambaseg_core.recordings.raw import open_raw
+from mambaseg_core.recordings.prophesee.dat import is_dat, open_dat
+from mambaseg_core.recordings.prophesee.raw import open_raw
 from mambaseg_core.recordings.reader import EventReader
-from mambaseg_core.recordings.text_table import is_text_table, open_text_table
+from mambaseg_core.recordings.tables.array_table import NPY, NPZ, open_array_table
+from mambaseg_core.recordings.tables.text_table import is_text_table, open_text_table
 
 _HEAD_BYTES: Final = 4096
 

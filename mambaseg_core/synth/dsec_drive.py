@@ -24,8 +24,8 @@ from mambaseg_core.cameras import cam_to_cam
 from mambaseg_core.data.dsec import DESCRIPTION
 from mambaseg_core.files import atomic_path, write_bytes, write_text
 from mambaseg_core.pictures import write_png
-from mambaseg_core.recordings.dsec import blosc_zstd
-from mambaseg_core.recordings.dsec_writer import new_dsec
+from mambaseg_core.recordings.hdf5.dsec import blosc_zstd
+from mambaseg_core.recordings.hdf5.dsec_writer import new_dsec
 from mambaseg_core.synth.conditions import draw_conditions
 from mambaseg_core.synth.event_camera import SENSOR, EventSimulator
 from mambaseg_core.synth.processes import Progress

@@ -15,7 +15,7 @@ from rosbags.typesys.store import Typestore
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.events import Events
 from mambaseg_core.events.messages import COLUMNS_TYPE
-from mambaseg_core.recordings.dsec_sequence import CALIBRATION
+from mambaseg_core.recordings.hdf5.dsec_sequence import CALIBRATION
 from mambaseg_core.recordings.open import NO_SETTINGS, Settings
 from mambaseg_ros.bag.align import find_shift, shifted
 from mambaseg_ros.bag.sources import open_sequence

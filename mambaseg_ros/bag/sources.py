@@ -14,10 +14,10 @@ from mambaseg_core.data.ddd17 import Ddd17Sequence
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.events import Events
 from mambaseg_core.recordings import EventFileError, EventReader, RecordedImages, open_events, open_images
-from mambaseg_core.recordings.array_table import open_array_table
 from mambaseg_core.recordings.bag import is_bag
 from mambaseg_core.recordings.images import HeldImages
 from mambaseg_core.recordings.open import NO_SETTINGS, Settings
+from mambaseg_core.recordings.tables.array_table import open_array_table
 from mambaseg_ros.bag.bag_sequence import BagSequence
 from mambaseg_ros.bag.image_folder import PictureFiles, open_image_folder
 

@@ -17,7 +17,7 @@ from rosbags.typesys import Stores
 from mambaseg_core.events import Events
 from mambaseg_core.events.messages import COLUMNS_TYPE, NESTED_TYPES, PACKET_TYPES
 from mambaseg_core.recordings.bag.types import new_typestore
-from mambaseg_core.recordings.dsec_writer import new_dsec
+from mambaseg_core.recordings.hdf5.dsec_writer import new_dsec
 
 US = 1000
 SIZE = (260, 346)

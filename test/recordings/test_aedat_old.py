@@ -94,7 +94,7 @@ def test_a_long_header_of_preferences(tmp_path: Path) -> None:
 def test_times_of_aedat2_that_wrap_and_that_are_reset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = [2**31 - 1, 2**31 + 5, 2**32 - 2, 2**32 + 1]
     path = aedat2(tmp_path, DAVIS240, [(1 << 22, t % 2**32) for t in times])
-    monkeypatch.setattr("mambaseg_core.recordings.aedat2.BLOCK", 2)
+    monkeypatch.setattr("mambaseg_core.recordings.aedat.aedat2.BLOCK", 2)
     assert [row[2] for row in columns(path)] == times
     path = aedat2(tmp_path, DAVIS240, [(1 << 22, t) for t in (9_000_000, 9_000_050, 3, 13, 23)])
     assert [row[2] for row in columns(path)] == [9_000_000, 9_000_050, 9_000_050, 9_000_060, 9_000_070]
@@ -123,7 +123,7 @@ def test_images_of_a_davis_among_its_events(tmp_path: Path, monkeypatch: pytest.
     parts += [readout(pictures[0] * 0 + 900, 0, 40_000), readout(pictures[0], 1, 41_000)[:-180]]
     path = aedat2(tmp_path, DAVIS240, np.concatenate(parts))
     for block in (1 << 16, 1000):
-        monkeypatch.setattr("mambaseg_core.recordings.aedat2.BLOCK", block)
+        monkeypatch.setattr("mambaseg_core.recordings.aedat.aedat2.BLOCK", block)
         images = open_images(path)
         assert images is not None
         assert images.times_ns.tolist() == [11_000_000, 21_000_000]

@@ -66,7 +66,7 @@ def test_the_clock_wraps_after_71_minutes(tmp_path: Path, monkeypatch: pytest.Mo
     times = [2**32 - 9, 2**32 - 1, 2**32, 2**32 + 3, 6_000_000_000, 7_500_000_000, 2**33 - 2, 2**33 + 1]
     path = write(tmp_path, f"{HEAD}% Version 2\n% Height 9\n% Width 9\n", [(t % 2**32, 1) for t in times])
     for block in (1, 2, 3, 100):
-        monkeypatch.setattr("mambaseg_core.recordings.dat._BLOCK", block)
+        monkeypatch.setattr("mambaseg_core.recordings.prophesee.dat._BLOCK", block)
         assert [row[2] for row in columns(path)] == times
         assert [int(t) // 1000 for t in open_events(path).between(2**32 * 1000, 2**62).events.t_ns] == times[2:]
 

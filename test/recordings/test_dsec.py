@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from mambaseg_core.events import Events
-from mambaseg_core.recordings.dsec import blosc_zstd, open_dsec, read_rectify_map
-from mambaseg_core.recordings.dsec_writer import new_dsec
+from mambaseg_core.recordings.hdf5.dsec import blosc_zstd, open_dsec, read_rectify_map
+from mambaseg_core.recordings.hdf5.dsec_writer import new_dsec
 
 SIZE = (48, 64)
 T_OFFSET_US = 51_000_000_007
@@ -99,7 +99,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, events: Events, parts: int
 
 
 def test_more_than_one_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: Events) -> None:
-    monkeypatch.setattr("mambaseg_core.recordings.dsec_writer._BUFFER", 500)
+    monkeypatch.setattr("mambaseg_core.recordings.hdf5.dsec_writer._BUFFER", 500)
     path = write(tmp_path / "events.h5", events, parts=40)
     same(open_dsec(path, SIZE).between(0, 2**62).events, events)
     test_ms_to_idx_is_what_dsec_says(path)
@@ -247,7 +247,7 @@ def test_events_outside_the_sensor(path: Path) -> None:
 def test_without_hdf5plugin_there_is_one_sentence(path: Path) -> None:
     code = (
         "import sys; sys.modules['hdf5plugin'] = None\n"
-        "from mambaseg_core.recordings.dsec import open_dsec\n"
+        "from mambaseg_core.recordings.hdf5.dsec import open_dsec\n"
         "try: len(open_dsec(sys.argv[1]))\n"
         "except ValueError as error: print(error)"
     )

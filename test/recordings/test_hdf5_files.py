@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 import pytest
 
-from mambaseg_core.recordings import EventFileError, hdf5, open_events
-from mambaseg_core.recordings.dsec import read_rectify_map
-from mambaseg_core.recordings.hdf5 import open_hdf5
+from mambaseg_core.recordings import EventFileError, open_events
+from mambaseg_core.recordings.hdf5.dsec import read_rectify_map
+from mambaseg_core.recordings.hdf5.files import LAYOUTS, open_hdf5
 
 Read = Callable[[Path], Any]
 READS: dict[str, Read] = {"events": lambda path: len(open_events(path)), "rectify_map": read_rectify_map}
@@ -160,7 +160,7 @@ def test_another_hdf5_file_is_listed(tmp_path: Path) -> None:
         file.create_dataset("nothing", data=h5py.Empty("f4"))
     text = sentence(READS["events"], path)
     assert "it has /nothing float32 [], /voxels/grid float32 [2, 3, 4]" in text
-    assert hdf5.LAYOUTS in text
+    assert LAYOUTS in text
     with h5py.File(path, "w") as file:
         file.create_group("CD")
     assert "it has /CD" in sentence(READS["events"], path)

@@ -258,7 +258,7 @@ def test_a_wrap_of_the_clock_of_ddd20(tmp_path: Path) -> None:
 
 def test_a_reset_of_the_clock_of_ddd20(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The camera's clock begins anew at event 1800; events and images go on at the host's time."""
-    monkeypatch.setattr("mambaseg_core.recordings.caer_packets.ROWS", 2)
+    monkeypatch.setattr("mambaseg_core.recordings.hdf5.caer_packets.ROWS", 2)
     events = recordings.some_events(span_us=10**7)
     first_us, again_us = (int(t) // US for t in events.t_ns[[0, 1800]])
     rows = [files.caer_special(1), files.caer_events(events.part(0, 1800))]

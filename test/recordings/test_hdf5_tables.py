@@ -98,7 +98,7 @@ def test_a_group_in_place_of_ms_to_idx_changes_no_window(tmp_path: Path) -> None
 @pytest.mark.parametrize("burst", [0, 1, 40_000, 99_999])
 def test_many_events_of_one_time(tmp_path: Path, burst: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of which many begin at one time."""
-    monkeypatch.setattr("mambaseg_core.recordings.hdf5_events._BLOCK", 64)
+    monkeypatch.setattr("mambaseg_core.recordings.hdf5.events._BLOCK", 64)
     t_us = np.sort(np.where(np.arange(COUNT) % 3, T_US, burst))
     for table in (None, np.searchsorted(t_us, np.arange(0, SPAN_US, 1000))):
         check_windows(open_events(write(tmp_path, events__t=t_us.astype(np.uint32), ms_to_idx=table)), t_us)
@@ -235,7 +235,7 @@ def test_no_table_changes_a_window(
     path = tmp_path_factory.getbasetemp()
     write(path, events__t=t_us, ms_to_idx=np.array(table, np.int64), t_offset=np.int64(offset_us), **columns)
     with pytest.MonkeyPatch.context() as patch, open_events(path / "events.h5") as reader:
-        patch.setattr("mambaseg_core.recordings.hdf5_events._BLOCK", block)
+        patch.setattr("mambaseg_core.recordings.hdf5.events._BLOCK", block)
         for start in edges:
             for end in edges:
                 got = reader.between(start * 1000 + 1, end * 1000).events.t_ns

@@ -12,7 +12,7 @@ import pytest
 
 from mambaseg_core.events import Events
 from mambaseg_core.recordings import open_events
-from mambaseg_core.recordings.raw_header import read_raw_header
+from mambaseg_core.recordings.prophesee.raw_header import read_raw_header
 from mambaseg_core.recordings.resume import resume_words
 
 GEN3 = "% Date 2020-09-25 07:48:31\n% plugin_name hal_plugin_gen3_fx3\n% system_ID 21\n% evt 2.0\n"
@@ -102,7 +102,9 @@ def test_recording_evt2(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert (len(reader), reader.start_ns, reader.end_ns - 1) == (521_252, 913_716_224_000, 913_812_095_000)
         whole = reader.between(0, 2**62).events
         middle = reader.between(913_750_000_000, 913_760_000_000).events
-    monkeypatch.setattr("mambaseg_core.recordings.raw._BLOCK_BYTES", 4096)  # hundreds of blocks, read from the end
+    monkeypatch.setattr(
+        "mambaseg_core.recordings.prophesee.raw._BLOCK_BYTES", 4096
+    )  # hundreds of blocks, read from the end
     small = open_events(path)
     parts = [small.between(t, t + 7_000_000).events for t in range(913_816_000_000, 913_716_000_000, -7_000_000)]
     for name in ("x", "y", "t_ns", "p"):
@@ -118,7 +120,7 @@ def test_recording_evt2(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_recording_evt3_under_a_header(
     shared_data: Path, packets: Callable[[str], list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mambaseg_core.recordings.raw._BLOCK_BYTES", 8192)
+    monkeypatch.setattr("mambaseg_core.recordings.prophesee.raw._BLOCK_BYTES", 8192)
     payload = b"".join(bytes(message.events) for message in packets("evt3_trigger"))
     path = tmp_path / "evt3_trigger.raw"
     path.write_bytes(b"% format EVT3;height=720;width=1280\n% end\n" + payload)

@@ -11,7 +11,7 @@ import pytest
 
 from mambaseg_core.events import Events
 from mambaseg_core.recordings import EventFileError, open_events
-from mambaseg_core.recordings.raw_header import read_raw_header
+from mambaseg_core.recordings.prophesee.raw_header import read_raw_header
 
 WORDS: dict[str, Callable[[Events], bytes]] = {
     "evt2": recordings.evt2,

@@ -25,12 +25,12 @@ def events() -> Events:
 def reader(
     request: pytest.FixtureRequest, tmp_path: Path, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> EventReader:
-    monkeypatch.setattr("mambaseg_core.recordings.raw._BLOCK_BYTES", 1200)
+    monkeypatch.setattr("mambaseg_core.recordings.prophesee.raw._BLOCK_BYTES", 1200)
     monkeypatch.setattr("mambaseg_core.recordings.bag.events._BLOCK_BYTES", 4000)
-    monkeypatch.setattr("mambaseg_core.recordings.caer_packets.ROWS", 8)
-    monkeypatch.setattr("mambaseg_core.recordings.hdf5_events._BLOCK", 400)
-    monkeypatch.setattr("mambaseg_core.recordings.text_table._BLOCK_BYTES", 5000)
-    for module in ("dat._BLOCK", "aedat2.BLOCK", "array_table._BLOCK"):
+    monkeypatch.setattr("mambaseg_core.recordings.hdf5.caer_packets.ROWS", 8)
+    monkeypatch.setattr("mambaseg_core.recordings.hdf5.events._BLOCK", 400)
+    monkeypatch.setattr("mambaseg_core.recordings.tables.text_table._BLOCK_BYTES", 5000)
+    for module in ("prophesee.dat._BLOCK", "aedat.aedat2.BLOCK", "tables.array_table._BLOCK"):
         monkeypatch.setattr(f"mambaseg_core.recordings.{module}", 300)
     path = recordings.FORMATS[request.param](tmp_path, events)
     return open_events(path, size=recordings.SIZE)

@@ -167,7 +167,7 @@ def test_nanoseconds_of_unix_time_are_exact(tmp_path: Path, events: Events) -> N
 
 
 def test_blocks_of_a_text_are_read_again(tmp_path: Path, events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mambaseg_core.recordings.text_table._BLOCK_BYTES", 700)
+    monkeypatch.setattr("mambaseg_core.recordings.tables.text_table._BLOCK_BYTES", 700)
     path = text(tmp_path / "a.txt", table(events, "txyp"), head="# x\n" * 30)
     same(path, events)
     reader = open_events(path, size=recordings.SIZE)
@@ -230,8 +230,8 @@ def test_rows_that_are_not_sorted(tmp_path: Path, events: Events, monkeypatch: p
     for path in paths:
         with open_events(path, size=recordings.SIZE, columns="txyp", time_unit="us") as reader:
             np.testing.assert_array_equal(reader.between(0, 2**62).events.t_ns, events.t_ns)
-    monkeypatch.setattr("mambaseg_core.recordings.array_table._BLOCK", 200)
-    monkeypatch.setattr("mambaseg_core.recordings.text_table._BLOCK_BYTES", 5000)
+    monkeypatch.setattr("mambaseg_core.recordings.tables.array_table._BLOCK", 200)
+    monkeypatch.setattr("mambaseg_core.recordings.tables.text_table._BLOCK_BYTES", 5000)
     for path in paths:
         with pytest.raises(EventFileError, match="in the order of time; sort it by time"):
             len(open_events(path, size=recordings.SIZE, columns="txyp", time_unit="us"))
@@ -306,7 +306,7 @@ def test_a_damaged_row_is_named(tmp_path: Path, events: Events, line: str, words
 
 
 def test_a_line_that_never_ends(tmp_path: Path, events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mambaseg_core.recordings.text_table._BLOCK_BYTES", 1000)
+    monkeypatch.setattr("mambaseg_core.recordings.tables.text_table._BLOCK_BYTES", 1000)
     path = text(tmp_path / "a.txt", table(events, "txyp"))
     path.write_text(path.read_text() + "1" * 3000)
     with pytest.raises(EventFileError, match="a line of more than 1000 bytes"):

@@ -12,9 +12,15 @@ from mambaseg_core.events.decode import Decoder
 from mambaseg_core.events.decode.reference import WORD_BYTES
 from mambaseg_core.recordings.blocks import BlockSource
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
-from mambaseg_core.recordings.raw_choice import checked_size, given_encoding, header_encoding, header_size, look_of
-from mambaseg_core.recordings.raw_header import read_raw_header
-from mambaseg_core.recordings.raw_words import SAMPLE_BYTES
+from mambaseg_core.recordings.prophesee.raw_choice import (
+    checked_size,
+    given_encoding,
+    header_encoding,
+    header_size,
+    look_of,
+)
+from mambaseg_core.recordings.prophesee.raw_header import read_raw_header
+from mambaseg_core.recordings.prophesee.raw_words import SAMPLE_BYTES
 from mambaseg_core.recordings.reader import EventReader
 from mambaseg_core.recordings.resume import resume_words
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.recordings.errors import EventFileError
-from mambaseg_core.recordings.hdf5 import get_dataset, hdf5_errors, open_hdf5
-from mambaseg_core.recordings.hdf5_events import microseconds, seconds
+from mambaseg_core.recordings.hdf5.events import microseconds, seconds
+from mambaseg_core.recordings.hdf5.files import get_dataset, hdf5_errors, open_hdf5
 from mambaseg_core.recordings.per_process import PerProcess
 
 _EXPECTED: Final = "images [N, H, W] and their times"

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.events.array import Events
-from mambaseg_core.recordings.aedat_chips import Size, chip_size
+from mambaseg_core.recordings.aedat.chips import Size, chip_size
 from mambaseg_core.recordings.blocks import BlockSource
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
 from mambaseg_core.recordings.reader import EventReader

@@ -15,8 +15,8 @@ import h5py
 import numpy as np
 
 from mambaseg_core.recordings.errors import EventFileError
-from mambaseg_core.recordings.hdf5 import get_dataset, hdf5_errors, kept_open, open_hdf5
-from mambaseg_core.recordings.hdf5_events import EventRows, EventTable, Hdf5Source, Times, microseconds
+from mambaseg_core.recordings.hdf5.events import EventRows, EventTable, Hdf5Source, Times, microseconds
+from mambaseg_core.recordings.hdf5.files import get_dataset, hdf5_errors, kept_open, open_hdf5
 from mambaseg_core.recordings.reader import EventReader
 
 EVENTS: Final = "CD/events"

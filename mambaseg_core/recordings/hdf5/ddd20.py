@@ -13,8 +13,8 @@ import numpy.typing as npt
 from mambaseg_core.events.array import Events
 from mambaseg_core.events.decode.decoder import Decoder
 from mambaseg_core.recordings.blocks import BlockSource
-from mambaseg_core.recordings.caer_packets import DATA, FRAME, POLARITY, CaerClock, CaerFile, CaerPacket
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
+from mambaseg_core.recordings.hdf5.caer_packets import DATA, FRAME, POLARITY, CaerClock, CaerFile, CaerPacket
 from mambaseg_core.recordings.reader import EventReader
 
 SENSOR_SIZE: Final = (260, 346)

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.recordings.aedat2 import Aedat2Stream
-from mambaseg_core.recordings.aedat_chips import Size
+from mambaseg_core.recordings.aedat.aedat2 import Aedat2Stream
+from mambaseg_core.recordings.aedat.chips import Size
 from mambaseg_core.recordings.clock32 import Clock32
 
 _TYPE: Final = 0x8000_0C00

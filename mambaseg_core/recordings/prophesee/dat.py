@@ -18,7 +18,7 @@ from mambaseg_core.events.array import Events
 from mambaseg_core.recordings.blocks import BlockSource
 from mambaseg_core.recordings.clock32 import Clock32
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
-from mambaseg_core.recordings.raw_header import Size, prophesee_fields
+from mambaseg_core.recordings.prophesee.raw_header import Size, prophesee_fields
 from mambaseg_core.recordings.reader import EventReader
 
 ATIS_SIZE: Final = (240, 304)

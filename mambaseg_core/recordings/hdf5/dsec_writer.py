@@ -13,7 +13,7 @@ import numpy as np
 
 from mambaseg_core.events.array import Events
 from mambaseg_core.files import atomic_path
-from mambaseg_core.recordings.dsec import DTYPES, blosc_zstd
+from mambaseg_core.recordings.hdf5.dsec import DTYPES, blosc_zstd
 
 _CHUNK: Final = 1 << 16  # events
 _BUFFER: Final = 1 << 20  # events collected before they are written

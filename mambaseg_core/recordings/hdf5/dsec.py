@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.recordings.errors import EventFileError
-from mambaseg_core.recordings.hdf5 import get_dataset, hdf5_errors, open_hdf5
-from mambaseg_core.recordings.hdf5_columns import ColumnNames, open_columns
-from mambaseg_core.recordings.hdf5_events import Hdf5Source
+from mambaseg_core.recordings.hdf5.columns import ColumnNames, open_columns
+from mambaseg_core.recordings.hdf5.events import Hdf5Source
+from mambaseg_core.recordings.hdf5.files import get_dataset, hdf5_errors, open_hdf5
 from mambaseg_core.recordings.reader import EventReader
 
 SENSOR_SIZE: Final = (480, 640)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from mambaseg_core.recordings.errors import EventFileError
-from mambaseg_core.recordings.raw_header import RawHeader, Size, encoding_name
-from mambaseg_core.recordings.raw_words import ENCODINGS, contradicts, largest_place, likeliest, plausibility
+from mambaseg_core.recordings.prophesee.raw_header import RawHeader, Size, encoding_name
+from mambaseg_core.recordings.prophesee.raw_words import ENCODINGS, contradicts, largest_place, likeliest, plausibility
 
 _TINY: Final = 8  # bytes: the longest word
 _OUTSIDE: Final = 0.9  # plausibility left when the events outside the sensor are counted

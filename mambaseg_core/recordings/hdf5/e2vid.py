@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 
 from mambaseg_core.recordings.errors import EventFileError
-from mambaseg_core.recordings.hdf5 import hdf5_errors, open_hdf5
-from mambaseg_core.recordings.hdf5_columns import ColumnNames, open_columns
-from mambaseg_core.recordings.hdf5_events import Hdf5Source
+from mambaseg_core.recordings.hdf5.columns import ColumnNames, open_columns
+from mambaseg_core.recordings.hdf5.events import Hdf5Source
+from mambaseg_core.recordings.hdf5.files import hdf5_errors, open_hdf5
 from mambaseg_core.recordings.reader import EventReader
 
 COLUMNS: Final = ColumnNames("events/xs", "events/ys", "events/ts", "events/ps", in_seconds=True)

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from mambaseg_core.recordings.errors import EventFileError
-from mambaseg_core.recordings.hdf5 import get_dataset, hdf5_errors, kept_open
+from mambaseg_core.recordings.hdf5.files import get_dataset, hdf5_errors, kept_open
 from mambaseg_core.recordings.per_process import PerProcess
 
 SPECIAL, POLARITY, FRAME = 0, 1, 2

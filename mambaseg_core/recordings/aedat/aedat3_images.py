@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.recordings.aedat3 import FRAME, FRAMES, Aedat3Stream, Packet
-from mambaseg_core.recordings.aedat_chips import Size
+from mambaseg_core.recordings.aedat.aedat3 import FRAME, FRAMES, Aedat3Stream, Packet
+from mambaseg_core.recordings.aedat.chips import Size
 from mambaseg_core.recordings.errors import EventFileError
 
 # libcaer's color filters RGBG, GRGB, GBGR, BGRG (rows from the top) as OpenCV names them, by its second row

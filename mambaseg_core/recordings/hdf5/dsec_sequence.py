@@ -7,8 +7,8 @@ from typing import Final
 
 import yaml
 
-from mambaseg_core.recordings.dsec import SENSOR_SIZE
 from mambaseg_core.recordings.errors import EventFileError
+from mambaseg_core.recordings.hdf5.dsec import SENSOR_SIZE
 
 EVENTS: Final = ("events/left/events.h5", "events.h5")
 """Places of the events, tried in this order."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mambaseg_core.events.array import Events
 from mambaseg_core.events.columns import as_nanoseconds
 from mambaseg_core.recordings.errors import EventFileError
-from mambaseg_core.recordings.hdf5 import MOST_EVENTS_PER_BYTE, hdf5_errors
+from mambaseg_core.recordings.hdf5.files import MOST_EVENTS_PER_BYTE, hdf5_errors
 from mambaseg_core.recordings.per_process import PerProcess
 
 Times = npt.NDArray[np.int64]

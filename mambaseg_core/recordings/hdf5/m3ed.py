@@ -12,10 +12,10 @@ from typing import Final
 import numpy as np
 
 from mambaseg_core.recordings.errors import EventFileError
-from mambaseg_core.recordings.hdf5 import choose_camera, hdf5_errors, open_hdf5
-from mambaseg_core.recordings.hdf5_columns import ColumnNames, open_columns
-from mambaseg_core.recordings.hdf5_events import Hdf5Source
-from mambaseg_core.recordings.hdf5_images import Hdf5Images
+from mambaseg_core.recordings.hdf5.columns import ColumnNames, open_columns
+from mambaseg_core.recordings.hdf5.events import Hdf5Source
+from mambaseg_core.recordings.hdf5.files import choose_camera, hdf5_errors, open_hdf5
+from mambaseg_core.recordings.hdf5.images import Hdf5Images
 from mambaseg_core.recordings.reader import EventReader
 
 SENSOR_SIZE: Final = (720, 1280)

@@ -22,7 +22,7 @@ from mambaseg_core.recordings.blocks import BlockSource
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
 from mambaseg_core.recordings.per_process import PerProcess
 from mambaseg_core.recordings.reader import EventReader
-from mambaseg_core.recordings.table import (
+from mambaseg_core.recordings.tables.table import (
     TableDecoder,
     check_columns,
     check_order,
@@ -31,7 +31,7 @@ from mambaseg_core.recordings.table import (
     guess_columns,
     named_columns,
 )
-from mambaseg_core.recordings.time_unit import check_unit, guess_unit
+from mambaseg_core.recordings.tables.time_unit import check_unit, guess_unit
 
 NPY: Final = b"\x93NUMPY"
 NPZ: Final = b"PK\x03\x04"

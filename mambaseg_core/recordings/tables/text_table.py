@@ -19,7 +19,7 @@ from mambaseg_core.events.array import Events
 from mambaseg_core.recordings.blocks import BlockSource
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
 from mambaseg_core.recordings.reader import EventReader
-from mambaseg_core.recordings.table import (
+from mambaseg_core.recordings.tables.table import (
     TableDecoder,
     check_columns,
     check_order,
@@ -28,7 +28,7 @@ from mambaseg_core.recordings.table import (
     guess_columns,
     named_columns,
 )
-from mambaseg_core.recordings.time_unit import check_unit, guess_unit
+from mambaseg_core.recordings.tables.time_unit import check_unit, guess_unit
 
 _BLOCK_BYTES: Final = 1 << 20
 _SAMPLE: Final = 10_000  # rows that are looked at

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.events.array import Events
+from mambaseg_core.recordings.aedat.flatbuffer import Table
 from mambaseg_core.recordings.blocks import BlockSource
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
-from mambaseg_core.recordings.flatbuffer import Table
 from mambaseg_core.recordings.images import HeldImages
 from mambaseg_core.recordings.reader import EventReader
 

@@ -12,9 +12,9 @@ from typing import Final
 import h5py
 
 from mambaseg_core.recordings.errors import EventFileError
-from mambaseg_core.recordings.hdf5 import choose_camera, get_dataset, kept_open
-from mambaseg_core.recordings.hdf5_events import EventRows, EventTable, Hdf5Source, Times, seconds, whole
-from mambaseg_core.recordings.hdf5_images import Hdf5Images
+from mambaseg_core.recordings.hdf5.events import EventRows, EventTable, Hdf5Source, Times, seconds, whole
+from mambaseg_core.recordings.hdf5.files import choose_camera, get_dataset, kept_open
+from mambaseg_core.recordings.hdf5.images import Hdf5Images
 from mambaseg_core.recordings.reader import EventReader
 
 SENSOR_SIZE: Final = (260, 346)

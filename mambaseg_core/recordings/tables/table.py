@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mambaseg_core.events.array import Events
 from mambaseg_core.recordings.errors import EventFileError
-from mambaseg_core.recordings.time_unit import nanoseconds
+from mambaseg_core.recordings.tables.time_unit import nanoseconds
 
 NAMES: Final = {
     "t": ("t", "ts", "time", "times", "timestamp", "timestamps"),

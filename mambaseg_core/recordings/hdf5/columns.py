@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.recordings.errors import EventFileError
-from mambaseg_core.recordings.hdf5 import LAYOUTS, get_dataset, hdf5_errors, kept_open
-from mambaseg_core.recordings.hdf5_events import EventRows, EventTable, Rows, Times, microseconds, seconds
+from mambaseg_core.recordings.hdf5.events import EventRows, EventTable, Rows, Times, microseconds, seconds
+from mambaseg_core.recordings.hdf5.files import LAYOUTS, get_dataset, hdf5_errors, kept_open
 
 _MOST_ENTRIES: Final = 1 << 23  # of a table of milliseconds; 2 h
 _MOST_OFFSET_US: Final = 1 << 52

@@ -1,0 +1,1 @@
+"""Prophesee's own files: `.raw` and `.dat`."""

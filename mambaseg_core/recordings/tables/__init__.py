@@ -1,0 +1,1 @@
+"""Events as tables: NumPy arrays and text."""
