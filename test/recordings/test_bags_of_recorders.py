@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import event_recordings as recordings
 import handmade_bags as bags
@@ -16,6 +17,8 @@ import pytest
 from backports import zstd
 from handmade_bags import MS, T0_NS, TYPES, Schema
 from mcap.records import Message
+from mcap.writer import IndexType
+from mcap.writer import Writer as McapWriter
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores
@@ -100,6 +103,54 @@ def test_a_split_that_metadata_does_not_list_is_named(tmp_path: Path) -> None:
     bags.metadata(tmp_path, ["s_0.db3"], found)
     with warned(r"does not list s_1.db3, which is left out"):
         check(tmp_path)
+
+
+@pytest.mark.parametrize("files", [["b_0.db3", "b_0.db3"], ["C:\\bags\\b_0.db3"], ["/mnt/disk/bags/b_0.db3"]])
+def test_files_that_metadata_list_twice_or_elsewhere_are_read_once_from_the_folder(
+    tmp_path: Path, files: list[str]
+) -> None:
+    bags.sqlite(tmp_path / "b_0.db3", bags.messages()).close()
+    bags.metadata(tmp_path, files, bags.messages())
+    check(tmp_path)
+
+
+def test_a_backslash_in_a_name_is_no_folder(tmp_path: Path) -> None:
+    bags.sqlite(tmp_path / "b\\a_0.db3", bags.messages()).close()
+    bags.metadata(tmp_path, ["b\\a_0.db3"], bags.messages())
+    check(tmp_path)
+
+
+@pytest.mark.parametrize(("encoding", "text"), [(None, None), ("ros2msg", None), ("unknown", ""), ("ros2idl", "?")])
+def test_rows_of_definitions_that_hold_none(tmp_path: Path, encoding: str | None, text: str | None) -> None:
+    database = bags.sqlite(tmp_path / "b_0.db3", bags.messages())
+    database.execute(
+        "CREATE TABLE message_definitions(topic_type TEXT, encoding TEXT, encoded_message_definition TEXT)"
+    )
+    database.executemany(
+        "INSERT INTO message_definitions VALUES(?, ?, ?)", [(kind, encoding, text) for kind in TYPES.values()]
+    )
+    database.commit()
+    database.close()
+    check(tmp_path)
+
+
+def test_messages_of_a_topic_without_a_row_are_counted(tmp_path: Path) -> None:
+    database = bags.sqlite(tmp_path / "b_0.db3", bags.messages())
+    database.execute("DELETE FROM topics WHERE name = '/image'")
+    database.commit()
+    database.close()
+    with warned(r"b_0.db3 has 4 messages whose topic it does not name"):
+        assert counts(tmp_path) == {"/events": bags.PACKETS}
+
+
+@pytest.mark.parametrize("data", [None, b""])
+def test_a_message_without_bytes_does_no_harm_to_other_topics(tmp_path: Path, data: bytes | None) -> None:
+    database = bags.sqlite(tmp_path / "b_0.db3", bags.messages())
+    database.execute("INSERT OR IGNORE INTO topics SELECT 9, '/other', 'a/msg/B', serialization_format, '' FROM topics")
+    database.execute("INSERT INTO messages(topic_id, timestamp, data) VALUES(9, ?, ?)", (T0_NS, data))
+    database.commit()
+    database.close()
+    check(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "rosbag2_bagfile_information:\n", "\0\0\0", "{", "[1, 2]"])
@@ -334,6 +385,60 @@ def test_packed_mcap_files(tmp_path: Path, mode: CompressionMode) -> None:
         for message in bags.messages():
             writer.write(channels[message.topic], message.time_ns, message.data)
     check(path)
+
+
+@pytest.mark.parametrize(
+    "left_out",
+    [{"repeat_channels": False}, {"repeat_schemas": False}, {"use_statistics": False}, {"index_types": IndexType.NONE}],
+)
+def test_summaries_of_mcap_files_may_leave_out_anything(tmp_path: Path, left_out: dict[str, Any]) -> None:
+    chunked(tmp_path / "b.mcap", **left_out)
+    check(tmp_path)
+
+
+def test_statistics_of_mcap_files_may_lack_the_counts_of_channels(tmp_path: Path) -> None:
+    """An empty map means that the counts are not there, by the format's specification."""
+
+    def forget(writer: McapWriter) -> None:
+        writer._Writer__statistics.channel_message_counts.clear()  # type: ignore[attr-defined]
+
+    chunked(tmp_path / "b.mcap", at_end=forget)
+    check(tmp_path)
+
+
+def test_messages_of_mcap_files_may_lie_beside_chunks(tmp_path: Path) -> None:
+    def leave_chunks(writer: McapWriter) -> None:
+        writer._Writer__finalize_chunk()  # type: ignore[attr-defined]
+        writer._Writer__chunk_builder = None  # type: ignore[attr-defined]
+
+    chunked(tmp_path / "b.mcap", at_middle=leave_chunks)
+    check(tmp_path)
+
+
+def chunked(
+    path: Path,
+    *,
+    at_middle: Callable[[McapWriter], None] = lambda writer: None,
+    at_end: Callable[[McapWriter], None] = lambda writer: None,
+    **options: Any,
+) -> None:
+    """Write an mcap file in chunks, as the library of mcap does with options."""
+    with path.open("wb") as file:
+        writer = McapWriter(file, chunk_size=5000, **options)
+        writer.start("ros2")
+        writer.add_metadata("note", {"driver": "v1"})
+        channels = {}
+        for topic, kind in TYPES.items():
+            name, encoding, text = bags.definition(kind)
+            channels[topic] = writer.register_channel(
+                topic, "cdr", writer.register_schema(name, encoding, text.encode())
+            )
+        for number, message in enumerate(bags.messages()):
+            if number == 15:
+                at_middle(writer)
+            writer.add_message(channels[message.topic], message.time_ns, message.data, message.time_ns)
+        at_end(writer)
+        writer.finish()
 
 
 def test_packing_that_is_unknown_or_damaged_is_one_sentence(tmp_path: Path) -> None:

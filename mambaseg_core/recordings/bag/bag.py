@@ -215,7 +215,7 @@ class Bag:
 
     def _unpacked(self, stored: StoredMessage) -> bytes:
         """Return a message's bytes; rosbag2 packs each of them where its compression mode is `message`."""
-        if stored.channel.serialization != "cdr" or stored.data[:1] == b"\0":
+        if stored.channel.serialization != "cdr" or stored.data[:1] in (b"", b"\0"):
             return stored.data
         if stored.data.startswith(ZSTD_MAGIC):
             return bytes(zstd.decompress(stored.data))

@@ -90,7 +90,11 @@ def storage_files(path: Path, metadata: Metadata | None) -> list[Path]:
     if metadata is None or not metadata.files:
         return _one_bag(path, found)
     by_name = {_stem(file).name: file for file in found}
-    listed = [_stem(Path(name)).name for name in metadata.files]
+    names = [
+        name if name in by_name else name.split("\\")[-1]
+        for name in (_stem(Path(file)).name for file in metadata.files)
+    ]
+    listed = list(dict.fromkeys(names))
     if missing := [name for name in listed if name not in by_name]:
         raise EventFileError(
             f"bag {path} lacks {', '.join(missing)}, which its metadata.yaml lists (it has "
@@ -98,8 +102,8 @@ def storage_files(path: Path, metadata: Metadata | None) -> list[Path]:
             "`ros2 bag reindex` to go on without"
         )
     if unlisted := sorted(set(by_name) - set(listed)):
-        names = ", ".join(unlisted)
-        text = f"metadata.yaml of bag {path} does not list {names}, which is left out; `ros2 bag reindex` adds it"
+        left_out = ", ".join(unlisted)
+        text = f"metadata.yaml of bag {path} does not list {left_out}, which is left out; `ros2 bag reindex` adds it"
         warnings.warn(text, RecordingWarning, stacklevel=2)
     return [by_name[name] for name in listed]
 

@@ -8,10 +8,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
+from mcap.opcode import Opcode
 from mcap.reader import SeekingReader
 from mcap.records import Channel as McapChannel
 from mcap.records import Chunk, McapRecord, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
+from mcap.summary import Summary
 
 from mambaseg_core.recordings.bag.storage import BoundedFile, Channel, StoredMessage
 from mambaseg_core.recordings.bag.types import type_name
@@ -53,7 +55,7 @@ class McapStorage:
         reader = SeekingReader(self._stream, record_size_limit=self._size)  # type: ignore[arg-type]
         summary = reader.get_summary()
         statistics = summary.statistics if summary else None
-        self._indexed = bool(summary and summary.chunk_indexes and statistics)
+        self._indexed = summary is not None and _is_complete(summary, self._stream)
         self._sorted = True
         self._places = [_Place(-1, 0)]
         if summary and statistics and (self._indexed or not statistics.message_count):
@@ -132,6 +134,42 @@ class McapStorage:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _is_complete(summary: Summary, stream: BoundedFile) -> bool:
+    """Return True if a summary names every channel, schema and message of its file; writers may leave any of them out.
+
+    Source: https://mcap.dev/spec, "Summary Section".
+    """
+    statistics = summary.statistics
+    if statistics is None or not summary.chunk_indexes:
+        return False
+    return (
+        len(summary.channels) == statistics.channel_count
+        and all(channel.schema_id in {0, *summary.schemas} for channel in summary.channels.values())
+        and sum(statistics.channel_message_counts.values()) == statistics.message_count
+        and _all_in_chunks(summary, stream)
+    )
+
+
+def _all_in_chunks(summary: Summary, stream: BoundedFile) -> bool:
+    """Return True if a file has no chunk without an index, and no message outside of chunks."""
+    ends = {
+        c.chunk_start_offset: c.chunk_start_offset + c.chunk_length + c.message_index_length
+        for c in summary.chunk_indexes
+    }
+    at = len(MAGIC)
+    while True:
+        stream.seek(at)
+        head = stream.read(9)
+        if len(head) < 9 or head[0] == Opcode.DATA_END:
+            return True
+        if at in ends and ends[at] > at:
+            at = ends[at]
+        elif head[0] in (Opcode.CHUNK, Opcode.MESSAGE):
+            return False
+        else:
+            at += 9 + int.from_bytes(head[1:], "little")
 
 
 def _check_end(file: BinaryIO, size: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from urllib.parse import quote
 
 from mambaseg_core.recordings.bag.storage import Channel, StoredMessage
 from mambaseg_core.recordings.bag.types import type_name
+from mambaseg_core.recordings.errors import RecordingWarning
 
 _LOCKED_S = 5.0  # longest wait for a recorder that has the file locked
 MAGIC = b"SQLite format 3\0"
@@ -29,7 +31,7 @@ class SqliteStorage:
     def __init__(self, path: Path) -> None:
         self._database = _connect(path)
         try:
-            self._channels = self._read_channels()
+            self._channels = self._read_channels(path)
         except BaseException:
             self._database.close()
             raise
@@ -44,7 +46,7 @@ class SqliteStorage:
             condition, values = f"{condition} AND timestamp >= ?", [*numbers, start_ns]
         query = f"SELECT topic_id, timestamp, data FROM messages WHERE {condition} ORDER BY timestamp, id"
         for number, time_ns, data in self._database.execute(query, values):
-            yield StoredMessage(self._channels[number], time_ns, data)
+            yield StoredMessage(self._channels[number], time_ns, data or b"")
 
     def close(self) -> None:
         """Close the file."""
@@ -53,18 +55,21 @@ class SqliteStorage:
     def _rows(self, query: str) -> list[Any]:
         return self._database.execute(query).fetchall()
 
-    def _read_channels(self) -> dict[int, Channel]:
+    def _read_channels(self, path: Path) -> dict[int, Channel]:
         tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not {"topics", "messages"} <= tables:
             raise ValueError(f"the database has the tables {sorted(tables)}, not topics and messages")
         definitions = {}
         if "message_definitions" in tables:
             query = "SELECT topic_type, encoding, encoded_message_definition FROM message_definitions"
-            definitions = {name: (text, form) for name, form, text in self._rows(query)}
+            definitions = {name: (text or "", form or "") for name, form, text in self._rows(query)}
         counts = dict(self._rows("SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id"))
         cursor = self._database.execute("SELECT * FROM topics ORDER BY id")
         names = [column[0] for column in cursor.description]
         topics = [dict(zip(names, row, strict=True)) for row in cursor]
+        if nameless := sum(counts.values()) - sum(counts.get(topic["id"], 0) for topic in topics):
+            text = f"{path} has {nameless} messages whose topic it does not name; they are left out"
+            warnings.warn(text, RecordingWarning, stacklevel=2)
         return {
             topic["id"]: Channel(
                 topic["name"],
