@@ -98,7 +98,9 @@ def play(
 def record(
     out: Annotated[Path, typer.Argument(help="folder of the new mcap bag")],
     topics: Annotated[list[str], typer.Argument(help="absolute topic names")],
-    idle: Annotated[float, typer.Option(help="end after so many silent seconds; 0: only Ctrl-C ends it")] = 0.0,
+    idle: Annotated[
+        float, typer.Option(help="end when nothing came for so many seconds after the first message; 0: never", min=0)
+    ] = 0.0,
 ) -> None:
     """Write topics into a new mcap bag (needs rclpy).
 
@@ -151,6 +153,8 @@ def segment(
         console.print(f"{times} times: {sentence}", markup=False, highlight=False, soft_wrap=True)
     if result.lost:
         warn(f"{result.lost} messages of events are missing by their seq: the driver or the recorder lost them")
+    if result.outside:
+        warn(f"{result.outside} events are left out: they lie outside the sensor, or are not of its encoding")
     console.print(f"{out}: {result.masks} masks of {result.images} images, {result.resumed} from an earlier run")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from mambaseg_core.events import Events
 from mambaseg_core.events.messages import EVENT_TYPES
 from mambaseg_core.recordings.bag import Bag, BagTopic
+from mambaseg_core.recordings.errors import RecordingWarning
 from mambaseg_ros.bag.frames import find_topics
 from mambaseg_ros.messages.images import image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
@@ -70,14 +72,25 @@ class BagSequence:
         return image_from_message(self._bag.deserialize(found.topic, found.data))
 
     def iter_events(self, chunk_ns: int) -> Iterator[Events]:
-        """Yield the events in chunks of at most `chunk_ns`."""
+        """Yield the events in chunks of at most `chunk_ns`; warn of those that are left out, as the node does."""
         intake = EventIntake(max_age_ns=chunk_ns, max_bytes=0)
+        outside, broken = 0, list[str]()
         for topic, _, data in self._bag.messages([self._topics.second]):
-            events = intake.decode(self._bag.event_message(topic, data)).events
+            try:
+                events, refused, _ = intake.decode(self._bag.event_message(topic, data))
+            except ValueError as error:
+                broken.append(str(error))
+                continue
+            outside += refused
             while len(events):
                 chunk = events.between(int(events.t_ns[0]), int(events.t_ns[0]) + chunk_ns)
                 yield chunk
                 events = events.part(len(chunk), len(events))
+        where = f"on {self._topics.second.name} of bag {self._bag.path}"
+        if outside:
+            _warn(f"{outside} events {where} are left out: they lie outside the sensor, or are not of its encoding")
+        if broken:
+            _warn(f"{len(broken)} messages of events {where} are left out: {broken[0]}")
 
     def _find_images(self) -> Iterator[_Place]:
         last_ns, skip = None, 0
@@ -85,6 +98,10 @@ class BagSequence:
             skip = skip + 1 if bag_ns == last_ns else 0
             last_ns = bag_ns
             yield _Place(stamp_to_ns(self._bag.deserialize(topic, data).header.stamp), bag_ns, skip)
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, RecordingWarning, stacklevel=3)
 
 
 def _only(bag: Bag, types: tuple[str, ...], what: str, option: str, without: str) -> str:

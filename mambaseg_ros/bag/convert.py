@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from rosbags.rosbag2 import Writer
 from rosbags.typesys.store import Typestore
 
@@ -18,7 +17,7 @@ from mambaseg_core.events.messages import COLUMNS_TYPE
 from mambaseg_core.recordings.hdf5.dsec_sequence import CALIBRATION
 from mambaseg_core.recordings.open import NO_SETTINGS, Settings
 from mambaseg_ros.bag.align import find_shift, shifted
-from mambaseg_ros.bag.sources import open_sequence
+from mambaseg_ros.bag.sources import ImageEventSequence, open_sequence
 from mambaseg_ros.bag.types import ImageWriter, make_header, new_bag, typestore
 
 Progress = Callable[[int, int], None]
@@ -77,19 +76,23 @@ def convert(
         warn(f"{source} has no {CALIBRATION[0]}, which the node and `bag segment` need; download DSEC's calibration")
     times = sequence.image_times_ns
     with new_bag(bag, storage) as writer:
-        output = _Output(writer, typestore())
+        output = _Output(writer, typestore(), sequence)
         next_image = 0
         for recorded in sequence.iter_events(PACKET_NS):
             events = shifted(recorded, shift_ns)
             while next_image < len(times) and times[next_image] <= _last_ns(events):
-                output.write_image(int(times[next_image]), sequence.image(next_image))
+                output.write_image(next_image)
                 next_image += 1
                 progress(next_image, len(times))
             output.write_events(events)
         for index in range(next_image, len(times)):
-            output.write_image(int(times[index]), sequence.image(index))
+            output.write_image(index)
             progress(index + 1, len(times))
-    return BagSummary(images=len(times), packets=output.packets, events=output.events, shift_ns=shift_ns)
+        if output.broken and not output.images:
+            raise ValueError(output.broken[0])
+    if output.broken:
+        warn(f"{len(output.broken)} of {len(times)} images are left out: {output.broken[0]}")
+    return BagSummary(images=output.images, packets=output.packets, events=output.events, shift_ns=shift_ns)
 
 
 def _last_ns(events: Events) -> int:
@@ -97,17 +100,25 @@ def _last_ns(events: Events) -> int:
 
 
 class _Output:
-    """Serialises messages into an open bag."""
+    """Serialises messages into an open bag; images that cannot be read are left out and noted in `broken`."""
 
-    def __init__(self, writer: Writer, store: Typestore) -> None:
+    def __init__(self, writer: Writer, store: Typestore, sequence: ImageEventSequence) -> None:
         self._writer = writer
         self._store = store
         self._image = ImageWriter(writer, store, "/image")
         self._events = writer.add_connection("/events", COLUMNS_TYPE, typestore=store)
-        self.packets = 0
-        self.events = 0
+        self._sequence = sequence
+        self.images = self.packets = self.events = 0
+        self.broken: list[str] = []
 
-    def write_image(self, stamp_ns: int, picture: npt.NDArray[np.uint8]) -> None:
+    def write_image(self, index: int) -> None:
+        stamp_ns = int(self._sequence.image_times_ns[index])
+        try:
+            picture = self._sequence.image(index)
+        except ValueError as error:
+            self.broken.append(str(error))
+            return
+        self.images += 1
         self._image.write(stamp_ns, make_header(self._store, stamp_ns, "camera_optical_frame"), picture)
 
     def write_events(self, events: Events) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from mambaseg_ros.resources import use_large_image_profile
 
 DEPTHS = {IMAGE_TYPE: 10}  # messages kept for a slow subscriber; event packets and all else: 1000
 CLOCK_PERIOD_S = 0.01  # between messages on /clock, of this machine's time
+LONGEST_SLEEP_S = 1e6  # the system's sleep has an end
 CLOCK_QOS = QoSProfile(depth=10)
 LATCHED = (1, "transient_local")  # the durability of a bag's QoS profile, in its versions up to 8 and from 9 on
 
@@ -54,10 +56,9 @@ def play(
         messages published by topic.
 
     Raises:
-        ValueError: no such bag or topic, a rate that is not above 0, or a start that lies outside the bag.
+        ValueError: no such bag or topic, an argument that is out of range, or a start that lies outside the bag.
     """
-    if not rate > 0:
-        raise ValueError(f"rate is {rate}; expected a number above 0")
+    _check(rate, start_s, wait_for_subscribers_s, longest_gap_s)
     with Bag(bag) as reader:
         first_ns = _start(reader, start_s)
         chosen = _choose(reader, topics, exclude, warn)
@@ -82,6 +83,18 @@ def play(
         finally:
             node.destroy_node()
             rclpy.try_shutdown()
+
+
+def _check(rate: float, start_s: float, wait_s: float, longest_gap_s: float) -> None:
+    """Raise ValueError if a number is none that bags can be played with; NaN never is."""
+    if not 0 < rate < math.inf:
+        raise ValueError(f"rate is {rate}; expected a number above 0, such as 100 for as fast as possible")
+    if not math.isfinite(start_s):
+        raise ValueError(f"start is {start_s}; expected seconds, 0 or more")
+    if not wait_s >= 0:
+        raise ValueError(f"wait is {wait_s}; expected seconds, 0 or more")
+    if not longest_gap_s > 0:
+        raise ValueError(f"longest gap is {longest_gap_s}; expected seconds above 0, or inf to skip none")
 
 
 def _start(bag: Bag, start_s: float) -> int:
@@ -136,9 +149,9 @@ class _Pace:
 
     def __init__(self, rate: float, longest_gap_s: float, warn: Callable[[str], None], clock: Any) -> None:
         self._rate = rate
-        self._longest_gap_ns = round(longest_gap_s * 1e9)
+        self._longest_gap_s = longest_gap_s
         self._warn = warn
-        self._period_ns = round(CLOCK_PERIOD_S * rate * 1e9)
+        self._period_ns = max(1, round(CLOCK_PERIOD_S * rate * 1e9))
         self._clock = clock
 
     def restart(self, bag_ns: int) -> None:
@@ -149,10 +162,10 @@ class _Pace:
     def wait_until(self, bag_ns: int) -> None:
         """Return when the bag's time is `bag_ns`."""
         gap_ns = bag_ns - self._last_ns
-        if gap_ns > self._longest_gap_ns:
+        if gap_ns > self._longest_gap_s * 1e9:
             self._warn(
                 f"no message for {_duration(gap_ns)} of the bag after {self._last_ns} ns: skipped, since it is longer "
-                f"than {self._longest_gap_ns / 1e9:g} s"
+                f"than {self._longest_gap_s:g} s"
             )
             self.restart(bag_ns)
         self._last_ns = bag_ns
@@ -163,7 +176,8 @@ class _Pace:
 
     def _sleep_until(self, bag_ns: int) -> None:
         due = self._start + (bag_ns - self._bag_ns) / 1e9 / self._rate
-        time.sleep(max(0.0, due - time.monotonic()))
+        while (left := due - time.monotonic()) > 0:
+            time.sleep(min(left, LONGEST_SLEEP_S))
 
     def _tell(self, bag_ns: int) -> None:
         self._told_ns = bag_ns

@@ -44,6 +44,7 @@ class Segmented:
         complaints: sentences about images without a mask and masks without events, an example of each kind, and how
             often it was said.
         lost: messages of events that are missing by their `seq`; 0 for types without.
+        outside: events that lie outside the sensor, or are not of their encoding.
     """
 
     images: int
@@ -51,6 +52,7 @@ class Segmented:
     resumed: int
     complaints: Counter[str]
     lost: int
+    outside: int
 
 
 @dataclass
@@ -144,7 +146,7 @@ def segment(
     masks = _write(out, folder, frames)
     shutil.rmtree(folder.root)
     lost = 0 if numbers.of_several else numbers.lost
-    return Segmented(len(frames), masks, resumed, folder.complaints, lost)
+    return Segmented(len(frames), masks, resumed, folder.complaints, lost, worker.source.counts.events_refused)
 
 
 def _numbered(add: Callable[[Any], None], numbers: Numbers) -> Callable[[Any], None]:

@@ -16,6 +16,7 @@ from rosbags.typesys import Stores
 from mambaseg_core.recordings import open_events
 from mambaseg_core.recordings.bag import Bag
 from mambaseg_core.recordings.bag.types import new_typestore
+from mambaseg_core.recordings.errors import RecordingWarning
 from mambaseg_ros.bag.bag_sequence import BagSequence
 from mambaseg_ros.bag.convert import convert
 from mambaseg_ros.bag.segment import segment
@@ -149,3 +150,51 @@ def test_a_broken_image_does_not_stop_the_others(tmp_path: Path) -> None:
     assert (result.images, result.masks) == (bags.IMAGES - 1, bags.IMAGES - 1)
     (complaint,) = result.complaints
     assert "sensor_msgs/msg/Image on /image" in complaint
+
+
+def test_events_outside_the_sensor_are_said_by_every_command(tmp_path: Path) -> None:
+    def swap(number: int, packet: Any) -> None:
+        packet.height, packet.width = packet.width, packet.height
+
+    bags.sqlite(tmp_path / "b_0.db3", bags.changed("/events", swap)).close()
+    with open_events(tmp_path) as reader:
+        outside = bags.EVENTS - len(reader)
+    assert outside > 0
+    with pytest.warns(RecordingWarning, match=f"{outside} events on /events of bag"):
+        summary = convert(tmp_path, tmp_path / "converted", warn=pytest.fail)
+    assert summary.events == bags.EVENTS - outside
+    result = segment(tmp_path, tmp_path / "out", parameters=read_parameters(SMALL), registered=True, warn=print)
+    assert result.outside == outside
+
+
+def test_a_packet_that_cannot_be_read_is_left_out_of_a_conversion(tmp_path: Path) -> None:
+    def sizeless(number: int, packet: Any) -> None:
+        packet.height *= number != 3
+
+    bags.sqlite(tmp_path / "b_0.db3", bags.changed("/events", sizeless)).close()
+    with pytest.warns(RecordingWarning, match=r"1 messages of events on /events of bag .* left out: height is 0"):
+        summary = convert(tmp_path, tmp_path / "converted", warn=pytest.fail)
+    assert summary.events == bags.EVENTS - bags.EVENTS // bags.PACKETS
+
+
+def test_images_that_cannot_be_read_are_left_out_of_a_conversion(tmp_path: Path) -> None:
+    def cut(number: int, image: Any) -> None:
+        image.data = image.data[: None if number in (0, 3) else 5]
+
+    bags.sqlite(tmp_path / "b_0.db3", bags.changed("/image", cut)).close()
+    said: list[str] = []
+    summary = convert(tmp_path, tmp_path / "converted", warn=said.append)
+    assert (summary.images, len(said)) == (2, 1)
+    assert said[0].startswith("2 of 4 images are left out: image holds 5 bytes")
+    with Bag(tmp_path / "converted") as bag:
+        assert {topic.name: count for topic, count in bag.topics.items()}["/image"] == 2
+
+
+def test_a_conversion_without_any_image_that_can_be_read_is_refused(tmp_path: Path) -> None:
+    def cut(number: int, image: Any) -> None:
+        image.data = image.data[:5]
+
+    bags.sqlite(tmp_path / "b_0.db3", bags.changed("/image", cut)).close()
+    with pytest.raises(ValueError, match="image holds 5 bytes"):
+        convert(tmp_path, tmp_path / "converted")
+    assert not (tmp_path / "converted").exists()

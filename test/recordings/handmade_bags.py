@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,6 +72,19 @@ def messages(kind: str = PACKET, *, ros1: bool = False) -> list[Message]:
         time_ns = T0_NS + (number + 1) * 25 * MS + 1
         found.append(Message(time_ns, "/image", bytes(serialize(image(store, time_ns), IMAGE))))
     return sorted(found)
+
+
+def changed(topic: str, change: Callable[[int, Any], None]) -> list[Message]:
+    """Return `messages` after `change(number, message)` edited those of a topic in place."""
+    store, kind, found, number = known_typestore(), TYPES[topic], [], 0
+    for message in messages():
+        if message.topic == topic:
+            edited = store.deserialize_cdr(message.data, kind)
+            change(number, edited)
+            message = message._replace(data=bytes(store.serialize_cdr(edited, kind)))
+            number += 1
+        found.append(message)
+    return found
 
 
 def sqlite(

@@ -451,6 +451,42 @@ def test_packing_that_is_unknown_or_damaged_is_one_sentence(tmp_path: Path) -> N
         open_events(tmp_path)
 
 
+# --- what packets say ---
+
+
+@pytest.mark.parametrize("encoding", ["", "evt3"])
+def test_an_empty_packet_at_the_beginning_may_lack_size_and_encoding(tmp_path: Path, encoding: str) -> None:
+    def empty(number: int, packet: Any) -> None:
+        if number == 0:
+            packet.height, packet.width, packet.encoding, packet.events = 0, 0, encoding, np.zeros(0, np.uint8)
+
+    bags.sqlite(tmp_path / "b_0.db3", bags.changed("/events", empty)).close()
+    with open_events(tmp_path) as reader:
+        assert (len(reader), reader.height, reader.width) == (bags.EVENTS - bags.EVENTS // bags.PACKETS, 260, 346)
+
+
+@pytest.mark.parametrize(("field", "value"), [("encoding", "evt2"), ("width", 640), ("is_bigendian", True)])
+def test_packets_of_another_camera_are_refused_with_what_can_be_done(tmp_path: Path, field: str, value: Any) -> None:
+    def other(number: int, packet: Any) -> None:
+        if number == 9:
+            setattr(packet, field, value)
+
+    bags.sqlite(tmp_path / "b_0.db3", bags.changed("/events", other)).close()
+    with pytest.raises(EventFileError, match=r"topic /events of bag .* expected packets of one camera; .*bag convert"):
+        len(open_events(tmp_path))
+
+
+def test_packets_that_all_lack_the_size_are_refused_without_advice_on_options(tmp_path: Path) -> None:
+    def sizeless(number: int, packet: Any) -> None:
+        packet.height = 0
+
+    bags.sqlite(tmp_path / "b_0.db3", bags.changed("/events", sizeless)).close()
+    with pytest.raises(
+        EventFileError, match=r"/events of bag .* the size 346x0, expected .* the sensor's size; record"
+    ):
+        open_events(tmp_path)
+
+
 # --- ROS 1 ---
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import time
@@ -18,6 +19,7 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Int32
 
 from mambaseg_core.recordings.bag import Bag
+from mambaseg_ros.bag.play import play
 from mambaseg_ros.bag.types import new_bag, typestore
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.messages.types import STATUS_TYPE
@@ -163,3 +165,17 @@ def test_a_drivers_type_is_recorded_with_its_definition(tmp_path: Path, start: C
     with Bag(tmp_path / "packets") as reader:
         found = [reader.deserialize(topic, data) for topic, _, data in reader.messages()]
     assert [(message.seq, message.encoding) for message in found] == [(7, "mono")]
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "named"),
+    [("rate", v, "rate") for v in (0.0, -1.0, math.inf, math.nan)]
+    + [("start_s", v, "start") for v in (-1.0, 9.0, math.inf, math.nan)]
+    + [("longest_gap_s", v, "longest gap") for v in (0.0, -1.0, math.nan)]
+    + [("wait_for_subscribers_s", v, "wait") for v in (-1.0, math.nan)],
+)
+def test_numbers_that_no_bag_can_be_played_with_are_refused(
+    tmp_path: Path, argument: str, value: float, named: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{named} is {value:g}.*; expected"):
+        play(bags.humble(tmp_path / "bag"), **{"wait_for_subscribers_s": 0.0, argument: value})  # type: ignore[arg-type]

@@ -107,21 +107,34 @@ class BagStream:
         return self._bag.get().event_message(self.topic, data)
 
     def _sensor(self) -> tuple[str, int, int]:
-        """Return the encoding, height and width of the first message."""
-        first = next(iter(self._bag.get().messages([self.topic])), None)
-        if first is None:
+        """Return the encoding, height and width of the first message that names a size."""
+        sensor = None
+        for message in self._bag.get().messages([self.topic]):
+            encoding, height, width = sensor = self._sensor_of(message.data)
+            if encoding and height and width:
+                return sensor
+        if sensor is None:
             raise EventFileError(
                 f"bag {self.path} has no message of events on {self.topic.name}, expected at least one; give another "
                 "topic, or record again while the event camera runs"
             )
+        raise EventFileError(
+            f"messages on {self.topic.name} of bag {self.path} have the encoding {sensor[0]!r} and the size "
+            f"{sensor[2]}x{sensor[1]}, expected an encoding and the sensor's size; record again with a driver that "
+            "sets them"
+        )
+
+    def _sensor_of(self, data: bytes) -> tuple[str, int, int]:
         with one_sentence(self.path, f"messages of {self.topic.type} on {self.topic.name}", REMEDY):
-            message = self.message(first.data)
+            message = self.message(data)
             package = self.topic.type.split("/")[0]
             if isinstance(message, RawArray):
                 message = message.read()
             encoding = str(message.encoding) if hasattr(message, "encoding") else package
-            events = Events.empty(int(message.height), int(message.width))  # checks the size
-            return encoding, events.height, events.width
+            height, width = int(message.height), int(message.width)
+            if height and width:
+                Events.empty(height, width)  # checks the size
+            return encoding, height, width
 
 
 class _MessageDecoder:
@@ -155,10 +168,16 @@ class _MessageDecoder:
 
     def _packet(self, message: Any) -> Events:
         packed = message.events.tobytes()
-        sensor = (str(message.encoding), int(message.height), int(message.width))
         expected = (self._stream.encoding, *self._size)
-        if message.is_bigendian or sensor != expected:
-            raise ValueError(f"packet is {sensor}, big endian {message.is_bigendian}, after {expected}, little endian")
+        sensor = (str(message.encoding), int(message.height), int(message.width)) if packed else expected
+        if packed and (message.is_bigendian or sensor != expected):
+            order = "big endian" if message.is_bigendian else "little endian"
+            raise EventFileError(
+                f"topic {self._stream.topic.name} of bag {self._stream.path} has an {order} packet of encoding "
+                f"{sensor[0]!r} and size {sensor[2]}x{sensor[1]} among little endian ones of {expected[0]!r} and "
+                f"{expected[2]}x{expected[1]}, expected packets of one camera; `mambaseg bag convert` writes a bag "
+                "without those that cannot be read"
+            )
         time_base_ns = int(message.time_base)
         if self._decoder is None:
             self._decoder = Decoder(sensor[0], height=sensor[1], width=sensor[2])
