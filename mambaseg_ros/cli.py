@@ -120,10 +120,15 @@ def segment(
     model: Annotated[str, typer.Option(help="the model's name, where the weights do not tell it: mambaseg_nano")] = "",
     calibration: Annotated[str, typer.Option(help="cam_to_cam.yaml, where the cameras have different views")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    image_topic: Annotated[str, typer.Option(help="images")] = "/image",
+    image_topic: Annotated[str, typer.Option(help="images; default: the bag's only topic of images, or /image")] = "",
     events_topic: Annotated[
-        str, typer.Option("--events-topic", "--second-topic", help="events, or thermal or depth images")
-    ] = "/events",
+        str,
+        typer.Option(
+            "--events-topic",
+            "--second-topic",
+            help="events, or thermal or depth images; default: the bag's only such topic, or /events",
+        ),
+    ] = "",
     registered: Annotated[
         bool, typer.Option("--registered", help="images and events of different sizes have one view")
     ] = False,
@@ -164,8 +169,8 @@ def pictures(
     masks: Annotated[Path, typer.Argument(help="bag with the masks made from it")],
     out: Annotated[Path, typer.Argument(help="folder for the pictures")],
     labels: Annotated[str, typer.Option(help="label set of the masks: dsec_11 or ddd17_6")] = "dsec_11",
-    image_topic: Annotated[str, typer.Option(help="images")] = "/image",
-    events_topic: Annotated[str, typer.Option(help="events")] = "/events",
+    image_topic: Annotated[str, typer.Option(help="images; default: the bag's only topic of images, or /image")] = "",
+    events_topic: Annotated[str, typer.Option(help="events; default: the bag's only topic of events, or /events")] = "",
     fps: Annotated[float, typer.Option(help="pictures of the film per second", min=0.1)] = 20.0,
 ) -> None:
     """Draw masks over their images: pictures, a film, and a contact sheet.

@@ -13,13 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.events import Events
-from mambaseg_core.events.messages import EVENT_TYPES
-from mambaseg_core.recordings.bag import Bag, BagTopic
+from mambaseg_core.recordings.bag import Bag
 from mambaseg_core.recordings.errors import RecordingWarning
 from mambaseg_ros.bag.frames import find_topics
 from mambaseg_ros.messages.images import image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
-from mambaseg_ros.messages.types import IMAGE_TYPES
 from mambaseg_ros.sources.events import EventIntake
 
 _LONG_NS = 1 << 61  # no chunk of events is as long
@@ -38,8 +36,8 @@ class BagSequence:
 
     Args:
         path: as of `Bag`.
-        image_topic: topic of the images; "": the only one of images.
-        events_topic: topic of the events; "": the only one of events.
+        image_topic: as of `find_topics`.
+        events_topic: topic of the events; as of `find_topics`.
 
     Raises:
         ValueError: the bag cannot be read, or a topic is missing or not the only one.
@@ -48,11 +46,12 @@ class BagSequence:
     def __init__(self, path: Path, image_topic: str = "", events_topic: str = "") -> None:
         self._bag = Bag(path)
         without = "give a folder of pictures with --images"
-        image_topic = image_topic or _only(self._bag, IMAGE_TYPES, "images", "--image-topic", without)
-        without = "take a bag with events"
-        events_topic = events_topic or _only(self._bag, EVENT_TYPES, "events", "--events-topic", without)
-        self._topics = find_topics(self._bag, image_topic, events_topic)
+        self._topics = find_topics(self._bag, image_topic, events_topic, without_images=without)
         self._places = sorted(self._find_images(), key=lambda place: place.stamp_ns)
+        if not self._places:
+            raise ValueError(
+                f"bag {path} has no images on {self._topics.images.name}; expected at least one: {without}"
+            )
         self.image_times_ns = np.array([place.stamp_ns for place in self._places], np.int64)
 
     @cached_property
@@ -102,15 +101,3 @@ class BagSequence:
 
 def _warn(sentence: str) -> None:
     warnings.warn(sentence, RecordingWarning, stacklevel=3)
-
-
-def _only(bag: Bag, types: tuple[str, ...], what: str, option: str, without: str) -> str:
-    """Return the name of the only topic of these types; `without` is the remedy if there is none."""
-    found: list[BagTopic] = [topic for topic, count in bag.topics.items() if topic.type in types and count]
-    if len(found) != 1:
-        names = ", ".join(f"{topic.name} ({topic.type})" for topic in bag.topics)
-        raise ValueError(
-            f"bag {bag.path} has {len(found)} topics of {what} with messages (its topics: {names}); expected one: "
-            f"{f'name it with {option}' if found else without}"
-        )
-    return found[0].name

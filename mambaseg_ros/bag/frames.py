@@ -26,20 +26,58 @@ class BagImage(NamedTuple):
     message: Any
 
 
-def find_topics(bag: Bag, image_topic: str, second_topic: str, *, kind: str = "events") -> Topics:
-    """Return the topics of these names.
+def find_topics(
+    bag: Bag,
+    image_topic: str = "",
+    second_topic: str = "",
+    *,
+    kind: str = "events",
+    without_images: str = "take a bag with images",
+) -> Topics:
+    """Return the topics of these names, or those that a bag has.
 
     Args:
         bag: an open bag.
-        image_topic: topic of the images.
-        second_topic: topic of the second input.
+        image_topic: topic of the images; "": the only one with messages, or /image among several.
+        second_topic: topic of the second input; "": the only one with messages, or /events among several.
         kind: "events", or what else the second input is: then it has images.
+        without_images: the remedy for a bag without images.
 
     Raises:
-        ValueError: the bag lacks one, its type is not one that the node reads, or its messages cannot be read.
+        ValueError: the bag lacks one, its type is not one that the node reads, or its messages cannot be read; or a
+            name is needed.
     """
-    second_types = EVENT_TYPES if kind == "events" else IMAGE_TYPES
-    return Topics(_find(bag, image_topic, IMAGE_TYPES), _find(bag, second_topic, second_types))
+    image_topic = image_topic or _choose(bag, IMAGE_TYPES, "images", ("/image", "--image-topic"), without_images)
+    images = _find(bag, image_topic, IMAGE_TYPES)
+    types = EVENT_TYPES if kind == "events" else IMAGE_TYPES
+    second_topic = second_topic or _choose(
+        bag, types, kind, ("/events", "--events-topic"), f"take a bag with {kind}", besides=images.name
+    )
+    return Topics(images, _find(bag, second_topic, types))
+
+
+def _choose(
+    bag: Bag, types: tuple[str, ...], what: str, usual: tuple[str, str], without: str, besides: str = ""
+) -> str:
+    """Return the name of the only topic of these types (that has messages, if any has), or the usual one.
+
+    Args:
+        bag: an open bag.
+        types: names of types.
+        what: name of what is in such messages.
+        usual: name that is taken of several, and the option that gives another.
+        without: the remedy if there is none.
+        besides: name of a topic that is chosen already.
+    """
+    typed = [topic for topic in bag.topics if topic.type in types and topic.name != besides]
+    topics = {topic.name for topic in typed if bag.topics[topic]} or {topic.name for topic in typed}
+    if len(topics) != 1 and usual[0] not in topics:
+        names = ", ".join(f"{topic.name} ({topic.type})" for topic in bag.topics)
+        raise ValueError(
+            f"bag {bag.path} has {len(topics)} topics of {what} (its topics: {names}); expected one: "
+            f"{f'name it with {usual[1]}' if topics else without}"
+        )
+    return usual[0] if len(topics) != 1 else topics.pop()
 
 
 def _find(bag: Bag, name: str, types: tuple[str, ...]) -> BagTopic:

@@ -38,8 +38,8 @@ def draw_pictures(
     masks_bag: Path,
     out: Path,
     *,
-    image_topic: str = "/image",
-    events_topic: str = "/events",
+    image_topic: str = "",
+    events_topic: str = "",
     labels: str = "dsec_11",
     fps: float = 20.0,
 ) -> PicturesSummary:
@@ -49,8 +49,8 @@ def draw_pictures(
         bag: a bag with images and events of any type that the node reads.
         masks_bag: a bag with `mono8` masks whose stamps are those of images in `bag`.
         out: folder for the pictures.
-        image_topic: topic of the images.
-        events_topic: topic of the events.
+        image_topic: topic of the images; as of `find_topics`.
+        events_topic: topic of the events; as of `find_topics`.
         labels: name of the label set that gives the colours.
         fps: pictures of the film per second.
 

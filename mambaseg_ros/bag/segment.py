@@ -89,8 +89,8 @@ def segment(
     out: Path,
     *,
     parameters: Parameters,
-    image_topic: str = "/image",
-    events_topic: str = "/events",
+    image_topic: str = "",
+    events_topic: str = "",
     registered: bool = False,
     warn: Callable[[str], Any],
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -104,8 +104,9 @@ def segment(
         source: folder of a ROS 2 bag (mcap or sqlite3).
         out: folder of the new bag with `/mambaseg/mask`.
         parameters: of the node; an interrupted run goes on only with the same.
-        image_topic: topic of the images.
-        events_topic: topic of the second input: events, or the images of a second camera where the model takes such.
+        image_topic: topic of the images; as of `find_topics`.
+        events_topic: topic of the second input: events, or the images of a second camera where the model takes such; as
+            of `find_topics`.
         registered: whether images and events of different sizes have one view, so that there is no calibration.
         warn: as in `make_segmenter`.
         progress: called with images done and images in all.
@@ -121,7 +122,7 @@ def segment(
         segmenter = make_segmenter(parameters, warn)
         topics = find_topics(reader, image_topic, events_topic, kind=segmenter.preprocessing.second)
         check_reach(parameters, segmenter.preprocessing)
-        settings = {**asdict(parameters), "bag": str(source.resolve()), "topics": [image_topic, events_topic]}
+        settings = {**asdict(parameters), "bag": str(source.resolve()), "topics": [topic.name for topic in topics]}
         folder = _Folder(_resume(out, {**settings, "weights": weights_hash(parameters)}))
         worker = _worker(segmenter, parameters, folder)
         resumed = 0

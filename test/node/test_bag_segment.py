@@ -169,7 +169,7 @@ def test_a_bag_of_a_second_camera(tmp_path: Path) -> None:
         found = segmenter.segment(image_from_message(image), image_from_message(pictures[nearest]))
         np.testing.assert_array_equal(mask, segmenter.to_camera(found.ids, (40, 60)))
     with pytest.raises(ValueError, match=r"topic /events is not in bag \S+ \(it has /image, /thermal\)"):
-        segment(bag, tmp_path / "other", parameters=parameters, warn=print)
+        segment(bag, tmp_path / "other", parameters=parameters, events_topic="/events", warn=print)
     with pytest.raises(ValueError, match="parameter 'calibration' is 'camera_info', but thermal images"):
         segment(bag, tmp_path / "third", parameters=replace(parameters, calibration="camera_info"), warn=print)
     with pytest.raises(ValueError, match="parameter 'buffer_ms' is 100; expected at least 110"):

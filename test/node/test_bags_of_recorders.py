@@ -108,13 +108,31 @@ def test_a_bag_is_converted_with_its_images_and_events_in_ros_time(tmp_path: Pat
     assert abs(int(events.t_ns[-1]) - images[-1]) < 50_000_000  # the packets' stamps, not the sensor's own clock
 
 
+def stereo(path: Path, left: str) -> Path:
+    """Write a bag with two topics of images, and events under a driver's name; /right has 2 images."""
+    names = {"/image": left, "/events": "/event_camera/events"}
+    found = [m._replace(topic=names[m.topic]) for m in bags.messages()]
+    found += [m._replace(topic="/right") for m in found if m.topic == left][:2]
+    types = {left: bags.IMAGE, "/right": bags.IMAGE, "/event_camera/events": bags.PACKET}
+    return bags.mcap(path, sorted(found), {topic: bags.definition(kind) for topic, kind in types.items()})
+
+
 def test_a_bag_with_two_topics_of_images_asks_which(tmp_path: Path) -> None:
-    schemas = {topic: bags.definition(kind) for topic, kind in {**TYPES, "/right": bags.IMAGE}.items()}
-    more = [m._replace(topic="/right") for m in bags.messages() if m.topic == "/image"]
-    bag = bags.mcap(tmp_path / "bag.mcap", sorted([*bags.messages(), *more[:2]]), schemas)
+    bag = stereo(tmp_path / "bag.mcap", "/left")
     with pytest.raises(ValueError, match=r"has 2 topics of images .*/right.*--image-topic"):
         BagSequence(bag)
+    with pytest.raises(ValueError, match=r"has 2 topics of images .*/right.*--image-topic"):
+        segment(bag, tmp_path / "out", parameters=read_parameters(SMALL), warn=print)
     assert len(BagSequence(bag, "/right").image_times_ns) == 2
+
+
+def test_topics_under_other_names_are_found(tmp_path: Path, expected: list[bytes]) -> None:
+    """The only topic of events, and /image among several of images."""
+    bag = stereo(tmp_path / "bag.mcap", "/image")
+    assert len(BagSequence(bag).image_times_ns) == bags.IMAGES
+    assert masks(bag, tmp_path / "out") == expected
+    with open_events(bag) as reader:
+        assert len(reader) == bags.EVENTS
 
 
 @pytest.mark.parametrize("storage", STORAGES)
