@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from decimal import Decimal
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from mambaseg_core.cli import app, console, progress_bar, shown_warnings, warn
+from mambaseg_core.cli import app, console, progress_bar, say, shown_warnings, warn
 from mambaseg_core.cli.convert import Columns, Encoding, Height, TimeUnit, Width, settings
 
 bag = typer.Typer(help="Convert, play, record and look at ROS 2 bags.", no_args_is_help=True)
@@ -186,17 +186,17 @@ def pictures(
 
 def main() -> None:
     """Run the command; an error of the user's is one sentence and exit status 1."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold any bytes
     try:
         with shown_warnings():
             app()
     except (ValueError, OSError) as error:
-        console.print(f"[red]mambaseg:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        say("mambaseg", str(error), "red")
         sys.exit(1)
     except ModuleNotFoundError as error:
         if error.name not in ("rclpy", "mambaseg_ros.msg"):
             raise
-        console.print(
-            f"[red]mambaseg:[/red] Python cannot import {error.name}; this command needs ROS 2: source its setup.bash "
-            "and this workspace's install/setup.bash"
-        )
+        text = f"Python cannot import {error.name}; this command needs ROS 2: source its setup.bash "
+        say("mambaseg", f"{text}and this workspace's install/setup.bash", "red")
         sys.exit(1)

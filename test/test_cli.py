@@ -57,6 +57,22 @@ def test_a_folder_that_is_no_recording_says_what_was_found(mambaseg: Callable[..
     assert not (tmp_path / "bag").exists()
 
 
+@pytest.mark.parametrize("name", ["[red]x", "x[/red]", "a:smile:b", "a[b]c\\", "x\udcff"])
+def test_paths_are_printed_as_they_are(mambaseg: Callable[..., Any], tmp_path: Path, name: str) -> None:
+    """They may look like the console's own markup, or be no Unicode, which is shown as Python writes it."""
+    source, out = tmp_path / f"{name}.csv", tmp_path / name
+    source.parent.mkdir(exist_ok=True)
+    source.write_text("".join(f"{t} {t % 8} 1 1\n" for t in range(1000, 2000)))
+    words = ("bag", "convert", source, out, "--height", 8, "--width", 8, "--columns", "txyp", "--time-unit", "us")
+    printed = name.encode(errors="backslashreplace").decode()
+    result = mambaseg(*words)
+    assert result.returncode == 0, result.stdout
+    assert f"{printed}: 0 images" in result.stdout.replace("\n", "")
+    again = mambaseg(*words)
+    assert again.returncode == 1
+    assert f"{printed} exists already" in again.stdout
+
+
 def test_a_command_that_needs_ros_says_so_where_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "rclpy.py").write_text("raise ModuleNotFoundError('No module named rclpy', name='rclpy')\n")
     paths = [str(tmp_path), os.environ.get("PYTHONPATH", "")]

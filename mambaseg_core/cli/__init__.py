@@ -1,7 +1,7 @@
 """The `mambaseg` commands that need no ROS, one file per command. `mambaseg_ros.cli` adds `bag`."""
 
 from mambaseg_core.cli import bench, convert, convert_checkpoint, evaluate, info, predict, synth, train
-from mambaseg_core.cli.app import app, console, progress_bar, shown_warnings, warn
+from mambaseg_core.cli.app import app, console, progress_bar, say, shown_warnings, warn
 
 __all__ = [
     "app",
@@ -13,6 +13,7 @@ __all__ = [
     "info",
     "predict",
     "progress_bar",
+    "say",
     "shown_warnings",
     "synth",
     "train",

@@ -9,20 +9,25 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
+from rich.text import Text
 
 app = typer.Typer(
     help="Semantic masks of the road scene from a camera and an event camera.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console()
+console = Console(markup=False, emoji=False)  # what is printed may be a path
 
 
 def warn(sentence: str) -> None:
     """Print a one-sentence warning."""
-    console.print(f"[yellow]warning:[/yellow] {escape(sentence)}", highlight=False, soft_wrap=True)
+    say("warning", sentence, "yellow")
+
+
+def say(word: str, sentence: str, style: str) -> None:
+    """Print a sentence after a coloured word and a colon, as it is: it may name any path."""
+    console.print(Text.assemble((f"{word}:", style), f" {sentence}"), soft_wrap=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import rclpy
 import yaml
 from builtin_interfaces.msg import Time
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
 from mambaseg_core.recordings.bag import Bag, BagMessage, BagTopic
@@ -63,7 +64,7 @@ def play(
         first_ns = _start(reader, start_s)
         chosen = _choose(reader, topics, exclude, warn)
         use_large_image_profile()
-        rclpy.init()
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # signals end this process as they do any other
         node = rclpy.create_node("mambaseg_player")
         try:
             publishers = {topic: _publisher(node, reader, topic) for topic in chosen}

@@ -133,14 +133,19 @@ def test_what_cannot_be_played_does_not_stop_the_rest(tmp_path: Path, domain: in
     assert "topic /nothing is not in bag" in wrong.output
 
 
-def test_ctrl_c_ends_a_wait_between_messages(tmp_path: Path, start: Callable[..., Any]) -> None:
-    first, *rest = bags.messages()
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("wait", [0, 600], ids=["between messages", "for subscribers"])
+def test_signals_end_every_wait(tmp_path: Path, start: Callable[..., Any], wait: int, number: signal.Signals) -> None:
+    first, *rest = [m for m in bags.messages() if m.topic == "/image"]
     late = [message._replace(time_ns=message.time_ns + 3600 * 10**9) for message in rest]
     bags.sqlite(tmp_path / "b_0.db3", [first, *late]).close()
-    player = start(*MAMBASEG, "bag", "play", tmp_path, "--wait", 0, "--longest-gap", 7200)
-    player.wait_for_line("nobody subscribes")
-    time.sleep(1)
-    player.child.send_signal(signal.SIGINT)
+    player = start(*MAMBASEG, "bag", "play", tmp_path, "--wait", wait, "--longest-gap", 7200, "--topic", "/image")
+    if wait:
+        time.sleep(3)  # nothing is printed while it waits
+    else:
+        player.wait_for_line("nobody subscribes")
+        time.sleep(1)
+    player.child.send_signal(number)
     player.child.wait(timeout=60)
     assert "Traceback" not in player.output
 
