@@ -208,5 +208,5 @@ def _topic_of_events(bag: Bag, name: str | None) -> BagTopic:
     known = ", ".join(f"{topic.name} ({topic.type})" for topic in list(bag.topics)[:8])
     raise EventFileError(
         f"bag {bag.path} has {len(found)} topics of events{f' named {name}' if name else ''} (its topics: {known}), "
-        f"expected one of {', '.join(EVENT_TYPES)}; give the topic, or record one of these"
+        f"expected one of {', '.join(EVENT_TYPES)}; give the topic (--topic), or record one of these"
     )
