@@ -37,7 +37,9 @@ def convert(
     ] = "",
     storage: Annotated[str, typer.Option(help="mcap or sqlite3")] = "mcap",
     image_topic: Annotated[str, typer.Option(help="images of a bag with several such topics")] = "",
-    events_topic: Annotated[str, typer.Option(help="events of a bag with several such topics")] = "",
+    events_topic: Annotated[
+        str, typer.Option("--events-topic", "--topic", help="events of a bag with several such topics")
+    ] = "",
     height: Height = 0,
     width: Width = 0,
     encoding: Encoding = "",
