@@ -20,6 +20,7 @@ LATEST_NS: Final = 10**9 << 31
 """No time is as late as this: the stamps of ROS end in 2038."""
 
 _SHORTEST_NS: Final = 100_000  # mean time between images
+_QUIET_NS: Final = 5_000_000  # without events at the end of a recording, in which an image may come
 _EXACT: Final = ("us", "ns")
 _NAMES: Final = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _WHOLE: Final = {unit: f"whole {name}" if unit in _EXACT else name for unit, name in _NAMES.items()}
@@ -106,8 +107,11 @@ def check_overlap(what: str, image_times_ns: Times, events_ns: tuple[int, int], 
 
 
 def images_within(image_times_ns: Times, events_ns: tuple[int, int]) -> int:
-    """Return the number of images within the time of the events; arguments as for `check_overlap`."""
-    inside = (image_times_ns >= events_ns[0]) & (image_times_ns <= events_ns[1])
+    """Return the number of images within the time of the events, or at most 5 ms after it, where few events may come.
+
+    Arguments as for `check_overlap`.
+    """
+    inside = (image_times_ns >= events_ns[0]) & (image_times_ns <= events_ns[1] + _QUIET_NS)
     return int(inside.sum()) if any(events_ns) else 0
 
 

@@ -26,6 +26,7 @@ from mambaseg_core.inference import Segmenter
 from mambaseg_core.models.presets import preset_preprocessing
 from mambaseg_core.preprocessing import check_registered, picture_preprocessing
 from mambaseg_core.recordings import open_events
+from mambaseg_core.recordings.image_times import check_overlap
 from mambaseg_core.synth.dsec_drive import SequenceSummary
 
 SETUP = replace(
@@ -234,6 +235,17 @@ def test_a_calibration_without_a_size_is_named(root: Path, text: str) -> None:
 
 
 # -- clocks ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("after_ns", "fits"), [(-1, True), (53_000, True), (5_000_000, True), (5_000_001, False)])
+def test_an_image_may_come_shortly_after_the_last_event(after_ns: int, fits: bool) -> None:
+    """The only image of a drive of 0.1 s came 53 us after the last event."""
+    times, events_ns = np.array([10**9 + after_ns]), (10**8, 10**9)
+    if fits:
+        check_overlap("drive", times, events_ns, "check the times")
+    else:
+        with pytest.raises(ValueError, match="0 of the 1 images of drive"):
+            check_overlap("drive", times, events_ns, "check the times")
 
 
 @pytest.mark.parametrize(
