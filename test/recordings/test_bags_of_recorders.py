@@ -289,6 +289,12 @@ def test_a_nested_message_with_other_fields_is_refused(tmp_path: Path) -> None:
     bags.mcap(tmp_path / "x.mcap", found, {"/events": Schema("dvs_msgs/msg/EventArray", "ros2msg", text)})
     with pytest.raises(EventFileError, match=r"with the fields \['y', 'x', .*expected those of the published package"):
         open_events(tmp_path / "x.mcap")
+    with Bag(tmp_path / "x.mcap") as bag:
+        (topic,) = bag.topics
+        for _ in range(2):  # bag segment goes on after a message that is refused
+            with pytest.raises(EventFileError, match="expected those of the published package"):
+                bag.event_message(topic, found[0].data)
+        assert "expected those of the published package" in bag.why_unreadable(topic)
 
 
 class CountedReads:

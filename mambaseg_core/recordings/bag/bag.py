@@ -127,11 +127,10 @@ class Bag:
         """Return a message as an object with the fields of its type.
 
         Raises:
-            EventFileError: the type is unknown, or the bytes are not such a message.
+            EventFileError: the type is unknown, the bag defines a nested event message otherwise than its package,
+                or the bytes are not such a message.
         """
-        if topic not in self._stores:
-            self._stores[topic] = self._store(topic)
-        store = self._stores[topic]
+        store = self._store(topic)
         with one_sentence(self.path, f"messages of {topic.type} on {topic.name}", REMEDY):
             if topic.serialization == "ros1":
                 return store.deserialize_ros1(data, topic.type)
@@ -141,20 +140,11 @@ class Bag:
         """Return an event message as an object; one with a nested message per event, as a `RawArray`.
 
         Raises:
-            EventFileError: as of `deserialize`; or the bag defines a nested message otherwise than it is known here.
+            EventFileError: as of `deserialize`.
         """
         if topic.type not in NESTED_TYPES:
             return self.deserialize(topic, data)
-        if topic not in self._stores:
-            self._stores[topic] = self._store(topic)
-            for name in (topic.type, topic.type.replace("EventArray", "Event")):
-                fields, known = (store.fielddefs[name][1] for store in (self._stores[topic], known_typestore()))
-                if fields != known:
-                    raise EventFileError(
-                        f"topic {topic.name} of bag {self.path} defines {name} with the fields "
-                        f"{[field for field, _ in fields]}, expected those of the published package, "
-                        f"{[field for field, _ in known]}, with its types; record it with that"
-                    )
+        self._store(topic)  # checks the definition
         return RawArray(topic.type.split("/")[0], data, topic.serialization == "ros1")
 
     def as_cdr(self, topic: BagTopic, data: bytes) -> bytes:
@@ -183,6 +173,15 @@ class Bag:
         return ""
 
     def _store(self, topic: BagTopic) -> Typestore:
+        """Return a type store with a topic's type; it is made once."""
+        if topic not in self._stores:
+            store = self._new_store(topic)
+            if topic.type in NESTED_TYPES:
+                self._check_nested(topic, store)
+            self._stores[topic] = store
+        return self._stores[topic]
+
+    def _new_store(self, topic: BagTopic) -> Typestore:
         channels = [channel for channel in self._channels() if self._topic(channel) == topic]
         text, form = next(((c.definition, c.form) for c in channels if c.definition.strip()), ("", ""))
         try:
@@ -192,6 +191,17 @@ class Bag:
                 f"topic {topic.name} of bag {self.path} cannot be read: {error}; leave the topic out, or record it "
                 "with its definition (mcap does)"
             ) from error
+
+    def _check_nested(self, topic: BagTopic, store: Typestore) -> None:
+        """Raise EventFileError if a bag defines an event otherwise than `RawArray` reads it."""
+        for name in (topic.type, topic.type.replace("EventArray", "Event")):
+            fields, known = (types.fielddefs[name][1] for types in (store, known_typestore()))
+            if fields != known:
+                raise EventFileError(
+                    f"topic {topic.name} of bag {self.path} defines {name} with the fields "
+                    f"{[field for field, _ in fields]}, expected those of the published package, "
+                    f"{[field for field, _ in known]}, with its types; record it with that"
+                )
 
     def _channels(self) -> Iterator[Channel]:
         for storage in self._storages:
