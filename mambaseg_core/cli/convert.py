@@ -25,6 +25,9 @@ TimeUnit = Annotated[str, typer.Option(help="of a table's times: s, ms, us or ns
 Columns = Annotated[
     str, typer.Option(help="order of a table's nameless columns, as txyp; default: guessed, info shows it")
 ]
+Registered = Annotated[
+    bool, typer.Option("--registered", help="images and events have one view: DSEC's layout without calibration")
+]
 
 
 @convert.command("ev-inf")

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from mambaseg_core.cli.app import app, console, progress_bar
+from mambaseg_core.cli.convert import Registered
 
 
 @app.command("eval")
@@ -26,9 +27,7 @@ def evaluate(
         list[float] | None, typer.Option(help="factors of the inputs' size, such as: --scales 0.75 1.0 1.25")
     ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="also use the mirrored inputs")] = False,
-    registered: Annotated[
-        bool, typer.Option("--registered", help="images and events have one view: DSEC's layout without calibration")
-    ] = False,
+    registered: Registered = False,
     more_scales: Annotated[list[float] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Evaluate a checkpoint: mIoU, IoU of each class, accuracy and confusion, by condition.

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mambaseg_core.cli.app import app, console, progress_bar, warn
+from mambaseg_core.cli.convert import Registered
 
 
 @app.command()
@@ -20,9 +21,7 @@ def predict(
         str, typer.Option(help="float32, bfloat16 (if the processor has units for it), or float16 (GPU only)")
     ] = "float32",
     fps: Annotated[float, typer.Option(help="frames per second of the video", min=0.1)] = 20.0,
-    registered: Annotated[
-        bool, typer.Option("--registered", help="images and events have one view: DSEC's layout without calibration")
-    ] = False,
+    registered: Registered = False,
 ) -> None:
     """Segment every image of a sequence: masks, overlays and a video. Repeat an interrupted call to continue it.
 

@@ -16,6 +16,7 @@ from rosbags.typesys import Stores
 
 from mambaseg_core.events import Events
 from mambaseg_core.events.messages import COLUMNS_TYPE, NESTED_TYPES, PACKET_TYPES
+from mambaseg_core.recordings import open_events
 from mambaseg_core.recordings.bag.types import new_typestore
 from mambaseg_core.recordings.hdf5.dsec_writer import new_dsec
 
@@ -35,6 +36,14 @@ def rows(events: Events) -> list[tuple[int, int, int, int]]:
     """Return (x, y, t in us, 1 for ON else 0) of each event."""
     columns = (events.x, events.y, events.t_ns // US, (events.p > 0).astype(int))
     return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def columns(path: Path, **options: object) -> list[tuple[int, ...]]:
+    """Return (x, y, us, p) of each event."""
+    with open_events(path, **options) as reader:  # type: ignore[arg-type]
+        events = reader.between(-(2**62), 2**62).events
+    values = (events.x, events.y, events.t_ns // 1000, events.p)
+    return list(zip(*(column.tolist() for column in values), strict=True))
 
 
 def evt2(events: Events) -> bytes:

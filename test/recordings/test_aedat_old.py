@@ -9,6 +9,7 @@ import event_recordings as recordings
 import numpy as np
 import numpy.typing as npt
 import pytest
+from event_recordings import columns
 
 from mambaseg_core.recordings import EventFileError, open_events, open_images
 
@@ -21,14 +22,6 @@ def aedat2(
     path = folder / "old.aedat"
     path.write_bytes(b"#!AER-DAT2.0\r\n" + header.encode() + np.array(records, ">u4").tobytes() + more)
     return path
-
-
-def columns(path: Path, **options: object) -> list[tuple[int, ...]]:
-    """Return (x, y, us, p) of each event."""
-    with open_events(path, **options) as reader:  # type: ignore[arg-type]
-        events = reader.between(-(2**62), 2**62).events
-    values = (events.x, events.y, events.t_ns // 1000, events.p)
-    return list(zip(*(column.tolist() for column in values), strict=True))
 
 
 def test_addresses_of_a_davis_by_hand(tmp_path: Path) -> None:

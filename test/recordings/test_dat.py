@@ -7,6 +7,7 @@ from pathlib import Path
 import event_recordings as recordings
 import numpy as np
 import pytest
+from event_recordings import columns
 
 from mambaseg_core.events import Events
 from mambaseg_core.recordings import EventFileError, open_events
@@ -18,14 +19,6 @@ def write(folder: Path, header: str, words: list[tuple[int, int]], kind: bytes =
     path = folder / "drive_td.dat"
     path.write_bytes(header.encode() + kind + np.array(words, "<u4").tobytes())
     return path
-
-
-def columns(path: Path, **options: object) -> list[tuple[int, ...]]:
-    """Return (x, y, us, p) of each event."""
-    with open_events(path, **options) as reader:  # type: ignore[arg-type]
-        events = reader.between(-(2**62), 2**62).events
-    values = (events.x, events.y, events.t_ns // 1000, events.p)
-    return list(zip(*(column.tolist() for column in values), strict=True))
 
 
 def test_version_2_by_hand(tmp_path: Path) -> None:
