@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import sys
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from itertools import pairwise
@@ -20,15 +19,11 @@ from mambaseg_core.recordings.bag.files import (
     open_storage,
     read_metadata,
     storage_files,
+    unpack_message,
 )
 from mambaseg_core.recordings.bag.storage import Channel, Storage, StoredMessage
 from mambaseg_core.recordings.bag.types import known_typestore, type_name, typestore_of
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 
 class BagTopic(NamedTuple):
@@ -228,7 +223,7 @@ class Bag:
         if stored.channel.serialization != "cdr" or stored.data[:1] in (b"", b"\0"):
             return stored.data
         if stored.data.startswith(ZSTD_MAGIC):
-            return bytes(zstd.decompress(stored.data))
+            return unpack_message(stored.data)
         raise EventFileError(
             f"a message on {stored.channel.topic} of bag {self.path} begins with {stored.data[:4]!r}, expected CDR, "
             "plain or packed with zstd; record it without compression"

@@ -165,6 +165,11 @@ def _head(path: Path) -> bytes:
         return file.read(16)
 
 
+def unpack_message(data: bytes) -> bytes:
+    """Return the bytes of a message that zstd packed."""
+    return bytes(zstd.decompress(data))
+
+
 def _unpack(path: Path, folder: Path) -> Path:
     target = folder / _stem(path).name
     with disk_errors_of(target), zstd.open(path, "rb") as packed, target.open("wb") as unpacked:

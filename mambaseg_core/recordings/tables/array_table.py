@@ -30,6 +30,7 @@ from mambaseg_core.recordings.tables.table import (
     described,
     guess_columns,
     named_columns,
+    required_size,
 )
 from mambaseg_core.recordings.tables.time_unit import check_unit, guess_unit
 
@@ -74,12 +75,7 @@ class ArrayStream:
             self.format = "npy" if file.read(len(NPY)) == NPY else "npz"
         self._columns = PerProcess(partial(_open_columns, path, columns))
         table = self._columns.get()
-        if size is None:
-            raise EventFileError(
-                f"event file {path} has no size of the sensor, expected a caller who gives it: "
-                f"open_events(path, size=(height, width)), or --height and --width"
-            )
-        self.height, self.width = size
+        size = self.height, self.width = required_size(path, size)
         check_size(path, {name: values[:_SAMPLE] for name, values in table.columns.items()}, size)
         given = check_unit(path, time_unit) if time_unit else table.unit
         unit = given or guess_unit(path, table.columns["t"][:_SAMPLE])

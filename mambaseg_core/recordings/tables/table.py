@@ -140,6 +140,20 @@ class TableDecoder:
         return values.astype(np.int64)
 
 
+def required_size(path: Path, size: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the (height, width) that a file or a caller names.
+
+    Raises:
+        EventFileError: neither does.
+    """
+    if size is None:
+        raise EventFileError(
+            f"event file {path} has no size of the sensor, expected a caller who gives it: "
+            f"open_events(path, size=(height, width)), or --height and --width"
+        )
+    return size
+
+
 def check_size(path: Path, columns: Mapping[str, npt.NDArray[Any]], size: tuple[int, int]) -> None:
     """Check that sample events lie inside the sensor, but for a few.
 

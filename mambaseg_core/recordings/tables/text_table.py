@@ -27,6 +27,7 @@ from mambaseg_core.recordings.tables.table import (
     described,
     guess_columns,
     named_columns,
+    required_size,
 )
 from mambaseg_core.recordings.tables.time_unit import check_unit, guess_unit
 
@@ -88,13 +89,7 @@ class TextStream:
         if head is None:
             raise EventFileError(f"event file {path} begins with {sample[:40]!r}, expected {_EXPECTED}; {_REMEDY}")
         self._head = head
-        found = size or head.size
-        if found is None:
-            raise EventFileError(
-                f"event file {path} has no size of the sensor, expected a caller who gives it: "
-                f"open_events(path, size=(height, width)), or --height and --width"
-            )
-        self.height, self.width = found
+        found = self.height, self.width = required_size(path, size or head.size)
         lines = sample[head.data_at : sample.rfind(b"\n") + 1 or None].split(b"\n")[:_SAMPLE]
         self._dtypes = _dtypes(lines)
         self._places, named_unit, guessed = self._columns(columns, lines)
