@@ -108,6 +108,11 @@ class Inbox:
             return not self._closed and ready()
 
     @property
+    def packets_waiting(self) -> int:
+        """Packets that nobody has taken yet."""
+        return len(self._packets)
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed

@@ -79,6 +79,7 @@ class Pipeline:
             "events_overwritten": held.dropped_bytes,
             "packets_received": inbox.packets_received,
             "packets_refused": taken.packets_refused,
+            "packets_waiting": inbox.packets_waiting,
             "packets_overwritten": inbox.packets_overwritten,
             "resets": worker.resets + held.resets + taken.sensor_changes,
             **reported.__dict__,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -43,6 +43,7 @@ class Report:
     events_used: int = 0
     window_start_ns: int = 0
     window_end_ns: int = 0
+    class_shares: list[float] = field(default_factory=list)
 
     def fields(self) -> dict[str, Any]:
         """Return all fields by name, with plain integers for enums, as messages take them."""
