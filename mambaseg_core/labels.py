@@ -7,9 +7,13 @@ The classes are those of the published data sets: 11 and 19 of DSEC-Semantic (th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import cv2
 import numpy as np
 import numpy.typing as npt
+
+from mambaseg_core.pictures import in_rgb
 
 IGNORE = 255
 
@@ -24,16 +28,32 @@ class LabelSet:
 
     def color_mask(self, ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Return class ids [H, W] painted as RGB [H, W, 3]; ids without a class are black."""
-        lut = np.zeros((256, 3), np.uint8)
-        lut[: len(self.colors)] = self.colors
-        return lut[ids]
+        return cv2.applyColorMap(ids, self._table)  # type: ignore[return-value]
 
     def overlay(
         self, image: npt.NDArray[np.uint8], ids: npt.NDArray[np.uint8], *, alpha: float = 0.5
     ) -> npt.NDArray[np.uint8]:
-        """Blend the painted ids [H, W] over an RGB image [H, W, 3]; pixels without a class stay unchanged."""
-        blend = (image * (1.0 - alpha) + self.color_mask(ids) * alpha).astype(np.uint8)
-        return np.where((ids < len(self.classes))[..., None], blend, image)
+        """Blend the painted ids [H, W] over an image: image (1 - alpha) + color alpha, rounded to the nearest integer.
+
+        Args:
+            image: uint8 RGB [H, W, 3], or gray [H, W].
+            ids: uint8 [H, W]; the image stays unchanged where they have no class.
+            alpha: weight of the colors, 0 to 1.
+
+        Returns:
+            uint8 RGB [H, W, 3].
+        """
+        picture, blend = in_rgb(image), self.color_mask(ids)
+        cv2.addWeighted(picture, 1.0 - alpha, blend, alpha, 0.0, dst=blend)
+        cv2.copyTo(picture, (ids >= len(self.classes)).view(np.uint8), blend)
+        return blend
+
+    @cached_property
+    def _table(self) -> npt.NDArray[np.uint8]:
+        """Colors of all ids, uint8 [256, 1, 3]."""
+        table = np.zeros((256, 1, 3), np.uint8)
+        table[: len(self.colors), 0] = self.colors
+        return table
 
 
 DSEC_11 = LabelSet(

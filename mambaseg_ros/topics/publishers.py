@@ -94,8 +94,8 @@ class Publishers:
         if self._heard("~/color_mask"):
             self._publish("~/color_mask", header, self._labels.color_mask(ids), "rgb8")
         if self._heard("~/overlay"):
-            picture = self._labels.overlay(_rgb(mask.image, ids), ids, alpha=self.alpha)
-            self._publish("~/overlay", header, picture, "rgb8")
+            under = ids * 0 if mask.image is None else mask.image
+            self._publish("~/overlay", header, self._labels.overlay(under, ids, alpha=self.alpha), "rgb8")
         if self._heard("~/confidence"):
             self._publish("~/confidence", header, mask.confidence(), "mono8")
 
@@ -132,10 +132,3 @@ class Publishers:
 
     def _publish(self, topic: str, header: Any, picture: Image, encoding: str) -> None:
         self._publishers[topic].publish(fill_image_message(ImageMessage(), picture, header=header, encoding=encoding))
-
-
-def _rgb(image: Image | None, ids: Image) -> Image:
-    """Return the image to draw over: grey as RGB, black where there is none."""
-    if image is None:
-        image = ids * 0
-    return image if image.ndim == 3 else image[..., None].repeat(3, axis=2)
