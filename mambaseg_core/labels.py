@@ -48,6 +48,11 @@ class LabelSet:
         cv2.copyTo(picture, (ids >= len(self.classes)).view(np.uint8), blend)
         return blend
 
+    def shares(self, ids: npt.NDArray[np.uint8]) -> list[float]:
+        """Return the share of each class among the pixels with a class, 0 to 1; zeros where no pixel has one."""
+        counts = cv2.calcHist([ids], [0], None, [len(self.classes)], [0, len(self.classes)])[:, 0]
+        return (counts / max(1.0, float(counts.sum()))).tolist()  # type: ignore[no-any-return]
+
     @cached_property
     def _table(self) -> npt.NDArray[np.uint8]:
         """Colors of all ids, uint8 [256, 1, 3]."""

@@ -68,3 +68,10 @@ def test_parts_and_turned_pictures_are_blended_as_their_copies(cut: Any) -> None
 def test_a_picture_without_a_class_stays_what_it_is() -> None:
     image = picture((3,))
     np.testing.assert_array_equal(DSEC_11.overlay(image, np.full(SIZE, IGNORE, np.uint8)), image)
+
+
+def test_shares_are_counted_over_pixels_with_a_class() -> None:
+    ids = np.array([[0, 0, 5, IGNORE], [5, 5, 10, 200]], np.uint8)
+    assert DSEC_11.shares(ids) == pytest.approx([2 / 6, 0, 0, 0, 0, 3 / 6, 0, 0, 0, 0, 1 / 6])
+    assert DSEC_11.shares(ids[:, ::2]) == pytest.approx([1 / 4, 0, 0, 0, 0, 2 / 4, 0, 0, 0, 0, 1 / 4])
+    assert DSEC_11.shares(np.full(SIZE, IGNORE, np.uint8)) == [0.0] * 11

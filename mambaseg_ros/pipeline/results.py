@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -43,11 +43,12 @@ class Report:
     events_used: int = 0
     window_start_ns: int = 0
     window_end_ns: int = 0
-    class_shares: list[float] = field(default_factory=list)
+    class_shares: Callable[[], list[float]] = list  # counted only for a status that somebody reads
 
     def fields(self) -> dict[str, Any]:
         """Return all fields by name, with plain integers for enums, as messages take them."""
-        return {name: int(value) if isinstance(value, IntEnum) else value for name, value in self.__dict__.items()}
+        values = {name: int(value) if isinstance(value, IntEnum) else value for name, value in self.__dict__.items()}
+        return {**values, "class_shares": self.class_shares()}
 
 
 class PublishedMask(NamedTuple):
@@ -58,12 +59,14 @@ class PublishedMask(NamedTuple):
         image: the camera's image, None where the mask is of the second input alone.
         ids: uint8 [H, W] class ids in the camera's view, or in the second input's view without an image.
         confidence: returns uint8 [H, W]: 254 times the class's probability, 255 where the model saw nothing.
+        class_shares: returns the share of each class among the pixels with a class.
     """
 
     header: Any
     image: Image | None
     ids: Image
     confidence: Callable[[], Image]
+    class_shares: Callable[[], list[float]]
 
 
 class ResultSink(Protocol):

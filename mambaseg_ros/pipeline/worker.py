@@ -214,11 +214,16 @@ class Worker:
 
         start = time.monotonic()
         back = self.segmenter.preprocessing.mask_in_view if image is None else self.segmenter.to_camera
-        confidence = mask.confidence
+        confidence, ids = mask.confidence, back(mask.ids, size)
         self._last = PublishedMask(
-            header, image, back(mask.ids, size), lambda: back((254 * confidence + 0.5).astype(np.uint8), size)
+            header,
+            image,
+            ids,
+            lambda: back((254 * confidence + 0.5).astype(np.uint8), size),
+            partial(self.segmenter.preprocessing.label_set.shares, ids),
         )
         self.sink.mask(self._last)
+        report.class_shares = self._last.class_shares
         self.masks_published += 1
         report.publish_ms = 1e3 * (time.monotonic() - start)
 
@@ -278,5 +283,6 @@ class Worker:
             report.state = State.ERROR
         else:
             self.sink.mask(self._last)
+            report.class_shares = self._last.class_shares
             self.masks_held += 1
         return True

@@ -103,7 +103,8 @@ class Publishers:
         """Publish a status, and log it unless it is OK."""
         if not self._node.context.ok():
             return
-        self._publishers["~/status"].publish(SegmentationStatus(**report.fields(), **self._counts()))
+        if self._heard("~/status"):
+            self._publishers["~/status"].publish(SegmentationStatus(**report.fields(), **self._counts()))
         self.on_report(report)
         if report.state != State.OK and self._faults.note(report.message):
             # a call for each severity: rclpy remembers it by the call's place in the source

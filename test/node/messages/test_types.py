@@ -40,7 +40,8 @@ def test_enums_are_the_constants_of_their_message(numbers: type[IntEnum], messag
 
 
 def test_a_report_fills_the_status_with_plain_numbers() -> None:
-    fields = Report("the header", State.ERROR, images_health=Health.BAD).fields()
+    fields = Report("the header", State.ERROR, images_health=Health.BAD, class_shares=lambda: [0.25, 0.75]).fields()
+    assert fields["class_shares"] == [0.25, 0.75]
     assert fields.keys() <= {name for name, _ in typestore().fielddefs[types.STATUS_TYPE][1]}
     assert {name: type(fields[name]) for name in ("state", "images_health", "events_health")} == dict.fromkeys(
         ("state", "images_health", "events_health"), int

@@ -129,6 +129,8 @@ def test_the_mask_shows_image_and_events_and_255_where_the_bonnet_was(
     expected[2, 3:5] = 2
     expected[20:] = 255
     np.testing.assert_array_equal(worker.sink.masks[-1], expected)
+    counts = np.bincount(expected[:20].ravel(), minlength=6)
+    assert report.class_shares() == pytest.approx(counts / counts.sum())
 
 
 def test_without_events_the_mask_is_degraded(worker: Worker, image_message: Any) -> None:
@@ -151,6 +153,7 @@ def test_stale_events_are_not_used_and_hold_gives_the_last_mask_with_its_old_sta
     worker.parameters = replace(worker.parameters, when_events_missing="hold", event_wait_ms=0.0)
     early = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS - 10**9))
     assert (early.state, early.policy, worker.sink.masks) == (State.ERROR, "hold", [])  # nothing to hold yet
+    assert early.class_shares() == []
     feed(worker, packet_before(event_message, START_NS))
     assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS)).state == State.OK
     report = answer(worker, image_message(halves()[:, ::-1].copy(), "mono8", stamp_ns=START_NS + 90 * MS))
@@ -163,6 +166,7 @@ def test_stale_events_are_not_used_and_hold_gives_the_last_mask_with_its_old_sta
     assert "events end 91.0 ms before the image's stamp" in report.message
     first, held = worker.sink.results
     assert held is first
+    assert report.class_shares() == first.class_shares() != []
     assert (worker.images_dropped, worker.masks_held, worker.masks_published) == (2, 1, 1)
 
 
