@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mambaseg_core.pictures import DeepPicture, decode
+from mambaseg_core.pictures import RUNS, DeepPicture, Picture, decode, encode_png
 
 REMEDY: Final = "check its publisher"
 
@@ -55,6 +55,14 @@ def decompress(message: Any) -> DeepPicture:
     if picture.ndim == 2 or encoding not in _RED_FIRST:
         return picture
     return np.ascontiguousarray(picture[..., ::-1])  # type: ignore[return-value]
+
+
+def fill_compressed_message(message: Any, ids: Picture, *, header: Any) -> Any:
+    """Fill an empty CompressedImage with class ids [H, W] as a PNG, without loss."""
+    message.header = header
+    message.format = "mono8; png compressed "  # with the blank, as compressed_image_transport writes it
+    message.data.frombytes(encode_png(ids, RUNS))
+    return message
 
 
 def describe(message: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import Header
 
@@ -16,6 +17,7 @@ except ImportError:  # Humble
 
 from mambaseg_core.labels import LabelSet
 from mambaseg_ros.faults import FaultLog
+from mambaseg_ros.messages.compressed import fill_compressed_message
 from mambaseg_ros.messages.images import Image, fill_image_message
 from mambaseg_ros.messages.types import message_class
 from mambaseg_ros.msg import SegmentationStatus
@@ -49,6 +51,7 @@ class Publishers:
         self.alpha = 0.5
         self.on_report: Callable[[Report], None] = lambda report: None
         self._publishers = {topic: self._create(ImageMessage, topic, 5) for topic in IMAGE_TOPICS}
+        self._publishers["~/mask/compressed"] = self._create(CompressedImage, "~/mask/compressed", 5)
         self._publishers["~/status"] = self._create(SegmentationStatus, "~/status", 10)
         try:
             self._publishers["~/label_info"] = self._create(
@@ -91,6 +94,9 @@ class Publishers:
         """Publish class ids, and what is drawn from them while someone listens."""
         header, ids = mask.header, mask.ids
         self._publish("~/mask", header, ids, "mono8")
+        if self._heard("~/mask/compressed"):
+            compressed = fill_compressed_message(CompressedImage(), ids, header=header)
+            self._publishers["~/mask/compressed"].publish(compressed)
         if self._heard("~/color_mask"):
             self._publish("~/color_mask", header, self._labels.color_mask(ids), "rgb8")
         if self._heard("~/overlay"):

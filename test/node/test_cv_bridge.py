@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mambaseg_ros.messages.compressed import fill_compressed_message
 from mambaseg_ros.messages.images import ENCODINGS, fill_image_message, image_from_message, wide_pixels
 
 cv_bridge = pytest.importorskip(
@@ -68,3 +69,10 @@ def test_compressed_colours_are_the_same(kind: str) -> None:
     message = SimpleNamespace(format=kind[1:], data=array("B", cv2.imencode(kind, picture)[1].tobytes()))
     blue_first = cv_bridge.CvBridge().compressed_imgmsg_to_cv2(message)
     np.testing.assert_array_equal(image_from_message(message), blue_first[..., ::-1])
+
+
+def test_cv_bridge_reads_a_compressed_mask() -> None:
+    ids = RANDOM.integers(0, 12, (HEIGHT, WIDTH), np.uint8)
+    empty = SimpleNamespace(header=None, format="", data=array("B"))
+    message = fill_compressed_message(empty, ids, header=None)
+    np.testing.assert_array_equal(cv_bridge.CvBridge().compressed_imgmsg_to_cv2(message), ids)

@@ -13,8 +13,11 @@ import pytest
 from drive import DEGRADED, ERROR, OTHER_SIZE, SIZE, START_NS, all_is_well, exchange, named, send_events, times
 from lifecycle_msgs.msg import Transition
 from mambaseg_ros.msg import EventArray, SegmentationStatus
+from peer import stamp_of
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
+
+from mambaseg_ros.messages.images import image_from_message
 
 pytestmark = pytest.mark.ros
 
@@ -72,16 +75,26 @@ def test_the_future_the_past_and_clocks_that_drift_apart(ready: Any) -> None:
     all_is_well(ready)
 
 
+def all_have_its_stamp(peer: Any) -> bool:
+    """Return True if every output has come for the last mask."""
+    return all(seen and stamp_of(seen[-1]) == stamp_of(peer.masks[-1]) for seen in peer.seen.values())
+
+
 def test_subscribers_come_and_go_and_parameters_are_set_to_nonsense(ready: Any) -> None:
     for _ in range(2):
         heard = [ready.listen(topic) for topic in ("color_mask", "overlay", "confidence")]
-        ready.spin_until(lambda: bool(all_is_well(ready)) and all(ready.seen.values()), "all outputs")
+        heard.append(ready.listen("mask/compressed", CompressedImage))
+        ready.spin_until(lambda: bool(all_is_well(ready)) and all_have_its_stamp(ready), "all outputs")
         for subscription in heard:
             ready.node.destroy_subscription(subscription)
+    compressed = ready.seen["mask/compressed"][-1]
+    np.testing.assert_array_equal(image_from_message(compressed), image_from_message(ready.masks[-1]))
     confidence = np.frombuffer(ready.seen["confidence"][-1].data, np.uint8).reshape(SIZE)
     ids = np.frombuffer(ready.masks[-1].data, np.uint8).reshape(SIZE)
     np.testing.assert_array_equal(confidence == 255, ids == 255)
     assert (confidence[ids < 6] >= 254 // 6).all()
+    counts = np.bincount(ids[ids < 6], minlength=6)
+    np.testing.assert_allclose(ready.statuses[-1].class_shares, counts / counts.sum(), rtol=1e-6)
     colors = np.frombuffer(ready.seen["color_mask"][-1].data, np.uint8).reshape(*SIZE, 3)
     assert (colors[ids == 255] == 0).all()
     assert colors[ids < 6].any()

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mambaseg_ros.messages.compressed import fill_compressed_message
 from mambaseg_ros.messages.images import fill_image_message, image_from_message
 
 MALFORMED = 10_000
@@ -165,6 +166,18 @@ def test_compressed_images_of_16_bits_are_scaled_to_8() -> None:
 def test_bytes_that_contradict_the_format_are_refused(form: str, encoding: str, ending: str, words: str) -> None:
     with pytest.raises(ValueError, match=f"^compressed image of format .*{words}.*: check its publisher$"):
         image_from_message(compressed(form, of_colour(encoding), ending))
+
+
+@pytest.mark.parametrize("cut", [slice(None), slice(None, None, 2)])
+def test_a_compressed_mask_is_a_png_that_loses_nothing(cut: slice) -> None:
+    ids = np.kron(np.arange(256, dtype=np.uint8).reshape(16, 16), np.ones((60, 90), np.uint8))[:, cut]
+    empty = SimpleNamespace(header=None, format="", data=array("B"))
+    message = fill_compressed_message(empty, ids, header="of the mask")
+    assert (message.header, message.format) == ("of the mask", "mono8; png compressed ")
+    assert message.data[:4].tobytes() == b"\x89PNG"
+    assert len(message.data) < ids.size / 50
+    np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED), ids)
+    np.testing.assert_array_equal(image_from_message(message), ids)
 
 
 def test_a_gray_picture_under_a_colour_format_is_gray() -> None:
