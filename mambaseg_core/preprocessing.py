@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from mambaseg_core.cameras.calibration import Calibration
+from mambaseg_core.cameras.camera import Matrix, resize_pixels
 from mambaseg_core.events import Events, Window
 from mambaseg_core.labels import DDD17_6, DSEC_11, IGNORE, LABEL_SETS, MFNET_9, LabelSet
 from mambaseg_core.ops.area_resize import area_resize
@@ -224,6 +225,10 @@ class Preprocessing:
         view = np.full(view_size, IGNORE, np.uint8)
         view[:rows] = cv2.resize(ids, (view_size[1], rows), interpolation=cv2.INTER_NEAREST_EXACT)
         return view
+
+    def view_to_mask(self, view_size: tuple[int, int]) -> Matrix:
+        """Return the map from pixels of a view to pixels of the model's mask, float64 [3, 3]."""
+        return resize_pixels((self.kept_rows(view_size[0]), view_size[1]), self.size)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a checkpoint's header."""

@@ -159,7 +159,7 @@ class SegmentationNode(LifecycleNode):
         self._diagnostics.begin()
         self._outputs.alpha = parameters.overlay_alpha
         self._pipeline = Pipeline(self._segmenter, parameters, self._outputs)
-        self._inputs = Subscriptions(self, parameters, self._pipeline, self._outputs.warn)
+        self._inputs = Subscriptions(self, parameters, self._pipeline, self._outputs)
         self._pipeline.start()
         self._outputs.labels()
         for period_s, callback in ((0.1, self._inputs.poll), (5.0, self._inputs.complain)):

@@ -45,6 +45,20 @@ class Camera:
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
 
 
+def resize_pixels(size: tuple[int, int], new_size: tuple[int, int]) -> Matrix:
+    """Return the map from pixels of a picture to pixels of its resized copy, float64 [3, 3].
+
+    A pixel's center has integer coordinates and the outer edges stay, as in OpenCV's `resize`: x becomes
+    s (x + 0.5) - 0.5.
+
+    Args:
+        size: (height, width) of the picture.
+        new_size: (height, width) of the copy.
+    """
+    y, x = new_size[0] / size[0], new_size[1] / size[1]
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+
+
 def is_rotation(matrix: Matrix) -> bool:
     """Return whether a matrix [3, 3] is orthonormal to 1e-3 with determinant 1."""
     return bool(np.abs(matrix @ matrix.T - np.eye(3)).max() <= 1e-3 and np.linalg.det(matrix) > 0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
+from mambaseg_ros.messages.camera_infos import MaskView
 from mambaseg_ros.messages.images import Image
 from mambaseg_ros.policy import Health
 
@@ -57,7 +58,10 @@ class PublishedMask(NamedTuple):
     Attributes:
         header: of the image, or made from the second input.
         image: the camera's image, None where the mask is of the second input alone.
-        ids: uint8 [H, W] class ids in the camera's view, or in the second input's view without an image.
+        ids: uint8 [H, W] class ids in the camera's view, or in the second input's view without an image; or as they
+            left the model (parameter `mask_size`).
+        over_image: returns the ids at the size of the image, or of the second input without one.
+        view: what the mask shows.
         confidence: returns uint8 [H, W]: 254 times the class's probability, 255 where the model saw nothing.
         class_shares: returns the share of each class among the pixels with a class.
     """
@@ -65,6 +69,8 @@ class PublishedMask(NamedTuple):
     header: Any
     image: Image | None
     ids: Image
+    over_image: Callable[[], Image]
+    view: MaskView
     confidence: Callable[[], Image]
     class_shares: Callable[[], list[float]]
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from mambaseg_core.events.buffer import JUMP_NS
 from mambaseg_core.inference import Segmenter
 from mambaseg_ros.faults import sentence_of
@@ -22,6 +20,7 @@ from mambaseg_ros.messages.images import Image, image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
+from mambaseg_ros.pipeline.masks import mask_to_publish
 from mambaseg_ros.pipeline.results import NO_RELIABILITY, PublishedMask, Report, ResultSink, State
 from mambaseg_ros.policy import Freshness, Health
 from mambaseg_ros.sources.source import Second, Source
@@ -213,15 +212,10 @@ class Worker:
         report.image_reliability, report.second_reliability = self.reliability = mask.reliability or NO_RELIABILITY
 
         start = time.monotonic()
-        back = self.segmenter.preprocessing.mask_in_view if image is None else self.segmenter.to_camera
-        confidence, ids = mask.confidence, back(mask.ids, size)
-        self._last = PublishedMask(
-            header,
-            image,
-            ids,
-            lambda: back((254 * confidence + 0.5).astype(np.uint8), size),
-            partial(self.segmenter.preprocessing.label_set.shares, ids),
-        )
+        full = self.parameters.mask_size == "image"
+        if not full and image is not None and self.segmenter.calibration is not None:
+            header = self.sink.header(stamp_to_ns(header.stamp), self.source.frame_id)  # it is in the events' view
+        self._last = mask_to_publish(self.segmenter, mask, header=header, image=image, size=size, full=full)
         self.sink.mask(self._last)
         report.class_shares = self._last.class_shares
         self.masks_published += 1

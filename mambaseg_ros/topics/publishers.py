@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CameraInfo, CompressedImage
 from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import Header
 
@@ -17,6 +17,7 @@ except ImportError:  # Humble
 
 from mambaseg_core.labels import LabelSet
 from mambaseg_ros.faults import FaultLog
+from mambaseg_ros.messages.camera_infos import fill_camera_info
 from mambaseg_ros.messages.compressed import fill_compressed_message
 from mambaseg_ros.messages.images import Image, fill_image_message
 from mambaseg_ros.messages.types import message_class
@@ -49,8 +50,11 @@ class Publishers:
     ) -> None:
         self._node, self._labels, self._faults, self._counts, self._qos_met = node, labels, faults, counts, qos_met
         self.alpha = 0.5
+        self.camera_info: Any = None  # the last one of the frame camera
+        self.camera_info_missing = False
         self.on_report: Callable[[Report], None] = lambda report: None
         self._publishers = {topic: self._create(ImageMessage, topic, 5) for topic in IMAGE_TOPICS}
+        self._publishers["~/camera_info"] = self._create(CameraInfo, "~/camera_info", 5)
         self._publishers["~/mask/compressed"] = self._create(CompressedImage, "~/mask/compressed", 5)
         self._publishers["~/status"] = self._create(SegmentationStatus, "~/status", 10)
         try:
@@ -97,13 +101,33 @@ class Publishers:
         if self._heard("~/mask/compressed"):
             compressed = fill_compressed_message(CompressedImage(), ids, header=header)
             self._publishers["~/mask/compressed"].publish(compressed)
+        if self.wants_camera_info():
+            self._publish_camera_info(mask)
         if self._heard("~/color_mask"):
             self._publish("~/color_mask", header, self._labels.color_mask(ids), "rgb8")
         if self._heard("~/overlay"):
-            under = ids * 0 if mask.image is None else mask.image
-            self._publish("~/overlay", header, self._labels.overlay(under, ids, alpha=self.alpha), "rgb8")
+            over = mask.over_image()
+            under = over * 0 if mask.image is None else mask.image
+            self._publish("~/overlay", header, self._labels.overlay(under, over, alpha=self.alpha), "rgb8")
         if self._heard("~/confidence"):
             self._publish("~/confidence", header, mask.confidence(), "mono8")
+
+    def wants_camera_info(self) -> bool:
+        """Return True if somebody listens to ~/camera_info."""
+        return "~/camera_info" in self._publishers and self._heard("~/camera_info")
+
+    def _publish_camera_info(self, mask: PublishedMask) -> None:
+        info = self.camera_info
+        self.camera_info_missing = info is None and mask.view.camera is None
+        if self.camera_info_missing:
+            return
+        size = mask.ids.shape[0], mask.ids.shape[1]
+        try:
+            filled = fill_camera_info(CameraInfo(), mask.view, size, header=mask.header, camera_info=info)
+        except ValueError as error:
+            self.warn(f"~/camera_info is not published: {error}")
+            return
+        self._publishers["~/camera_info"].publish(filled)
 
     def report(self, report: Report) -> None:
         """Publish a status, and log it unless it is OK."""

@@ -24,6 +24,7 @@ from mambaseg_ros.model import CAMERA_INFO
 from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.topics.advice import Publisher, Topic, choose_kind, why_no_time, why_silent
+from mambaseg_ros.topics.publishers import Publishers
 
 INFO_TOPICS = ("camera_info", "event_camera_info")
 # Deep enough that messages wait for the callback: a full queue of DDS replaces them without reporting it.
@@ -31,6 +32,7 @@ DEPTHS = {"image": 20, "events": 1000, "second": 20}
 KINDS = {"image": IMAGE_TYPES, "events": EVENT_TYPES, "second": IMAGE_TYPES}
 # A latched camera_info is sent to late subscribers of this QoS only, and a volatile one to those of another only.
 LATCHED = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+INFO_QOS = (qos_profile_sensor_data, LATCHED)
 BYTES_AN_EVENT = 9  # of EventArray's columns
 SILENT_S = 5.0
 MOST_PUBLISHERS = 100  # whose numbers are remembered
@@ -162,11 +164,11 @@ class Subscriptions:
         node: owner of the subscriptions.
         parameters: of the node.
         pipeline: takes the messages and counts the losses.
-        warn: called with a sentence on what is wrong.
+        outputs: warn of what is wrong, and take the camera's CameraInfo while they need it.
     """
 
-    def __init__(self, node: Any, parameters: Parameters, pipeline: Pipeline, warn: Callable[[str], None]) -> None:
-        self._node, self._pipeline, self._warn = node, pipeline, warn
+    def __init__(self, node: Any, parameters: Parameters, pipeline: Pipeline, outputs: Publishers) -> None:
+        self._node, self._pipeline, self._outputs, self._warn = node, pipeline, outputs, outputs.warn
         self.image = self._subscribe(
             "image", parameters.image_type, parameters.image_reliability, self._take_image, counts="images"
         )
@@ -181,6 +183,7 @@ class Subscriptions:
         pipeline.name_topics(self.image.topic.name, self.second.topic.name)
         self._infos: dict[str, Any] = {}
         self._info_subscriptions: list[Any] = []
+        self._info_wanted_at = 0.0
         if parameters.calibration == CAMERA_INFO and pipeline.worker.segmenter.calibration is None:
             self._wait_for_calibration()
 
@@ -188,6 +191,7 @@ class Subscriptions:
         """Look at the graph; several times a second."""
         self.image.poll()
         self.second.poll()
+        self._take_info_while_wanted()
 
     def complain(self) -> None:
         """Say what the node waits for; every 5 s."""
@@ -195,14 +199,17 @@ class Subscriptions:
         self.second.complain()
         if waiting_for := self._pipeline.worker.waiting_for:
             self._warn(waiting_for)
+        if self._outputs.camera_info_missing and time.monotonic() - self._info_wanted_at > SILENT_S:
+            self._warn(
+                f"~/camera_info is not published: nothing comes on {self._node.resolve_topic_name('camera_info')}; "
+                "expected the CameraInfo of the camera: start its publisher or remap camera_info"
+            )
         if self._node.get_parameter("use_sim_time").value and self._node.get_clock().now().nanoseconds == 0:
             self._warn(why_no_time(self._node.count_publishers("/clock")))
 
     def destroy(self) -> None:
         """Unsubscribe from all."""
-        for subscription in self._info_subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._info_subscriptions.clear()
+        self._drop_infos()
         self.image.destroy()
         self.second.destroy()
 
@@ -229,9 +236,24 @@ class Subscriptions:
         reported = self._pipeline.reported
         setattr(reported, what, getattr(reported, what) + number)
 
+    def _take_info_while_wanted(self) -> None:
+        """Subscribe to camera_info while somebody listens to that of the masks; a calibration has its own reasons."""
+        wanted = self._outputs.wants_camera_info()
+        if wanted and not self._info_subscriptions:
+            self._info_wanted_at = time.monotonic()
+            self._info_subscriptions = [self._subscribe_info("camera_info", qos) for qos in INFO_QOS]
+        elif not (wanted or self._pipeline.worker.waiting_for) and self._info_subscriptions:
+            self._drop_infos()
+
+    def _drop_infos(self) -> None:
+        for subscription in self._info_subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._info_subscriptions.clear()
+        self._outputs.camera_info, self._outputs.camera_info_missing = None, False
+
     def _wait_for_calibration(self) -> None:
         for topic in INFO_TOPICS:
-            for qos in (qos_profile_sensor_data, LATCHED):
+            for qos in INFO_QOS:
                 self._info_subscriptions.append(self._subscribe_info(topic, qos))
         names = " and ".join(self._node.resolve_topic_name(topic) for topic in INFO_TOPICS)
         self._pipeline.worker.waiting_for = (
@@ -246,8 +268,10 @@ class Subscriptions:
         )
 
     def _take_info(self, topic: str, info: Any) -> None:
-        """Set the calibration once both have come."""
+        """Set the calibration once both have come; keep the camera's for the masks."""
         self._infos[topic] = info
+        if topic == "camera_info":
+            self._outputs.camera_info = info
         worker = self._pipeline.worker
         if not worker.waiting_for or len(self._infos) < len(INFO_TOPICS):
             return

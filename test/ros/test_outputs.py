@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 pytestmark = pytest.mark.ros
 
-SIZE = (52, 70)
+SIZE, INPUT = (52, 70), (32, 48)  # of the images, and of the model
 START_NS = 1_700_000_000_000_000_000
 MS = 1_000_000
 
@@ -219,3 +220,32 @@ def test_a_latched_camera_info_is_taken_whoever_starts_first(
             break
     assert (status.state, status.message) == (OK, "")
     assert "incompatible QoS" not in peer.process.output
+
+
+def test_the_mask_s_camera_info_is_the_camera_s_or_that_of_the_model_s_output(ready: Any) -> None:
+    sent = camera_info(SIZE, 70.0)
+    camera = ready.node.create_publisher(CameraInfo, "camera_info", VOLATILE)
+    stamps = itertools.count(START_NS, 50 * MS)
+    infos = ready.listen("camera_info", CameraInfo)
+
+    def answer_both() -> bool:
+        """Send an image and the camera's info; return True once the mask's info has come for a mask of this size."""
+        camera.publish(sent)
+        stamp_ns = next(stamps)
+        send_events(ready, stamp_ns)
+        answered(ready, lambda: ready.send_image(stamp_ns, np.full(SIZE, 9, np.uint8)))
+        seen = ready.seen["camera_info"]
+        return bool(seen) and seen[-1].header == ready.masks[-1].header and seen[-1].height == ready.masks[-1].height
+
+    ready.spin_until(answer_both, "the mask's info")
+    found = ready.seen["camera_info"][-1]
+    assert found.header != sent.header
+    sent.header = found.header
+    assert found == sent
+    assert ready.set_parameter("mask_size", "model") == ""
+    ready.spin_until(lambda: answer_both() and ready.masks[-1].height == INPUT[0], "a mask of the model's size")
+    found = ready.seen["camera_info"][-1]
+    assert (found.height, found.width) == INPUT
+    assert found.k[0] == 70.0 * INPUT[1] / SIZE[1]
+    ready.node.destroy_subscription(infos)
+    ready.spin_until(lambda: camera.get_subscription_count() == 0, "nobody needs the camera's info")

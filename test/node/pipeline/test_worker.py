@@ -14,6 +14,8 @@ import pytest
 import torch
 from torch import nn
 
+from mambaseg_core.cameras.calibration import Calibration
+from mambaseg_core.cameras.camera import Camera
 from mambaseg_core.events import Window
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models.presets import preset_preprocessing
@@ -469,3 +471,45 @@ def test_packets_that_the_node_drops_itself_are_not_lost_on_the_way(event_messag
 
 def test_a_pipeline_that_was_never_started_ends(worker: Worker) -> None:
     assert Pipeline(worker.segmenter, Parameters(), Kept()).stop(timeout=60)
+
+
+def test_masks_at_the_model_s_size_are_as_the_model_made_them(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    worker.parameters = replace(worker.parameters, mask_size="model")
+    feed(worker, packet_before(event_message, START_NS))
+    large = np.kron(halves(), np.ones((3, 3), np.uint8))
+    report = answer(worker, image_message(large, "mono8", stamp_ns=START_NS))
+    assert report.state == State.OK, report.message
+    result = worker.sink.results[-1]
+    expected = np.zeros(Brightness.image_size, np.uint8)
+    expected[:, 17:] = 1
+    expected[2, 3:5] = 2
+    np.testing.assert_array_equal(result.ids, expected)
+    assert result.confidence().shape == Brightness.image_size
+    assert result.over_image().shape == large.shape
+    np.testing.assert_array_equal(result.over_image()[1:60:3, 1::3], expected)
+    assert report.class_shares()[1] == 0.5
+    assert (result.view.size, result.view.camera, result.header.frame_id) == (large.shape, None, "camera")
+    worker.parameters = replace(worker.parameters, mask_size="image")
+    answer(worker, image_message(large, "mono8", stamp_ns=START_NS))
+    assert worker.sink.masks[-1].shape == large.shape
+
+
+def test_with_a_calibration_such_a_mask_is_in_the_events_view_and_has_their_frame(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    wide, far = Camera(30.0, 30.0, 16.5, 12.5, *SIZE), Camera(60.0, 60.0, 34.0, 26.0, 52, 68)
+    worker.segmenter.calibration = Calibration(wide, wide, far, np.eye(3), np.eye(3), np.eye(4))
+    worker.parameters = replace(worker.parameters, mask_size="model")
+    feed(worker, packet_before(event_message, START_NS))
+    answer(worker, image_message(np.full(far.size, 250, np.uint8), "mono8", stamp_ns=START_NS))
+    result = worker.sink.results[-1]
+    assert (result.ids.shape, result.view.size, result.view.camera) == (Brightness.image_size, SIZE, wide)
+    assert (stamp_to_ns(result.header.stamp), result.header.frame_id) == (START_NS, "event_camera")
+    assert result.over_image().shape == far.size
+    worker.parameters = replace(worker.parameters, mask_size="image")
+    answer(worker, image_message(np.full(far.size, 250, np.uint8), "mono8", stamp_ns=START_NS))
+    result = worker.sink.results[-1]
+    assert (result.ids.shape, result.view.size, result.view.camera) == (far.size, far.size, None)
+    assert result.header.frame_id == "camera"
