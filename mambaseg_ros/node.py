@@ -32,6 +32,7 @@ from mambaseg_ros.overrides import sections_of_others, unknown_parameters, unkno
 from mambaseg_ros.parameters import PARAMETERS, TABLE, Parameter, Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.resources import use_large_image_profile
+from mambaseg_ros.topics.class_topics import class_tables
 from mambaseg_ros.topics.diagnostics import Condition, Diagnostics
 from mambaseg_ros.topics.publishers import Publishers
 from mambaseg_ros.topics.subscriptions import INFO_TOPICS, KINDS, Subscriptions
@@ -137,9 +138,11 @@ class SegmentationNode(LifecycleNode):
         self._segmenter = make_segmenter(parameters, warn=self.get_logger().warning)
         check_reach(parameters, self._segmenter.preprocessing)
         self._condition.model = describe(self._segmenter, parameters)
+        labels = self._segmenter.preprocessing.label_set
         self._outputs = Publishers(
             self,
-            self._segmenter.preprocessing.label_set,
+            labels,
+            classes=class_tables(parameters.publish_classes, labels),
             faults=self._faults,
             counts=lambda: {} if self._pipeline is None else self._pipeline.counts(),
             qos_met=lambda: None if self._inputs is None else self._inputs.count_qos(),

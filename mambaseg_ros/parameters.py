@@ -137,6 +137,7 @@ class Parameters:
     images_stale_ms: float = _parameter(500.0, "maximum time without an image on the node's clock, milliseconds; beyond it images count as missing", bounds=(10.0, 60_000.0), changes="always")
     when_images_missing: str = _parameter("drop", "what is published while images are missing: nothing, masks of the second input alone, or the last mask with its original stamp", choices=IMAGES_MISSING, changes="always")
     timer_ms: float = _parameter(50.0, "period of the masks that are published while images are missing, milliseconds", bounds=(1.0, 10_000.0), changes="always")
+    publish_classes: str = _parameter("", "classes that get a mono8 topic of their own, ~/classes/NAME, 255 where the mask has the class and 0 elsewhere: road, or merged and named, drivable=road+sidewalk, people=person+rider")
     mask_size: str = _parameter("image", "size of ~/mask and of what is made of it, but not of ~/overlay: that of the image, or that of the model's output, which is in the rectified event camera's view where there is a calibration", choices=MASK_SIZES, changes="always")
     overlay_alpha: float = _parameter(0.5, "weight of the classes' colours in ~/overlay", bounds=(0.0, 1.0), changes="always")
     # fmt: on

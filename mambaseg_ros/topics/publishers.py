@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from sensor_msgs.msg import Image as ImageMessage
@@ -23,6 +24,7 @@ from mambaseg_ros.messages.images import Image, fill_image_message
 from mambaseg_ros.messages.types import message_class
 from mambaseg_ros.msg import SegmentationStatus
 from mambaseg_ros.pipeline.results import PublishedMask, Report, State
+from mambaseg_ros.topics.class_topics import Table
 
 LATCHED = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 IMAGE_TOPICS = ("~/mask", "~/color_mask", "~/overlay", "~/confidence")
@@ -35,6 +37,7 @@ class Publishers:
         node: the lifecycle node, which owns the publishers.
         labels: names and colours of the classes.
         faults: counts faults, and throttles the log.
+        classes: topics of chosen classes, by name the table from ids to pixels (`class_tables`).
         counts: the counts of SegmentationStatus by name.
         qos_met: called where a subscriber's QoS does not fit.
     """
@@ -44,6 +47,7 @@ class Publishers:
         node: Any,
         labels: LabelSet,
         *,
+        classes: dict[str, Table],
         faults: FaultLog,
         counts: Callable[[], dict[str, int]],
         qos_met: Callable[[], None],
@@ -54,6 +58,8 @@ class Publishers:
         self.camera_info_missing = False
         self.on_report: Callable[[Report], None] = lambda report: None
         self._publishers = {topic: self._create(ImageMessage, topic, 5) for topic in IMAGE_TOPICS}
+        self._tables = {f"~/classes/{name}": table for name, table in classes.items()}
+        self._publishers |= {topic: self._create(ImageMessage, topic, 5) for topic in self._tables}
         self._publishers["~/camera_info"] = self._create(CameraInfo, "~/camera_info", 5)
         self._publishers["~/mask/compressed"] = self._create(CompressedImage, "~/mask/compressed", 5)
         self._publishers["~/status"] = self._create(SegmentationStatus, "~/status", 10)
@@ -98,6 +104,9 @@ class Publishers:
         """Publish class ids, and what is drawn from them while someone listens."""
         header, ids = mask.header, mask.ids
         self._publish("~/mask", header, ids, "mono8")
+        for topic, table in self._tables.items():
+            if self._heard(topic):
+                self._publish(topic, header, cv2.LUT(ids, table), "mono8")  # type: ignore[arg-type]
         if self._heard("~/mask/compressed"):
             compressed = fill_compressed_message(CompressedImage(), ids, header=header)
             self._publishers["~/mask/compressed"].publish(compressed)

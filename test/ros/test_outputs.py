@@ -15,6 +15,8 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy, qos
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from mambaseg_ros.messages.images import image_from_message
+
 pytestmark = pytest.mark.ros
 
 SIZE, INPUT = (52, 70), (32, 48)  # of the images, and of the model
@@ -249,3 +251,31 @@ def test_the_mask_s_camera_info_is_the_camera_s_or_that_of_the_model_s_output(re
     assert found.k[0] == 70.0 * INPUT[1] / SIZE[1]
     ready.node.destroy_subscription(infos)
     ready.spin_until(lambda: camera.get_subscription_count() == 0, "nobody needs the camera's info")
+
+
+def test_chosen_classes_have_topics_of_their_own(
+    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
+) -> None:
+    peer.process = start(*node_command(publish_classes="'flat, all='"))
+    peer.process.wait_for_line("cannot configure: parameter 'publish_classes' names a class ''; expected classes of")
+    every = "all=flat+background+object+vegetation+human+vehicle"
+    assert peer.set_parameter("publish_classes", f"flat, {every}") == ""
+    for topic in ("classes/flat", "classes/all"):
+        peer.listen(topic)
+    assert peer.change(Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
+    peer.wait_until_connected()
+    stamps, picture = itertools.count(START_NS, 50 * MS), np.random.default_rng(0).integers(0, 256, SIZE, np.uint8)
+
+    def all_have_come() -> bool:
+        """Send an image; return True once there are a mask and its classes."""
+        peer.exchange(next(stamps), picture)
+        return bool(peer.masks) and all(
+            seen and seen[-1].header == peer.masks[-1].header for seen in peer.seen.values()
+        )
+
+    peer.spin_until(all_have_come, "a mask and its classes")
+    ids = image_from_message(peer.masks[-1])
+    for topic, chosen in (("classes/flat", ids == 0), ("classes/all", ids < 6)):
+        assert peer.seen[topic][-1].encoding == "mono8"
+        np.testing.assert_array_equal(image_from_message(peer.seen[topic][-1]), np.where(chosen, 255, 0))
+    assert (ids == 255).any()
