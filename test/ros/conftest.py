@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ pytest.importorskip("mambaseg_ros.msg", reason="messages are not built: run `mak
 
 import torch
 from lifecycle_msgs.msg import Transition
-from peer import Peer, Process
+from peer import Peer, Process, next_domain
 
 from mambaseg_core.checkpoint import create_model, save_checkpoint
 from mambaseg_core.models.presets import preset_preprocessing
@@ -26,21 +25,6 @@ SMALL_MODEL = {
     "model": "mambaseg_nano", "image_height": INPUT[0], "image_width": INPUT[1], "device": "cpu",
     "event_wait_ms": 2000.0, "buffer_ms": 5000.0,  # the events of a test come late where the machine is busy
 }  # fmt: skip
-_taken: list[socket.socket] = []
-
-
-def next_domain() -> int:
-    """A ROS_DOMAIN_ID that no other test of this machine has taken, also not one of another checkout."""
-    for number in range(1, 101):
-        lock = socket.socket(socket.AF_UNIX)
-        try:
-            lock.bind(f"\0mambaseg_domain_{number}")  # a name without a file: it goes with the process
-        except OSError:
-            lock.close()
-            continue
-        _taken.append(lock)
-        return number
-    raise RuntimeError("all ROS domains from 1 to 100 are taken by tests; expected a free one: end other sessions")
 
 
 @pytest.fixture

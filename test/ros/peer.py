@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -29,6 +30,21 @@ DRIVERS: dict[str, tuple[str, Any, Any]] = {
     "image": ("images", Image, qos_profile_sensor_data), "events": ("events", EventArray, 1000),
     "second": ("second_images", Image, qos_profile_sensor_data),
 }  # fmt: skip
+_taken: list[socket.socket] = []
+
+
+def next_domain() -> int:
+    """A ROS_DOMAIN_ID that no other test of this machine has taken, also not one of another checkout."""
+    for number in range(1, 101):
+        lock = socket.socket(socket.AF_UNIX)
+        try:
+            lock.bind(f"\0mambaseg_domain_{number}")  # a name without a file: it goes with the process
+        except OSError:
+            lock.close()
+            continue
+        _taken.append(lock)
+        return number
+    raise RuntimeError("all ROS domains from 1 to 100 are taken by tests; expected a free one: end other sessions")
 
 
 def stamp_of(message: Any) -> int:
@@ -97,6 +113,7 @@ class Peer:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.seq = 0
+        self.images_sent = 0
         self.process: Process | None = None  # of the node, where a test lives with one
 
     def listen(self, topic: str, kind: Any = Image, qos: Any = 10) -> Any:
@@ -189,6 +206,11 @@ class Peer:
         message.step = rows.shape[1]
         message.encoding = encoding
         message.data.frombytes(np.ascontiguousarray(rows).tobytes())
+        self.publish(topic, message)
+
+    def publish(self, topic: str, message: Any) -> None:
+        """Send a message of the present driver of "image", "events" or "second"."""
+        self.images_sent += topic == "image"
         getattr(self, DRIVERS[topic][0]).publish(message)
 
     def send_events(self, x: Any, y: Any, t_ns: Any, p: Any, *, height: int, width: int) -> None:
