@@ -5,19 +5,21 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
 from mambaseg_core.events.array import BYTES_PER_EVENT, Events
 from mambaseg_core.events.columns import check_size
+from mambaseg_core.events.jumps import JUMP_NS, TimeJumps, Verdict
 from mambaseg_core.events.window import Window
 
 LATE_TOLERANCE_NS: Final = 10_000_000
 """Events up to this much older than the newest are sorted in; older ones are dropped: 10 ms."""
 
-JUMP_NS: Final = 100_000_000
-"""A packet that ends this much before the newest event is not late: its clock was set back. 100 ms."""
+MOST_PARTS: Final = 16
+"""A packet with more gaps than this, each longer than `JUMP_NS`, is not cut at them."""
 
 CHUNK_OVERHEAD_BYTES: Final = 1024
 """Memory of one stored packet besides its events (objects and array headers), rounded up."""
@@ -27,7 +29,8 @@ CHUNK_OVERHEAD_BYTES: Final = 1024
 class BufferCounters:
     """Counters since the buffer was made, in events unless another unit is named.
 
-    `events_in` is the number of events held plus the number dropped (`clear` is not counted).
+    `events_in` is the number of events held plus the number dropped (`clear` is not counted). Events that are held
+    back are counted once they are believed or refused.
 
     Attributes:
         events_in: pushed.
@@ -35,6 +38,7 @@ class BufferCounters:
         dropped_bytes: dropped because `max_bytes` was full.
         dropped_reset: dropped because the clock jumped back.
         late: dropped at `push`, older than the newest by more than `LATE_TOLERANCE_NS`.
+        jumped: dropped because their time jumped, and events of the time before followed.
         sorted_in: late within the tolerance, and kept.
         resets: backward jumps of the clock (jumps, not events).
     """
@@ -44,6 +48,7 @@ class BufferCounters:
     dropped_bytes: int = 0
     dropped_reset: int = 0
     late: int = 0
+    jumped: int = 0
     sorted_in: int = 0
     resets: int = 0
 
@@ -66,9 +71,14 @@ class EventBuffer:
     held only to move references; nothing is copied, joined or freed under it.
 
     Late packets: events older than the newest held by at most `LATE_TOLERANCE_NS` are sorted in; older ones are
-    dropped and counted as `late`. If a packet's last event is older than the newest held by more than `JUMP_NS` (or
-    `max_age_ns`, if that is less), the clock was set back, for example by a bag of any length that is played again.
-    Then the buffer is emptied, the packet is kept, and `resets` increases by one.
+    dropped and counted as `late`.
+
+    Jumps: a packet whose last event is older than the newest held by more than `JUMP_NS` (or `max_age_ns`, if that is
+    less) is held back. The third in a row is believed: the clock was set back, for example by a bag of any length that
+    is played again. Then the buffer is emptied, those held back are kept, and `resets` increases by one. `agree`
+    believes them earlier. A packet that is later by more than `JUMP_NS` is kept, but drops nothing by age until the
+    third in a row; if the time before goes on, it is dropped again and counted as `jumped`. A packet with such a gap
+    inside is taken in parts.
 
     Args:
         height: rows of the sensor.
@@ -97,6 +107,9 @@ class EventBuffer:
         self._lock = threading.Lock()  # to read or replace references
         self._chunks: deque[Events] = deque()  # in time order, none empty, never written to
         self._held = 0
+        self._jumps = TimeJumps[Events](back_ns=min(JUMP_NS, max_age_ns))
+        self._since_ns: int | None = None
+        self._since_before_ns: int | None = None  # before a jump ahead that may be undone
         self._counts = dict.fromkeys(BufferCounters.__dataclass_fields__, 0)
 
     def push(self, events: Events) -> None:
@@ -109,13 +122,16 @@ class EventBuffer:
             Events.empty(self.height, self.width).require_size(events.height, events.width)
         if not len(events):
             return
-        chunk = _copy(events)
         with self._pushing:
-            change = self._fit(chunk)
-            with self._lock:
-                gone = self._apply(change)
-                self._counts["events_in"] += len(events)
-        del gone  # freed here, while no reader waits
+            for index, part in enumerate(_parts_of_one_time(_copy(events))):
+                self._follow(self._jumps.see(part, int(part.t_ns[0]), int(part.t_ns[-1]), more=index > 0))
+
+    def agree(self, stamp_ns: int) -> bool:
+        """Believe packets that are held back if `stamp_ns`, of an image, is of their time; return True if believed."""
+        with self._pushing:
+            verdict = self._jumps.agree(stamp_ns)
+            self._follow(verdict)
+        return verdict.anew
 
     def window(self, end_ns: int, window: Window, bins: int = 10) -> Events:
         """Return the window that ends at end_ns (exclusive): `window.cut` of all events held.
@@ -145,10 +161,9 @@ class EventBuffer:
     def clear(self) -> None:
         """Drop all events; the counters stay."""
         with self._pushing:
-            change = _Change(removed=len(self._chunks))
-            with self._lock:
-                gone = self._apply(change)
-        del gone
+            self._jumps.clear()
+            self._make(_Change(removed=len(self._chunks)))
+            self._since_ns = self._since_before_ns = None
 
     def __len__(self) -> int:
         with self._lock:
@@ -167,22 +182,58 @@ class EventBuffer:
             return int(self._chunks[-1].t_ns[-1]) if self._chunks else None
 
     @property
+    def since_ns(self) -> int | None:
+        """Time from which on all events are held that came: the first after a start, a jump or a full buffer."""
+        return self._since_ns
+
+    @property
+    def jump_ns(self) -> int:
+        """Distance of the last jump, believed or not, from the newest event then; negative: back."""
+        return self._jumps.jump_ns
+
+    @property
     def counters(self) -> BufferCounters:
         """Snapshot of the counters."""
         with self._lock:
             return BufferCounters(**self._counts)
 
-    # `_fit` is called with `_pushing` held, the methods after it with `_lock` too.
+    # What follows is called with `_pushing` held, `_apply`, `_trim`, `_drop_oldest` and `_bytes` with `_lock` too.
+
+    def _follow(self, verdict: Verdict[Events]) -> None:
+        """Do what `TimeJumps` says: undo, empty, add."""
+        if refused := sum(map(len, verdict.refused)):
+            self._make(_Change(counts={"jumped": refused, "events_in": refused}))
+        if verdict.undo_after_ns is not None:
+            removed, stays, later = self._split_after(verdict.undo_after_ns)
+            self._since_ns = self._since_before_ns
+            self._make(_Change(removed=removed, added=stays, counts={"jumped": sum(map(len, later))}))
+        if verdict.anew:
+            self._begin_anew(verdict.keep)
+            return
+        for chunk in verdict.keep:
+            if verdict.ahead or not self._chunks:
+                self._since_before_ns, self._since_ns = self._since_ns, int(chunk.t_ns[0])
+            change = self._fit(chunk)
+            change.counts["events_in"] = len(chunk)
+            self._make(change)
+
+    def _begin_anew(self, packets: tuple[Events, ...]) -> None:
+        """Replace everything by packets of another time, in one step for readers."""
+        chunk = packets[0] if len(packets) == 1 else _merge(list(packets[:-1]), packets[-1])
+        counts = {"resets": 1, "dropped_reset": self._held, "events_in": len(chunk)}
+        self._since_ns = self._since_before_ns = int(chunk.t_ns[0])
+        self._make(self._bounded(chunk, _Change(removed=len(self._chunks), counts=counts)))
+
+    def _make(self, change: _Change) -> None:
+        with self._lock:
+            gone = self._apply(change)
+        del gone  # freed here, while no reader waits
 
     def _fit(self, chunk: Events) -> _Change:
-        """Return the change that a packet makes: reset, drop late events, or sort in slightly late ones."""
+        """Return the change that a packet makes: drop late events, or sort in slightly late ones."""
         if not self._chunks:
             return self._bounded(chunk, _Change())
-        newest = int(self._chunks[-1].t_ns[-1])
-        first, last = int(chunk.t_ns[0]), int(chunk.t_ns[-1])
-        if last < newest - min(JUMP_NS, self.max_age_ns):
-            counts = {"resets": 1, "dropped_reset": self._held}
-            return self._bounded(chunk, _Change(removed=len(self._chunks), counts=counts))
+        newest, first = int(self._chunks[-1].t_ns[-1]), int(chunk.t_ns[0])
         if first >= newest:
             return self._bounded(chunk, _Change())
         before = int(np.searchsorted(chunk.t_ns, newest - LATE_TOLERANCE_NS, side="left"))
@@ -198,6 +249,7 @@ class EventBuffer:
         if len(chunk) > self._most:
             change.counts["dropped_bytes"] = len(chunk) - self._most
             chunk = _copy(chunk.part(len(chunk) - self._most, len(chunk)))
+            self._since_ns = int(chunk.t_ns[0])
         change.added.append(chunk)
         return change
 
@@ -226,11 +278,14 @@ class EventBuffer:
         return gone
 
     def _trim(self, gone: list[Events]) -> None:
-        oldest = int(self._chunks[-1].t_ns[-1]) - self.max_age_ns
+        settled_ns = self._jumps.settled_ns
+        assert settled_ns is not None  # there are events
+        oldest = settled_ns - self.max_age_ns
         while self._chunks[0].t_ns[-1] < oldest:
             self._drop_oldest("dropped_age", gone)
         while self._bytes() > self.max_bytes and len(self._chunks) > 1:
             self._drop_oldest("dropped_bytes", gone)
+            self._since_ns = int(self._chunks[0].t_ns[0])
 
     def _drop_oldest(self, why: str, gone: list[Events]) -> None:
         chunk = self._chunks.popleft()
@@ -240,6 +295,17 @@ class EventBuffer:
 
     def _bytes(self) -> int:
         return self._held * BYTES_PER_EVENT + len(self._chunks) * CHUNK_OVERHEAD_BYTES
+
+
+def _parts_of_one_time(chunk: Events) -> list[Events]:
+    """Cut a packet at gaps longer than `JUMP_NS`: a single event of a wrong time must not move all the others."""
+    if chunk.t_ns[-1] - chunk.t_ns[0] <= JUMP_NS:
+        return [chunk]
+    cuts = np.flatnonzero(np.diff(chunk.t_ns) > JUMP_NS) + 1
+    if len(cuts) > MOST_PARTS:
+        return [chunk]
+    edges = [0, *cuts.tolist(), len(chunk)]
+    return [chunk.part(start, stop) for start, stop in pairwise(edges)]
 
 
 def _copy(events: Events) -> Events:

@@ -35,7 +35,7 @@ def held(buffer: EventBuffer) -> list[int]:
 
 def balanced(buffer: EventBuffer) -> bool:
     c = buffer.counters
-    return c.events_in == len(buffer) + c.dropped_age + c.dropped_bytes + c.dropped_reset + c.late
+    return c.events_in == len(buffer) + c.dropped_age + c.dropped_bytes + c.dropped_reset + c.late + c.jumped
 
 
 def test_none() -> None:
@@ -119,22 +119,99 @@ def test_clock_set_back_empties() -> None:
     buffer.push(at(9_001))  # exactly max_age_ns older than the newest: still sorted in, not a reset
     assert buffer.counters.resets == 0
     assert held(buffer) == [9_001, 10_000, 10_001]
-    buffer.push(at(8_999, 9_000))
+    for packet in (at(8_999, 9_000), at(9_000), at(8_998)):
+        assert buffer.counters.resets == 0  # believed at the third in a row
+        assert held(buffer) == [9_001, 10_000, 10_001]
+        buffer.push(packet)
     assert buffer.counters.resets == 1
     assert buffer.counters.dropped_reset == 3
-    assert held(buffer) == [8_999, 9_000]
+    assert held(buffer) == [8_998, 8_999, 9_000, 9_000]
     assert buffer.newest_ns == 9_000
+    assert buffer.since_ns == 8_998
     assert balanced(buffer)
 
 
 def test_a_loop_shorter_than_the_buffer_is_a_set_back_clock() -> None:
     buffer = make(max_age_ns=2000 * MS)
-    buffer.push(at(0, 300 * MS))
+    for start in range(0, 300, 100):
+        buffer.push(at(start * MS, (start + 100) * MS))
     buffer.push(at(150 * MS, 200 * MS))  # exactly JUMP_NS before the newest: late, not a reset
     assert (buffer.counters.resets, buffer.counters.late) == (0, 2)
-    buffer.push(at(1, 2))
+    for packet in (at(1, 2), at(3), at(4)):
+        buffer.push(packet)
     assert buffer.counters.resets == 1
-    assert held(buffer) == [1, 2]
+    assert held(buffer) == [1, 2, 3, 4]
+
+
+def stream(buffer: EventBuffer, start_ms: int, stop_ms: int) -> None:
+    """Push packets of 4 ms with an event each millisecond."""
+    for start in range(start_ms, stop_ms, 4):
+        buffer.push(at(*(MS * t for t in range(start, start + 4))))
+
+
+@pytest.mark.parametrize("wrong_ms", [-2000, -1000, -101, 101, 150, 1500, 3_600_000])
+@pytest.mark.parametrize("whole", [True, False])
+def test_one_packet_of_another_time_moves_nothing(wrong_ms: int, whole: bool) -> None:
+    """Neither a packet whose stamp is wrong, nor a packet with a single wrong time."""
+    buffer = make()
+    stream(buffer, 2000, 2100)
+    wrong = [MS * (2100 + wrong_ms)] * 3
+    buffer.push(at(*wrong) if whole else at(*sorted((*wrong, 2100 * MS))))
+    assert buffer.since_ns is not None
+    stream(buffer, 2104, 2200)
+    assert held(buffer) == [t * MS for t in range(2000, 2200) if not 2100 + (not whole) <= t < 2104]
+    assert (buffer.counters.resets, buffer.counters.jumped + buffer.counters.late) == (0, 3)
+    assert (buffer.newest_ns, buffer.since_ns) == (2199 * MS, 2000 * MS)
+    assert buffer.counters.dropped_age == 0
+    assert balanced(buffer)
+
+
+def test_a_jump_ahead_that_lasts_is_believed_and_said() -> None:
+    buffer = make()
+    stream(buffer, 0, 100)
+    stream(buffer, 5000, 5008)
+    assert buffer.counters.dropped_age == 0
+    assert (buffer.since_ns, buffer.jump_ns) == (5000 * MS, 4901 * MS)
+    stream(buffer, 5008, 5012)
+    assert held(buffer) == [t * MS for t in range(5000, 5012)]
+    stream(buffer, 100, 108)
+    assert buffer.counters.resets == 0
+    stream(buffer, 108, 112)
+    assert (held(buffer), buffer.counters.resets) == ([t * MS for t in range(100, 112)], 1)
+    assert balanced(buffer)
+
+
+def test_pauses_and_sparse_packets_are_no_jumps() -> None:
+    buffer = make(max_age_ns=10_000 * MS)
+    times = [200 * MS * k for k in range(20)]
+    for t_ns in times:
+        buffer.push(at(t_ns))
+        assert buffer.newest_ns == t_ns
+    assert held(buffer) == times
+    buffer.push(at(0))  # looped
+    assert held(buffer) == times
+    assert buffer.agree(150 * MS) is False  # an image of neither time
+    assert buffer.agree(50 * MS) is True
+    assert (held(buffer), buffer.counters.resets) == ([0], 1)
+    assert buffer.agree(50 * MS) is False
+    assert balanced(buffer)
+
+
+def test_a_packet_of_wild_times_is_taken_whole() -> None:
+    buffer = make()
+    buffer.push(at(*(150 * MS * k for k in range(30))))
+    assert (len(buffer), buffer.newest_ns) == (30, 29 * 150 * MS)
+
+
+def test_since_follows_what_a_full_buffer_drops() -> None:
+    buffer = make(max_bytes=3 * CHUNK_OVERHEAD_BYTES + 3 * 100 * 13)
+    for start in range(5):
+        buffer.push(at(*range(100 * start, 100 * start + 100)))
+    assert buffer.since_ns == 200
+    buffer.clear()
+    assert buffer.since_ns is None
+    buffer.push(at(*range(5000, 9000)))
+    assert buffer.since_ns == held(buffer)[0] > 5000
 
 
 def test_overlaps_in_a_row_do_not_grow_one_packet() -> None:
