@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from mambaseg_core.events.array import Events
+from mambaseg_core.events.jumps import BELIEVED_AFTER, JUMP_NS
 
 MODES: Final = ("header", "sensor", "filtered")
 """Modes of an `EventClock`."""
@@ -18,8 +19,14 @@ MODES: Final = ("header", "sensor", "filtered")
 RISE_PPM: Final = 700
 """How fast the filtered offset may rise: above the drift of two quartzes (100 ppm) while NTP slews one (500 ppm)."""
 
-JUMP_NS: Final = 100_000_000
-"""If the clocks step against each other by more than this, it is a jump, not jitter: 100 ms."""
+STEP_NS: Final = 10_000_000
+"""Stamps that are all later than allowed by more than this are of a clock that was set, not of jitter: 10 ms."""
+
+STEP_HOLD_NS: Final = 1_000_000_000
+"""If stamps are later by more than `STEP_NS` for this long, it is a step, not a stall of the host: 1 s."""
+
+STEP_PACKETS: Final = 10
+"""A step also needs this many packets: of few, none may have come without delay."""
 
 HOLD_NS: Final = 500_000_000
 """If stamps are later by more than `JUMP_NS` for this long, it is a jump, not a stall of the host: 500 ms."""
@@ -51,9 +58,13 @@ class EventClock:
         below that and the least latency occurs at least every G nanoseconds, the offset lies above the true one by
         that latency and at most 2 * RISE_PPM / 1e6 * G more, and never below.
 
-    `filtered` restarts, and `jumps` increases, in three cases: the sensor's time goes back by more than `JUMP_NS`; a
-    stamp is earlier than the offset allows by more than `JUMP_NS`; stamps are later than it allows by more than
-    `JUMP_NS` for `HOLD_NS`, or once by more than `LOST_NS`.
+    `filtered` restarts, and `jumps` increases, when the clocks step against each other:
+      - The sensor's time goes back by more than `JUMP_NS`, or it pauses for as long and stamps are then earlier by more
+        than `JUMP_NS`, or later by more than `LOST_NS`: at once.
+      - Stamps are earlier than the offset allows by more than `STEP_NS`, or later by more than `LOST_NS`: at the third
+        packet in a row. One wrong stamp moves no events.
+      - Stamps are later by more than `JUMP_NS` for `HOLD_NS`, or by more than `STEP_NS` for `STEP_HOLD_NS`. A stall of
+        the host is shorter, or ends with stamps in time.
 
     Args:
         mode: one of `MODES`.
@@ -63,6 +74,8 @@ class EventClock:
         offset_ns: offset added last, nanoseconds; None before the first packet.
         late_ns: delay of the last stamp against the offset, that is, the jitter, nanoseconds.
         jumps: how often the filter restarted.
+        step_ns: by how much the offset changed at the last restart, nanoseconds.
+        strays: stamps that were off by more than `JUMP_NS` and were not followed.
 
     Raises:
         ValueError: the mode is unknown.
@@ -75,10 +88,14 @@ class EventClock:
         self.offset_ns: int | None = None
         self.late_ns = 0
         self.jumps = 0
+        self.step_ns = 0
+        self.strays = 0
         self._lowest = 0  # stamp - first at _lowest_at, a sensor time
         self._lowest_at = 0
         self._previous = 0  # sensor time of the last packet
-        self._late_since: int | None = None  # sensor time since which stamps are too late for jitter
+        self._restarted_at = 0  # sensor time
+        self._late_since = 0  # sensor time of the first packet of those that are all too late for jitter
+        self._late = self._very_late = self._lost = self._early = 0  # packets in a row that are
 
     def to_ros(self, events: Events, header_stamp_ns: int) -> Events:
         """Return a packet with its times on the clock of the header stamps; x, y and p are shared, not copied.
@@ -114,24 +131,44 @@ class EventClock:
 
     def _filter(self, first_ns: int, seen: int) -> int:
         """Return the offset for a packet whose stamp is `seen` after its first event's sensor time."""
+        previous, self._previous = self._previous, first_ns
         if self.offset_ns is None:
-            self._previous = first_ns
-            return self._anchor(first_ns, seen)
-        back, self._previous = self._previous - first_ns, first_ns
+            return self._restart(first_ns, seen)
         allowed = self._lowest + max(first_ns - self._lowest_at, 0) * RISE_PPM // 1_000_000
-        if back > JUMP_NS or abs(seen - allowed) > JUMP_NS:
-            if back > JUMP_NS or seen < allowed or self._stays_late(first_ns, seen - allowed):
-                self.jumps += 1
-                return self._anchor(first_ns, seen)
-            return allowed
-        self._late_since = None
-        return self._anchor(first_ns, seen) if seen <= allowed else allowed
+        late_ns = seen - allowed
+        went_on = first_ns - previous
+        paused = went_on > JUMP_NS and not -JUMP_NS <= late_ns <= LOST_NS
+        if went_on < -JUMP_NS or paused or self._lasts(first_ns, late_ns):
+            if -JUMP_NS <= late_ns < 0 and 0 <= first_ns - self._restarted_at < STEP_HOLD_NS:
+                return self._anchor(first_ns, seen)  # no step: the first stamps after a restart were late
+            self.jumps += 1
+            self.step_ns = late_ns
+            return self._restart(first_ns, seen)
+        self.strays += abs(late_ns) > JUMP_NS
+        return self._anchor(first_ns, seen) if -STEP_NS <= late_ns <= 0 else allowed
 
-    def _stays_late(self, first_ns: int, late_ns: int) -> bool:
-        if self._late_since is None:
-            self._late_since = first_ns
-        return late_ns > LOST_NS or first_ns - self._late_since >= HOLD_NS
+    def _lasts(self, first_ns: int, late_ns: int) -> bool:
+        """Return True if stamps are early or late for so long that a clock was set."""
+        self._early = self._early + 1 if late_ns < -STEP_NS else 0
+        self._lost = self._lost + 1 if late_ns > LOST_NS else 0
+        self._very_late = self._very_late + 1 if late_ns > JUMP_NS else 0
+        if late_ns <= STEP_NS:
+            self._late = 0
+        else:
+            self._late_since = self._late_since if self._late else first_ns
+            self._late += 1
+        for_ns = first_ns - self._late_since
+        return (
+            max(self._early, self._lost) >= BELIEVED_AFTER
+            or (self._very_late >= BELIEVED_AFTER and for_ns >= HOLD_NS)
+            or (self._late >= STEP_PACKETS and for_ns >= STEP_HOLD_NS)
+        )
+
+    def _restart(self, first_ns: int, seen: int) -> int:
+        self._restarted_at = first_ns
+        self._late = self._very_late = self._lost = self._early = 0
+        return self._anchor(first_ns, seen)
 
     def _anchor(self, first_ns: int, seen: int) -> int:
-        self._lowest, self._lowest_at, self._late_since = seen, first_ns, None
+        self._lowest, self._lowest_at = seen, first_ns
         return seen

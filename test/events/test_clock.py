@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mambaseg_core.events import Events
-from mambaseg_core.events.clock import HOLD_NS, JUMP_NS, MODES, RISE_PPM, EventClock, default_mode
+from mambaseg_core.events.clock import HOLD_NS, MODES, RISE_PPM, EventClock, default_mode
+from mambaseg_core.events.jumps import JUMP_NS
 
 MS = 1_000_000
 S = 1000 * MS
@@ -96,9 +97,11 @@ def test_ten_minutes_of_drift(drift_ppm: float) -> None:
     assert error["header"].max() > 4_100_000  # what the filter takes away, also after all this time
 
 
-def test_a_drift_beyond_the_rise_is_not_followed() -> None:
+def test_a_drift_beyond_the_rise_is_followed_in_steps() -> None:
+    clock = EventClock("filtered")
     sensor, true, stamp = simulate(drift_ppm=-2000)
-    assert errors(EventClock("filtered"), sensor, true, stamp)[-1] < -10 * MS
+    assert -15 * MS < errors(clock, sensor, true, stamp).min() < -8 * MS
+    assert clock.jumps == 2
 
 
 def test_mapped_time_goes_back_by_jitter_at_most() -> None:
@@ -145,11 +148,63 @@ def test_a_clock_set_forward_is_followed_after_a_while() -> None:
     assert clock.jumps == 1
 
 
-def test_a_clock_set_back_is_followed_at_once() -> None:
+def test_a_clock_set_back_is_followed_at_the_third_packet() -> None:
     clock = EventClock("filtered")
     clock.update(0, BOOT)
-    assert clock.update(MS, BOOT - S) == BOOT - S - MS
-    assert clock.jumps == 1
+    offsets = [clock.update(k * MS, BOOT - S + k * MS) - BOOT for k in range(1, 5)]
+    assert [offset // MS for offset in offsets] == [0, 0, -1000, -1000]
+    assert (clock.jumps, clock.step_ns // MS, clock.strays) == (1, -1001, 2)
+
+
+@pytest.mark.parametrize("wrong_ms", [-(10**9), -1000, -150, -40, 40, 150, 1000, 3_600_000])
+def test_one_wrong_stamp_moves_no_events(wrong_ms: int) -> None:
+    sensor, true, stamp = simulate(seconds=4)
+    for index in (1500, 2500):
+        stamp[index] += wrong_ms * MS
+    clock = EventClock("filtered")
+    error = errors(clock, sensor, true, stamp)[1000:]
+    assert error.min() >= 0
+    assert error.max() <= MS
+    assert (clock.jumps, clock.strays) == (0, 2 * (abs(wrong_ms) > 100))
+
+
+def simulate_host(
+    seed: int, *, step_ms: int, drift_ppm: int, slew_ppm: int, period_ms: int, jitter_ms: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Simulate a host whose clock is set after 8 s and slewed after 12 s, and which stalls twice.
+
+    Returns:
+        sensor time, true time on the host's clock, and stamp of each packet; the latency is exponential.
+    """
+    rng = np.random.default_rng(seed)
+    t_ns = np.arange(0, 20 * S, period_ms * MS)
+
+    def clock(at: np.ndarray) -> np.ndarray:
+        return BOOT + at + (at >= 8 * S) * step_ms * MS + np.maximum(at - 12 * S, 0) * slew_ppm // 10**6
+
+    came = t_ns + 200_000 + rng.exponential(jitter_ms * MS, len(t_ns)).astype(np.int64)
+    for start_s in (4.5, 15.2):
+        stalled = (came >= start_s * S) & (came < start_s * S + rng.uniform(50, 500) * MS)
+        came[stalled] = came[stalled].max() + 20_000 * np.arange(stalled.sum())
+    return (t_ns * (1 + drift_ppm / 1e6)).astype(np.int64), clock(t_ns), clock(np.maximum.accumulate(came))
+
+
+@pytest.mark.parametrize("step_ms", [0, 20, 40, 80, 100, 300, 8000, -20, -40, -80, -100, -300, -8000])
+def test_a_clock_that_is_set_is_followed_within_two_seconds(step_ms: int) -> None:
+    for seed, (drift_ppm, slew_ppm, period_ms, jitter_ms) in enumerate(
+        ((0, 0, 1, 5), (100, -500, 4, 1), (-100, 500, 4, 5), (100, 500, 10, 3), (-100, 0, 33, 5))
+    ):
+        sensor, true, stamp = simulate_host(
+            seed, step_ms=step_ms, drift_ppm=drift_ppm, slew_ppm=slew_ppm, period_ms=period_ms, jitter_ms=jitter_ms
+        )
+        clock = EventClock("filtered")
+        error = errors(clock, sensor, true, stamp)
+        before, after = (sensor > 2 * S) & (sensor < 7 * S), sensor > 10 * S  # stalls included
+        for settled in (before, after):
+            assert error[settled].min() >= -MS // 10, (seed, settled is after)
+            assert error[settled].max() <= 4 * MS, (seed, settled is after)
+        assert clock.jumps <= (step_ms != 0)
+        assert clock.jumps == 1 or abs(step_ms) <= 20  # a small one back may be followed without a restart
 
 
 def test_a_looped_bag_begins_anew() -> None:
