@@ -26,11 +26,10 @@ from mambaseg_core.events.array import BYTES_PER_EVENT
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.ops import backends
 from mambaseg_core.preprocessing import Preprocessing
-from mambaseg_ros.parameters import Parameters
+from mambaseg_ros.parameters import RANDOM, Parameters
 
 MIB = 1 << 20
 CAMERA_INFO = "camera_info"  # the value of `calibration` that asks for two topics instead of a file
-RANDOM = "random"  # the value of `weights` that asks for none
 CAVEATS = {  # by the weights' name, what a user must know of them
     RANDOM: "random weights: its masks mean nothing",
     "synthetic": "weights that were trained on synthetic drives only: they show that everything works, not how well it "
@@ -113,6 +112,7 @@ def describe(segmenter: Segmenter, parameters: Parameters) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "back end": next((name for name in backends() if name in kinds), "reference"),
         **({"warning": segmenter.warning} if segmenter.warning else {}),
+        **({"caveat": caveat} if (caveat := CAVEATS.get(weights_name(parameters))) else {}),
     }
 
 

@@ -97,6 +97,7 @@ CHANGES = {
     "unconfigured": ("unconfigured",),
 }
 PRECISIONS = ("float32", "bfloat16", "float16")
+RANDOM = "random"  # the value of `weights` that asks for none
 EVENT_CLOCKS = ("auto", "header", "sensor", "filtered")
 RELIABILITIES = ("best_effort", "reliable")
 EVENTS_MISSING = ("image_only", "hold", "drop")
@@ -133,6 +134,7 @@ class Parameters:
     buffer_mib: int = _parameter(256, "memory of the buffer of events, or of second images, MiB", bounds=(1, 65_536), changes="inactive")
     event_wait_ms: float = _parameter(50.0, "maximum wait for events up to an image's stamp, or for the second image nearest to it, milliseconds of wall-clock time", bounds=(0.0, 10_000.0), changes="always")
     events_stale_ms: float = _parameter(50.0, "maximum gap between an image and its newest event (or nearest second image), milliseconds; beyond it the second input counts as missing", bounds=(0.0, 60_000.0), changes="always")
+    max_age_ms: float = _parameter(1000.0, "maximum age of a mask on the node's clock when it is published, milliseconds; beyond it, or where the stamp is of the future, the state is DEGRADED; 0: any stamp, for cameras with a clock of their own", bounds=(0.0, 86_400_000.0), changes="always")
     when_events_missing: str = _parameter("image_only", "what is published for an image without second input: a mask of the image alone, the last mask with its original stamp, or nothing", choices=EVENTS_MISSING, changes="always")
     images_stale_ms: float = _parameter(500.0, "maximum time without an image on the node's clock, milliseconds; beyond it images count as missing", bounds=(10.0, 60_000.0), changes="always")
     when_images_missing: str = _parameter("drop", "what is published while images are missing: nothing, masks of the second input alone, or the last mask with its original stamp", choices=IMAGES_MISSING, changes="always")

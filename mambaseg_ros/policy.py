@@ -67,6 +67,50 @@ def judge_second_image(what: str, stamp_ns: int, second_ns: int | None, stale_ns
     return Health.GOOD, ""
 
 
+AHEAD_MS = 100.0  # clocks of machines that are kept in step differ by less
+
+
+def judge_age(now_ns: int, stamp_ns: int, here_ms: float, max_age_ms: float, *, simulated: bool) -> tuple[Health, str]:
+    """Return the health of an image by its age, and a sentence where its mask is too old, or of the future.
+
+    Args:
+        now_ns: the node's clock when the mask was handed over.
+        stamp_ns: the mask's stamp.
+        here_ms: how long its image was in the node until then, milliseconds of wall-clock time.
+        max_age_ms: parameter; 0: no limit.
+        simulated: whether the node's clock is /clock. It comes in steps, so more of the future is allowed.
+
+    Returns:
+        GOOD and an empty string; GOOD and a sentence where the node itself took too long; STALE and a sentence.
+    """
+    if max_age_ms == 0:
+        return Health.GOOD, ""
+    if now_ns == 0:
+        return Health.STALE, (
+            "the node's clock stands at 0, so the mask's age is unknown; expected the time on /clock: play the bag "
+            "with --clock, or set use_sim_time to false"
+        )
+    age_ms = (now_ns - stamp_ns) / 1e6
+    ahead_ms = max_age_ms if simulated else AHEAD_MS
+    if -ahead_ms <= age_ms <= max_age_ms:
+        return Health.GOOD, ""
+    if max_age_ms < age_ms <= max_age_ms + here_ms:
+        return Health.GOOD, (
+            f"the mask is {age_ms:.0f} ms old, and {here_ms:.0f} ms of these passed in the node; expected at most "
+            f"max_age_ms = {max_age_ms:g}: give it more cores or a smaller model, or lower event_wait_ms"
+        )
+    remedy = (
+        "play the bag with its own clock (--clock), and slower where the node is late"
+        if simulated
+        else "set the camera's clock, or play a recording with --clock and set use_sim_time to true"
+    )
+    side, expected = ("behind", f"max_age_ms = {max_age_ms:g} ms") if age_ms > 0 else ("ahead of", f"{ahead_ms:g} ms")
+    return Health.STALE, (
+        f"the stamp is {abs(age_ms) / 1e3:.3f} s {side} the node's clock, and {here_ms:.0f} ms passed in the node; "
+        f"expected at most {expected} {side} it: {remedy}; max_age_ms = 0 takes any stamp"
+    )
+
+
 class Freshness:
     """How long messages are missing, on a clock that may stand still (a paused bag) or jump back (a looped one)."""
 

@@ -56,7 +56,7 @@ def process(child: subprocess.Popen[bytes], *, stop: bool = True) -> Iterator[No
 def node_command(sequence: Path) -> list[str]:
     """Return the command of the installed node that `ros2 run mambaseg_ros segmentation_node` starts."""
     executable = share_folder().parents[1] / "lib" / "mambaseg_ros" / "segmentation_node"
-    return [str(executable), "--ros-args", "-p", f"calibration:={sequence / CALIBRATION}"]
+    return [str(executable), "--ros-args", "-p", f"calibration:={sequence / CALIBRATION}", "-p", "use_sim_time:=true"]
 
 
 def read_answers(bag: Path) -> tuple[set[int], list[Any]]:
@@ -118,7 +118,7 @@ def main() -> None:
     recording = subprocess.Popen(recorder)  # before the node, so that it receives the first mask
     with process(subprocess.Popen(node_command(sequence))), process(recording, stop=False):
         say(f"playing the bag over DDS at {RATE:g} of its rate")
-        subprocess.run(command("bag", "play", bag, "--rate", RATE, "--wait", 120), check=True)
+        subprocess.run(command("bag", "play", bag, "--clock", "--rate", RATE, "--wait", 120), check=True)
         say("waiting until no more masks come")
     say("drawing the masks over the images")
     subprocess.run(command("bag", "pictures", bag, masks, out), check=True)

@@ -83,6 +83,9 @@ class _Folder:
     def now_ns(self) -> int:
         return 0
 
+    def simulated(self) -> bool:
+        return True
+
 
 def segment(
     source: Path,
@@ -198,7 +201,7 @@ def _resume(out: Path, settings: dict[str, Any]) -> Path:
 def _worker(segmenter: Segmenter, parameters: Parameters, sink: _Folder) -> Worker:
     """Return the node's worker, driven by the bag in place of threads."""
     inbox, source = Inbox(parameters.buffer_bytes), make_source(segmenter.preprocessing, parameters)
-    return Worker(segmenter, inbox, source, sink, replace(parameters, event_wait_ms=0.0))
+    return Worker(segmenter, inbox, source, sink, replace(parameters, event_wait_ms=0.0, max_age_ms=0.0))
 
 
 def _write(out: Path, folder: _Folder, frames: list[tuple[int, Any]]) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.preprocessing import Preprocessing
-from mambaseg_ros.parameters import Parameters
+from mambaseg_ros.parameters import RANDOM, Parameters
 from mambaseg_ros.pipeline.feeder import Feeder
 from mambaseg_ros.pipeline.inbox import Inbox
 from mambaseg_ros.pipeline.results import ResultSink
@@ -43,6 +43,16 @@ class Pipeline:
         self.worker = Worker(segmenter, self.inbox, self.source, sink, parameters)
         self._feeder = Feeder(self.inbox, self.source.add, lambda sentence: sink.warn(self._second_topic + sentence))
         self._second_topic = ""
+        self._doubts: dict[str, str] = {}
+        if parameters.weights == RANDOM:
+            self.doubt(
+                RANDOM, "the weights are random, so the mask means nothing: set parameter 'weights' to a checkpoint"
+            )
+
+    def doubt(self, what: str, sentence: str) -> None:
+        """Degrade every mask from now on by a sentence on `what`; an empty one ends that."""
+        self._doubts[what] = sentence
+        self.worker.doubts = tuple(filter(None, self._doubts.values()))
 
     def name_topics(self, image: str, second: str) -> None:
         """Set the topics that sentences about unreadable messages begin with."""

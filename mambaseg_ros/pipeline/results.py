@@ -46,6 +46,11 @@ class Report:
     window_end_ns: int = 0
     class_shares: Callable[[], list[float]] = list  # counted only for a status that somebody reads
 
+    def degrade(self, sentence: str) -> None:
+        """Lower the state to DEGRADED unless it is worse, and add a sentence to the message."""
+        self.state = max(self.state, State.DEGRADED)
+        self.message = f"{self.message}; {sentence}" if self.message else sentence
+
     def fields(self) -> dict[str, Any]:
         """Return all fields by name, with plain integers for enums, as messages take them."""
         values = {name: int(value) if isinstance(value, IntEnum) else value for name, value in self.__dict__.items()}
@@ -92,3 +97,6 @@ class ResultSink(Protocol):
 
     def now_ns(self) -> int:
         """Return the time of the node's clock, nanoseconds."""
+
+    def simulated(self) -> bool:
+        """Return True if the node's clock is /clock."""

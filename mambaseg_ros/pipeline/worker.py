@@ -22,7 +22,7 @@ from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
 from mambaseg_ros.pipeline.masks import mask_to_publish
 from mambaseg_ros.pipeline.results import NO_RELIABILITY, PublishedMask, Report, ResultSink, State
-from mambaseg_ros.policy import Freshness, Health
+from mambaseg_ros.policy import Freshness, Health, judge_age
 from mambaseg_ros.sources.source import Second, Source
 
 IDLE_S = 0.2  # how often the worker looks whether images are missing
@@ -33,7 +33,8 @@ DRAIN_S = 0.1  # longest wait for the decoding of packets that came before an im
 class Worker:
     """Run `Segmenter` on the newest image in a thread of its own.
 
-    While `waiting_for` is a sentence, images fail with it: the calibration has not come yet.
+    While `waiting_for` is a sentence, images fail with it: the calibration has not come yet. `age_fault` is the
+    sentence on the age of the last image, empty where that is good. `doubts` are sentences that degrade every mask.
     """
 
     segmenter: Segmenter
@@ -53,6 +54,8 @@ class Worker:
     events_health: Health = Health.SILENT
     reliability: tuple[float, float] = NO_RELIABILITY
     image_topic: str = ""
+    age_fault: str = ""
+    doubts: tuple[str, ...] = ()
     _last_stamp_ns: int = field(default=0, init=False)
     _last_second_ns: int = field(default=0, init=False)
     _last: PublishedMask | None = field(default=None, init=False)
@@ -112,10 +115,26 @@ class Worker:
         report.images_health, report.events_health = self.images_health, self.events_health
         report.total_ms = 1e3 * (time.monotonic() - since)
         try:
-            report.age_ms = (self.sink.now_ns() - stamp_to_ns(report.header.stamp)) / 1e6
+            self._doubt(report)
             self.sink.report(report)
         except Exception as error:  # nothing that DDS refuses may end the thread
             self.sink.warn(sentence_of(error))
+
+    def _doubt(self, report: Report) -> None:
+        """Say what is wrong with a mask that was published all the same: its age, and `doubts`."""
+        now_ns, stamp_ns = self.sink.now_ns(), stamp_to_ns(report.header.stamp)
+        report.age_ms = (now_ns - stamp_ns) / 1e6
+        health, too_old = judge_age(
+            now_ns, stamp_ns, report.total_ms, self.parameters.max_age_ms, simulated=self.sink.simulated()
+        )
+        if self.images_health == Health.GOOD:
+            report.images_health, self.age_fault = health, too_old
+        elif report.policy == "hold":  # no image comes: the last mask grows old, and the report says why
+            too_old = ""
+        if report.state == State.ERROR:
+            return
+        for sentence in filter(None, (*self.doubts, too_old)):
+            report.degrade(sentence)
 
     def _serve_image(self, arrival: Arrival, report: Report) -> bool:
         """Read an image, wait for its second input, and segment both, or act by the policy without it."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
 
 from mambaseg_ros.faults import Fault
+from mambaseg_ros.parameters import RANDOM
 from mambaseg_ros.policy import Health
 
 RECENT_S = 5.0  # how long a fault keeps the level up
@@ -83,13 +84,21 @@ class Entry:
 
 
 def topic_entry(
-    what: str, *, health: Health, topic: Mapping[str, str], counts: Mapping[str, int], rates: Mapping[str, float]
+    what: str,
+    *,
+    health: Health,
+    topic: Mapping[str, str],
+    counts: Mapping[str, int],
+    rates: Mapping[str, float],
+    faults: Sequence[str] = (),
 ) -> Entry:
-    """Return the entry of an input: level by health, counts and rates of its topic."""
+    """Return the entry of an input: level by health and lasting faults, counts and rates of its topic."""
     values = dict(topic)
     values |= {f"{name} [1/s]": f"{rate:.1f}" for name, rate in rates.items()}
     values |= {name: str(count) for name, count in counts.items()}
-    return Entry(what, LEVELS[health], health.name.lower(), values)
+    level = max(LEVELS[health], DiagnosticLevel.WARN) if faults else LEVELS[health]
+    said = faults if health == Health.GOOD and faults else (health.name.lower(), *faults)
+    return Entry(what, level, "; ".join(said), values)
 
 
 def faults_entry(faults: list[Fault], now: float) -> Entry:
@@ -102,10 +111,17 @@ def faults_entry(faults: list[Fault], now: float) -> Entry:
 
 
 def model_entry(model: Mapping[str, str], measured: Mapping[str, str]) -> Entry:
-    """Return what runs, with what was measured of it; a warning raises the level."""
-    warning = model.get("warning", "")
+    """Return what runs, with what was measured of it; a warning raises the level.
+
+    Masks of random weights mean nothing, which is an error. Those of the weights that ship mean something, and a level
+    that is up in every first launch would teach people to overlook it: their caveat is the message alone.
+    """
+    warning, caveat = model.get("warning", ""), model.get("caveat", "")
     level = DiagnosticLevel.WARN if warning else DiagnosticLevel.OK
-    return Entry("model", level, warning or model["model"], {**model, **measured})
+    if model.get("weights") == RANDOM:
+        level = DiagnosticLevel.ERROR
+    message = "; ".join(filter(None, (caveat and f"{model['model']} has {caveat}", warning)))
+    return Entry("model", level, message or model["model"], {**model, **measured})
 
 
 def state_entry(state: str, enabled: bool, reason: str) -> Entry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,17 +92,27 @@ class Diagnostics:
         worker, kind = pipeline.worker, pipeline.worker.segmenter.preprocessing.second
 
         def entry(
-            name: str, source: InputSubscription, health: Health, reliability: float, *, counted: tuple[str, ...]
+            name: str,
+            source: InputSubscription,
+            health: Health,
+            reliability: float,
+            *,
+            counted: tuple[str, ...],
+            faults: Sequence[str] = (),
         ) -> Entry:
             own = {name: count for name, count in counts.items() if name.startswith(counted)}
             own_rates = {name: rates[name] for name in own if name.endswith(("received", "published"))}
-            found = topic_entry(name, health=health, topic=source.describe(), counts=own, rates=own_rates)
+            found = topic_entry(
+                name, health=health, topic=source.describe(), counts=own, rates=own_rates, faults=faults
+            )
             if not math.isnan(reliability):
                 found.values["reliability"] = f"{reliability:.3f}"
             return found
 
         of_image, of_second = worker.reliability
-        image = entry("images", subscriptions.image, worker.images_health, of_image, counted=("images", "masks"))
+        of_age = [worker.age_fault] if worker.age_fault else []
+        counted = ("images", "masks")
+        image = entry("images", subscriptions.image, worker.images_health, of_image, counted=counted, faults=of_age)
         counted = ("events", "packets", "resets", "qos")
         second = entry(kind, subscriptions.second, worker.events_health, of_second, counted=counted)
         held, fill = pipeline.source.fill

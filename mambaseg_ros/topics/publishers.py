@@ -167,6 +167,10 @@ class Publishers:
         """Return the time of the node's clock, simulated where `use_sim_time` is true."""
         return int(self._node.get_clock().now().nanoseconds)
 
+    def simulated(self) -> bool:
+        """Return True if `use_sim_time` is true."""
+        return bool(self._node.get_clock().ros_time_is_active)
+
     def _heard(self, topic: str) -> bool:
         return bool(self._publishers[topic].get_subscription_count() > 0)
 

@@ -75,7 +75,9 @@ def test_random_weights_are_told_and_named() -> None:
     given = parameters(model="mambaseg_nano", weights="random", image_height=SIZE[0], image_width=SIZE[1])
     segmenter = make_segmenter(given, warn=told.append)
     assert ["mambaseg_nano has random weights: its masks mean nothing" in sentence for sentence in told] == [True]
-    assert (describe(segmenter, given)["weights"], describe(segmenter, given)["weights sha256"]) == ("random", "")
+    shown = describe(segmenter, given)
+    assert (shown["weights"], shown["weights sha256"]) == ("random", "")
+    assert shown["caveat"] == "random weights: its masks mean nothing"
 
 
 def test_by_default_the_weights_that_ship_run_and_say_what_they_are() -> None:
@@ -86,6 +88,7 @@ def test_by_default_the_weights_that_ship_run_and_say_what_they_are() -> None:
     shipped = weights_file("mambaseg_nano", "synthetic")
     assert torch.equal(first_weight(segmenter), first_weight(Segmenter(shipped, "cpu")))
     assert describe(segmenter, given)["weights"] == "synthetic"
+    assert "synthetic drives only" in describe(segmenter, given)["caveat"]
 
 
 def test_a_model_without_shipped_weights_asks_for_a_file_or_for_random_ones() -> None:

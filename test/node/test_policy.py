@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from mambaseg_ros.policy import Freshness, Health, judge_events
+from mambaseg_ros.policy import Freshness, Health, judge_age, judge_events
 
 MS = 1_000_000
 
@@ -28,6 +30,35 @@ def test_events_are_judged_by_the_image(newest_ns: int | None, used: int, health
     assert judged[0] == health
     assert sentence in judged[1]
     assert bool(judged[1]) == bool(sentence)
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "here_ms", "simulated", "health", "said"),
+    [
+        (0, 0, False, Health.GOOD, ""),
+        (1000, 900, False, Health.GOOD, ""),
+        (1400, 900, False, Health.GOOD, "the mask is 1400 ms old, and 900 ms of these passed in the node; expected"),
+        (1400, 399, False, Health.STALE, "the stamp is 1.400 s behind the node's clock, and 399 ms passed in the node"),
+        (3_600_000, 30, False, Health.STALE, "3600.000 s behind .* set the camera's clock, or .* set use_sim_time"),
+        (3_600_000, 30, True, Health.STALE, "3600.000 s behind .* play the bag with its own clock"),
+        (-100, 30, False, Health.GOOD, ""),
+        (-101, 30, False, Health.STALE, "0.101 s ahead of the node's clock, .* expected at most 100 ms ahead of it"),
+        (-1000, 30, True, Health.GOOD, ""),  # /clock comes in steps
+        (-1001, 30, True, Health.STALE, "1.001 s ahead of .* expected at most 1000 ms ahead of it"),
+    ],
+)  # fmt: skip
+def test_an_image_is_judged_by_its_age(age_ms: int, here_ms: float, simulated: bool, health: Health, said: str) -> None:
+    now_ns = 10**18
+    judged = judge_age(now_ns, now_ns - age_ms * MS, here_ms, 1000.0, simulated=simulated)
+    assert judged[0] == health
+    assert re.match(f"^(the stamp is )?{said}" if said else "$", judged[1])
+    assert judge_age(now_ns, now_ns - age_ms * MS, here_ms, 0.0, simulated=simulated) == (Health.GOOD, "")
+
+
+def test_without_a_clock_the_age_is_unknown() -> None:
+    health, said = judge_age(0, 10**18, 30.0, 1000.0, simulated=True)
+    assert health == Health.STALE
+    assert "the node's clock stands at 0" in said
 
 
 def test_silence_is_measured_on_a_clock_that_starts_late_stands_still_and_jumps_back() -> None:

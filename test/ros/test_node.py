@@ -264,7 +264,10 @@ def test_missing_weights_are_named_and_can_be_corrected(
     assert peer.change(Transition.TRANSITION_ACTIVATE)
     peer.wait_until_connected()
     send_events_until(peer, START_NS)
-    assert exchange(peer, START_NS).state == OK
+    status = exchange(peer, START_NS)
+    assert (status.state, status.events_used) == (DEGRADED, 500)
+    assert "the weights are random, so the mask means nothing" in status.message
+    assert peer.diagnosed("model").level == 2
     for transition in (
         Transition.TRANSITION_DEACTIVATE,
         Transition.TRANSITION_CLEANUP,

@@ -30,6 +30,7 @@ from mambaseg_ros.policy import Health
 SIZE = (26, 34)
 START_NS = 10**18
 MS = 1_000_000
+ANY_STAMP = Parameters(max_age_ms=0.0)
 
 
 class Brightness(nn.Module):
@@ -79,11 +80,14 @@ class Kept:
         self.looks += 1
         return self.now
 
+    def simulated(self) -> bool:
+        return False
+
 
 @pytest.fixture
 def worker() -> Any:
     setup = preset_preprocessing("mambaseg_ddd17", size=Brightness.image_size, channels=1)
-    pipeline = Pipeline(Segmenter(Brightness(), "cpu", preprocessing=setup), Parameters(), Kept())
+    pipeline = Pipeline(Segmenter(Brightness(), "cpu", preprocessing=setup), ANY_STAMP, Kept())
     pipeline.start()
     yield pipeline.worker
     assert pipeline.stop(timeout=60)
@@ -147,6 +151,47 @@ def test_without_events_the_mask_is_degraded(worker: Worker, image_message: Any)
 
 def packet_before(event_message: Any, end_ns: int) -> Any:
     return event_message([3, 4], [2, 2], [0, 9 * MS], [1, 1], stamp_ns=end_ns - 10 * MS, height=SIZE[0], width=SIZE[1])
+
+
+@pytest.fixture
+def random_worker(worker: Worker) -> Any:
+    parameters = replace(ANY_STAMP, weights="random", event_wait_ms=0.0)
+    pipeline = Pipeline(worker.segmenter, parameters, Kept())
+    pipeline.start()
+    yield pipeline.worker
+    assert pipeline.stop(timeout=60)
+
+
+def test_masks_of_random_weights_are_degraded(random_worker: Worker, image_message: Any, event_message: Any) -> None:
+    worker = random_worker
+    feed(worker, packet_before(event_message, START_NS))
+    report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
+    assert (report.state, report.policy, report.events_used) == (State.DEGRADED, "", 2)
+    assert report.message.startswith("the weights are random, so the mask means nothing")
+    report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 500 * MS))
+    assert (report.state, report.policy) == (State.DEGRADED, "image_only")
+    assert "before the image's stamp" in report.message.partition("; the weights are random")[0]
+    report = answer(worker, image_message(halves(), "rgb9", stamp_ns=START_NS))
+    assert (report.state, "random" in report.message) == (State.ERROR, False)  # there is no mask to warn of
+    assert len(worker.sink.masks) == 2
+
+
+def test_masks_that_are_too_old_or_of_the_future_are_published_and_degraded(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    worker.parameters = replace(worker.parameters, max_age_ms=1000.0, event_wait_ms=0.0)
+    for index, (age_ms, said) in enumerate(
+        ((0, ""), (3_600_000, "the stamp is 3600.000 s behind the node's clock"), (900, ""), (-101, "0.101 s ahead of"))
+    ):
+        stamp_ns = START_NS + index * 100 * MS
+        feed(worker, packet_before(event_message, stamp_ns))
+        worker.sink.now = stamp_ns + age_ms * MS
+        report = answer(worker, image_message(halves(), "mono8", stamp_ns=stamp_ns))
+        assert (report.state, report.age_ms) == (State.DEGRADED if said else State.OK, age_ms)
+        assert said in report.message
+        assert report.images_health == (Health.STALE if said else Health.GOOD)
+        assert worker.age_fault == report.message
+    assert (len(worker.sink.masks), worker.images_health) == (4, Health.GOOD)  # images are not missing
 
 
 def test_stale_events_are_not_used_and_hold_gives_the_last_mask_with_its_old_stamp(
@@ -308,7 +353,7 @@ class Warmth(nn.Module):
 @pytest.fixture
 def warm_worker() -> Any:
     setup = picture_preprocessing(Warmth.image_size)
-    pipeline = Pipeline(Segmenter(Warmth(), "cpu", preprocessing=setup), Parameters(), Kept())
+    pipeline = Pipeline(Segmenter(Warmth(), "cpu", preprocessing=setup), ANY_STAMP, Kept())
     pipeline.worker.parameters = replace(pipeline.worker.parameters, event_wait_ms=0.0)
     pipeline.start()
     yield pipeline.worker

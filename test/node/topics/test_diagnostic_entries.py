@@ -72,3 +72,17 @@ def test_a_warning_about_the_model_raises_its_level() -> None:
     )
     warned = model_entry({"model": "nano", "warning": "precision is slow"}, {})
     assert (warned.level, warned.message, warned.values["model"]) == (DiagnosticLevel.WARN, "precision is slow", "nano")
+    synthetic = {"model": "nano", "weights": "synthetic", "caveat": "weights of drives made up"}
+    assert model_entry(synthetic, {}).level == DiagnosticLevel.OK  # it is what the first launch runs
+    assert model_entry(synthetic, {}).message == "nano has weights of drives made up"
+    both = model_entry({"model": "nano", "weights": "random", "caveat": "random weights", "warning": "slow"}, {})
+    assert (both.level, both.message) == (DiagnosticLevel.ERROR, "nano has random weights; slow")
+
+
+def test_lasting_faults_raise_the_level_of_a_topic() -> None:
+    def entry(health: Health, *faults: str) -> Entry:
+        return topic_entry("images", health=health, topic={}, counts={}, rates={}, faults=faults)
+
+    assert (entry(Health.GOOD, "old").level, entry(Health.GOOD, "old").message) == (DiagnosticLevel.WARN, "old")
+    assert entry(Health.BAD, "old", "twice").level == DiagnosticLevel.ERROR
+    assert entry(Health.BAD, "old", "twice").message == "bad; old; twice"
