@@ -68,6 +68,32 @@ def judge_second_image(what: str, stamp_ns: int, second_ns: int | None, stale_ns
 
 
 AHEAD_MS = 100.0  # clocks of machines that are kept in step differ by less
+OTHER_CLOCK_S = 86_400  # stamps that differ by more, a day, tell no age: they are of a recording or of another clock
+
+
+def judge_clock(now_ns: int, stamp_ns: int, *, simulated: bool) -> str:
+    """Return a sentence where a stamp is not of the node's clock at all, else an empty string.
+
+    Such a mask is as good as its inputs, and its age is unknown.
+
+    Args:
+        now_ns: the node's clock.
+        stamp_ns: the mask's stamp.
+        simulated: whether the node's clock is /clock.
+    """
+    away_s = (now_ns - stamp_ns) / 1e9
+    if abs(away_s) <= OTHER_CLOCK_S or now_ns == 0:
+        return ""
+    side = "behind" if away_s > 0 else "ahead of"
+    remedy = (
+        "play the bag with its own clock (--clock)"
+        if simulated
+        else "play a recording with --clock and set use_sim_time to true, or set the camera's clock"
+    )
+    return (
+        f"stamps are {abs(away_s) / OTHER_CLOCK_S:.0f} days {side} the node's clock, so the age of masks is unknown; "
+        f"expected stamps of one clock: {remedy}; max_age_ms = 0 takes any stamp"
+    )
 
 
 def judge_age(now_ns: int, stamp_ns: int, here_ms: float, max_age_ms: float, *, simulated: bool) -> tuple[Health, str]:

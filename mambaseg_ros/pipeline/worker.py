@@ -22,7 +22,7 @@ from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
 from mambaseg_ros.pipeline.masks import mask_to_publish
 from mambaseg_ros.pipeline.results import NO_RELIABILITY, PublishedMask, Report, ResultSink, State
-from mambaseg_ros.policy import Freshness, Health, judge_age
+from mambaseg_ros.policy import Freshness, Health, judge_age, judge_clock
 from mambaseg_ros.sources.source import Second, Source
 
 IDLE_S = 0.2  # how often the worker looks whether images are missing
@@ -56,6 +56,7 @@ class Worker:
     image_topic: str = ""
     age_fault: str = ""
     doubts: tuple[str, ...] = ()
+    _of_another_time: bool = field(default=False, init=False)
     _last_stamp_ns: int = field(default=0, init=False)
     _last_second_ns: int = field(default=0, init=False)
     _last: PublishedMask | None = field(default=None, init=False)
@@ -124,11 +125,17 @@ class Worker:
         """Say what is wrong with a mask that was published all the same: its age, and `doubts`."""
         now_ns, stamp_ns = self.sink.now_ns(), stamp_to_ns(report.header.stamp)
         report.age_ms = (now_ns - stamp_ns) / 1e6
-        health, too_old = judge_age(
-            now_ns, stamp_ns, report.total_ms, self.parameters.max_age_ms, simulated=self.sink.simulated()
-        )
+        limit_ms, simulated = self.parameters.max_age_ms, self.sink.simulated()
+        of_another_time = judge_clock(now_ns, stamp_ns, simulated=simulated) if limit_ms else ""
+        if of_another_time:
+            if not self._of_another_time:
+                self.sink.warn(of_another_time)
+            health, too_old = Health.GOOD, ""
+        else:
+            health, too_old = judge_age(now_ns, stamp_ns, report.total_ms, limit_ms, simulated=simulated)
+        self._of_another_time = bool(of_another_time)
         if self.images_health == Health.GOOD:
-            report.images_health, self.age_fault = health, too_old
+            report.images_health, self.age_fault = health, too_old or of_another_time
         elif report.policy == "hold":  # no image comes: the last mask grows old, and the report says why
             too_old = ""
         if report.state == State.ERROR:

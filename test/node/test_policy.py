@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mambaseg_ros.policy import Freshness, Health, judge_age, judge_events
+from mambaseg_ros.policy import Freshness, Health, judge_age, judge_clock, judge_events
 
 MS = 1_000_000
 
@@ -53,6 +53,22 @@ def test_an_image_is_judged_by_its_age(age_ms: int, here_ms: float, simulated: b
     assert judged[0] == health
     assert re.match(f"^(the stamp is )?{said}" if said else "$", judged[1])
     assert judge_age(now_ns, now_ns - age_ms * MS, here_ms, 0.0, simulated=simulated) == (Health.GOOD, "")
+
+
+@pytest.mark.parametrize(
+    ("days", "simulated", "said"),
+    [
+        (0.9, False, ""),
+        (1112, False, "1112 days behind .* set use_sim_time to true"),
+        (20000, True, "20000 days behind .* play the bag with its own clock"),
+        (-3, False, "3 days ahead of"),
+    ],
+)
+def test_stamps_of_another_clock_tell_no_age(days: float, simulated: bool, said: str) -> None:
+    now_ns = 2 * 10**18
+    sentence = judge_clock(now_ns, now_ns - int(days * 86_400 * 1e9), simulated=simulated)
+    assert re.search(said, sentence)
+    assert bool(said) == bool(sentence)
 
 
 def test_without_a_clock_the_age_is_unknown() -> None:

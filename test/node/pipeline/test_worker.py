@@ -194,6 +194,22 @@ def test_masks_that_are_too_old_or_of_the_future_are_published_and_degraded(
     assert (len(worker.sink.masks), worker.images_health) == (4, Health.GOOD)  # images are not missing
 
 
+def test_stamps_of_another_clock_are_told_once_and_degrade_nothing(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    worker.parameters = replace(worker.parameters, max_age_ms=1000.0, event_wait_ms=0.0)
+    said = []
+    for index in range(3):
+        stamp_ns = START_NS + index * 100 * MS
+        feed(worker, packet_before(event_message, stamp_ns))
+        worker.sink.now = stamp_ns + 100 * 86_400 * 10**9
+        report = answer(worker, image_message(halves(), "mono8", stamp_ns=stamp_ns))
+        assert (report.state, report.message, report.images_health) == (State.OK, "", Health.GOOD)
+        said.append(worker.age_fault)
+    assert all("100 days behind the node's clock" in sentence for sentence in said)
+    assert worker.sink.warnings == said[:1]
+
+
 def test_stale_events_are_not_used_and_hold_gives_the_last_mask_with_its_old_stamp(
     worker: Worker, image_message: Any, event_message: Any
 ) -> None:
