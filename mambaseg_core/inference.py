@@ -23,6 +23,7 @@ from mambaseg_core.models.presets import preprocessing_of
 from mambaseg_core.models.released.unit_inputs import with_unit_inputs
 from mambaseg_core.precision import choose_precision, lowered, why_slow
 from mambaseg_core.preprocessing import Image, Preprocessing, Reading, check_registered
+from mambaseg_core.tracing import Inputs, TracedModel, answer
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of malloc.h
 
@@ -91,10 +92,11 @@ class Segmenter:
         preprocessing: default: what the weights were trained with, else the preset's of the model's name
             (`preprocessing_of`).
         calibration: where image and events have different views (DSEC); None where both are registered.
-        warn: called with one sentence if `precision` makes this device slower.
+        warn: called with one sentence if `precision` makes this device slower, or if `warm_up` or a later change of
+            the model leaves it without a trace.
 
     Attributes:
-        warning: that sentence, or empty.
+        warning: these sentences, or empty.
     """
 
     def __init__(
@@ -109,10 +111,9 @@ class Segmenter:
     ) -> None:
         self.device = choose_device(device)
         self.dtype = choose_precision(precision, self.device)
-        slow = why_slow(precision, self.device)
-        self.warning = f"precision is {precision!r}, but {slow}: use 'float32'" if slow else ""
-        if self.warning:
-            warn(self.warning)
+        self.warning, self._warn = "", warn
+        if slow := why_slow(precision, self.device):
+            self._say(f"precision is {precision!r}, but {slow}: use 'float32'")
         if isinstance(model_or_checkpoint, nn.Module):
             model = with_unit_inputs(model_or_checkpoint)
         else:
@@ -123,24 +124,54 @@ class Segmenter:
         self.preprocessing = preprocessing or preprocessing_of(model)
         self.calibration = calibration
         self._spare_grid: torch.Tensor | None = None  # memory of the last voxel grid
+        self._traced: TracedModel | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied or pickled: all but the trace, which `warm_up` makes again, and the caller's `warn`."""
+        return vars(self) | {"_traced": None, "_spare_grid": None, "_warn": warnings.warn}
 
     def warm_up(self) -> None:
-        """Take one blank frame the whole way and keep the memory it took, so that the first real frame is not late.
+        """Take a frame of noise the whole way, so that the first real frame is not late, and trace the model.
 
-        Most of what it saves is the calibration's maps, which are made on their first use.
+        Memory and the calibration's maps are kept. On the CPU a traced model is one call that does not hold Python's
+        lock, so that busy threads do not delay it. It gives the same bits as the model, or is not used. After a change
+        of the model other than of its weights' values, `warm_up` must be called again.
         """
         if self.device.type == "cpu":
             keep_memory()
+        rng = np.random.default_rng(0)
+        image, second = self._noise(rng)
+        mask = self.segment(image, second)
+        self.to_camera(mask.ids, image.shape[:2])
+        self._traced = None
+        if self.device.type == "cpu" and not isinstance(self.model, torch.jit.ScriptModule):
+            self._trace(self.prepare(image, second), self.prepare(*self._noise(rng)))
+
+    def _noise(self, rng: np.random.Generator) -> tuple[Image, Events | Reading]:
+        """Return a random image and second input of the sizes that are expected."""
         setup, calibration = self.preprocessing, self.calibration
         image_size = setup.view_size if calibration is None else calibration.image_size
         height, width = setup.view_size if calibration is None else calibration.event_raw.size
-        second: Events | Reading = np.zeros((height, width), np.uint8)
-        if setup.second == "events":
-            middle, t_ns = ([width // 2] * 2, [height // 2] * 2), [0, 1000]
-            second = Events.from_arrays(*middle, t_ns, [1, 1], height=height, width=width)
         channels = (setup.channels,) if setup.channels > 1 else ()
-        mask = self.segment(np.zeros((*image_size, *channels), np.uint8), second)
-        self.to_camera(mask.ids, image_size)
+        image = rng.integers(0, 256, (*image_size, *channels), np.uint8)
+        if setup.second != "events":
+            return image, rng.integers(0, 256, (height, width), np.uint8)
+        x, y, t_ns, p = (rng.integers(0, below, 10_000) for below in (width, height, 50_000_000, 2))
+        return image, Events.from_arrays(x, y, np.sort(t_ns), p, height=height, width=width)
+
+    @torch.inference_mode()
+    def _trace(self, first: Inputs, other: Inputs) -> None:
+        try:
+            self._traced = TracedModel(self.model, self.dtype, first, other)
+        except ValueError as error:
+            self._say(
+                f"the model cannot be traced: {error}; its masks are the same without, but late where other threads "
+                "are busy: use a network of `create_model`, or one whose Python code does the same in every frame"
+            )
+
+    def _say(self, sentence: str) -> None:
+        self.warning = f"{self.warning}; {sentence}" if self.warning else sentence
+        self._warn(sentence)
 
     def segment(
         self, image: Image | None, second: Events | Reading | None, edges_ns: npt.NDArray[np.int64] | None = None
@@ -223,16 +254,17 @@ class Segmenter:
     def _infer(
         self, image: torch.Tensor | None, second: torch.Tensor | None
     ) -> tuple[Image, npt.NDArray[np.float32], tuple[float, float] | None]:
-        inputs = (None if x is None else x[None].to(self.device, self.dtype) for x in (image, second))
-        reliability = None
-        if getattr(self.model, "reliability_aware", False):
-            logits, (of_image, of_second) = self.model.with_reliability(*inputs)  # type: ignore[operator]
-            reliability = float(of_image.mean()), float(of_second.mean())
+        traced = self._traced
+        if traced is not None and not traced.is_of(self.model):
+            self._traced = traced = None
+            self._say("the model has changed since `warm_up` and runs without its trace: call `warm_up` again")
+        if traced is not None and traced.fits(image, second):
+            result = traced(image, second)
         else:
-            logits = self.model(*inputs)
-        if not bool(torch.stack(torch.aminmax(logits)).isfinite().all()):  # twelve times as fast as to ask of each
+            result = answer(self.model, self.dtype, self.device, image, second)
+        if not bool(result.finite):
             raise ValueError(
                 "the model's logits are not all finite; expected finite numbers: check the weights and the input"
             )
-        confidence, ids = logits.float().softmax(1).max(1)
-        return ids[0].to(torch.uint8).cpu().numpy(), confidence[0].cpu().numpy(), reliability
+        of_both = result.reliability.tolist()
+        return result.ids.cpu().numpy(), result.confidence.cpu().numpy(), tuple(of_both) if of_both else None

@@ -1,0 +1,175 @@
+"""A model as one call that does not hold Python's lock: traced, compared with the model, dropped when that changes.
+
+A network is about a thousand calls of torch from Python. Each takes the lock (the GIL), for which all threads compete.
+A traced network runs the same operators in the same order in torch's own interpreter.
+"""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mambaseg_core.models.presets import Network
+
+Inputs: TypeAlias = tuple[Tensor | None, Tensor | None]  # image float32 [C, h, w] and second input float32 [T, h, w]
+
+_OF_EVERY_MODULE = frozenset(vars(nn.Module())) - {"training"}
+_LOST_IN_A_TRACE = "Converting a tensor to a (NumPy array|Python list)"  # of torch's warnings
+
+
+class Answer(NamedTuple):
+    """What a mask takes from a model's output.
+
+    Attributes:
+        ids: uint8 [h, w] class ids.
+        confidence: float32 [h, w] softmax probability of the class.
+        finite: bool [], True if all logits are finite.
+        reliability: [2] mean reliability of image and second input; [0] for a model without.
+    """
+
+    ids: Tensor
+    confidence: Tensor
+    finite: Tensor
+    reliability: Tensor
+
+
+def answer(
+    model: nn.Module, dtype: torch.dtype, device: torch.device, image: Tensor | None, second: Tensor | None
+) -> Answer:
+    """Run a model on one frame, in `dtype` on `device`; the inputs are those of `Segmenter.prepare`."""
+    inputs = (None if x is None else x[None].to(device, dtype) for x in (image, second))
+    reliability = torch.empty(0)
+    if getattr(model, "reliability_aware", False):
+        logits, maps = model.with_reliability(*inputs)  # type: ignore[operator]
+        reliability = torch.stack([x.mean() for x in maps])
+    else:
+        logits = model(*inputs)
+    finite = torch.stack(torch.aminmax(logits)).isfinite().all()  # twelve times as fast as to ask of each
+    confidence, ids = logits.float().softmax(1).max(1)
+    return Answer(ids[0].to(torch.uint8), confidence[0], finite, reliability)
+
+
+class TracedModel:
+    """The `answer` of a model on the CPU for inputs of one size.
+
+    The package's own networks take a missing input as zeros. Other models are traced for both inputs only.
+
+    Args:
+        model: A network in eval mode.
+        dtype: Dtype of its features.
+        first: Both inputs of a frame to trace with.
+        other: Both inputs of another frame, for which trace and model must give the same bits.
+
+    Raises:
+        ValueError: The trace may differ from the model; the message is the reason.
+    """
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype, first: Inputs, other: Inputs) -> None:
+        self._model, self._parts = model, _Parts(model)
+        self._shapes = [x.shape for x in first if x is not None]
+        self._takes_zeros = type(model) in get_args(Network)
+
+        def run(*inputs: Any) -> Answer:  # the weights that follow the inputs are the model's own, found by identity
+            return answer(model, dtype, torch.device("cpu"), *inputs[:2])
+
+        if any(self._parts.hooks):
+            raise ValueError("it has hooks on its forward pass, which a trace skips")
+        try:
+            self._traced = _trace(run, (*first, *self._parts.weights))
+            with _NoValueRead():
+                expected = run(*other)
+            same = all(map(_equal, expected, self(*other)))
+        except Exception as error:  # a model of the user's own may raise anything
+            raise ValueError(str(error).strip().partition("\n")[0] or type(error).__name__) from error
+        if not same:
+            raise ValueError("a traced copy gives another mask than the model")
+        if not self._parts.unchanged():
+            raise ValueError("it changes its own attributes while it runs")
+
+    def __call__(self, image: Tensor | None, second: Tensor | None) -> Answer:
+        """Return the `answer` for inputs that `fits` accepts."""
+        pair = (torch.zeros(shape) if x is None else x for x, shape in zip((image, second), self._shapes, strict=True))
+        with torch.jit.optimized_execution(False):  # otherwise torch compiles anew in each of the first calls
+            return Answer(*self._traced(*pair, *self._parts.weights))
+
+    def fits(self, image: Tensor | None, second: Tensor | None) -> bool:
+        """Return True if inputs have the sizes that were traced, and autocast is off as it was then."""
+        pairs = zip((image, second), self._shapes, strict=True)
+        sizes = all(self._takes_zeros if x is None else x.shape == shape for x, shape in pairs)
+        return sizes and not torch.is_autocast_enabled("cpu") and not (image is None and second is None)
+
+    def is_of(self, model: nn.Module) -> bool:
+        """Return True if this is the traced model with the same parts and settings; weights may have other values."""
+        return model is self._model and self._parts.unchanged()
+
+
+class _Parts:
+    """All attributes of all modules in a model, by identity.
+
+    Attributes:
+        weights: Parameters and buffers.
+        hooks: Of each module, those on its forward pass.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        found: list[tuple[Any, str, Any]] = []  # (owner, key, value)
+        self._containers: list[Any] = []
+        self.hooks: list[Any] = []
+        for module in model.modules():
+            own = {key: value for key, value in vars(module).items() if key not in _OF_EVERY_MODULE}
+            found += [(vars(module), key, value) for key, value in own.items()]
+            self._containers += [value for value in own.values() if isinstance(value, (list, dict, set, deque))]
+            for held in (module._parameters, module._buffers, module._modules):
+                found += [(held, key, value) for key, value in held.items()]
+                self._containers.append(held)
+            self.hooks += [module._forward_hooks, module._forward_pre_hooks]
+        self._owners, self._keys, self._values = zip(*found, strict=True)
+        self._lengths = list(map(len, self._containers))
+        self.weights = [*model.parameters(), *model.buffers()]
+
+    def unchanged(self) -> bool:
+        """Return True if no attribute was replaced, no part added and no hook is there; a thousand take 0.05 ms."""
+        same = all(map(operator.is_, map(dict.get, self._owners, self._keys), self._values))
+        return same and list(map(len, self._containers)) == self._lengths and not any(self.hooks)
+
+
+class _NoValueRead(TorchDispatchMode):
+    """Raise where Python code reads a tensor's values: a trace would repeat what one frame made it do."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # it would import torch's compiler, which takes longer than the trace
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        reads = torch.Tag.data_dependent_output in func.tags
+        varies = torch.Tag.dynamic_output_shape in func.tags and not _picks_by_number(func, args)
+        if reads or varies:
+            raise ValueError(f"its Python code depends on values of its input ({func})")
+        return func(*args, **(kwargs or {}))
+
+
+def _picks_by_number(func: Any, args: tuple[Any, ...]) -> bool:
+    """Return True for an indexing whose result has the same shape for all values."""
+    if func is not torch.ops.aten.index.Tensor:
+        return False
+    return all(index is None or index.dtype not in (torch.bool, torch.uint8) for index in args[1])
+
+
+def _trace(run: Callable[..., Answer], inputs: tuple[Any, ...]) -> Callable[..., Any]:
+    with warnings.catch_warnings():  # of sizes, which stay the same, and of the age of torch.jit
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", _LOST_IN_A_TRACE)
+        traced: Callable[..., Any] = torch.jit.trace(run, inputs, check_trace=False)
+    return traced
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Return True for equal bits; NaN equals NaN."""
+    return torch.equal(a.nan_to_num(), b.nan_to_num())
