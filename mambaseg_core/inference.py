@@ -159,7 +159,6 @@ class Segmenter:
         x, y, t_ns, p = (rng.integers(0, below, 10_000) for below in (width, height, 50_000_000, 2))
         return image, Events.from_arrays(x, y, np.sort(t_ns), p, height=height, width=width)
 
-    @torch.inference_mode()
     def _trace(self, first: Inputs, other: Inputs) -> None:
         try:
             self._traced = TracedModel(self.model, self.dtype, first, other)

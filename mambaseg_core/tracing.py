@@ -71,6 +71,8 @@ class TracedModel:
         ValueError: The trace may differ from the model; the message is the reason.
     """
 
+    @torch.inference_mode(False)  # in which `_NoValueRead` would see less
+    @torch.no_grad()
     def __init__(self, model: nn.Module, dtype: torch.dtype, first: Inputs, other: Inputs) -> None:
         self._model, self._parts = model, _Parts(model)
         self._shapes = [x.shape for x in first if x is not None]
@@ -163,10 +165,12 @@ def _picks_by_number(func: Any, args: tuple[Any, ...]) -> bool:
 
 
 def _trace(run: Callable[..., Answer], inputs: tuple[Any, ...]) -> Callable[..., Any]:
-    with warnings.catch_warnings():  # of sizes, which stay the same, and of the age of torch.jit
-        warnings.simplefilter("ignore")
-        warnings.filterwarnings("error", _LOST_IN_A_TRACE)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("ignore")  # of sizes, which stay the same, and of the age of torch.jit
+        warnings.filterwarnings("always", _LOST_IN_A_TRACE)
         traced: Callable[..., Any] = torch.jit.trace(run, inputs, check_trace=False)
+    if found:
+        raise ValueError("its Python code takes values out of tensors, as a list or a NumPy array")
     return traced
 
 

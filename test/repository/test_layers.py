@@ -18,7 +18,7 @@ LAYERS = [
     {"ops", "labels", "cameras", "recordings"},
     {"preprocessing"},
     {"models", "data"},
-    {"profile", "precision", "synth"},
+    {"profile", "precision", "synth", "tracing"},
     {"checkpoint"},
     {"inference"},
     {"evaluation"},
