@@ -16,7 +16,7 @@ function(install_command NAME MODULE FOLDER)
   install(PROGRAMS ${CMAKE_CURRENT_BINARY_DIR}/${NAME} DESTINATION ${FOLDER})
 endfunction()
 install_command(segmentation_node mambaseg_ros.node lib/${PROJECT_NAME})
-install_command(mambaseg mambaseg_ros.cli bin)
+install_command(mambaseg mambaseg_ros bin)
 
 # setup.py builds the extension. Without torch or a compiler the plain PyTorch operators run.
 execute_process(

@@ -1,5 +1,17 @@
-"""`python -m mambaseg_ros` is the `mambaseg` command."""
+"""The `mambaseg` command, also as `python -m mambaseg_ros`: what is done before the slow imports."""
 
-from mambaseg_ros.cli import main
+from __future__ import annotations
 
-main()
+from mambaseg_ros import signals
+
+
+def main() -> None:
+    """Run the command; a signal ends it in silence at any time."""
+    signals.end_at_once(signals.INTERRUPTED)
+    from mambaseg_ros.cli import main as command  # imports torch
+
+    signals.run_command(command)
+
+
+if __name__ == "__main__":
+    main()

@@ -90,6 +90,7 @@ def play(
         topics=topic,
         exclude=exclude,
         longest_gap_s=longest_gap,
+        say=lambda sentence: console.print(sentence, highlight=False, soft_wrap=True),
         warn=warn,
     )
     for name, count in counts.items():

@@ -16,15 +16,22 @@ from typing import Any
 # same cores, as on every robot, a frame took four times as long and more (docs/benchmarks.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from mambaseg_ros import signals
+
+if __name__ == "__main__":
+    signals.end_at_once(0)  # before the imports below, which take seconds
+
 import rclpy
 import rclpy.parameter
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 
 from mambaseg_ros.faults import FaultLog, sentence_of
 from mambaseg_ros.model import check_reach, describe, free_memory, leave_a_core, make_segmenter
@@ -43,8 +50,6 @@ except ImportError:  # the node works without its enable service
     SetBool = None
 
 RCLError = rclpy_implementation.RCLError  # what rclpy.init raises for a broken parameter file
-InvalidHandle = rclpy_implementation.InvalidHandle
-END_S = 1.0  # longest wait for the inference in hand when the process ends
 Done = TransitionCallbackReturn
 
 
@@ -72,6 +77,11 @@ class SegmentationNode(LifecycleNode):
             self.get_logger().info("std_srvs is not installed: there is no service ~/enable")
         else:
             self.create_service(SetBool, "~/enable", self._enable)
+
+    def start_by_itself(self) -> None:
+        """Configure and activate, in place of a lifecycle manager."""
+        if self.trigger_configure() == Done.SUCCESS:
+            self.trigger_activate()
 
     # -- lifecycle ---------------------------------------------------------------------------------------------
 
@@ -272,38 +282,29 @@ def _steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> 
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM."""
+    """Run the node until a signal comes."""
+    ended: Future = Future()
+    signals.end_by_callback(lambda: ended.set_result(None))
     use_large_image_profile()
     leave_a_core()
-    begun = False
     try:
-        rclpy.init(args=args)
-        begun = True
-        executor = SingleThreadedExecutor()  # at once: if a signal came before it, rclpy would print a traceback
-        node = SegmentationNode()
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        executor, node = SingleThreadedExecutor(), SegmentationNode()
         node.warn_of_ignored(sys.argv if args is None else args)
     except (ParameterException, RCLError, ValueError) as error:
-        if begun and not rclpy.ok():  # a signal came meanwhile
-            return 0
         print(f"segmentation_node: {error}; see its table of parameters in docs/ros.md", file=sys.stderr)
         rclpy.try_shutdown()
         return 2
-    try:
-        if node.get_parameter("autostart").value and node.trigger_configure() == Done.SUCCESS:
-            node.trigger_activate()
-        rclpy.spin(node, executor)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except (RCLError, InvalidHandle):  # a callback was in hand when the context was shut down
-        if node.context.ok():
-            raise
-    if not node.stop(timeout=END_S):
+    executor.add_node(node)
+    if node.get_parameter("autostart").value:
+        executor.create_task(node.start_by_itself)
+    executor.spin_until_future_complete(ended)
+    if not node.stop(timeout=signals.END_S):
         # a model cannot be interrupted, but the process can: nothing is written that could be half written
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(0)
     node.destroy_node()
     rclpy.try_shutdown()
+    signals.ignore()
     return 0
 
 

@@ -37,6 +37,7 @@ def play(
     topics: Collection[str] = (),
     exclude: Collection[str] = (),
     longest_gap_s: float = 60.0,
+    say: Callable[[str], None] = print,
     warn: Callable[[str], None] = print,
 ) -> dict[str, int]:
     """Publish the messages of a bag. A topic whose type is not installed here is left out with a warning.
@@ -51,6 +52,7 @@ def play(
         topics: names of the topics to publish; empty: all.
         exclude: names of topics to leave out.
         longest_gap_s: a longer time without any message, seconds of the bag, is skipped with a warning.
+        say: called with one sentence when the wait for subscribers begins.
         warn: called with one sentence about what is not played as it was recorded.
 
     Returns:
@@ -71,7 +73,7 @@ def play(
             pace = _Pace(
                 rate, longest_gap_s, warn, node.create_publisher(Clock, "/clock", CLOCK_QOS) if clock else None
             )
-            _wait_for_subscribers(publishers, wait_for_subscribers_s, warn)
+            _wait_for_subscribers(publishers, wait_for_subscribers_s, say, warn)
             counts = dict.fromkeys((topic.name for topic in publishers), 0)
             for _ in range(loops):
                 pace.restart(first_ns)
@@ -203,12 +205,21 @@ def _publisher(node: Any, bag: Bag, topic: BagTopic) -> Any:
     return node.create_publisher(message_class(topic.type), topic.name, profile)
 
 
-def _wait_for_subscribers(publishers: dict[BagTopic, Any], timeout_s: float, warn: Callable[[str], None]) -> None:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if all(publisher.get_subscription_count() for publisher in publishers.values()):
-            time.sleep(1.0)  # until both sides know each other, and a recorder those who answer
+def _wait_for_subscribers(
+    publishers: dict[BagTopic, Any], timeout_s: float, say: Callable[[str], None], warn: Callable[[str], None]
+) -> None:
+    deadline, silent = time.monotonic() + timeout_s, _silent(publishers)
+    if silent and timeout_s:
+        say(f"waiting for a subscriber of {silent} (at most {timeout_s:g} s)")
+    while silent:
+        if time.monotonic() >= deadline:
+            warn(f"nobody subscribes to {silent} after {timeout_s:g} s: playing anyway")
             return
         time.sleep(0.05)
-    silent = [topic.name for topic, publisher in publishers.items() if not publisher.get_subscription_count()]
-    warn(f"nobody subscribes to {', '.join(silent)} after {timeout_s:g} s: playing anyway")
+        silent = _silent(publishers)
+    time.sleep(1.0)  # until both sides know each other, and a recorder those who answer
+
+
+def _silent(publishers: dict[BagTopic, Any]) -> str:
+    """Return the names of the topics that nobody subscribes to."""
+    return ", ".join(topic.name for topic, publisher in publishers.items() if not publisher.get_subscription_count())

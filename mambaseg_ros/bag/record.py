@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from rosbags.rosbag2 import Writer
 
 from mambaseg_ros.bag.types import define, new_bag, typestore
 from mambaseg_ros.messages.types import message_class
+from mambaseg_ros.signals import noted_signals
 
 SILENT_S = 5.0  # until topics without a publisher are named
 
@@ -61,12 +62,12 @@ class _Recorder:
 
 
 def record(bag: Path, topics: list[str], *, idle_s: float | None = None) -> dict[str, int]:
-    """Write topics into a new mcap bag until SIGINT, or until nothing has come for `idle_s` after the first message.
+    """Write topics into a new mcap bag until a signal, or until nothing has come for `idle_s` after the first message.
 
     Args:
         bag: folder to write; it appears when the recording is complete.
         topics: absolute names; each is subscribed to as soon as it has a publisher.
-        idle_s: seconds of silence that end the recording; None: only SIGINT does.
+        idle_s: seconds of silence that end the recording; None: only a signal does.
 
     Returns:
         messages written by topic.
@@ -75,15 +76,13 @@ def record(bag: Path, topics: list[str], *, idle_s: float | None = None) -> dict
         ValueError: the bag exists already.
         WriteError: the disk is full, or the like; names the folder with what was recorded.
     """
-    with new_bag(bag, salvage=True) as writer:
-        rclpy.init()
+    with noted_signals() as signals, new_bag(bag, salvage=True) as writer:  # none interrupts the bag's end
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node("mambaseg_recorder")
         recorder = _Recorder(node, writer, topics)
         try:
-            while rclpy.ok() and not _idle(recorder, idle_s):
+            while not signals and not _idle(recorder, idle_s):
                 rclpy.spin_once(node, timeout_sec=0.1)
-        except (KeyboardInterrupt, ExternalShutdownException):
-            pass
         finally:
             node.destroy_node()
             rclpy.try_shutdown()

@@ -23,6 +23,7 @@ from mambaseg_ros.bag.play import play
 from mambaseg_ros.bag.types import new_bag, typestore
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.messages.types import STATUS_TYPE
+from mambaseg_ros.signals import INTERRUPTED
 
 pytestmark = pytest.mark.ros
 MAMBASEG = (sys.executable, "-m", "mambaseg_ros")
@@ -140,13 +141,8 @@ def test_signals_end_every_wait(tmp_path: Path, start: Callable[..., Any], wait:
     late = [message._replace(time_ns=message.time_ns + 3600 * 10**9) for message in rest]
     bags.sqlite(tmp_path / "b_0.db3", [first, *late]).close()
     player = start(*MAMBASEG, "bag", "play", tmp_path, "--wait", wait, "--longest-gap", 7200, "--topic", "/image")
-    if wait:
-        time.sleep(3)  # nothing is printed while it waits
-    else:
-        player.wait_for_line("nobody subscribes")
-        time.sleep(1)
-    player.child.send_signal(number)
-    player.child.wait(timeout=60)
+    player.wait_for_line("waiting for a subscriber of /image (at most 600 s)" if wait else "nobody subscribes")
+    assert player.stop(number) == INTERRUPTED, player.output
     assert "Traceback" not in player.output
 
 

@@ -1,0 +1,57 @@
+"""One clean end whatever signals come, in every phase of a process: no traceback, and one exit status."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import handmade_bags as bags
+import pytest
+
+from mambaseg_core.recordings.bag import Bag
+from mambaseg_ros.signals import INTERRUPTED
+
+pytestmark = pytest.mark.ros
+BURST = (signal.SIGINT, signal.SIGTERM, signal.SIGINT)
+COMMAND = (sys.executable, "-X", "importtime", "-m", "mambaseg_ros", "bag")
+
+
+def end_at(process: Any, line: str) -> int:
+    """Send several signals in a row as soon as a process has printed a line; return its exit status."""
+    process.wait_for_line(line)
+    for number in BURST:
+        process.child.send_signal(number)
+    return int(process.stop())
+
+
+@pytest.mark.parametrize("phase", [" numpy\n", " rclpy\n", "waiting for a subscriber of /image"])
+def test_a_player_ends_by_signals(tmp_path: Path, start: Callable[..., Any], phase: str) -> None:
+    bags.humble(tmp_path / "bag")
+    player = start(*COMMAND, "play", tmp_path / "bag", "--wait", 600, "--topic", "/image")
+    status = end_at(player, phase)
+    assert "Traceback" not in player.output
+    assert status == INTERRUPTED, player.output
+
+
+def test_a_recorder_finishes_its_bag(tmp_path: Path, start: Callable[..., Any]) -> None:
+    recorder = start(*COMMAND, "record", tmp_path / "bag", "/nothing")
+    assert end_at(recorder, "nobody publishes /nothing") == 0, recorder.output
+    assert "Traceback" not in recorder.output
+    with Bag(tmp_path / "bag") as reader:
+        assert list(reader.messages()) == []
+
+
+@pytest.mark.parametrize("phase", [" torch\n", " mambaseg_ros.topics.subscriptions\n", "random weights"])
+def test_a_node_ends_by_signals(
+    start: Callable[..., Any],
+    node_command: Callable[..., list[str]],
+    phase: str,
+) -> None:
+    words = node_command("-X", "importtime", "-m", "mambaseg_ros.node", weights="random")
+    node = start(*words)
+    status = end_at(node, phase)
+    assert "Traceback" not in node.output
+    assert status == 0, node.output
