@@ -10,13 +10,14 @@ install(DIRECTORY mambaseg_core mambaseg_ros
 )
 install(DIRECTORY launch config DESTINATION share/${PROJECT_NAME})
 
-# Both start with the Python that has torch, not with the `python3` found at run time.
-function(install_command NAME MODULE FOLDER)
+# Both start with the Python that has torch, not with the `python3` found at run time. INTERRUPTED is the exit status
+# after a signal.
+function(install_command NAME MODULE INTERRUPTED FOLDER)
   configure_file(cmake/command.in ${NAME} @ONLY)
   install(PROGRAMS ${CMAKE_CURRENT_BINARY_DIR}/${NAME} DESTINATION ${FOLDER})
 endfunction()
-install_command(segmentation_node mambaseg_ros.node lib/${PROJECT_NAME})
-install_command(mambaseg mambaseg_ros bin)
+install_command(segmentation_node mambaseg_ros.node 0 lib/${PROJECT_NAME})
+install_command(mambaseg mambaseg_ros 130 bin)
 
 # setup.py builds the extension. Without torch or a compiler the plain PyTorch operators run.
 execute_process(
