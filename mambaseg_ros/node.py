@@ -35,13 +35,13 @@ from rclpy.task import Future
 
 from mambaseg_ros.faults import FaultLog, sentence_of
 from mambaseg_ros.model import check_reach, describe, free_memory, leave_a_core, make_segmenter
-from mambaseg_ros.overrides import sections_of_others, unknown_parameters, unknown_topics
+from mambaseg_ros.overrides import check_qos, qos_parameters, sections_of_others, unknown_parameters, unknown_topics
 from mambaseg_ros.parameters import PARAMETERS, TABLE, Parameter, Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.resources import use_large_image_profile
-from mambaseg_ros.topics.class_topics import class_tables
+from mambaseg_ros.topics.class_topics import class_tables, topic_entries
 from mambaseg_ros.topics.diagnostics import Condition, Diagnostics
-from mambaseg_ros.topics.publishers import Publishers
+from mambaseg_ros.topics.publishers import OUTPUTS, Publishers
 from mambaseg_ros.topics.subscriptions import INFO_TOPICS, KINDS, Subscriptions
 
 try:
@@ -217,13 +217,18 @@ class SegmentationNode(LifecycleNode):
             ValueError: a value is of another type, or out of bounds.
         """
         for name, given in self._parameter_overrides.items():
+            check_qos(name, given.value)
             if name in TABLE:
                 self._parameter_overrides[name] = _in_its_type(given)
                 TABLE[name].check(self._parameter_overrides[name].value)
 
     def warn_of_ignored(self, words: list[str]) -> None:
         """Warn of what a command line sets that this node does not take; ROS ignores it in silence."""
-        known = [*TABLE, *(name for name in self._parameter_overrides if self.has_parameter(name))]
+        classes = topic_entries(self.get_parameter("publish_classes").value)
+        outputs = [self.resolve_topic_name(topic) for topic in OUTPUTS]
+        outputs += [f"{self.get_fully_qualified_name()}/classes/{name}" for name, _ in classes]
+        known = [name for name in self._parameter_overrides if self.has_parameter(name)]
+        known += [*TABLE, *qos_parameters(outputs)]
         for sentence in (
             *unknown_parameters(self._parameter_overrides, known),
             *sections_of_others(words, self.get_fully_qualified_name()),

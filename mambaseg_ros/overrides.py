@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+QOS_CHOICES = {
+    "history": ("keep_last", "keep_all"),
+    "reliability": ("reliable", "best_effort"),
+    "durability": ("volatile", "transient_local"),
+}
 
 
 def nearest(name: str, known: Collection[str]) -> str:
@@ -26,6 +32,26 @@ def unknown_parameters(given: Collection[str], known: Collection[str]) -> Iterat
     for name in given:
         if name not in known:
             yield f"parameter {name!r} is ignored: the node has none of this name{nearest(name, known)}"
+
+
+def qos_parameters(topics: Iterable[str]) -> list[str]:
+    """Return the parameters that override the QoS of publishers, by rclpy's names."""
+    return [f"qos_overrides.{topic}.publisher.{policy}" for topic in topics for policy in ("depth", *QOS_CHOICES)]
+
+
+def check_qos(name: str, value: object) -> None:
+    """Refuse a value of a parameter of `qos_parameters` that rclpy would not take; other parameters may have any.
+
+    Raises:
+        ValueError: one sentence.
+    """
+    policy = name.rpartition(".publisher.")[2]
+    if not name.startswith("qos_overrides.") or policy not in ("depth", *QOS_CHOICES):
+        return
+    choices = QOS_CHOICES.get(policy, ())
+    if value not in choices and not (policy == "depth" and type(value) is int and value > 0):
+        expected = " or ".join(choices) or "a whole number above 0"
+        raise ValueError(f"parameter {name!r} is {value!r}; expected {expected}: correct it")
 
 
 def misspelt(given: Collection[str], known: Collection[str]) -> Iterator[str]:

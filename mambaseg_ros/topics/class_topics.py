@@ -30,10 +30,8 @@ def class_tables(text: str, labels: LabelSet) -> dict[str, Table]:
         ValueError: a class is unknown, or a name cannot be one of a topic or comes twice; one sentence.
     """
     tables: dict[str, Table] = {}
-    for entry in text.split(",") if text.strip() else ():
-        name, equals, classes = (part.strip() for part in entry.partition("="))
-        ids = [_class_id(word.strip(), labels) for word in (classes if equals else name).split("+")]
-        name = name if equals else _written(name)
+    for name, classes in topic_entries(text):
+        ids = [_class_id(word.strip(), labels) for word in classes.split("+")]
         if not _NAME.fullmatch(name):
             raise ValueError(
                 f"parameter 'publish_classes' names a topic {name!r}; expected letters, digits and single underscores "
@@ -44,6 +42,12 @@ def class_tables(text: str, labels: LabelSet) -> dict[str, Table]:
         tables[name] = np.zeros(256, np.uint8)
         tables[name][ids] = 255
     return tables
+
+
+def topic_entries(text: str) -> list[tuple[str, str]]:
+    """Return each topic's name and classes, unchecked."""
+    entries = [entry.partition("=") for entry in text.split(",") if text.strip()]
+    return [(name.strip(), classes) if equals else (_written(name), name) for name, equals, classes in entries]
 
 
 def _class_id(word: str, labels: LabelSet) -> int:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import cv2
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.qos import QoSDurabilityPolicy, QoSPolicyKind, QoSProfile, QoSReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import Header
@@ -27,7 +28,14 @@ from mambaseg_ros.pipeline.results import PublishedMask, Report, State
 from mambaseg_ros.topics.class_topics import Table
 
 LATCHED = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-IMAGE_TOPICS = ("~/mask", "~/color_mask", "~/overlay", "~/confidence")
+# Topics whose QoS parameters may override, with their types and depths; those of `publish_classes` too.
+OUTPUTS: dict[str, tuple[Any, int]] = {
+    **dict.fromkeys(("~/mask", "~/color_mask", "~/overlay", "~/confidence"), (ImageMessage, 5)),
+    "~/mask/compressed": (CompressedImage, 5),
+    "~/camera_info": (CameraInfo, 5),
+    "~/status": (SegmentationStatus, 10),
+}
+OVERRIDDEN = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 
 
 class Publishers:
@@ -57,12 +65,10 @@ class Publishers:
         self.camera_info: Any = None  # the last one of the frame camera
         self.camera_info_missing = False
         self.on_report: Callable[[Report], None] = lambda report: None
-        self._publishers = {topic: self._create(ImageMessage, topic, 5) for topic in IMAGE_TOPICS}
         self._tables = {f"~/classes/{name}": table for name, table in classes.items()}
-        self._publishers |= {topic: self._create(ImageMessage, topic, 5) for topic in self._tables}
-        self._publishers["~/camera_info"] = self._create(CameraInfo, "~/camera_info", 5)
-        self._publishers["~/mask/compressed"] = self._create(CompressedImage, "~/mask/compressed", 5)
-        self._publishers["~/status"] = self._create(SegmentationStatus, "~/status", 10)
+        topics = OUTPUTS | dict.fromkeys(self._tables, (ImageMessage, 5))
+        overridden = QoSOverridingOptions(OVERRIDDEN)
+        self._publishers = {name: self._create(kind, name, depth, overridden) for name, (kind, depth) in topics.items()}
         try:
             self._publishers["~/label_info"] = self._create(
                 message_class("vision_msgs/msg/LabelInfo"), "~/label_info", LATCHED
@@ -70,16 +76,19 @@ class Publishers:
         except ValueError:
             node.get_logger().info("vision_msgs is not installed: ~/label_info is not published")
 
-    def _create(self, kind: Any, topic: str, qos: Any) -> Any:
+    def _create(self, kind: Any, topic: str, qos: Any, overridden: QoSOverridingOptions | None = None) -> Any:
         def incompatible(info: Any) -> None:
             self._qos_met()
             self.warn(
                 f"a subscriber of {topic} asks for a QoS that it cannot have (policy {info.last_policy_kind}); "
-                "expected reliable or best effort, volatile: change it in the subscriber"
+                "expected that of the publisher, reliable and volatile by default: change it in the subscriber, or in "
+                f"the parameters qos_overrides.{self._node.resolve_topic_name(topic)}.publisher"
             )
 
         events = PublisherEventCallbacks(incompatible_qos=incompatible)
-        return self._node.create_lifecycle_publisher(kind, topic, qos, event_callbacks=events)
+        return self._node.create_lifecycle_publisher(
+            kind, topic, qos, event_callbacks=events, qos_overriding_options=overridden
+        )
 
     def destroy(self) -> None:
         """Give the publishers back."""
@@ -172,7 +181,10 @@ class Publishers:
         return bool(self._node.get_clock().ros_time_is_active)
 
     def _heard(self, topic: str) -> bool:
-        return bool(self._publishers[topic].get_subscription_count() > 0)
+        """Return True if somebody listens, or if the last message is kept for late subscribers."""
+        publisher = self._publishers[topic]
+        latched = publisher.qos_profile.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+        return latched or bool(publisher.get_subscription_count() > 0)
 
     def _publish(self, topic: str, header: Any, picture: Image, encoding: str) -> None:
         self._publishers[topic].publish(fill_image_message(ImageMessage(), picture, header=header, encoding=encoding))

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mambaseg_ros.overrides import misspelt, nearest, sections_of_others, unknown_parameters, unknown_topics
+from mambaseg_ros.overrides import (
+    check_qos,
+    misspelt,
+    nearest,
+    qos_parameters,
+    sections_of_others,
+    unknown_parameters,
+    unknown_topics,
+)
 from mambaseg_ros.parameters import TABLE
 
 TOPICS = ("image", "events", "second", "camera_info", "event_camera_info")
@@ -82,3 +90,36 @@ def test_a_file_that_ros_refuses_is_left_to_it(tmp_path: Path, text: str) -> Non
     (tmp_path / "a.yaml").write_text(text)
     words = ["--params-file", str(tmp_path / "a.yaml"), "--params-file", str(tmp_path / "none.yaml")]
     assert list(sections_of_others(words, "/mambaseg")) == []
+
+
+def test_qos_of_our_topics_is_known_and_that_of_others_is_said() -> None:
+    known = qos_parameters(["/mambaseg/mask"])
+    assert list(unknown_parameters(known, known)) == []
+    for name in (
+        "/mambaseg/mask.publisher.reliabilty",
+        "/mambaseg/mask.publisher.lifespan",
+        "/mambaseg/mas.publisher.depth",
+    ):
+        (said,) = unknown_parameters([f"qos_overrides.{name}"], known)
+        assert said.startswith(f"parameter 'qos_overrides.{name}' is ignored")
+        assert "nearest is 'qos_overrides./mambaseg/mask.publisher." in said
+
+
+@pytest.mark.parametrize(
+    ("policy", "good", "bad"),
+    [
+        ("reliability", ("reliable", "best_effort"), ("Reliable", "unknown", "system_default", 1, True, "")),
+        ("durability", ("volatile", "transient_local"), ("latched", "transient", 0)),
+        ("history", ("keep_last", "keep_all"), ("keep", 5)),
+        ("depth", (1, 1000), (0, -1, "5", 5.0, True, "keep_last")),
+    ],
+)
+def test_qos_is_checked_before_rclpy_takes_it(policy: str, good: tuple[object, ...], bad: tuple[object, ...]) -> None:
+    name = f"qos_overrides./a/mask.publisher.{policy}"
+    for value in good:
+        check_qos(name, value)
+    for value in bad:
+        with pytest.raises(ValueError, match=rf"^parameter '{name}' is {value!r}; expected [^;]+: correct it$"):
+            check_qos(name, value)
+    check_qos(policy, "anything")
+    check_qos(f"qos_overrides./clock.subscription.{policy}", "anything")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from drive import DEGRADED, ERROR, OK
 from lifecycle_msgs.msg import Transition
+from peer import stamp_of
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -269,9 +272,8 @@ def test_chosen_classes_have_topics_of_their_own(
     def all_have_come() -> bool:
         """Send an image; return True once there are a mask and its classes."""
         peer.exchange(next(stamps), picture)
-        return bool(peer.masks) and all(
-            seen and seen[-1].header == peer.masks[-1].header for seen in peer.seen.values()
-        )
+        peer.spin_until(lambda: bool(peer.masks), "a mask")
+        return all(seen and seen[-1].header == peer.masks[-1].header for seen in peer.seen.values())
 
     peer.spin_until(all_have_come, "a mask and its classes")
     ids = image_from_message(peer.masks[-1])
@@ -279,3 +281,28 @@ def test_chosen_classes_have_topics_of_their_own(
         assert peer.seen[topic][-1].encoding == "mono8"
         np.testing.assert_array_equal(image_from_message(peer.seen[topic][-1]), np.where(chosen, 255, 0))
     assert (ids == 255).any()
+
+
+def test_a_mask_waits_for_late_subscribers_where_its_qos_is_overridden(
+    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    late = {"durability": "transient_local", "depth": 1}
+    given = {"/mambaseg/mask": late, "/mambaseg/classes/flat": late, "/mambaseg/msk": late, "/other/mask": {"depth": 2}}
+    section = {"publish_classes": "flat", "qos_overrides": {topic: {"publisher": qos} for topic, qos in given.items()}}
+    (tmp_path / "qos.yaml").write_text(json.dumps({"mambaseg": {"ros__parameters": section}}))
+    peer.process = start(*node_command(), "--params-file", tmp_path / "qos.yaml")
+    peer.wait_until_connected()
+    for stamp_ns in (START_NS, START_NS + 50 * MS):
+        peer.exchange(stamp_ns, np.full(SIZE, 9, np.uint8))
+        for topic in ("mask", "classes/flat"):
+            subscription = peer.listen(topic, qos=LATCHED)
+            peer.spin_until(lambda t=topic: bool(peer.seen[t]), f"the last {topic}")
+            assert [stamp_of(message) for message in peer.seen[topic]] == [stamp_ns]
+            peer.node.destroy_subscription(subscription)
+        steps = ("DEACTIVATE", "CLEANUP", "CONFIGURE", "ACTIVATE")  # the parameters are declared already
+        assert peer.change(*(getattr(Transition, f"TRANSITION_{step}") for step in steps))
+        peer.wait_until_connected()
+    ignored = [line for line in peer.process.lines if "is ignored" in line]
+    assert len(ignored) == 3, ignored
+    nearest = "nearest is 'qos_overrides./mambaseg/mask.publisher.durability'"
+    assert any("qos_overrides./mambaseg/msk.publisher.durability" in line and nearest in line for line in ignored)

@@ -48,6 +48,11 @@ def test_misspelt_names_are_said_and_whole_numbers_taken(
     [
         ("event_wait_ms", "'10'", "parameter 'event_wait_ms' is '10' (str); expected a float, such as 10.0"),
         ("autostart", 1, "parameter 'autostart' is 1 (int); expected a bool, such as true"),
+        (
+            "qos_overrides./mambaseg/mask.publisher.durability",
+            "latched",
+            "expected volatile or transient_local",
+        ),
         ("device", 0, "parameter 'device' is 0 (int); expected a str, such as '10' in quotes"),
     ],
 )
