@@ -15,6 +15,7 @@ import yaml
 
 from mambaseg_ros.messages.types import EVENT_TYPES, IMAGE_TYPES
 from mambaseg_ros.overrides import nearest
+from mambaseg_ros.policy import Limits
 
 T = TypeVar("T", bool, int, float, str)
 
@@ -135,6 +136,9 @@ class Parameters:
     event_wait_ms: float = _parameter(50.0, "maximum wait for events up to an image's stamp, or for the second image nearest to it, milliseconds of wall-clock time", bounds=(0.0, 10_000.0), changes="always")
     events_stale_ms: float = _parameter(50.0, "maximum gap between an image and its newest event (or nearest second image), milliseconds; beyond it the second input counts as missing", bounds=(0.0, 60_000.0), changes="always")
     max_age_ms: float = _parameter(1000.0, "maximum age of a mask on the node's clock when it is published, milliseconds; beyond it, or where the stamp is of the future, the state is DEGRADED; stamps more than a day away are of another clock or a recording, which /diagnostics says; 0: any stamp, for cameras with a clock of their own", bounds=(0.0, 86_400_000.0), changes="always")
+    events_refused_share: float = _parameter(0.5, "maximum share of the events of the last second that may be refused (outside the sensor, out of order, not decodable, of a time that jumps); beyond it events count as missing", bounds=(0.0, 1.0), changes="always")
+    min_window_share: float = _parameter(0.5, "minimum share of a window's time (or of its number of events) that must be covered; below it the mask is made, and its state is DEGRADED", bounds=(0.0, 1.0), changes="always")
+    min_window_events: int = _parameter(10, "minimum number of events in a window; below it the mask is made, and its state is DEGRADED; an empty window counts as missing events", bounds=(0, 1_000_000), changes="always")
     when_events_missing: str = _parameter("image_only", "what is published for an image without second input: a mask of the image alone, the last mask with its original stamp, or nothing", choices=EVENTS_MISSING, changes="always")
     images_stale_ms: float = _parameter(500.0, "maximum time without an image on the node's clock, milliseconds; beyond it images count as missing", bounds=(10.0, 60_000.0), changes="always")
     when_images_missing: str = _parameter("drop", "what is published while images are missing: nothing, masks of the second input alone, or the last mask with its original stamp", choices=IMAGES_MISSING, changes="always")
@@ -157,6 +161,11 @@ class Parameters:
     def events_stale_ns(self) -> int:
         """Maximum gap between an image and its second input, nanoseconds."""
         return int(self.events_stale_ms * 1e6)
+
+    @property
+    def limits(self) -> Limits:
+        """Bounds of a second input that is fit for use."""
+        return Limits(self.events_stale_ns, self.events_refused_share, self.min_window_share, self.min_window_events)
 
     @property
     def images_stale_ns(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class Health(IntEnum):
@@ -12,6 +13,29 @@ class Health(IntEnum):
     SILENT = 1
     STALE = 2
     BAD = 3
+
+
+class Limits(NamedTuple):
+    """Bounds of a second input that is fit for use: `events_stale_ms` in nanoseconds, and parameters of these names."""
+
+    stale_ns: int
+    events_refused_share: float = 1.0
+    min_window_share: float = 0.0
+    min_window_events: int = 0
+
+
+class Judgement(NamedTuple):
+    """Judgement on the second input of an image.
+
+    Attributes:
+        health: GOOD where nothing is wrong.
+        sentence: what is wrong, or empty.
+        usable: whether it is given to the model.
+    """
+
+    health: Health
+    sentence: str
+    usable: bool
 
 
 def judge_events(stamp_ns: int, newest_ns: int | None, used: int, stale_ns: int) -> tuple[Health, str]:

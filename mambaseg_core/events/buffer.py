@@ -109,7 +109,7 @@ class EventBuffer:
         self._held = 0
         self._jumps = TimeJumps[Events](back_ns=min(JUMP_NS, max_age_ns))
         self._since_ns: int | None = None
-        self._since_before_ns: int | None = None  # before a jump ahead that may be undone
+        self._cleared = False
         self._counts = dict.fromkeys(BufferCounters.__dataclass_fields__, 0)
 
     def push(self, events: Events) -> None:
@@ -163,7 +163,7 @@ class EventBuffer:
         with self._pushing:
             self._jumps.clear()
             self._make(_Change(removed=len(self._chunks)))
-            self._since_ns = self._since_before_ns = None
+            self._since_ns, self._cleared = None, True
 
     def __len__(self) -> int:
         with self._lock:
@@ -183,7 +183,7 @@ class EventBuffer:
 
     @property
     def since_ns(self) -> int | None:
-        """Time from which on all events are held that came: the first after a start, a jump or a full buffer."""
+        """Time before which events that had come were dropped: by a jump back, `clear` or a full buffer; else None."""
         return self._since_ns
 
     @property
@@ -205,14 +205,13 @@ class EventBuffer:
             self._make(_Change(counts={"jumped": refused, "events_in": refused}))
         if verdict.undo_after_ns is not None:
             removed, stays, later = self._split_after(verdict.undo_after_ns)
-            self._since_ns = self._since_before_ns
             self._make(_Change(removed=removed, added=stays, counts={"jumped": sum(map(len, later))}))
         if verdict.anew:
             self._begin_anew(verdict.keep)
             return
         for chunk in verdict.keep:
-            if verdict.ahead or not self._chunks:
-                self._since_before_ns, self._since_ns = self._since_ns, int(chunk.t_ns[0])
+            if self._cleared:
+                self._since_ns, self._cleared = int(chunk.t_ns[0]), False
             change = self._fit(chunk)
             change.counts["events_in"] = len(chunk)
             self._make(change)
@@ -221,7 +220,7 @@ class EventBuffer:
         """Replace everything by packets of another time, in one step for readers."""
         chunk = packets[0] if len(packets) == 1 else _merge(list(packets[:-1]), packets[-1])
         counts = {"resets": 1, "dropped_reset": self._held, "events_in": len(chunk)}
-        self._since_ns = self._since_before_ns = int(chunk.t_ns[0])
+        self._since_ns = int(chunk.t_ns[0])
         self._make(self._bounded(chunk, _Change(removed=len(self._chunks), counts=counts)))
 
     def _make(self, change: _Change) -> None:

@@ -75,6 +75,8 @@ class EventClock:
         late_ns: delay of the last stamp against the offset, that is, the jitter, nanoseconds.
         jumps: how often the filter restarted.
         step_ns: by how much the offset changed at the last restart, nanoseconds.
+        stamped: how many stamps it was given.
+        delay_ns: sum of `late_ns`, without stamps that were off by more than `JUMP_NS`, nanoseconds.
         strays: stamps that were off by more than `JUMP_NS` and were not followed.
 
     Raises:
@@ -90,6 +92,8 @@ class EventClock:
         self.jumps = 0
         self.step_ns = 0
         self.strays = 0
+        self.stamped = 0
+        self.delay_ns = 0
         self._lowest = 0  # stamp - first at _lowest_at, a sensor time
         self._lowest_at = 0
         self._previous = 0  # sensor time of the last packet
@@ -127,6 +131,8 @@ class EventClock:
         seen = header_stamp_ns - first_sensor_ns
         self.offset_ns = seen if self.mode == "header" else self._filter(first_sensor_ns, seen)
         self.late_ns = seen - self.offset_ns
+        self.stamped += 1
+        self.delay_ns += self.late_ns if abs(self.late_ns) <= JUMP_NS else 0
         return self.offset_ns
 
     def _filter(self, first_ns: int, seen: int) -> int:

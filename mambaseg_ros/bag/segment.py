@@ -200,8 +200,11 @@ def _resume(out: Path, settings: dict[str, Any]) -> Path:
 
 def _worker(segmenter: Segmenter, parameters: Parameters, sink: _Folder) -> Worker:
     """Return the node's worker, driven by the bag in place of threads."""
-    inbox, source = Inbox(parameters.buffer_bytes), make_source(segmenter.preprocessing, parameters)
-    return Worker(segmenter, inbox, source, sink, replace(parameters, event_wait_ms=0.0, max_age_ms=0.0))
+    source: Source = make_source(
+        segmenter.preprocessing, parameters, sink.warn, clock=lambda: (source.newest_ns or 0) / 1e9
+    )
+    parameters = replace(parameters, event_wait_ms=0.0, max_age_ms=0.0)
+    return Worker(segmenter, Inbox(parameters.buffer_bytes), source, sink, parameters)
 
 
 def _write(out: Path, folder: _Folder, frames: list[tuple[int, Any]]) -> int:

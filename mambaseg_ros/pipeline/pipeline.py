@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mambaseg_core.inference import Segmenter
@@ -14,6 +15,7 @@ from mambaseg_ros.pipeline.results import ResultSink
 from mambaseg_ros.pipeline.worker import Worker
 from mambaseg_ros.sources.events import EventSource
 from mambaseg_ros.sources.pictures import PictureSource
+from mambaseg_ros.sources.source import say_nothing
 
 
 @dataclass
@@ -39,10 +41,14 @@ class Pipeline:
     def __init__(self, segmenter: Segmenter, parameters: Parameters, sink: ResultSink) -> None:
         self.reported = Reported()
         self.inbox = Inbox(max_packet_bytes=parameters.buffer_bytes, max_packet_age_s=parameters.buffer_ms / 1e3)
-        self.source = make_source(segmenter.preprocessing, parameters)
-        self.worker = Worker(segmenter, self.inbox, self.source, sink, parameters)
-        self._feeder = Feeder(self.inbox, self.source.add, lambda sentence: sink.warn(self._second_topic + sentence))
         self._second_topic = ""
+
+        def warn(sentence: str) -> None:
+            sink.warn(self._second_topic + sentence)
+
+        self.source = make_source(segmenter.preprocessing, parameters, warn)
+        self.worker = Worker(segmenter, self.inbox, self.source, sink, parameters)
+        self._feeder = Feeder(self.inbox, self.source.add, warn)
         self._doubts: dict[str, str] = {}
         if parameters.weights == RANDOM:
             self.doubt(
@@ -85,7 +91,7 @@ class Pipeline:
             "masks_from_events": worker.masks_from_events,
             "masks_held": worker.masks_held,
             "events_received": taken.events_received,
-            "events_refused": taken.events_refused + held.late,
+            "events_refused": taken.events_refused + held.late + held.jumped,
             "events_overwritten": held.dropped_bytes,
             "packets_received": inbox.packets_received,
             "packets_refused": taken.packets_refused,
@@ -99,9 +105,14 @@ class Pipeline:
         }
 
 
-def make_source(setup: Preprocessing, parameters: Parameters) -> EventSource | PictureSource:
+def make_source(
+    setup: Preprocessing,
+    parameters: Parameters,
+    warn: Callable[[str], None] = say_nothing,
+    clock: Callable[[], float] = time.monotonic,
+) -> EventSource | PictureSource:
     """Return the source of a model's second input, by its preprocessing: events, or the images of a second camera."""
     max_age_ns, max_bytes = int(parameters.buffer_ms * 1e6), parameters.buffer_bytes
     if setup.second != "events":
-        return PictureSource(setup, max_age_ns=max_age_ns, max_bytes=max_bytes)
-    return EventSource(setup, max_age_ns=max_age_ns, max_bytes=max_bytes, clock_mode=parameters.event_clock)
+        return PictureSource(setup, max_age_ns=max_age_ns, max_bytes=max_bytes, warn=warn)
+    return EventSource(setup, max_age_ns=max_age_ns, max_bytes=max_bytes, clock_mode=parameters.event_clock, warn=warn)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from mambaseg_core.events.buffer import JUMP_NS
+from mambaseg_core.events.jumps import TimeJumps
 from mambaseg_core.inference import Segmenter
 from mambaseg_ros.faults import sentence_of
 from mambaseg_ros.messages.images import Image, image_from_message
@@ -57,7 +57,7 @@ class Worker:
     age_fault: str = ""
     doubts: tuple[str, ...] = ()
     _of_another_time: bool = field(default=False, init=False)
-    _last_stamp_ns: int = field(default=0, init=False)
+    _times: TimeJumps[int] = field(default_factory=TimeJumps, init=False)  # of the images
     _last_second_ns: int = field(default=0, init=False)
     _last: PublishedMask | None = field(default=None, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
@@ -150,7 +150,7 @@ class Worker:
         if self.waiting_for:
             raise ValueError(self.waiting_for)
         report.window_end_ns = stamp_ns = stamp_to_ns(arrival.message.header.stamp)
-        self._wait_for_second(arrival, stamp_ns)
+        doubt = self._wait_for_second(arrival, stamp_ns)
         report.wait_ms = 1e3 * (time.monotonic() - arrival.arrived)
 
         start = time.monotonic()
@@ -158,6 +158,8 @@ class Worker:
         report.prepare_ms = 1e3 * (time.monotonic() - start)
         if not self._judge_second(stamp_ns, second, report):
             second = None
+        if doubt:
+            report.state, report.message = State.DEGRADED, doubt
         if second is not None or report.policy == "image_only":
             self._segment(arrival.message.header, image, second, report)
             return True
@@ -181,23 +183,50 @@ class Worker:
 
     # -- the second input ----------------------------------------------------------------------------------------
 
-    def _wait_for_second(self, arrival: Arrival, stamp_ns: int) -> None:
-        """Wait until what came before the image is decoded and nothing better is to come, at most `event_wait_ms`."""
+    def _wait_for_second(self, arrival: Arrival, stamp_ns: int) -> str:
+        """Wait until what came before the image is decoded and nothing better is to come, at most `event_wait_ms`.
+
+        Returns:
+            a sentence if the image's stamp jumps back and nothing else does, or empty.
+        """
         deadline = time.monotonic() + self.parameters.event_wait_ms / 1e3
-        inbox = self.inbox
+        inbox, source, before_ns = self.inbox, self.source, self._times.newest_ns or 0
         inbox.wait_until(lambda: inbox.packets_done >= arrival.packets_before, DRAIN_S)
-        self._forget_another_time(stamp_ns)
-        inbox.wait_until(lambda: self.source.reaches(stamp_ns), deadline - time.monotonic())
+        verdict = self._times.see(stamp_ns, stamp_ns, stamp_ns)
+        if verdict.keep and not verdict.anew:
+            inbox.wait_until(lambda: source.reaches(stamp_ns), deadline - time.monotonic())
+            return ""
+        # a looped bag takes the second input back too; those nearer to the new time than to the old one came first
+        between_ns = (stamp_ns + before_ns) // 2
+
+        def jumped_too() -> bool:
+            newest_ns = source.newest_ns
+            return source.agree(stamp_ns) or (
+                newest_ns is not None and newest_ns <= between_ns and source.reaches(stamp_ns)
+            )
+
+        if inbox.wait_until(jumped_too, deadline - time.monotonic()):
+            self._times.agree(stamp_ns)
+        elif not verdict.anew:
+            return (
+                f"the image's stamp is {(before_ns - stamp_ns) / 1e6:.1f} ms before that of an earlier image; expected "
+                "stamps that go on: check the camera's driver (a jump is believed at the third image in a row)"
+            )
+        self._last = None
+        self.resets += source.forget_after(between_ns)
+        return ""
 
     def _judge_second(self, stamp_ns: int, second: Second | None, report: Report) -> bool:
-        """Return True if the second input is fit for an image of that stamp; if not, fill the report."""
-        self.events_health, sentence = self.source.judge(stamp_ns, second, self.parameters.events_stale_ns)
+        """Return True if the second input is given to the model; fill the report if it is not fit for use."""
+        self.events_health, sentence, usable = self.source.judge(stamp_ns, second, self.parameters.limits)
         if self.events_health == Health.GOOD:
             return True
-        if self.source.last_refused:
+        if self.source.last_refused and not usable:
             self.events_health, sentence = Health.BAD, f"{sentence}; the last message could not be read: see the log"
-        report.state, report.message, report.policy = State.DEGRADED, sentence, self.parameters.when_events_missing
-        return False
+        report.state, report.message = State.DEGRADED, sentence
+        if not usable:
+            report.policy = self.parameters.when_events_missing
+        return usable
 
     def _look_at_second(self) -> None:
         """Set the health of the second input where no image says what is in time."""
@@ -212,17 +241,6 @@ class Worker:
         else:
             stale = self._second_fresh.silent_ns(now_ns) > self.parameters.images_stale_ns
             self.events_health = Health.STALE if stale else Health.GOOD
-
-    def _forget_another_time(self, stamp_ns: int) -> None:
-        """Drop second inputs of the old pass where a looped bag took image time back.
-
-        Those that are nearer to the new time than to the old one came first and stay: their buffer has noticed the jump
-        by itself. Images that merely come out of order change nothing.
-        """
-        if stamp_ns < self._last_stamp_ns - JUMP_NS:
-            self._last = None
-            self.resets += self.source.forget_after((stamp_ns + self._last_stamp_ns) // 2)
-        self._last_stamp_ns = stamp_ns
 
     # -- masks -------------------------------------------------------------------------------------------------
 

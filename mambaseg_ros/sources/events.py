@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from mambaseg_core.events import Decoder, EventBuffer, Events
-from mambaseg_core.events.buffer import BufferCounters
+from mambaseg_core.events.buffer import LATE_TOLERANCE_NS, BufferCounters
 from mambaseg_core.events.clock import EventClock, default_mode
+from mambaseg_core.events.jumps import JUMP_NS
 from mambaseg_core.events.messages import RawArray, events_from_message
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.messages.stamps import stamp_to_ns
-from mambaseg_ros.policy import Health, judge_events
-from mambaseg_ros.sources.source import Second, SourceCounts
+from mambaseg_ros.policy import Health, Judgement, Limits, judge_events
+from mambaseg_ros.sources.event_health import (
+    REFUSED_WARNED,
+    clock_sentence,
+    empty_sentence,
+    refused_sentence,
+    window_sentence,
+)
+from mambaseg_ros.sources.recent import EventCounts, Recent
+from mambaseg_ros.sources.source import Second, SourceCounts, jump_sentence, say_nothing
 
 LAST_NS = 2**31 * 1_000_000_000  # what a builtin_interfaces/Time can say
 OTHERS_IN_A_ROW = 3  # messages of one other sensor, until it is believed that the camera was exchanged
@@ -37,9 +48,20 @@ class EventIntake:
         max_bytes: memory of the buffer, bytes.
         clock_mode: how times of EventPackets become those of the header stamps: a name of `clock.MODES`, or "auto" for
             what fits the encoding. Arrays carry times of that clock already.
+        warn: called with one sentence where times jump.
+        clock: returns seconds, for what is judged by the last second.
     """
 
-    def __init__(self, *, max_age_ns: int, max_bytes: int, clock_mode: str = "auto") -> None:
+    def __init__(
+        self,
+        *,
+        max_age_ns: int,
+        max_bytes: int,
+        clock_mode: str = "auto",
+        warn: Callable[[str], None] = say_nothing,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._warn = warn
         self._max_age_ns = max_age_ns
         self._max_bytes = max_bytes
         self._clock_mode = clock_mode
@@ -48,10 +70,15 @@ class EventIntake:
         self._sensor = ("", 0, 0)
         self._other_size, self._others_in_a_row = (0, 0), 0
         self._retired = BufferCounters()  # of buffers of sensors before this one
+        self._decoded_before = EventCounts()  # of decoders and clocks before this one
+        self._late_messages = self._behind_ns = 0
+        self._jumps_said = (0, 0, 0)
+        self._filled = (0, 0, 0)  # messages, bytes and unknown words up to the last message with an event
         self.counts = SourceCounts()
         self.buffer: EventBuffer | None = None
         self.frame_id = ""
         self.last_refused = False
+        self._recent = Recent(self._count, clock)
 
     def add(self, message: Any) -> None:
         """Decode one EventArray, EventPacket or `RawArray` into the buffer.
@@ -61,8 +88,7 @@ class EventIntake:
         """
         try:
             part = self.decode(message)
-            _refuse_times_that_no_stamp_has(part.events)
-            self._buffer_of(part.events).push(part.events)
+            self._keep(part.events)
         except Exception:
             # whatever hostile bytes made it raise; it is counted here and told by the caller
             self.counts.packets_refused += 1
@@ -71,8 +97,71 @@ class EventIntake:
         self._others_in_a_row = 0
         self.last_refused = False
         self.frame_id = part.frame_id
+        self._recent.note()
+        self.counts.packets_read += 1
+        self.counts.bytes_read += len(getattr(message, "events", ()))
         self.counts.events_received += len(part.events)
         self.counts.events_refused += part.refused
+        if len(part.events) or part.refused:
+            self._filled = self.counts.packets_read, self.counts.bytes_read, self._decoded().unknown_words
+        self._say_jumps()
+
+    def _keep(self, events: Events) -> None:
+        _refuse_times_that_no_stamp_has(events)
+        buffer = self._buffer_of(events)
+        newest_ns = buffer.newest_ns
+        if len(events) and newest_ns is not None:
+            behind_ns = newest_ns - int(events.t_ns[0])
+            if LATE_TOLERANCE_NS < behind_ns <= JUMP_NS:
+                self._late_messages += 1
+                self._behind_ns += behind_ns
+        buffer.push(events)
+
+    def _say_jumps(self) -> None:
+        """Say what changed in the times of the stream; each change once."""
+        clock, buffer = self.clock, self.buffer
+        jumps, strays = (0, 0) if clock is None else (clock.jumps, clock.strays)
+        now = jumps, strays, self.buffered.jumped
+        before, self._jumps_said = self._jumps_said, now
+        if buffer is not None and now[2] > before[2]:
+            self._warn(jump_sentence("events", buffer.jump_ns))
+        if clock is not None and jumps > before[0]:
+            self._warn(
+                f"the event clock began anew: header stamps stepped by {clock.step_ns / 1e6:+.1f} ms against the "
+                "sensor's time; expected both to go on alike: have chrony or NTP slew the clock (docs/time.md)"
+            )
+        elif clock is not None and strays > before[1]:
+            self._warn(
+                f"a packet's header stamp is off by {clock.late_ns / 1e6:+.1f} ms; expected less than "
+                f"{JUMP_NS / 1e6:g} ms: its events keep the sensor's time; check the driver's stamps, and the load"
+            )
+
+    def _count(self) -> EventCounts:
+        """Return the counts since the start."""
+        counts, held, decoded = self.counts, self.buffered, self._decoded()
+        return decoded._replace(
+            messages=counts.packets_read,
+            payload=counts.bytes_read,
+            events=counts.events_received,
+            outside=counts.events_refused - decoded.unplaced,
+            late=held.late,
+            jumped=held.jumped,
+            late_messages=self._late_messages,
+            behind_ns=self._behind_ns,
+        )
+
+    def _decoded(self) -> EventCounts:
+        """Return the counts of all decoders and clocks."""
+        before, decoder, clock = self._decoded_before, self._decoder, self.clock
+        if decoder is None or clock is None:
+            return before
+        counters = decoder.counters
+        return before._replace(
+            unplaced=before.unplaced + counters.unplaced,
+            unknown_words=before.unknown_words + counters.unknown_words,
+            stamped=before.stamped + clock.stamped,
+            delay_ns=before.delay_ns + clock.delay_ns,
+        )
 
     @property
     def newest_ns(self) -> int | None:
@@ -113,6 +202,7 @@ class EventIntake:
             )
         sensor = (packet.encoding, int(packet.height), int(packet.width))
         if self._decoder is None or sensor != self._sensor:
+            self._decoded_before = self._decoded()
             self._decoder = Decoder(sensor[0], height=sensor[1], width=sensor[2])
             self._sensor = sensor
             self.clock = EventClock(default_mode(sensor[0]) if self._clock_mode == "auto" else self._clock_mode)
@@ -148,10 +238,21 @@ class EventSource(EventIntake):
         max_age_ns: as in `EventIntake`, like the others.
         max_bytes: memory of the buffer, bytes.
         clock_mode: how times of EventPackets become those of the header stamps.
+        warn: called with one sentence where times jump.
+        clock: returns seconds, for what is judged by the last second.
     """
 
-    def __init__(self, setup: Preprocessing, *, max_age_ns: int, max_bytes: int, clock_mode: str = "auto") -> None:
-        super().__init__(max_age_ns=max_age_ns, max_bytes=max_bytes, clock_mode=clock_mode)
+    def __init__(
+        self,
+        setup: Preprocessing,
+        *,
+        max_age_ns: int,
+        max_bytes: int,
+        clock_mode: str = "auto",
+        warn: Callable[[str], None] = say_nothing,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(max_age_ns=max_age_ns, max_bytes=max_bytes, clock_mode=clock_mode, warn=warn, clock=clock)
         self._setup = setup
 
     def beside(self, stamp_ns: int) -> Second | None:
@@ -165,12 +266,56 @@ class EventSource(EventIntake):
         edges_ns = setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
         return Second(events, len(events), int(events.t_ns[0]), edges_ns, (events.height, events.width))
 
-    def judge(self, stamp_ns: int, second: Second | None, stale_ns: int) -> tuple[Health, str]:
-        """Judge as `judge_events` does."""
-        if second is None:
-            return judge_events(stamp_ns, self.newest_ns, 0, stale_ns)
-        assert isinstance(second.data, Events)
-        return judge_events(stamp_ns, int(second.data.t_ns[-1]), second.events, stale_ns)
+    def judge(self, stamp_ns: int, second: Second | None, limits: Limits) -> Judgement:
+        """Judge the recent messages, then the times as `judge_events` does, then the window."""
+        recent = self._recent.last_second()
+        if sentence := self._refused(recent, limits.events_refused_share, name="events_refused_share"):
+            return Judgement(Health.BAD, sentence, usable=False)
+        used, newest_ns = 0, self.newest_ns
+        if second is not None:
+            assert isinstance(second.data, Events)
+            used, newest_ns = second.events, int(second.data.t_ns[-1])
+        health, sentence = judge_events(stamp_ns, newest_ns, used, limits.stale_ns)
+        if newest_ns is None or health != Health.GOOD:
+            why = self._refused(recent, REFUSED_WARNED) or self._empty()
+            return Judgement(health, why or sentence, usable=False)
+        sentence = self._short(stamp_ns, self.newest_ns or newest_ns, used, limits)
+        return Judgement(Health.STALE if sentence else Health.GOOD, sentence, usable=True)
+
+    @property
+    def warning(self) -> str:
+        """What is wrong with the recent messages, for /diagnostics; empty where nothing is."""
+        recent = self._recent.last_second()
+        empty = "" if recent.all or not recent.messages else self._empty()
+        return self._refused(recent, REFUSED_WARNED) or empty or clock_sentence(recent)
+
+    def _refused(self, recent: EventCounts, most: float, *, name: str = "") -> str:
+        buffer = self.buffer
+        size = self._sensor[1:] if buffer is None else (buffer.height, buffer.width)
+        return refused_sentence(recent, most, size, self._sensor[0], name=name)
+
+    def _empty(self) -> str:
+        now = self.counts.packets_read, self.counts.bytes_read, self._decoded().unknown_words
+        messages, payload, words = (count - before for count, before in zip(now, self._filled, strict=True))
+        return empty_sentence(EventCounts(messages, payload, unknown_words=words), self._sensor[0])
+
+    def _short(self, stamp_ns: int, newest_ns: int, used: int, limits: Limits) -> str:
+        assert self.buffer is not None  # a window was cut from it
+        since_ns = self.buffer.since_ns
+        return window_sentence(
+            self._setup.window,
+            self._setup.bins,
+            end_ns=stamp_ns,
+            since_ns=0 if since_ns is None else since_ns,
+            newest_ns=newest_ns,
+            used=used,
+            share=limits.min_window_share,
+            least=limits.min_window_events,
+        )
+
+    def agree(self, stamp_ns: int) -> bool:
+        """Believe events held back for their time if `stamp_ns`, of an image, is of it too; return True if so."""
+        return self.buffer is not None and self.buffer.agree(stamp_ns)
 
     def forget_after(self, stamp_ns: int) -> bool:
         """Clear the buffer if its newest event is later than `stamp_ns`; return True if cleared."""

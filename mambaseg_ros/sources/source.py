@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mambaseg_core.events import Events
 from mambaseg_core.events.buffer import BufferCounters
 from mambaseg_core.preprocessing import Reading
-from mambaseg_ros.policy import Health
+from mambaseg_ros.policy import Judgement, Limits
 
 
 class Second(NamedTuple):
@@ -41,8 +41,23 @@ class SourceCounts:
 
     events_received: int = 0
     events_refused: int = 0
+    packets_read: int = 0
+    bytes_read: int = 0
     packets_refused: int = 0
     sensor_changes: int = 0
+
+
+def say_nothing(sentence: str) -> None:
+    """Ignore a sentence: where nobody reads warnings."""
+
+
+def jump_sentence(what: str, jump_ns: int) -> str:
+    """Return the sentence on messages that were refused since their time jumped."""
+    side = "before" if jump_ns < 0 else "after"
+    return (
+        f"{what} with times {abs(jump_ns) / 1e9:.3f} s {side} those before them were refused; expected times that go "
+        "on: check the driver's stamps (a jump is believed at the third message in a row)"
+    )
 
 
 class Source(Protocol):
@@ -65,8 +80,15 @@ class Source(Protocol):
     def beside(self, stamp_ns: int) -> Second | None:
         """Return what belongs to an image of that stamp, None where there is nothing."""
 
-    def judge(self, stamp_ns: int, second: Second | None, stale_ns: int) -> tuple[Health, str]:
-        """Return the health, and a sentence where it must not be used."""
+    def judge(self, stamp_ns: int, second: Second | None, limits: Limits) -> Judgement:
+        """Return whether it is fit for use, and what is wrong with it."""
+
+    @property
+    def warning(self) -> str:
+        """What is wrong with the recent messages, for /diagnostics; empty where nothing is."""
+
+    def agree(self, stamp_ns: int) -> bool:
+        """Believe messages held back for their time if `stamp_ns`, of an image, is of it too; return True if so."""
 
     def forget_after(self, stamp_ns: int) -> bool:
         """Clear the buffer if its newest entry is later than `stamp_ns`; return True if cleared."""

@@ -24,6 +24,7 @@ from mambaseg_ros.topics.diagnostic_entries import (
     model_entry,
     state_entry,
     topic_entry,
+    warned,
 )
 from mambaseg_ros.topics.subscriptions import InputSubscription, Subscriptions
 
@@ -122,6 +123,7 @@ class Diagnostics:
             "buffer fill [%]": f"{fill:.1f}",
             **_clock_values(pipeline.source.clock),
         }
+        warned(second, pipeline.source.warning)
         return [image, second]
 
     def _message(self, entry: Entry) -> Any:

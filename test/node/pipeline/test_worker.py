@@ -30,7 +30,7 @@ from mambaseg_ros.policy import Health
 SIZE = (26, 34)
 START_NS = 10**18
 MS = 1_000_000
-ANY_STAMP = Parameters(max_age_ms=0.0)
+ANY_STAMP = Parameters(max_age_ms=0.0, min_window_events=1)  # the packets here hold few
 
 
 class Brightness(nn.Module):
@@ -150,7 +150,7 @@ def test_without_events_the_mask_is_degraded(worker: Worker, image_message: Any)
 
 
 def packet_before(event_message: Any, end_ns: int) -> Any:
-    return event_message([3, 4], [2, 2], [0, 9 * MS], [1, 1], stamp_ns=end_ns - 10 * MS, height=SIZE[0], width=SIZE[1])
+    return event_message([3, 4], [2, 2], [0, 49 * MS], [1, 1], stamp_ns=end_ns - 50 * MS, height=SIZE[0], width=SIZE[1])
 
 
 @pytest.fixture
