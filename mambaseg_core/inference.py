@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 import warnings
 from collections.abc import Callable
@@ -19,13 +18,12 @@ from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.checkpoint import load_checkpoint
 from mambaseg_core.events import Events
 from mambaseg_core.labels import IGNORE
+from mambaseg_core.memory import keep_memory
 from mambaseg_core.models.presets import preprocessing_of
 from mambaseg_core.models.released.unit_inputs import with_unit_inputs
 from mambaseg_core.precision import choose_precision, lowered, why_slow
 from mambaseg_core.preprocessing import Image, Preprocessing, Reading, check_registered
 from mambaseg_core.tracing import Inputs, TracedModel, answer
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of malloc.h
 
 
 @dataclass(frozen=True)
@@ -65,18 +63,6 @@ def choose_device(device: str) -> torch.device:
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device is {device!r}, but torch sees no CUDA device here: use 'auto' or 'cpu'")
     return chosen
-
-
-def keep_memory() -> None:
-    """Have this process keep freed memory for its next frame (glibc; elsewhere nothing happens).
-
-    By default large results go back to the system, and each frame maps 6,000 to 20,000 pages anew. The threads share
-    one arena, because that of a thread gives its memory back whatever its thresholds say.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for option, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, (1 << 31) - 1)):
-            mallopt(option, value)
 
 
 class Segmenter:

@@ -24,6 +24,7 @@ from mambaseg_core.checkpoint import (
 )
 from mambaseg_core.events.array import BYTES_PER_EVENT
 from mambaseg_core.inference import Segmenter
+from mambaseg_core.memory import give_back_memory
 from mambaseg_core.ops import backends
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.parameters import RANDOM, Parameters
@@ -137,6 +138,7 @@ def leave_a_core() -> None:
 def free_memory() -> None:
     """Give back what a deleted model held, on the GPU too."""
     gc.collect()
+    give_back_memory()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

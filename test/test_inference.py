@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import math
-import platform
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -155,26 +152,3 @@ def test_bfloat16_leaves_the_given_model_alone(segmenter: Segmenter) -> None:
     for name, x in segmenter.model.state_dict().items():
         assert x.dtype == before[name].dtype
         assert torch.equal(x, before[name])
-
-
-HELD = """
-import sys, torch
-from mambaseg_core.inference import keep_memory
-if sys.argv[1] == "keep":
-    keep_memory()
-parts = [torch.ones(5_000_000) for _ in range(4)]
-size = lambda: int(open("/proc/self/statm").read().split()[0]) * 4096
-full = size()
-del parts
-print(full - size())
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="keep_memory speaks to glibc")
-def test_memory_kept_is_not_mapped_again() -> None:
-    """Four results of 20 MB stay in the process after keep_memory; without it, they are unmapped when freed."""
-    returned = {
-        word: int(subprocess.run([sys.executable, "-c", HELD, word], check=True, capture_output=True).stdout)
-        for word in ("keep", "return")
-    }
-    assert returned["keep"] < 20e6 < 79e6 < returned["return"]

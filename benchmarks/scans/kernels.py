@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mambaseg_core import ops
 from mambaseg_core.bench.timing import HEADER, Row, Task, environment, medians
-from mambaseg_core.inference import keep_memory
+from mambaseg_core.memory import keep_memory
 
 WIDEST = 16  # float32 lanes of AVX-512, for which the targets are stated
 

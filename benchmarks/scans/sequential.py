@@ -22,7 +22,7 @@ from torch import Tensor
 from mambaseg_core import ops
 from mambaseg_core.bench.model import frame, network, on_backend
 from mambaseg_core.bench.timing import HEADER, Row, Task, environment
-from mambaseg_core.inference import keep_memory
+from mambaseg_core.memory import keep_memory
 from mambaseg_core.models import Network
 from mambaseg_core.models.scans import DirectionalScan, SequenceScan
 

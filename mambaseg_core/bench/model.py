@@ -17,7 +17,7 @@ from torch import Tensor
 from mambaseg_core import ops
 from mambaseg_core.bench.timing import Task, environment, medians
 from mambaseg_core.checkpoint import create_model
-from mambaseg_core.inference import keep_memory
+from mambaseg_core.memory import keep_memory
 from mambaseg_core.models import Network
 from mambaseg_core.precision import PRECISIONS, lowered
 

@@ -113,6 +113,11 @@ class Inbox:
         return len(self._packets)
 
     @property
+    def bytes_waiting(self) -> int:
+        """Size of the packets that nobody has taken yet, as `put_packet` was given it."""
+        return self._bytes
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mambaseg_core.inference import Segmenter
+from mambaseg_core.memory import BurstMemory
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.parameters import RANDOM, Parameters
 from mambaseg_ros.pipeline.feeder import Feeder
@@ -49,6 +50,7 @@ class Pipeline:
         self.source = make_source(segmenter.preprocessing, parameters, warn)
         self.worker = Worker(segmenter, self.inbox, self.source, sink, parameters)
         self._feeder = Feeder(self.inbox, self.source.add, warn)
+        self._buffer_bytes, self._burst = parameters.buffer_bytes, BurstMemory()
         self._doubts: dict[str, str] = {}
         if parameters.weights == RANDOM:
             self.doubt(
@@ -76,6 +78,11 @@ class Pipeline:
         ended = self.worker.join(timeout)
         self._feeder.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
         return ended
+
+    def give_back_memory(self) -> bool:
+        """Return the memory of a burst that is over to the system; call it once a second. Return True if it did."""
+        buffered = self.source.fill[1] / 100 * self._buffer_bytes
+        return self._burst.look(int(buffered) + self.inbox.bytes_waiting)
 
     def counts(self) -> dict[str, int]:
         """Return the counts of SegmentationStatus by name."""

@@ -76,7 +76,9 @@ class Diagnostics:
             )
 
     def publish(self, state: str, pipeline: Pipeline | None, subscriptions: Subscriptions | None) -> None:
-        """Publish one DiagnosticArray."""
+        """Publish one DiagnosticArray, after the memory of a burst that is over went back to the system."""
+        if pipeline is not None:
+            pipeline.give_back_memory()
         entries = [state_entry(state, self._condition.enabled, self._condition.reason)]
         entries.append(faults_entry(self._faults.all(), time.monotonic()))
         if self._condition.model:

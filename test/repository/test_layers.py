@@ -12,7 +12,7 @@ ROS = ("rclpy", "mambaseg_ros", "sensor_msgs", "std_msgs", "launch", "launch_ros
 
 # as in ARCHITECTURE.md, lowest last; modules of one layer may import each other only within one folder
 LAYERS = [
-    {"extension", "files", "raster", "tensor_files"},
+    {"extension", "files", "memory", "raster", "tensor_files"},
     {"pictures"},
     {"events", "weights"},
     {"ops", "labels", "cameras", "recordings"},

@@ -18,6 +18,7 @@ from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.cameras.camera import Camera
 from mambaseg_core.events import Window
 from mambaseg_core.inference import Segmenter
+from mambaseg_core.memory import BURST, LOOKS
 from mambaseg_core.models.presets import preset_preprocessing
 from mambaseg_core.preprocessing import picture_preprocessing
 from mambaseg_ros.messages.stamps import stamp_to_ns
@@ -450,6 +451,16 @@ def test_failures_without_images_and_while_holding_keep_the_accounts(
     assert (report.state, report.policy, report.message) == (State.ERROR, "hold", "RuntimeError: broken")
     assert (worker.images_failed, worker.images_dropped) == (1, 0)
     assert accounted(worker) == worker.inbox.images_received == 2
+
+
+def test_the_memory_of_a_burst_goes_back_once_its_packets_are_gone() -> None:
+    setup = preset_preprocessing("mambaseg_ddd17", size=Brightness.image_size, channels=1)
+    pipeline = Pipeline(Segmenter(Brightness(), "cpu", preprocessing=setup), Parameters(), Kept())
+    assert not pipeline.give_back_memory()
+    pipeline.inbox.put_packet("a packet", size=2 * BURST)
+    assert not pipeline.give_back_memory()
+    pipeline.inbox.take_packet()
+    assert [pipeline.give_back_memory() for _ in range(LOOKS + 2)] == [False] * (LOOKS - 1) + [True, False, False]
 
 
 def test_events_that_end_long_before_an_image_are_stale_whatever_came_after_it(
