@@ -247,9 +247,9 @@ class Segmenter:
             result = traced(image, second)
         else:
             result = answer(self.model, self.dtype, self.device, image, second)
-        if not bool(result.finite):
+        ids, confidence, finite, reliability = (x.numpy(force=True) for x in result)
+        if not finite:
             raise ValueError(
                 "the model's logits are not all finite; expected finite numbers: check the weights and the input"
             )
-        of_both = result.reliability.tolist()
-        return result.ids.cpu().numpy(), result.confidence.cpu().numpy(), tuple(of_both) if of_both else None
+        return ids, confidence, (float(reliability[0]), float(reliability[1])) if len(reliability) else None

@@ -20,6 +20,7 @@ from mambaseg_core.models.presets import Network
 
 Inputs: TypeAlias = tuple[Tensor | None, Tensor | None]  # image float32 [C, h, w] and second input float32 [T, h, w]
 
+_CPU = torch.device("cpu")
 _OF_EVERY_MODULE = frozenset(vars(nn.Module())) - {"training"}
 _LOST_IN_A_TRACE = "Converting a tensor to a (NumPy array|Python list)"  # of torch's warnings
 
@@ -31,7 +32,7 @@ class Answer(NamedTuple):
         ids: uint8 [h, w] class ids.
         confidence: float32 [h, w] softmax probability of the class.
         finite: bool [], True if all logits are finite.
-        reliability: [2] mean reliability of image and second input; [0] for a model without.
+        reliability: float32 [2] mean reliability of image and second input; [0] for a model without.
     """
 
     ids: Tensor
@@ -48,7 +49,7 @@ def answer(
     reliability = torch.empty(0)
     if getattr(model, "reliability_aware", False):
         logits, maps = model.with_reliability(*inputs)  # type: ignore[operator]
-        reliability = torch.stack([x.mean() for x in maps])
+        reliability = torch.stack([x.mean() for x in maps]).float()
     else:
         logits = model(*inputs)
     finite = torch.stack(torch.aminmax(logits)).isfinite().all()  # twelve times as fast as to ask of each
@@ -78,15 +79,12 @@ class TracedModel:
         self._shapes = [x.shape for x in first if x is not None]
         self._takes_zeros = type(model) in get_args(Network)
 
-        def run(*inputs: Any) -> Answer:  # the weights that follow the inputs are the model's own, found by identity
-            return answer(model, dtype, torch.device("cpu"), *inputs[:2])
-
         if any(self._parts.hooks):
             raise ValueError("it has hooks on its forward pass, which a trace skips")
         try:
-            self._traced = _trace(run, (*first, *self._parts.weights))
+            self._traced = _trace(_Frame(model, dtype), first)
             with _NoValueRead():
-                expected = run(*other)
+                expected = answer(model, dtype, _CPU, *other)
             same = all(map(_equal, expected, self(*other)))
         except Exception as error:  # a model of the user's own may raise anything
             raise ValueError(str(error).strip().partition("\n")[0] or type(error).__name__) from error
@@ -99,7 +97,7 @@ class TracedModel:
         """Return the `answer` for inputs that `fits` accepts."""
         pair = (torch.zeros(shape) if x is None else x for x, shape in zip((image, second), self._shapes, strict=True))
         with torch.jit.optimized_execution(False):  # otherwise torch compiles anew in each of the first calls
-            return Answer(*self._traced(*pair, *self._parts.weights))
+            return Answer(*self._traced(*pair)[:4])
 
     def fits(self, image: Tensor | None, second: Tensor | None) -> bool:
         """Return True if inputs have the sizes that were traced, and autocast is off as it was then."""
@@ -112,13 +110,26 @@ class TracedModel:
         return model is self._model and self._parts.unchanged()
 
 
-class _Parts:
-    """All attributes of all modules in a model, by identity.
+class _Frame(nn.Module):
+    """The `answer` as a module to trace: it owns the model's weights, which the tracer finds by identity.
 
-    Attributes:
-        weights: Parameters and buffers.
-        hooks: Of each module, those on its forward pass.
+    Torch takes Python's lock whenever it gives up its only reference to a tensor that Python knows. So the traced
+    module holds all weights for good, and the inputs, returned after the answer, until its end.
     """
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._hidden = (model, dtype)  # a module of its own would be traced part by part, which takes twice as long
+        for number, weight in enumerate((*model.parameters(), *model.buffers())):
+            self.register_buffer(f"weight{number}", weight)
+
+    def forward(self, image: Tensor, second: Tensor) -> tuple[Tensor, ...]:
+        model, dtype = self._hidden
+        return (*answer(model, dtype, _CPU, image, second), image, second)
+
+
+class _Parts:
+    """All attributes of all modules in a model, by identity; `hooks` are those on each module's forward pass."""
 
     def __init__(self, model: nn.Module) -> None:
         found: list[tuple[Any, str, Any]] = []  # (owner, key, value)
@@ -134,7 +145,6 @@ class _Parts:
             self.hooks += [module._forward_hooks, module._forward_pre_hooks]
         self._owners, self._keys, self._values = zip(*found, strict=True)
         self._lengths = list(map(len, self._containers))
-        self.weights = [*model.parameters(), *model.buffers()]
 
     def unchanged(self) -> bool:
         """Return True if no attribute was replaced, no part added and no hook is there; a thousand take 0.05 ms."""
@@ -164,11 +174,11 @@ def _picks_by_number(func: Any, args: tuple[Any, ...]) -> bool:
     return all(index is None or index.dtype not in (torch.bool, torch.uint8) for index in args[1])
 
 
-def _trace(run: Callable[..., Answer], inputs: tuple[Any, ...]) -> Callable[..., Any]:
+def _trace(frame: _Frame, inputs: Inputs) -> Callable[..., Any]:
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("ignore")  # of sizes, which stay the same, and of the age of torch.jit
         warnings.filterwarnings("always", _LOST_IN_A_TRACE)
-        traced: Callable[..., Any] = torch.jit.trace(run, inputs, check_trace=False)
+        traced: Callable[..., Any] = torch.jit.trace(frame, inputs, check_trace=False)
     if found:
         raise ValueError("its Python code takes values out of tensors, as a list or a NumPy array")
     return traced
