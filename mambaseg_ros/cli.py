@@ -121,7 +121,9 @@ def segment(
     out: Annotated[Path, typer.Argument(help="folder of the new bag with /mambaseg/mask")],
     weights: Annotated[str, typer.Option(help="checkpoint, or random; default: what ships with the model")] = "",
     model: Annotated[str, typer.Option(help="the model's name, where the weights do not tell it: mambaseg_nano")] = "",
-    calibration: Annotated[str, typer.Option(help="cam_to_cam.yaml, where the cameras have different views")] = "",
+    calibration: Annotated[
+        str, typer.Option(help="cam_to_cam.yaml, camchain.yaml or EVENT.yaml,IMAGE.yaml, where the views differ")
+    ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     image_topic: Annotated[str, typer.Option(help="images; default: the bag's only topic of images, or /image")] = "",
     events_topic: Annotated[

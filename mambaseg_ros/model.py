@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from mambaseg_core.cameras import cam_to_cam
+from mambaseg_core.cameras import calibration_files, camera_info
+from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.checkpoint import (
     Architecture,
     create_model,
@@ -37,20 +38,24 @@ CAVEATS = {  # by the weights' name, what a user must know of them
     "works on your road",
 }
 
+LOOK_ONE_WAY = (  # of a pair of camera_info
+    "R of both camera_info is the identity, so that both cameras are taken to look in one direction; expected the R of "
+    "one stereo calibration, unless the cameras share a beam splitter: calibrate them as a pair"
+)
+
 
 def make_segmenter(parameters: Parameters, warn: Callable[[str], Any]) -> Segmenter:
     """Load the model that the parameters describe and run it once.
 
     Args:
         parameters: of the node.
-        warn: called with one sentence if the weights are random or ship with the package, and one if the precision
-            makes this machine slower.
+        warn: called with one sentence if the weights are random or ship with the package, one if the precision makes
+            this machine slower, and one if a pair of camera_info was not calibrated as a pair.
 
     Raises:
         ValueError: a name, size, device or file that does not fit; one sentence.
     """
-    from_topics = parameters.calibration == CAMERA_INFO
-    calibration = cam_to_cam.read(parameters.calibration) if parameters.calibration and not from_topics else None
+    calibration = _read_calibration(parameters.calibration, warn)
     weights, size = weights_path(parameters), _image_size(parameters)
     if weights is None or not names_model(weights):
         torch.manual_seed(0)
@@ -68,6 +73,15 @@ def make_segmenter(parameters: Parameters, warn: Callable[[str], Any]) -> Segmen
         warn(f"{parameters.model} has {caveat}; set parameter 'weights' to a checkpoint of your own")
     segmenter.warm_up()
     return segmenter
+
+
+def _read_calibration(text: str, warn: Callable[[str], Any]) -> Calibration | None:
+    if text in ("", CAMERA_INFO):
+        return None
+    calibration = calibration_files.read(text)
+    if not Path(text).is_file() and camera_info.look_one_way(calibration):  # of two files
+        warn(LOOK_ONE_WAY)
+    return calibration
 
 
 def check_reach(parameters: Parameters, setup: Preprocessing) -> None:

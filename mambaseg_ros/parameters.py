@@ -123,7 +123,7 @@ class Parameters:
     image_width: int = _parameter(0, "columns of the model's input, pixels; 0: as the model was made", bounds=(0, 4096))
     device: str = _parameter("auto", "where the model runs: auto, cpu, cuda or cuda:N")
     precision: str = _parameter("float32", "number format of the model's weights and features; bfloat16 is fast on processors with AVX512-BF16 or AMX-BF16 and on GPUs of compute capability 8.0 and later, elsewhere slower than float32; float16 needs a GPU", choices=PRECISIONS)
-    calibration: str = _parameter("", "path of DSEC's cam_to_cam.yaml, or `camera_info` to wait for the topics camera_info and event_camera_info; empty: image and events are registered to one view")
+    calibration: str = _parameter("", "path of DSEC's cam_to_cam.yaml or of Kalibr's camchain.yaml, two files of camera_calibration as EVENT.yaml,IMAGE.yaml, or `camera_info` to wait for the topics camera_info and event_camera_info; empty: image and events are registered to one view")
     image_type: str = _parameter("auto", "type of the image topic; auto takes that of its publisher", choices=("auto", *IMAGE_TYPES), changes="inactive")
     image_reliability: str = _parameter("best_effort", "what is asked of the image's publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive")
     events_type: str = _parameter("auto", "type of the events topic; auto takes that of its publisher", choices=("auto", *EVENT_TYPES), changes="inactive")

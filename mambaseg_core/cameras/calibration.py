@@ -1,8 +1,8 @@
 """Calibration of an event camera beside a frame camera: rectification, and the warp between their views.
 
 In DSEC's terms, cam0 is the left event camera and cam1 the left frame camera. The warps between the views, in both
-directions, are pure rotations: exact for infinitely far points (DSEC: 2.7 px of parallax at 10 m). `cam_to_cam.read`
-and `camera_info.calibration` return a `Calibration`.
+directions, are pure rotations: exact for infinitely far points (DSEC: 2.7 px of parallax at 10 m). `cam_to_cam.read`,
+`camera_info.calibration` and `kalibr.parse` return a `Calibration`; `calibration_files.read` knows all files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.cameras.camera import Camera, Matrix
-from mambaseg_core.cameras.distortion import undistort
+from mambaseg_core.cameras.distortion import distort, undistort
 from mambaseg_core.events.array import Events
 
 Image = npt.NDArray[np.uint8]
@@ -33,9 +33,9 @@ class Calibration:
     Attributes:
         event_raw: the raw event camera (cam0), with its distortion.
         event: the rectified event camera (camRect0), the view of labels and models.
-        image: the rectified frame camera (camRect1), the view of the images.
+        image: the frame camera in the view of the images: rectified (camRect1), or raw with its distortion.
         R_rect0: float64 [3, 3], from the raw to the rectified event camera.
-        R_rect1: float64 [3, 3], from the raw to the rectified frame camera.
+        R_rect1: float64 [3, 3], from the raw frame camera to `image`.
         T_10: float64 [4, 4], x_frame = T_10 x_event in the raw cameras' coordinates, meters.
         published_map: float32 [H, W, 2], a `rectify_map.h5` that replaces the computed map.
     """
@@ -110,9 +110,10 @@ class Calibration:
         return Events(x.astype(np.uint16), y.astype(np.uint16), events.t_ns[kept], events.p[kept], *self.event_size)
 
     def image_to_event_map(self) -> Map:
-        """Return where to sample the image for each pixel of the event view (a map for `cv2.remap`); both rectified.
+        """Return where to sample the image for each pixel of the rectified event view (a map for `cv2.remap`).
 
-        P = K_rect1 R(R_rect1 T_10 R_rect0^T) K_rect0^-1, as in the released MambaSeg data preparation.
+        For rectified images P = K_rect1 R(R_rect1 T_10 R_rect0^T) K_rect0^-1, as in the released MambaSeg data
+        preparation.
 
         Returns:
             float32 [He, We, 2], read-only: (x, y) in the image, pixels; may lie outside it.
@@ -120,10 +121,10 @@ class Calibration:
         return self._image_to_event_map
 
     def warp_image(self, image: Image) -> Image:
-        """Warp a rectified image to the rectified event view (an `ev_inf` image of DSEC's users), bicubic.
+        """Warp an image to the rectified event view (an `ev_inf` image of DSEC's users), bicubic.
 
         Args:
-            image: uint8 [H, W] or [H, W, C] of `image_size`.
+            image: uint8 [H, W] or [H, W, C] of `image_size`; rectified where `image` is.
 
         Returns:
             uint8 [He, We] or [He, We, C]; black outside the frame camera's view.
@@ -131,12 +132,12 @@ class Calibration:
         Raises:
             ValueError: the image has another size.
         """
-        _check_size("image", image, self.image_size, "camRect1")
+        _check_size("image", image, self.image_size, "the frame camera")
         warped = cv2.remap(image, self._image_to_event_map, _NO_MAP, cv2.INTER_CUBIC)
         return warped.reshape(*self.event_size, *image.shape[2:])  # type: ignore[return-value]
 
     def warp_mask_to_image(self, mask: Image, fill: int = 255) -> Image:
-        """Warp a mask of the rectified event view to the rectified frame view, nearest neighbor.
+        """Warp a mask of the rectified event view to the view of the images, nearest neighbor.
 
         Args:
             mask: uint8 [He, We] class ids.
@@ -148,7 +149,7 @@ class Calibration:
         Raises:
             ValueError: the mask has another size.
         """
-        _check_size("mask", mask, self.event_size, "camRect0")
+        _check_size("mask", mask, self.event_size, "the rectified event camera")
         pixels = self._event_to_image_pixels
         warped = cv2.remap(mask, pixels, _NO_MAP, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=fill)
         return warped  # type: ignore[return-value]
@@ -187,13 +188,35 @@ class Calibration:
 
     @cached_property
     def _image_to_event_map(self) -> Map:
-        return _frozen(_apply(self._homography, self.event_size).astype(np.float32))
+        if not any(self.image.distortion):
+            return _frozen(_apply(self._homography, self.event_size).astype(np.float32))
+        turn = self.rotation @ np.linalg.inv(self.event.matrix())
+        points = _apply(np.asarray(turn, np.float64), self.event_size)
+        pixels = distort(points, self.image) * (self.image.fx, self.image.fy) + (self.image.cx, self.image.cy)
+        seen = np.linalg.norm(points, axis=-1, keepdims=True) <= self._image_radius  # beyond it a lens model folds back
+        return _frozen(np.where(seen, pixels, -1e9).astype(np.float32))
 
     @cached_property
     def _event_to_image_pixels(self) -> npt.NDArray[np.int16]:
         """Nearest pixel of the event view for each pixel of the image, int16 [Hi, Wi, 2]."""
-        pixels = np.rint(_apply(np.asarray(np.linalg.inv(self._homography), np.float64), self.image_size))
+        back = np.asarray(np.linalg.inv(self._homography), np.float64)
+        grid = self._undistorted_pixels if any(self.image.distortion) else _pixel_grid(self.image_size)
+        pixels = np.rint(_apply(back, self.image_size, grid))
         return _frozen(np.clip(pixels, -1, np.iinfo(np.int16).max).astype(np.int16))
+
+    @property
+    def _undistorted_pixels(self) -> Matrix:
+        """Where each pixel of the image would lie without distortion, float64 [Hi, Wi, 2]."""
+        focal, center = (self.image.fx, self.image.fy), (self.image.cx, self.image.cy)
+        return undistort((_pixel_grid(self.image_size) - center) / focal, self.image) * focal + center
+
+    @cached_property
+    def _image_radius(self) -> float:
+        """Distance of the farthest point that the image shows from the optical axis, in normalized coordinates."""
+        grid = _pixel_grid(self.image_size)
+        border = np.concatenate([grid[0], grid[-1], grid[:, 0], grid[:, -1]])
+        points = undistort((border - (self.image.cx, self.image.cy)) / (self.image.fx, self.image.fy), self.image)
+        return float(np.linalg.norm(points, axis=-1).max())
 
 
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -207,9 +230,9 @@ def _pixel_grid(size: tuple[int, int]) -> Matrix:
     return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float64)
 
 
-def _apply(homography: Matrix, size: tuple[int, int]) -> Matrix:
-    """Return the image of every pixel of a view under a homography; -1e9 for a point behind the camera."""
-    grid = _pixel_grid(size)
+def _apply(homography: Matrix, size: tuple[int, int], grid: Matrix | None = None) -> Matrix:
+    """Return the image of every pixel of a view, or of other points, under a homography; -1e9 behind the camera."""
+    grid = _pixel_grid(size) if grid is None else grid
     sent = np.concatenate([grid, np.ones_like(grid[..., :1])], axis=-1) @ homography.T
     depth = sent[..., 2:]
     return np.where(depth > 1e-6, sent[..., :2] / np.maximum(depth, 1e-6), -1e9)
@@ -219,5 +242,5 @@ def _check_size(what: str, array: Image, size: tuple[int, int], camera: str) -> 
     if array.shape[:2] != size:
         raise ValueError(
             f"{what} has shape {list(array.shape)}, expected {size[0]} rows and {size[1]} columns as {camera} in the "
-            f"calibration; give the rectified {what} at that resolution"
+            f"calibration; give the {what} at that resolution"
         )

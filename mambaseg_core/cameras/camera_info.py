@@ -61,6 +61,14 @@ def calibration(event: CameraInfo, image: CameraInfo, *, rotation: npt.ArrayLike
     )
 
 
+def look_one_way(calibration: Calibration) -> bool:
+    """Return True if the cameras are taken as not turned against each other: R of both is the identity.
+
+    Such are the infos of two cameras that were calibrated one by one.
+    """
+    return all(np.array_equal(r, np.eye(3)) for r in (calibration.R_rect0, calibration.R_rect1, calibration.rotation))
+
+
 def _raw(name: str, info: CameraInfo) -> Camera:
     coefficients = tuple(float(value) for value in info.d)
     model, lengths = _MODELS.get(info.distortion_model, ("", ()))

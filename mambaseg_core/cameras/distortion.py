@@ -1,4 +1,4 @@
-"""Inversion of lens distortion."""
+"""Lens distortion and its inversion."""
 
 from __future__ import annotations
 
@@ -24,21 +24,46 @@ def undistort(distorted: Matrix, camera: Camera) -> Matrix:
     Raises:
         ValueError: the distortion cannot be inverted at some point, or its model is unknown.
     """
-    if camera.distortion_model == "radtan":
-        points, error = _undistort_radtan(distorted, camera)
-    elif camera.distortion_model == "equidistant":
-        points, error = _undistort_equidistant(distorted, camera)
-    else:
-        raise ValueError(
-            f"distortion model is {camera.distortion_model!r}, expected radtan or equidistant; calibrate with one"
-        )
+    inverse = _undistort_equidistant if _is_equidistant(camera) else _undistort_radtan
+    points, error = inverse(distorted, camera)
     error_px = float(np.abs(error * (camera.fx, camera.fy)).max())
     if not error_px < _TOLERANCE_PX:
         raise ValueError(
-            f"cam0: distortion {list(camera.distortion)} cannot be inverted over the whole sensor (off by "
-            f"{error_px:.3g} px), expected less than {_TOLERANCE_PX} px; check distortion_coeffs and camera_matrix"
+            f"the camera of {camera.width}x{camera.height} pixels has distortion {list(camera.distortion)}, which "
+            f"cannot be inverted over the whole sensor (off by {error_px:.3g} px), expected less than "
+            f"{_TOLERANCE_PX} px; check its distortion coefficients and camera matrix"
         )
     return points
+
+
+def distort(points: Matrix, camera: Camera) -> Matrix:
+    """Return where a camera with distortion sees points.
+
+    Args:
+        points: float64 [..., 2], normalized coordinates without distortion.
+        camera: the camera with this distortion.
+
+    Returns:
+        float64 [..., 2], normalized coordinates with distortion.
+
+    Raises:
+        ValueError: the distortion model is unknown.
+    """
+    if not _is_equidistant(camera):
+        radial, tangential = _radtan_terms(points, camera)
+        return points * radial + tangential
+    radius = np.linalg.norm(points, axis=-1, keepdims=True)
+    angle = np.arctan(radius)
+    scaled: Matrix = points * np.where(radius > 0, angle * _equidistant_factor(angle, camera), 1)
+    return scaled / np.where(radius > 0, radius, 1)
+
+
+def _is_equidistant(camera: Camera) -> bool:
+    if camera.distortion_model not in ("radtan", "equidistant"):
+        raise ValueError(
+            f"distortion model is {camera.distortion_model!r}, expected radtan or equidistant; calibrate with one"
+        )
+    return camera.distortion_model == "equidistant"
 
 
 def _undistort_radtan(distorted: Matrix, camera: Camera) -> tuple[Matrix, Matrix]:

@@ -20,7 +20,7 @@ from mambaseg_core.events.messages import EVENT_TYPES, NESTED_TYPES, RawArray
 from mambaseg_ros.faults import sentence_of
 from mambaseg_ros.messages.numbers import Numbers
 from mambaseg_ros.messages.types import IMAGE_TYPES, NUMBERED_TYPES, message_class, package_of
-from mambaseg_ros.model import CAMERA_INFO
+from mambaseg_ros.model import CAMERA_INFO, LOOK_ONE_WAY
 from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.topics.advice import Publisher, Topic, choose_kind, why_no_time, why_silent
@@ -282,6 +282,8 @@ class Subscriptions:
             self._warn(f"camera_info: {error}")
             return
         worker.waiting_for = ""
+        if camera_info.look_one_way(worker.segmenter.calibration):
+            self._node.get_logger().warning(LOOK_ONE_WAY)
 
     def _take_image(self, kind: str, message: Any) -> None:
         self._pipeline.inbox.put_image(message)

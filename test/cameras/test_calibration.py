@@ -195,5 +195,5 @@ def test_a_calibration_can_be_pickled(turned: Calibration) -> None:
 
 def test_a_distortion_without_inverse_is_refused(turned: Calibration) -> None:
     folded = replace(turned, event_raw=replace(turned.event_raw, distortion=(-3.0, 0.0, 0.0, 0.0)))
-    with pytest.raises(ValueError, match=r"cam0: distortion \[-3.0, .* cannot be inverted"):
+    with pytest.raises(ValueError, match=r"camera of 128x96 pixels has distortion \[-3.0, .* cannot be inverted"):
         folded.rectify_map()

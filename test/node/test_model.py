@@ -120,3 +120,35 @@ def test_a_start_imports_neither_torchs_compiler_nor_the_data_sets() -> None:
     assert found.stdout.strip() == "[]"
     marked = torch.compiler.assume_constant_result(lambda: "")
     assert vars(marked).items() <= vars(choose).items()
+
+
+def camera_info_file(path: Path, size: tuple[int, int], r: list[float]) -> Path:
+    height, width = size
+    values = {
+        "camera_matrix": [40.0, 0, width / 2, 0, 40, height / 2, 0, 0, 1], "rectification_matrix": r,
+        "projection_matrix": [40.0, 0, width / 2, 0, 0, 40, height / 2, 0, 0, 0, 1, 0],
+        "distortion_coefficients": [0.0] * 5,
+    }  # fmt: skip
+    named = {name: {"data": data} for name, data in values.items()}
+    path.write_text(
+        json.dumps({"image_height": height, "image_width": width, "distortion_model": "plumb_bob", **named})
+    )
+    return path
+
+
+def test_two_camera_infos_are_a_calibration_and_a_pair_that_was_not_calibrated_together_is_said(
+    nano: Path, tmp_path: Path
+) -> None:
+    straight, turned = [1.0, 0, 0, 0, 1, 0, 0, 0, 1], [0.8, 0.6, 0, -0.6, 0.8, 0, 0, 0, 1]
+    image = camera_info_file(tmp_path / "image.yaml", (60, 80), straight)
+    event = camera_info_file(tmp_path / "event.yaml", (26, 34), straight)
+    told: list[str] = []
+    given = parameters(weights=str(nano), calibration=f"{event},{image}")
+    calibration = make_segmenter(given, warn=told.append).calibration
+    assert calibration is not None
+    assert (calibration.event_size, calibration.image_size) == ((26, 34), (60, 80))
+    assert ["R of both camera_info is the identity" in sentence for sentence in told] == [True]
+    camera_info_file(event, (26, 34), turned)
+    assert make_segmenter(given, warn=forbidden).calibration is not None
+    with pytest.raises(ValueError, match=r"image.yaml is the camera_info of one camera, expected two files"):
+        make_segmenter(parameters(weights=str(nano), calibration=str(image)), warn=forbidden)
