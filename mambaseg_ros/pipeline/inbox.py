@@ -52,6 +52,7 @@ class Inbox:
         self._closed = False
         self.images_received = 0
         self.images_replaced = 0
+        self.images_dropped = 0
         self.packets_received = 0
         self.packets_overwritten = 0
         self.packets_done = 0
@@ -64,6 +65,12 @@ class Inbox:
             self.images_replaced += self._image is not None
             self._image = Arrival(message, time.monotonic(), self.packets_received)
             self._image_came.notify()
+
+    def drop_image(self) -> None:
+        """Count an image that came and is not wanted."""
+        with self._lock:
+            self.images_received += 1
+            self.images_dropped += 1
 
     def put_packet(self, message: Any, size: int) -> None:
         """Queue a packet of about `size` bytes."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.memory import BurstMemory
 from mambaseg_core.preprocessing import Preprocessing
+from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.parameters import RANDOM, Parameters
 from mambaseg_ros.pipeline.feeder import Feeder
 from mambaseg_ros.pipeline.inbox import Inbox
@@ -17,6 +19,9 @@ from mambaseg_ros.pipeline.worker import Worker
 from mambaseg_ros.sources.events import EventSource
 from mambaseg_ros.sources.pictures import PictureSource
 from mambaseg_ros.sources.source import say_nothing
+
+IMAGES_REMEMBERED = 100  # to know those that a second publisher sends too
+TWICE_S = 1.0  # an image that comes again later is of a bag that is played again
 
 
 @dataclass
@@ -52,6 +57,7 @@ class Pipeline:
         self._feeder = Feeder(self.inbox, self.source.add, warn)
         self._buffer_bytes, self._burst = parameters.buffer_bytes, BurstMemory()
         self._doubts: dict[str, str] = {}
+        self._senders: dict[tuple[int, int], tuple[bytes, float]] = {}  # of the last images, by stamp and bytes
         if parameters.weights == RANDOM:
             self.doubt(
                 RANDOM, "the weights are random, so the mask means nothing: set parameter 'weights' to a checkpoint"
@@ -61,6 +67,25 @@ class Pipeline:
         """Degrade every mask from now on by a sentence on `what`; an empty one ends that."""
         self._doubts[what] = sentence
         self.worker.doubts = tuple(filter(None, self._doubts.values()))
+
+    def put_image(self, message: Any, publisher: bytes = b"") -> None:
+        """Take an image; drop and count one that another publisher sent just before.
+
+        Args:
+            message: the image.
+            publisher: whose it is, empty where that is not known.
+        """
+        stamp_ns, now = stamp_to_ns(message.header.stamp), time.monotonic()
+        image = stamp_ns, len(message.data)
+        sender, at = self._senders.pop(image, (publisher, now))
+        if stamp_ns and sender != publisher and now - at < TWICE_S:
+            self._senders[image] = sender, at
+            self.inbox.drop_image()
+            return
+        self._senders[image] = publisher, now
+        if len(self._senders) > IMAGES_REMEMBERED:
+            del self._senders[next(iter(self._senders))]
+        self.inbox.put_image(message)
 
     def name_topics(self, image: str, second: str) -> None:
         """Set the topics that sentences about unreadable messages begin with."""
@@ -93,7 +118,7 @@ class Pipeline:
             "images_replaced": inbox.images_replaced,
             "images_refused": worker.images_refused,
             "images_failed": worker.images_failed,
-            "images_dropped": worker.images_dropped,
+            "images_dropped": worker.images_dropped + inbox.images_dropped,
             "masks_published": worker.masks_published,
             "masks_from_events": worker.masks_from_events,
             "masks_held": worker.masks_held,

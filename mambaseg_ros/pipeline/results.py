@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -25,7 +25,11 @@ class State(IntEnum):
 
 @dataclass
 class Report:
-    """Outcome for one image, or one turn of the timer. The fields are those of SegmentationStatus."""
+    """Outcome for one image, or one turn of the timer. The fields are those of SegmentationStatus, and `doubts`.
+
+    Attributes:
+        doubts: sentences on what is wrong with a mask that was published all the same; part of the status's message.
+    """
 
     header: Any
     state: State = State.OK
@@ -45,16 +49,23 @@ class Report:
     window_start_ns: int = 0
     window_end_ns: int = 0
     class_shares: Callable[[], list[float]] = list  # counted only for a status that somebody reads
+    doubts: list[str] = field(default_factory=list)
 
-    def degrade(self, sentence: str) -> None:
-        """Lower the state to DEGRADED unless it is worse, and add a sentence to the message."""
+    def doubt(self, sentence: str) -> None:
+        """Lower the state to DEGRADED unless it is worse, and say why."""
         self.state = max(self.state, State.DEGRADED)
-        self.message = f"{self.message}; {sentence}" if self.message else sentence
+        self.doubts.append(sentence)
+
+    @property
+    def sentences(self) -> list[str]:
+        """All that is wrong, a sentence each."""
+        return [sentence for sentence in (self.message, *self.doubts) if sentence]
 
     def fields(self) -> dict[str, Any]:
-        """Return all fields by name, with plain integers for enums, as messages take them."""
+        """Return the fields of SegmentationStatus by name, with plain integers for enums, as messages take them."""
         values = {name: int(value) if isinstance(value, IntEnum) else value for name, value in self.__dict__.items()}
-        return {**values, "class_shares": self.class_shares()}
+        del values["doubts"]
+        return {**values, "message": "; ".join(self.sentences), "class_shares": self.class_shares()}
 
 
 class PublishedMask(NamedTuple):

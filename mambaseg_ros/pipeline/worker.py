@@ -141,7 +141,7 @@ class Worker:
         if report.state == State.ERROR:
             return
         for sentence in filter(None, (*self.doubts, too_old)):
-            report.degrade(sentence)
+            report.doubt(sentence)
 
     def _serve_image(self, arrival: Arrival, report: Report) -> bool:
         """Read an image, wait for its second input, and segment both, or act by the policy without it."""

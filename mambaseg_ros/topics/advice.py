@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 
 class Publisher(NamedTuple):
-    """A publisher of a topic, as the graph shows it."""
+    """A publisher of a topic, as the graph shows it; `gid` is that of its messages."""
 
     node: str
     kind: str
     reliable: bool
+    gid: bytes = b""
 
 
 class Topic(NamedTuple):
@@ -62,6 +64,46 @@ def why_silent(topic: Topic, publishers: Sequence[Publisher]) -> str:
         "expected messages: check that it publishes, and give it the Fast DDS profile for large messages "
         '(docs/ros.md, "Large images")'
     )
+
+
+def why_mixed(topic: Topic, publishers: Sequence[Publisher], delivering: Collection[bytes]) -> str:
+    """Return what is wrong where several publishers deliver on a topic side by side, and what to do.
+
+    Args:
+        topic: the input.
+        publishers: all of the topic.
+        delivering: gids of those that deliver; all of them where none of these is known.
+    """
+    known = [publisher for publisher in publishers if publisher.gid in delivering] or publishers
+    names = Counter(publisher.node for publisher in known)
+    listed = " and ".join(f"{name} ({count} times)" if count > 1 else name for name, count in sorted(names.items()))
+    harm = "every event counts as often as it is sent" if topic.argument == "events" else "their images are mixed"
+    return (
+        f"several publishers send on {topic.name} at the same time: {listed or 'unknown ones'}; expected one, since "
+        f"{harm}: end the others (a recording beside its driver?), or remap {topic.argument!r}"
+    )
+
+
+def why_not_alone(node: str, nodes: int, publishers: Mapping[str, Sequence[str]]) -> str:
+    """Return what is wrong where another node has this node's name or publishes its outputs; else an empty string.
+
+    Args:
+        node: this node's full name.
+        nodes: how many nodes have it.
+        publishers: the nodes that publish each output.
+    """
+    if nodes > 1:
+        return (
+            f"{nodes} nodes have the name {node}; expected one, since masks, statuses and services of all of them are "
+            "mixed: end the others (one that a killed launch left behind?), or give each a name or a namespace"
+        )
+    for topic, names in publishers.items():
+        if others := sorted(set(names) - {node}):
+            return (
+                f"{' and '.join(others)} publishes {topic} beside this node; expected this node alone: end it, leave "
+                "the topic out of the bag that it plays, or remap it"
+            )
+    return ""
 
 
 def why_no_time(publishers: int) -> str:

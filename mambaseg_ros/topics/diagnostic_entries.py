@@ -130,10 +130,10 @@ def model_entry(model: Mapping[str, str], measured: Mapping[str, str]) -> Entry:
     return Entry("model", level, message or model["model"], {**model, **measured})
 
 
-def state_entry(state: str, enabled: bool, reason: str) -> Entry:
-    """Return the entry of the life cycle, with the reason if the last transition failed."""
-    if reason:
-        return Entry("state", DiagnosticLevel.ERROR, reason, {"state": state})
+def state_entry(state: str, enabled: bool, reason: str, rival: str = "") -> Entry:
+    """Return the entry of the life cycle, with the reason if the last transition failed or the node has a rival."""
+    if reason or rival:
+        return Entry("state", DiagnosticLevel.ERROR, "; ".join(filter(None, (reason, rival))), {"state": state})
     if not enabled:
         return Entry("state", DiagnosticLevel.WARN, f"{state}, disabled by ~/enable")
     return Entry("state", DiagnosticLevel.OK, state)

@@ -16,6 +16,7 @@ from mambaseg_ros.model import MIB, memory
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.pipeline.results import Report
 from mambaseg_ros.policy import Health
+from mambaseg_ros.topics.advice import why_not_alone
 from mambaseg_ros.topics.diagnostic_entries import (
     Entry,
     Latencies,
@@ -28,6 +29,9 @@ from mambaseg_ros.topics.diagnostic_entries import (
 )
 from mambaseg_ros.topics.subscriptions import InputSubscription, Subscriptions
 
+OWN_TOPICS = ("~/mask", "~/status")
+RIVAL_LOOKS = 4  # a node that ended well is gone from the graph by then
+
 
 @dataclass
 class Condition:
@@ -35,12 +39,14 @@ class Condition:
 
     Attributes:
         enabled: whether the `~/enable` service lets it run.
+        rival: what is wrong while another node has this one's name or publishes its outputs, or empty.
         reason: why the last transition failed, or empty.
         model: what runs and where (`model.describe`), empty where none is loaded.
     """
 
     enabled: bool = True
     reason: str = ""
+    rival: str = ""
     model: dict[str, str] = field(default_factory=dict)
 
 
@@ -55,6 +61,7 @@ class Diagnostics:
 
     def __init__(self, node: Any, faults: FaultLog, condition: Condition) -> None:
         self._node, self._faults, self._condition = node, faults, condition
+        self._looks_with_rival = 0
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.begin()
 
@@ -79,7 +86,8 @@ class Diagnostics:
         """Publish one DiagnosticArray, after the memory of a burst that is over went back to the system."""
         if pipeline is not None:
             pipeline.give_back_memory()
-        entries = [state_entry(state, self._condition.enabled, self._condition.reason)]
+        self._look_for_rivals(pipeline)
+        entries = [state_entry(state, self._condition.enabled, self._condition.reason, self._condition.rival)]
         entries.append(faults_entry(self._faults.all(), time.monotonic()))
         if self._condition.model:
             entries.append(model_entry(self._condition.model, memory() | self._latencies.summary()))
@@ -88,6 +96,19 @@ class Diagnostics:
         array = DiagnosticArray(status=[self._message(entry) for entry in entries])
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(array)
+
+    def _look_for_rivals(self, pipeline: Pipeline | None) -> None:
+        """Note other nodes of this name, and other publishers of its outputs, once they were there for some seconds."""
+        node = self._node
+        own, nodes = (node.get_name(), node.get_namespace()), node.get_node_names_and_namespaces()
+        publishers = {topic: _publishers_of(node, topic) for topic in map(node.resolve_topic_name, OWN_TOPICS)}
+        rival = why_not_alone(node.get_fully_qualified_name(), nodes.count(own), publishers)
+        self._looks_with_rival = self._looks_with_rival + 1 if rival else 0
+        self._condition.rival = rival if self._looks_with_rival >= RIVAL_LOOKS else ""
+        if self._condition.rival and self._faults.note(rival):
+            node.get_logger().error(rival)
+        if pipeline is not None:
+            pipeline.doubt("rival", self._condition.rival)
 
     def _inputs(self, pipeline: Pipeline, subscriptions: Subscriptions) -> list[Entry]:
         counts = pipeline.counts()
@@ -113,11 +134,12 @@ class Diagnostics:
             return found
 
         of_image, of_second = worker.reliability
-        of_age = [worker.age_fault] if worker.age_fault else []
+        of_images = [sentence for sentence in (worker.age_fault, subscriptions.image.mixed) if sentence]
         counted = ("images", "masks")
-        image = entry("images", subscriptions.image, worker.images_health, of_image, counted=counted, faults=of_age)
+        image = entry("images", subscriptions.image, worker.images_health, of_image, counted=counted, faults=of_images)
         counted = ("events", "packets", "resets", "qos")
-        second = entry(kind, subscriptions.second, worker.events_health, of_second, counted=counted)
+        mixed = [subscriptions.second.mixed] if subscriptions.second.mixed else []
+        second = entry(kind, subscriptions.second, worker.events_health, of_second, counted=counted, faults=mixed)
         held, fill = pipeline.source.fill
         second.values |= {
             "bytes_received [MiB/s]": f"{rates['bytes_received'] / MIB:.2f}",
@@ -138,6 +160,12 @@ class Diagnostics:
             hardware_id=name,
             values=pairs,
         )
+
+
+def _publishers_of(node: Any, topic: str) -> list[str]:
+    """Return the full names of the nodes that publish a topic, one for each publisher."""
+    infos = node.get_publishers_info_by_topic(topic)
+    return [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos]
 
 
 def _clock_values(clock: EventClock | None) -> dict[str, str]:

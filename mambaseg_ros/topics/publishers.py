@@ -154,12 +154,12 @@ class Publishers:
         if self._heard("~/status"):
             self._publishers["~/status"].publish(SegmentationStatus(**report.fields(), **self._counts()))
         self.on_report(report)
-        if report.state != State.OK and self._faults.note(report.message):
+        for sentence in filter(self._faults.note, report.sentences):
             # a call for each severity: rclpy remembers it by the call's place in the source
             if report.state == State.ERROR:
-                self._node.get_logger().error(report.message)
+                self._node.get_logger().error(sentence)
             else:
-                self._node.get_logger().warning(report.message)
+                self._node.get_logger().warning(sentence)
 
     def warn(self, sentence: str) -> None:
         """Count a fault; log it, one of a kind at most every 5 s."""

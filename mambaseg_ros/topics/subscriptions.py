@@ -23,7 +23,8 @@ from mambaseg_ros.messages.types import IMAGE_TYPES, NUMBERED_TYPES, message_cla
 from mambaseg_ros.model import CAMERA_INFO, LOOK_ONE_WAY
 from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline
-from mambaseg_ros.topics.advice import Publisher, Topic, choose_kind, why_no_time, why_silent
+from mambaseg_ros.topics.advice import Publisher, Topic, choose_kind, why_mixed, why_no_time, why_silent
+from mambaseg_ros.topics.deliveries import MOST_PUBLISHERS, Deliveries
 from mambaseg_ros.topics.publishers import Publishers
 
 INFO_TOPICS = ("camera_info", "event_camera_info")
@@ -35,7 +36,6 @@ LATCHED = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durabil
 INFO_QOS = (qos_profile_sensor_data, LATCHED)
 BYTES_AN_EVENT = 9  # of EventArray's columns
 SILENT_S = 5.0
-MOST_PUBLISHERS = 100  # whose numbers are remembered
 
 
 class InputSubscription:
@@ -46,7 +46,7 @@ class InputSubscription:
         argument: "image", "events" or "second", as in remappings and parameters.
         kind: the type to subscribe with, or "auto" for that of the publishers.
         reliability: asked of the publishers, "best_effort" or "reliable".
-        take: called with the type's name and each message.
+        take: called with the type's name, each message, and whose it is; empty where rclpy does not say it.
         lost: called with the number of messages that are missing, by their seq, or where the type has none by the
             number that the middleware gives them.
         reported: called with the number of messages that the middleware says it lost.
@@ -61,7 +61,7 @@ class InputSubscription:
         kind: str,
         reliability: str,
         *,
-        take: Callable[[str, Any], None],
+        take: Callable[[str, Any, bytes], None],
         lost: Callable[[int], None],
         reported: Callable[[int], None],
         qos_met: Callable[[], None],
@@ -70,7 +70,9 @@ class InputSubscription:
         self._node, self._take, self._qos_met, self._warn = node, take, qos_met, warn
         self._lost, self._reported = lost, reported
         self._numbers: dict[bytes, Numbers] = {}  # by publisher
+        self._deliveries = Deliveries()
         self._alone = True
+        self.mixed = ""  # what is wrong while several publishers deliver side by side
         kinds = KINDS[argument] if kind == "auto" else (kind,)
         self.topic = Topic(node.resolve_topic_name(argument), argument, kinds, reliability == "reliable")
         self.kind = ""
@@ -83,6 +85,9 @@ class InputSubscription:
         """Subscribe once the type is known."""
         publishers = self.publishers()
         self._alone = len(publishers) <= 1
+        now = time.monotonic()
+        mixed = self._deliveries.mixed(now)
+        self.mixed = why_mixed(self.topic, publishers, self._deliveries.recent(now)) if mixed else ""
         kind = choose_kind(self.topic, publishers, self.kind)
         if kind != self.kind:
             try:
@@ -97,6 +102,7 @@ class InputSubscription:
                 f"{info.node_namespace.rstrip('/')}/{info.node_name}",
                 info.topic_type,
                 info.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE,
+                bytes(info.endpoint_gid),
             )
             for info in self._node.get_publishers_info_by_topic(self.topic.name)
         ]
@@ -110,6 +116,8 @@ class InputSubscription:
         """Say why nothing comes, once nothing came for some seconds."""
         if time.monotonic() - self._heard_at > SILENT_S - 0.5:
             self._warn(why_silent(self.topic, self.publishers()))
+        if self.mixed:
+            self._warn(self.mixed)
 
     def destroy(self) -> None:
         """Unsubscribe."""
@@ -136,19 +144,23 @@ class InputSubscription:
 
     def _receive(self, message: Any, info: Any) -> None:
         self._heard_at = time.monotonic()
-        self._count_missing(message, info)
-        self._take(self.kind, message)
-
-    def _count_missing(self, message: Any, info: Any) -> None:
-        """Count gaps in the numbers: DDS does not report what its queue replaced before it was taken."""
+        publisher = bytes((info.get("publisher_gid") or {"data": b""})["data"])  # since Kilted
         number = message.seq if self.kind in NUMBERED_TYPES else info.get("publication_sequence_number")
-        publisher = info.get("publisher_gid")  # since Kilted; before, two publishers' numbers cannot be told apart
-        mixed = publisher is None and not self._alone
+        if publisher:
+            self._deliveries.heard(publisher, self._heard_at)
+        elif number is not None and not self._alone:
+            self._deliveries.numbered(int(number), self._heard_at)
+        self._count_missing(number, publisher)
+        self._take(self.kind, message, publisher)
+
+    def _count_missing(self, number: int | None, publisher: bytes) -> None:
+        """Count gaps in the numbers: DDS does not report what its queue replaced before it was taken."""
+        mixed = not publisher and not self._alone  # two publishers' numbers cannot be told apart
         if mixed or len(self._numbers) > MOST_PUBLISHERS:
             self._numbers.clear()
         if mixed or number is None:
             return
-        numbers = self._numbers.setdefault(b"" if publisher is None else publisher["data"], Numbers())
+        numbers = self._numbers.setdefault(publisher, Numbers())
         if missing := numbers.missing(int(number)):
             self._lost(missing)
 
@@ -189,8 +201,9 @@ class Subscriptions:
 
     def poll(self) -> None:
         """Look at the graph; several times a second."""
-        self.image.poll()
-        self.second.poll()
+        for subscription in (self.image, self.second):
+            subscription.poll()
+            self._pipeline.doubt(subscription.topic.argument, subscription.mixed)
         self._take_info_while_wanted()
 
     def complain(self) -> None:
@@ -218,7 +231,7 @@ class Subscriptions:
         self._count("qos_incompatible", 1)
 
     def _subscribe(
-        self, argument: str, kind: str, reliability: str, take: Callable[[str, Any], None], *, counts: str
+        self, argument: str, kind: str, reliability: str, take: Callable[[str, Any, bytes], None], *, counts: str
     ) -> InputSubscription:
         return InputSubscription(
             self._node,
@@ -285,13 +298,13 @@ class Subscriptions:
         if camera_info.look_one_way(worker.segmenter.calibration):
             self._node.get_logger().warning(LOOK_ONE_WAY)
 
-    def _take_image(self, kind: str, message: Any) -> None:
-        self._pipeline.inbox.put_image(message)
+    def _take_image(self, kind: str, message: Any, publisher: bytes) -> None:
+        self._pipeline.put_image(message, publisher)
 
-    def _take_second_image(self, kind: str, message: Any) -> None:
+    def _take_second_image(self, kind: str, message: Any, publisher: bytes) -> None:
         self._pipeline.inbox.put_packet(message, 64 + len(message.data))
 
-    def _take_events(self, kind: str, message: Any) -> None:
+    def _take_events(self, kind: str, message: Any, publisher: bytes) -> None:
         if kind in NESTED_TYPES:
             self._pipeline.inbox.put_packet(RawArray(package_of(kind), message), len(message))
             return

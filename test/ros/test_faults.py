@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from array import array
 from collections.abc import Callable, Iterator
@@ -10,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drive import DEGRADED, ERROR, OTHER_SIZE, SIZE, START_NS, all_is_well, exchange, named, send_events, times
+import rclpy
+from drive import DEGRADED, ERROR, OK, OTHER_SIZE, SIZE, START_NS, all_is_well, exchange, named, send_events, times
 from lifecycle_msgs.msg import Transition
 from mambaseg_ros.msg import EventArray, SegmentationStatus
 from peer import stamp_of
@@ -142,6 +144,60 @@ def test_a_topic_of_a_wrong_type_is_named(ready: Any) -> None:
     ready.republish("events", EventArray)
     ready.wait_until_connected()
     all_is_well(ready)
+
+
+def test_a_second_publisher_is_said_until_it_ends(ready: Any) -> None:
+    """As a driver beside its own recording: events count twice, and each image comes twice."""
+    other = rclpy.create_node("recording", context=ready.context, enable_rosout=False)
+    images = other.create_publisher(Image, "image", qos_profile_sensor_data)
+    events = other.create_publisher(EventArray, "events", 1000)
+    ready.spin_until(lambda: images.get_subscription_count() and events.get_subscription_count(), "both are met")
+
+    def both_send() -> Any:
+        stamp_ns = next(times)
+        ready.events.publish(event_array(stamp_ns, ready.seq))
+        events.publish(event_array(stamp_ns, ready.seq))
+        ready.seq += 1
+        return exchange(ready, stamp_ns)
+
+    ready.spin_until(lambda: "several publishers send on /events" in both_send().message, "the sentence")
+    status = ready.statuses[-1]
+    assert status.state == DEGRADED
+    assert re.search("at the same time: /driver_[0-9]+ and /recording; expected one", status.message)
+    named(ready, "several publishers send on /events")
+    assert ready.diagnosed("events").level == 1
+    other.destroy_node()
+    ready.spin_until(lambda: all_sent_well(ready), "recovery")
+
+
+def event_array(end_ns: int, seq: int) -> Any:
+    message = EventArray(height=SIZE[0], width=SIZE[1], seq=seq, x=[1], y=[1], t_offset_ns=[0], p=[1])
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(end_ns - 1, 10**9)
+    return message
+
+
+def all_sent_well(peer: Any) -> bool:
+    stamp_ns = next(times)
+    send_events(peer, stamp_ns)
+    return bool(exchange(peer, stamp_ns).state == OK)
+
+
+def test_a_node_of_the_same_name_is_said_until_it_ends(ready: Any) -> None:
+    all_is_well(ready)
+    twin = rclpy.create_node("mambaseg", context=ready.context, enable_rosout=False)
+    ready.process.wait_for_line("2 nodes have the name /mambaseg; expected one")
+    assert ready.diagnosed("state").level == 2
+    stamp_ns = next(times)
+    send_events(ready, stamp_ns)
+    assert "2 nodes have the name /mambaseg" in exchange(ready, stamp_ns).message
+    twin.destroy_node()
+    ready.spin_until(lambda: ready.diagnosed("state").message == "active", "recovery")
+    all_is_well(ready)
+    player = rclpy.create_node("player", context=ready.context, enable_rosout=False)
+    player.create_publisher(Image, "/mambaseg/mask", 1)
+    ready.process.wait_for_line("/player publishes /mambaseg/mask beside this node; expected this node alone")
+    player.destroy_node()
+    ready.spin_until(lambda: ready.diagnosed("state").message == "active", "recovery")
 
 
 BREAKABLE = """

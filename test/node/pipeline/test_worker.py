@@ -168,12 +168,12 @@ def test_masks_of_random_weights_are_degraded(random_worker: Worker, image_messa
     feed(worker, packet_before(event_message, START_NS))
     report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
     assert (report.state, report.policy, report.events_used) == (State.DEGRADED, "", 2)
-    assert report.message.startswith("the weights are random, so the mask means nothing")
+    assert report.fields()["message"].startswith("the weights are random, so the mask means nothing")
     report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 500 * MS))
     assert (report.state, report.policy) == (State.DEGRADED, "image_only")
-    assert "before the image's stamp" in report.message.partition("; the weights are random")[0]
+    assert "before the image's stamp" in report.fields()["message"].partition("; the weights are random")[0]
     report = answer(worker, image_message(halves(), "rgb9", stamp_ns=START_NS))
-    assert (report.state, "random" in report.message) == (State.ERROR, False)  # there is no mask to warn of
+    assert (report.state, len(report.sentences)) == (State.ERROR, 1)  # there is no mask to warn of
     assert len(worker.sink.masks) == 2
 
 
@@ -189,9 +189,9 @@ def test_masks_that_are_too_old_or_of_the_future_are_published_and_degraded(
         worker.sink.now = stamp_ns + age_ms * MS
         report = answer(worker, image_message(halves(), "mono8", stamp_ns=stamp_ns))
         assert (report.state, report.age_ms) == (State.DEGRADED if said else State.OK, age_ms)
-        assert said in report.message
+        assert said in report.fields()["message"]
         assert report.images_health == (Health.STALE if said else Health.GOOD)
-        assert worker.age_fault == report.message
+        assert worker.age_fault == report.fields()["message"]
     assert (len(worker.sink.masks), worker.images_health) == (4, Health.GOOD)  # images are not missing
 
 
@@ -585,3 +585,26 @@ def test_with_a_calibration_such_a_mask_is_in_the_events_view_and_has_their_fram
     result = worker.sink.results[-1]
     assert (result.ids.shape, result.view.size, result.view.camera) == (far.size, far.size, None)
     assert result.header.frame_id == "camera"
+
+
+def test_an_image_that_a_second_publisher_sends_too_is_dropped_and_counted(
+    worker: Worker, image_message: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mambaseg_ros.pipeline.pipeline.TWICE_S", 1e9)  # this machine may be slow
+    pipeline = Pipeline(worker.segmenter, ANY_STAMP, Kept())
+
+    def received_and_dropped(stamp_ns: int, publisher: bytes) -> tuple[int, int]:
+        pipeline.put_image(image_message(halves(), "mono8", stamp_ns=stamp_ns), publisher)
+        counts = pipeline.counts()
+        return counts["images_received"], counts["images_dropped"]
+
+    assert received_and_dropped(START_NS, b"driver") == (1, 0)
+    assert received_and_dropped(START_NS, b"bag") == (2, 1)
+    assert received_and_dropped(START_NS, b"driver") == (3, 1)  # a camera that stamps twice alike is no second one
+    assert received_and_dropped(START_NS + 1, b"bag") == (4, 1)
+    assert [received_and_dropped(0, name)[1] for name in (b"driver", b"bag")] == [1, 1]  # without a stamp
+    for number in range(1000):
+        received_and_dropped(START_NS + 2 + number, b"driver")
+    assert len(pipeline._senders) <= 100
+    monkeypatch.setattr("mambaseg_ros.pipeline.pipeline.TWICE_S", 0.0)
+    assert received_and_dropped(START_NS + 1001, b"bag played again")[1] == 1

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mambaseg_ros.topics.advice import Publisher, Topic, choose_kind, why_no_time, why_silent
+from mambaseg_ros.topics.advice import Publisher, Topic, choose_kind, why_mixed, why_no_time, why_not_alone, why_silent
 
 A, B, C = "a/msg/A", "b/msg/B", "c/msg/C"
 TOPIC = Topic("/cam/events", "events", (A, B), reliable=False)
@@ -41,6 +41,25 @@ def test_silence_is_explained_with_topic_publishers_and_remedy(
 ) -> None:
     with pytest.raises(ValueError, match=f"^nothing comes on /cam/events .*{remedy}"):
         raise ValueError(why_silent(topic, publishers))
+
+
+def test_publishers_that_are_mixed_are_named() -> None:
+    publishers = [Publisher("/driver", A, True, b"1"), Publisher("/player", A, True, b"2"), Publisher("/old", A, True)]
+    sentence = why_mixed(TOPIC, publishers, {b"1", b"2"})
+    assert sentence.startswith("several publishers send on /cam/events at the same time: /driver and /player; expected")
+    assert "every event counts as often" in sentence
+    images = why_mixed(Topic("/image", "image", (A,), reliable=False), 2 * publishers[:1], set())
+    assert "on /image at the same time: /driver (2 times); expected one, since their images are mixed" in images
+
+
+def test_a_node_of_the_same_name_and_one_that_publishes_its_outputs_are_named() -> None:
+    alone = {"/seg/mask": ["/seg"], "/seg/status": ["/seg"]}
+    assert why_not_alone("/seg", 1, alone) == ""
+    assert why_not_alone("/seg", 1, {"/seg/mask": [], "/seg/status": []}) == ""  # not configured yet
+    assert "2 nodes have the name /seg; expected one" in why_not_alone("/seg", 2, alone)
+    assert why_not_alone("/seg", 1, {**alone, "/seg/mask": ["/seg", "/player"]}).startswith(
+        "/player publishes /seg/mask beside this node; expected this node alone"
+    )
 
 
 def test_a_clock_that_stands_at_0_is_explained() -> None:

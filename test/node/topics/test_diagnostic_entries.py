@@ -64,6 +64,8 @@ def test_a_failed_transition_is_an_error_and_a_resting_node_a_warning() -> None:
     assert state_entry("active", True, "") == Entry("state", DiagnosticLevel.OK, "active")
     assert state_entry("active", False, "").level == DiagnosticLevel.WARN
     assert state_entry("unconfigured", True, "cannot configure: x").level == DiagnosticLevel.ERROR
+    rival = state_entry("active", True, "", "2 nodes have the name /x")
+    assert (rival.level, rival.message) == (DiagnosticLevel.ERROR, "2 nodes have the name /x")
 
 
 def test_a_warning_about_the_model_raises_its_level() -> None:
