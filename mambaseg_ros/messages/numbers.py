@@ -12,11 +12,12 @@ class Numbers:
         count: messages seen.
         lost: messages missing in all.
         back: messages whose number did not rise; many of them mean several publishers.
+        jumps: steps that are too large for a loss.
     """
 
     def __init__(self) -> None:
         self._next: int | None = None
-        self.count = self.lost = self.back = 0
+        self.count = self.lost = self.back = self.jumps = 0
 
     def missing(self, number: int) -> int:
         """Return how many are missing before this one: 0 for the first, and for one that cannot follow those before."""
@@ -24,6 +25,7 @@ class Numbers:
         self._next = number + 1
         found = gap if 0 < gap < MOST_LOST else 0
         self.count, self.lost, self.back = self.count + 1, self.lost + found, self.back + (gap < 0)
+        self.jumps += gap >= MOST_LOST
         return found
 
     @property

@@ -62,6 +62,9 @@ class Inbox:
         """Keep an image as the newest one. Count an older one that nobody took as replaced."""
         with self._lock:
             self.images_received += 1
+            if self._closed:
+                self.images_dropped += 1
+                return
             self.images_replaced += self._image is not None
             self._image = Arrival(message, time.monotonic(), self.packets_received)
             self._image_came.notify()
@@ -130,9 +133,11 @@ class Inbox:
         return self._closed
 
     def close(self) -> None:
-        """Wake feeder and worker for good."""
+        """Wake feeder and worker for good; drop an image that nobody took."""
         with self._lock:
             self._closed = True
+            self.images_dropped += self._image is not None
+            self._image = None
             for condition in (self._image_came, self._packet_came, self._packet_done):
                 condition.notify_all()
 

@@ -101,7 +101,7 @@ class ResultSink(Protocol):
         """Publish what became of an image."""
 
     def warn(self, sentence: str) -> None:
-        """Report a fault that belongs to no image."""
+        """Report a fault that belongs to no image; never raise."""
 
     def header(self, stamp_ns: int, frame_id: str) -> Any:
         """Return a std_msgs/Header."""

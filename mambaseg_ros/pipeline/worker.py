@@ -80,12 +80,19 @@ class Worker:
 
     def _run(self) -> None:
         while not self.inbox.closed:
-            alone = self.images_health != Health.GOOD and self.parameters.when_images_missing != "drop"
-            arrival = self.inbox.take_image(timeout=self.parameters.timer_ms / 1e3 if alone else IDLE_S)
-            if arrival is not None:
-                self.handle(arrival)
-            if not self.inbox.closed and (arrival is None or self.images_health == Health.BAD):
-                self._do_without_images()
+            try:
+                self._turn()
+            except Exception as error:  # as from a clock whose context is gone: the next image is served all the same
+                self.sink.warn(sentence_of(error))
+
+    def _turn(self) -> None:
+        """Serve the next image, or do without images once they are missing."""
+        alone = self.images_health != Health.GOOD and self.parameters.when_images_missing != "drop"
+        arrival = self.inbox.take_image(timeout=self.parameters.timer_ms / 1e3 if alone else IDLE_S)
+        if arrival is not None:
+            self.handle(arrival)
+        if not self.inbox.closed and (arrival is None or self.images_health == Health.BAD):
+            self._do_without_images()
 
     def handle(self, arrival: Arrival) -> None:
         """Segment one image and report what became of it; never raise."""

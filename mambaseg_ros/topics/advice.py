@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from mambaseg_ros.messages.numbers import MOST_LOST
+
 
 class Publisher(NamedTuple):
     """A publisher of a topic, as the graph shows it; `gid` is that of its messages."""
@@ -104,6 +106,14 @@ def why_not_alone(node: str, nodes: int, publishers: Mapping[str, Sequence[str]]
                 "the topic out of the bag that it plays, or remap it"
             )
     return ""
+
+
+def why_not_lost(topic: str, what: str) -> str:
+    """Return why a step of the numbers of messages is not counted as a loss."""
+    return (
+        f"{topic}: {what}; expected fewer than {MOST_LOST}, so it is not counted as lost: restart the publisher if it "
+        "goes on"
+    )
 
 
 def why_no_time(publishers: int) -> str:

@@ -18,12 +18,12 @@ except ImportError:  # Humble
 from mambaseg_core.cameras import camera_info
 from mambaseg_core.events.messages import EVENT_TYPES, NESTED_TYPES, RawArray
 from mambaseg_ros.faults import sentence_of
-from mambaseg_ros.messages.numbers import Numbers
+from mambaseg_ros.messages.numbers import MOST_LOST, Numbers
 from mambaseg_ros.messages.types import IMAGE_TYPES, NUMBERED_TYPES, message_class, package_of
 from mambaseg_ros.model import CAMERA_INFO, LOOK_ONE_WAY
 from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline
-from mambaseg_ros.topics.advice import Publisher, Topic, choose_kind, why_mixed, why_no_time, why_silent
+from mambaseg_ros.topics.advice import Publisher, Topic, choose_kind, why_mixed, why_no_time, why_not_lost, why_silent
 from mambaseg_ros.topics.deliveries import MOST_PUBLISHERS, Deliveries
 from mambaseg_ros.topics.publishers import Publishers
 
@@ -135,7 +135,7 @@ class InputSubscription:
             self._receive,
             QoSProfile(depth=DEPTHS[self.topic.argument], reliability=reliability),
             event_callbacks=SubscriptionEventCallbacks(
-                message_lost=lambda info: self._reported(info.total_count_change), incompatible_qos=self._incompatible
+                message_lost=self._count_reported, incompatible_qos=self._incompatible
             ),
             raw=kind in NESTED_TYPES,
         )
@@ -161,8 +161,18 @@ class InputSubscription:
         if mixed or number is None:
             return
         numbers = self._numbers.setdefault(publisher, Numbers())
+        jumps = numbers.jumps
         if missing := numbers.missing(int(number)):
             self._lost(missing)
+        if numbers.jumps > jumps:
+            self._warn(why_not_lost(self.topic.name, f"the number of a message jumped to {number}"))
+
+    def _count_reported(self, info: Any) -> None:
+        """Count what the middleware says it lost; its own counter may run over."""
+        if 0 <= info.total_count_change < MOST_LOST:
+            self._reported(info.total_count_change)
+        else:
+            self._warn(why_not_lost(self.topic.name, f"the middleware reports {info.total_count_change} lost at once"))
 
     def _incompatible(self, info: Any) -> None:
         self._qos_met()

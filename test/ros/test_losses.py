@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -20,6 +21,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage
 
+from mambaseg_ros.topics.advice import why_not_lost
 from mambaseg_ros.topics.subscriptions import DEPTHS, InputSubscription
 
 pytestmark = pytest.mark.ros
@@ -165,6 +167,32 @@ def test_without_publishers_ids_the_numbers_of_two_are_not_mixed(domain: int) ->
     for number, publishers in ((100, 1), (102, 1), (103, 2), (5000, 2), (5001, 1), (5003, 1)):
         receive(number, publishers)
     assert lost == [1, 1]
+    source.destroy()
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+@pytest.mark.parametrize("topic", ["image", "events"])
+def test_a_loss_that_cannot_be_is_said_and_not_counted(domain: int, topic: str) -> None:
+    """Fast DDS once reported 2**31 messages lost at once; garbage in seq makes the same of events."""
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    node = rclpy.create_node("counting", context=context)
+    lost: list[int] = []
+    reported: list[int] = []
+    warned: list[str] = []
+    source = InputSubscription(
+        node, topic, "auto", "best_effort", take=lambda kind, message, publisher: None, lost=lost.append,
+        reported=reported.append, qos_met=lambda: None, warn=warned.append,
+    )  # fmt: skip
+    for change in (3, 2**31, -(2**31), 2**64 - 1, 0):
+        source._count_reported(SimpleNamespace(total_count_change=change))
+    for number in (1, 3, 2**31, 2**31 + 2):
+        source._receive(None, {"publication_sequence_number": number, "publisher_gid": {"data": [1] * 16}})
+    assert (reported, lost) == ([3, 0], [1, 1])
+    assert [f"/{topic}: the middleware reports {change} lost" in said for change, said in
+            zip((2**31, -(2**31), 2**64 - 1), warned, strict=False)] == [True] * 3  # fmt: skip
+    assert warned[3:] == [why_not_lost(f"/{topic}", f"the number of a message jumped to {2**31}")]
     source.destroy()
     node.destroy_node()
     rclpy.shutdown(context=context)
