@@ -10,6 +10,8 @@ import threading
 import time
 from dataclasses import dataclass, replace
 
+REPEAT_S = 5.0  # between sentences of one kind in the log
+SLACK_S = 0.5  # a timer of that period fires a little early or late, and must not be held back until its next turn
 # Numbers, and what was got, in quotes.
 _DIFFERS = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?|(?<!\w)'[^']*'|\{[^}]*\}")
 
@@ -65,7 +67,7 @@ class FaultLog:
 
     _MOST_KINDS = 20
 
-    def __init__(self, period_s: float = 5.0) -> None:
+    def __init__(self, period_s: float = REPEAT_S - SLACK_S) -> None:
         self._lock = threading.Lock()
         self._throttle = Throttle(period_s)
         self._faults: dict[str, Fault] = {}

@@ -6,7 +6,7 @@ import gc
 import hashlib
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,16 @@ def describe(segmenter: Segmenter, parameters: Parameters) -> dict[str, str]:
         **({"warning": segmenter.warning} if segmenter.warning else {}),
         **({"caveat": caveat} if (caveat := CAVEATS.get(weights_name(parameters))) else {}),
     }
+
+
+def active_line(shown: Mapping[str, str]) -> str:
+    """Return the line that the log holds at each activation, from what `describe` returned and the "load time [s]"."""
+    sha256 = shown["weights sha256"][:12]
+    weights = f"{shown['weights']} (sha256 {sha256}...)" if sha256 else shown["weights"]
+    return (
+        f"active: model {shown['model']}, weights {weights}, {shown['device']}, {shown['precision']}, "
+        f"{shown['threads']} threads, loaded in {shown['load time [s]']} s"
+    )
 
 
 def memory() -> dict[str, str]:

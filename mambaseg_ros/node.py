@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -33,8 +34,8 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
-from mambaseg_ros.faults import FaultLog, sentence_of
-from mambaseg_ros.model import check_reach, describe, free_memory, leave_a_core, make_segmenter
+from mambaseg_ros.faults import REPEAT_S, FaultLog, sentence_of
+from mambaseg_ros.model import active_line, check_reach, describe, free_memory, leave_a_core, make_segmenter
 from mambaseg_ros.overrides import check_qos, qos_parameters, sections_of_others, unknown_parameters, unknown_topics
 from mambaseg_ros.parameters import PARAMETERS, TABLE, Parameter, Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline
@@ -144,10 +145,11 @@ class SegmentationNode(LifecycleNode):
         return Done.SUCCESS
 
     def _load(self) -> None:
-        parameters = self._read_parameters()
+        parameters, begin = self._read_parameters(), time.monotonic()
         self._segmenter = make_segmenter(parameters, warn=self.get_logger().warning)
         check_reach(parameters, self._segmenter.preprocessing)
         self._condition.model = describe(self._segmenter, parameters)
+        self._condition.model["load time [s]"] = f"{time.monotonic() - begin:.1f}"
         labels = self._segmenter.preprocessing.label_set
         self._outputs = Publishers(
             self,
@@ -175,9 +177,10 @@ class SegmentationNode(LifecycleNode):
         self._inputs = Subscriptions(self, parameters, self._pipeline, self._outputs)
         self._pipeline.start()
         self._outputs.labels()
-        for period_s, callback in ((0.1, self._inputs.poll), (5.0, self._inputs.complain)):
+        for period_s, callback in ((0.1, self._inputs.poll), (REPEAT_S, self._inputs.complain)):
             self._timers_while_active.append(_steady_timer(self, period_s, callback))
         self._inputs.poll()
+        self.get_logger().info(active_line(self._condition.model))
 
     def stop(self, timeout: float | None = None) -> bool:
         """Unsubscribe and end the pipeline; return True if its threads ended within `timeout` seconds."""

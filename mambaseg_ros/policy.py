@@ -92,6 +92,10 @@ def judge_second_image(what: str, stamp_ns: int, second_ns: int | None, stale_ns
 
 
 AHEAD_MS = 100.0  # clocks of machines that are kept in step differ by less
+NO_CLOCK = (
+    "the node's clock stands at 0, so no age is known; expected the time on /clock: play the bag with --clock, or set "
+    "use_sim_time to false"
+)
 OTHER_CLOCK_S = 86_400  # stamps that differ by more, a day, tell no age: they are of a recording or of another clock
 
 
@@ -136,10 +140,7 @@ def judge_age(now_ns: int, stamp_ns: int, here_ms: float, max_age_ms: float, *, 
     if max_age_ms == 0:
         return Health.GOOD, ""
     if now_ns == 0:
-        return Health.STALE, (
-            "the node's clock stands at 0, so the mask's age is unknown; expected the time on /clock: play the bag "
-            "with --clock, or set use_sim_time to false"
-        )
+        return Health.STALE, NO_CLOCK
     age_ms = (now_ns - stamp_ns) / 1e6
     ahead_ms = max_age_ms if simulated else AHEAD_MS
     if -ahead_ms <= age_ms <= max_age_ms:

@@ -128,7 +128,7 @@ def main() -> None:
         sys.exit("demo: no status of the node was recorded; see its log above")
     for line in account(DsecSequence(sequence).image_times_ns.tolist(), recorded, statuses):
         say(line)
-    times = [status.total_ms for status in statuses]
+    times = [status.total_ms for status in statuses if status.inference_ms > 0] or [0.0]
     first, median, largest = times[0], np.median(times), max(times)
     say(f"latency from image to mask: first {first:.0f} ms, median {median:.0f} ms, largest {largest:.0f} ms")
     say(f"picture: {out / 'contact_sheet.png'}")

@@ -13,7 +13,7 @@ from rclpy.signals import SignalHandlerOptions
 from rosbags.rosbag2 import Writer
 
 from mambaseg_ros.bag.types import define, new_bag, typestore
-from mambaseg_ros.messages.types import message_class
+from mambaseg_ros.messages.types import STATUS_TYPE, message_class
 from mambaseg_ros.signals import noted_signals
 
 SILENT_S = 5.0  # until topics without a publisher are named
@@ -22,7 +22,7 @@ SILENT_S = 5.0  # until topics without a publisher are named
 class _Recorder:
     def __init__(self, node: Any, writer: Writer, topics: list[str]) -> None:
         self.counts = dict.fromkeys(topics, 0)
-        self.last = time.monotonic()
+        self.last: float | None = None
         self._node = node
         self._writer = writer
         self._store = typestore()
@@ -41,9 +41,9 @@ class _Recorder:
             define(self._store, kind)
             connection = self._writer.add_connection(topic, kind, typestore=self._store)
             profile = _weakest([offer.qos_profile for offer in offers])
-            self._node.create_subscription(
-                message_class(kind), topic, partial(self._write, topic, connection), profile, raw=True
-            )
+            lives_on = kind == STATUS_TYPE and len(self.counts) > 1  # a status comes also while no image does
+            write = partial(self._write, topic, connection, lives_on)
+            self._node.create_subscription(message_class(kind), topic, write, profile, raw=True)
             self._node.get_logger().info(f"recording {topic} ({kind})")
 
     def _complain(self) -> None:
@@ -55,10 +55,10 @@ class _Recorder:
                 f"nobody publishes {names}; expected a publisher: start it, or end by Ctrl-C"
             )
 
-    def _write(self, topic: str, connection: Any, data: bytes) -> None:
+    def _write(self, topic: str, connection: Any, lives_on: bool, data: bytes) -> None:
         self._writer.write(connection, self._node.get_clock().now().nanoseconds, data)
         self.counts[topic] += 1
-        self.last = time.monotonic()
+        self.last = self.last if lives_on else time.monotonic()
 
 
 def record(bag: Path, topics: list[str], *, idle_s: float | None = None) -> dict[str, int]:
@@ -67,7 +67,8 @@ def record(bag: Path, topics: list[str], *, idle_s: float | None = None) -> dict
     Args:
         bag: folder to write; it appears when the recording is complete.
         topics: absolute names; each is subscribed to as soon as it has a publisher.
-        idle_s: seconds of silence that end the recording; None: only a signal does.
+        idle_s: seconds of silence that end the recording; None: only a signal does. A node's status, which comes also
+            while no image does, breaks no silence of other topics.
 
     Returns:
         messages written by topic.
@@ -101,4 +102,4 @@ def _weakest(offers: list[QoSProfile]) -> QoSProfile:
 
 
 def _idle(recorder: _Recorder, idle_s: float | None) -> bool:
-    return idle_s is not None and any(recorder.counts.values()) and time.monotonic() - recorder.last > idle_s
+    return idle_s is not None and recorder.last is not None and time.monotonic() - recorder.last > idle_s

@@ -100,6 +100,9 @@ class ResultSink(Protocol):
     def report(self, report: Report) -> None:
         """Publish what became of an image."""
 
+    def heartbeat(self, report: Report) -> None:
+        """Publish that the node lives, though no image does; nothing is logged."""
+
     def warn(self, sentence: str) -> None:
         """Report a fault that belongs to no image; never raise."""
 

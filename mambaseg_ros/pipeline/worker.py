@@ -22,10 +22,11 @@ from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
 from mambaseg_ros.pipeline.masks import mask_to_publish
 from mambaseg_ros.pipeline.results import NO_RELIABILITY, PublishedMask, Report, ResultSink, State
-from mambaseg_ros.policy import Freshness, Health, judge_age, judge_clock
+from mambaseg_ros.policy import NO_CLOCK, Freshness, Health, judge_age, judge_clock
 from mambaseg_ros.sources.source import Second, Source
 
 IDLE_S = 0.2  # how often the worker looks whether images are missing
+HEARTBEAT_S = 1.0  # between statuses while images are missing
 DRAIN_S = 0.1  # longest wait for the decoding of packets that came before an image
 
 
@@ -35,6 +36,7 @@ class Worker:
 
     While `waiting_for` is a sentence, images fail with it: the calibration has not come yet. `age_fault` is the
     sentence on the age of the last image, empty where that is good. `doubts` are sentences that degrade every mask.
+    `silence` is why no image comes, as far as the graph shows it.
     """
 
     segmenter: Segmenter
@@ -56,8 +58,10 @@ class Worker:
     image_topic: str = ""
     age_fault: str = ""
     doubts: tuple[str, ...] = ()
+    silence: str = ""
     _of_another_time: bool = field(default=False, init=False)
     _times: TimeJumps[int] = field(default_factory=TimeJumps, init=False)  # of the images
+    _said_at: float = field(default_factory=time.monotonic, init=False)
     _last_second_ns: int = field(default=0, init=False)
     _last: PublishedMask | None = field(default=None, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
@@ -125,6 +129,7 @@ class Worker:
         try:
             self._doubt(report)
             self.sink.report(report)
+            self._said_at = time.monotonic()
         except Exception as error:  # nothing that DDS refuses may end the thread
             self.sink.warn(sentence_of(error))
 
@@ -154,9 +159,9 @@ class Worker:
         """Read an image, wait for its second input, and segment both, or act by the policy without it."""
         self._look_at_second()
         image = self._read_image(arrival.message)
+        report.window_end_ns = stamp_ns = stamp_to_ns(arrival.message.header.stamp)
         if self.waiting_for:
             raise ValueError(self.waiting_for)
-        report.window_end_ns = stamp_ns = stamp_to_ns(arrival.message.header.stamp)
         doubt = self._wait_for_second(arrival, stamp_ns)
         report.wait_ms = 1e3 * (time.monotonic() - arrival.arrived)
 
@@ -284,7 +289,10 @@ class Worker:
 
     def _do_without_images(self) -> None:
         """Act by `when_images_missing`, one turn of the timer, once images are missing or cannot be read."""
-        if self._images_fresh.silent_ns(self.sink.now_ns()) < self.parameters.images_stale_ns:
+        now_ns = self.sink.now_ns()
+        if now_ns == 0:
+            self._beat(NO_CLOCK)
+        if self._images_fresh.silent_ns(now_ns) < self.parameters.images_stale_ns:
             return
         self._look_at_second()
         self.reliability = NO_RELIABILITY
@@ -295,6 +303,16 @@ class Worker:
         elif self.parameters.when_images_missing == "hold" and self._last is not None:
             report = Report(self._last.header, State.DEGRADED, "hold", self._images_missing())
             self._work_and_report(self._hold, report, time.monotonic())
+        self._beat(self.silence or self._images_missing())
+
+    def _beat(self, sentence: str) -> None:
+        """Report once a second that the node lives where nothing else does; the stamp is of the node's clock."""
+        if time.monotonic() - self._said_at < HEARTBEAT_S:
+            return
+        self._said_at = time.monotonic()
+        report = Report(self.sink.header(self.sink.now_ns(), ""), State.ERROR, self.parameters.when_images_missing)
+        report.message, report.images_health, report.events_health = sentence, self.images_health, self.events_health
+        self.sink.heartbeat(report)
 
     def _segment_second_alone(self) -> None:
         newest_ns = self.source.newest_ns

@@ -151,8 +151,7 @@ class Publishers:
         """Publish a status, and log it unless it is OK."""
         if not self._node.context.ok():
             return
-        if self._heard("~/status"):
-            self._publishers["~/status"].publish(SegmentationStatus(**report.fields(), **self._counts()))
+        self._publish_status(report)
         self.on_report(report)
         for sentence in filter(self._faults.note, report.sentences):
             # a call for each severity: rclpy remembers it by the call's place in the source
@@ -160,6 +159,15 @@ class Publishers:
                 self._node.get_logger().error(sentence)
             else:
                 self._node.get_logger().warning(sentence)
+
+    def heartbeat(self, report: Report) -> None:
+        """Publish a status that answers no image; the silence itself is logged by `Subscriptions`."""
+        if self._node.context.ok():
+            self._publish_status(report)
+
+    def _publish_status(self, report: Report) -> None:
+        if self._heard("~/status"):
+            self._publishers["~/status"].publish(SegmentationStatus(**report.fields(), **self._counts()))
 
     def warn(self, sentence: str) -> None:
         """Count a fault; log it, one of a kind at most every 5 s."""

@@ -72,6 +72,7 @@ class InputSubscription:
         self._numbers: dict[bytes, Numbers] = {}  # by publisher
         self._deliveries = Deliveries()
         self._alone = True
+        self.silence = ""  # why nothing comes
         self.mixed = ""  # what is wrong while several publishers deliver side by side
         kinds = KINDS[argument] if kind == "auto" else (kind,)
         self.topic = Topic(node.resolve_topic_name(argument), argument, kinds, reliability == "reliable")
@@ -87,6 +88,8 @@ class InputSubscription:
         self._alone = len(publishers) <= 1
         now = time.monotonic()
         mixed = self._deliveries.mixed(now)
+        silent = now - self._heard_at > SILENT_S - 0.5
+        self.silence = why_silent(self.topic, publishers) if silent else ""
         self.mixed = why_mixed(self.topic, publishers, self._deliveries.recent(now)) if mixed else ""
         kind = choose_kind(self.topic, publishers, self.kind)
         if kind != self.kind:
@@ -114,10 +117,8 @@ class InputSubscription:
 
     def complain(self) -> None:
         """Say why nothing comes, once nothing came for some seconds."""
-        if time.monotonic() - self._heard_at > SILENT_S - 0.5:
-            self._warn(why_silent(self.topic, self.publishers()))
-        if self.mixed:
-            self._warn(self.mixed)
+        for sentence in filter(None, (self.silence, self.mixed)):
+            self._warn(sentence)
 
     def destroy(self) -> None:
         """Unsubscribe."""
@@ -214,6 +215,7 @@ class Subscriptions:
         for subscription in (self.image, self.second):
             subscription.poll()
             self._pipeline.doubt(subscription.topic.argument, subscription.mixed)
+        self._pipeline.worker.silence = self.image.silence
         self._take_info_while_wanted()
 
     def complain(self) -> None:

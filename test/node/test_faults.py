@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from mambaseg_ros.faults import FaultLog, Throttle, kind_of
 
 
@@ -24,6 +26,20 @@ def test_it_is_said_again_after_the_period() -> None:
     throttle = Throttle(period_s=0.0)
     assert throttle.lets_through("a")
     assert throttle.lets_through("a")
+
+
+def test_a_timer_of_that_period_that_fires_early_is_not_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warnings of every 5 s came every 10 s: the timer's jitter met a throttle of 5 s."""
+    now = [100.0]
+    monkeypatch.setattr("mambaseg_ros.faults.time.monotonic", lambda: now[0])
+    faults = FaultLog()
+    said = []
+    for at in (100.0, 104.99, 110.2, 114.8, 119.9):
+        now[0] = at
+        said.append(faults.note("nothing comes on /image"))
+    assert said == [True] * 5
+    now[0] += 3.0
+    assert not faults.note("nothing comes on /image")
 
 
 def test_memory_is_bounded() -> None:

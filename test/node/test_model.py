@@ -19,7 +19,7 @@ from mambaseg_core.checkpoint import create_model, save_checkpoint, weights_file
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models.presets import PRESETS, preset_preprocessing
 from mambaseg_core.ops.selection import choose
-from mambaseg_ros.model import describe, make_segmenter
+from mambaseg_ros.model import active_line, describe, make_segmenter
 from mambaseg_ros.parameters import Parameters
 
 SHARED = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[2] / ".." / "shared"))
@@ -78,6 +78,10 @@ def test_random_weights_are_told_and_named() -> None:
     shown = describe(segmenter, given)
     assert (shown["weights"], shown["weights sha256"]) == ("random", "")
     assert shown["caveat"] == "random weights: its masks mean nothing"
+    threads = torch.get_num_threads()
+    assert active_line({**shown, "load time [s]": "1.5"}) == (
+        f"active: model mambaseg_nano, weights random, cpu, float32, {threads} threads, loaded in 1.5 s"
+    )
 
 
 def test_by_default_the_weights_that_ship_run_and_say_what_they_are() -> None:
@@ -89,6 +93,8 @@ def test_by_default_the_weights_that_ship_run_and_say_what_they_are() -> None:
     assert torch.equal(first_weight(segmenter), first_weight(Segmenter(shipped, "cpu")))
     assert describe(segmenter, given)["weights"] == "synthetic"
     assert "synthetic drives only" in describe(segmenter, given)["caveat"]
+    line = active_line({**describe(segmenter, given), "load time [s]": "1.5"})
+    assert f"weights synthetic (sha256 {hashlib.sha256(shipped.read_bytes()).hexdigest()[:12]}...), cpu" in line
 
 
 def test_a_model_without_shipped_weights_asks_for_a_file_or_for_random_ones() -> None:

@@ -92,7 +92,7 @@ def ready(lasting: Peer) -> Iterator[Peer]:
     lasting.wait_until_connected()
     assert lasting.change(Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE)
     lasting.wait_until_connected()
-    for kept in (lasting.masks, lasting.statuses):
+    for kept in (lasting.masks, lasting.statuses, lasting.heartbeats):
         kept.clear()
     lasting.seq = 0
     yield lasting

@@ -104,11 +104,12 @@ class Peer:
         self.republish("image")
         self.republish(second)
         self.masks: list[Any] = []
-        self.statuses: list[Any] = []
+        self.statuses: list[Any] = []  # answers to images, and turns of the timer that published a mask
+        self.heartbeats: list[Any] = []  # without either
         self.diagnostics: list[Any] = []
         self.seen: dict[str, list[Any]] = {}
         self.node.create_subscription(Image, "/mambaseg/mask", self.masks.append, 10)
-        self.node.create_subscription(SegmentationStatus, "/mambaseg/status", self.statuses.append, 10)
+        self.node.create_subscription(SegmentationStatus, "/mambaseg/status", self._keep_status, 10)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, 10)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
@@ -120,6 +121,11 @@ class Peer:
         """Subscribe to an output of the node; `seen[topic]` holds what comes."""
         self.seen[topic] = []
         return self.node.create_subscription(kind, f"/mambaseg/{topic}", self.seen[topic].append, qos)
+
+    def _keep_status(self, status: Any) -> None:
+        missing = status.images_health in (SegmentationStatus.HEALTH_SILENT, SegmentationStatus.HEALTH_STALE)
+        beat = status.state == SegmentationStatus.STATE_ERROR and missing and status.window_end_ns == 0
+        (self.heartbeats if beat else self.statuses).append(status)
 
     def republish(self, topic: str, kind: Any = None, qos: Any = None) -> None:
         """The driver of "image" or "events" dies, and another one of the given type starts: a node of its own."""

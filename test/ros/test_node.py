@@ -112,6 +112,19 @@ def test_image_without_events_says_so(ready: Any) -> None:
     ready.spin_until(lambda: len(ready.masks) == 1, "a mask from the image alone")
 
 
+def test_a_status_a_second_says_that_the_node_lives_while_images_are_missing(ready: Any) -> None:
+    ready.heartbeats.clear()
+    ready.spin_until(lambda: len(ready.heartbeats) >= 2, "two of them")
+    first, second = ready.heartbeats[:2]
+    assert (first.state, first.policy, first.images_received) == (ERROR, "drop", 0)
+    assert (first.images_health, first.window_end_ns) == (SegmentationStatus.HEALTH_SILENT, 0)
+    assert first.message.startswith(("no image for more than images_stale_ms = 500", "nothing comes on /image"))
+    assert stamp_of(second) > stamp_of(first) > START_NS  # of the node's clock
+    send_events_until(ready, START_NS)
+    assert exchange(ready, START_NS).state == OK
+    assert len(ready.statuses) == 1
+
+
 def test_stale_events_are_named(ready: Any) -> None:
     assert ready.set_parameter("events_stale_ms", 30.0) == ""
     send_events_until(ready, START_NS)
@@ -246,6 +259,7 @@ def test_without_parameters_it_runs_the_weights_that_ship_and_says_what_they_are
 ) -> None:
     peer.process = start(sys.executable, "-m", "mambaseg_ros.node")
     peer.process.wait_for_line("mambaseg_nano has weights that were trained on synthetic drives only")
+    peer.process.wait_for_line("active: model mambaseg_nano, weights synthetic (sha256 ")
     peer.wait_until_connected()
     assert peer.diagnosed("model").values["weights"] == "synthetic"
     send_events_until(peer, START_NS)

@@ -8,13 +8,38 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mambaseg_ros.msg import SegmentationStatus as Status
+from rclpy.duration import Duration
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image
 from std_msgs.msg import Int32
 
 from mambaseg_core.recordings.bag import Bag
 
 pytestmark = pytest.mark.ros
 MAMBASEG = (sys.executable, "-m", "mambaseg_ros")
+
+
+def test_a_status_that_comes_for_ever_does_not_keep_a_recording_of_masks_open(
+    tmp_path: Path, start: Callable[..., Any], peer: Any
+) -> None:
+    masks, statuses = (peer.node.create_publisher(kind, f"/x/{kind.__name__}", 10) for kind in (Image, Status))
+    recorder = start(*MAMBASEG, "bag", "record", tmp_path / "bag", "/x/Image", "/x/SegmentationStatus", "--idle", 3)
+
+    def beat() -> bool:
+        statuses.publish(Status())
+        return recorder.child.poll() is not None
+
+    for topic in ("Image", "SegmentationStatus"):
+        peer.spin_until(lambda t=topic: f"recording /x/{t}" in recorder.output, topic)
+    for _ in range(80):  # four seconds: no mask has come yet
+        assert not beat()
+        peer.executor.spin_once(timeout_sec=0.05)
+    peer.spin_until(lambda: masks.publish(Image()) or masks.wait_for_all_acked(Duration(seconds=1)), "a mask")
+    peer.spin_until(beat, "the recording ends")
+    assert recorder.child.returncode == 0, recorder.output
+    with Bag(tmp_path / "bag") as reader:
+        assert {topic.name for topic, *_ in reader.messages()} == {"/x/Image", "/x/SegmentationStatus"}
 
 
 def test_what_was_latched_before_the_start_is_recorded(tmp_path: Path, start: Callable[..., Any], peer: Any) -> None:

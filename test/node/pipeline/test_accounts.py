@@ -56,6 +56,10 @@ class MoodySink:
         if self.chance(0.1):
             raise RuntimeError("DDS refuses a status")
 
+    def heartbeat(self, report: Any) -> None:
+        if self.chance(0.1):
+            raise RuntimeError("DDS refuses a status")
+
     def warn(self, sentence: str) -> None:
         pass
 

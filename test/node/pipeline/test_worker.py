@@ -26,7 +26,7 @@ from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline
 from mambaseg_ros.pipeline.results import PublishedMask, Report, State
 from mambaseg_ros.pipeline.worker import Worker
-from mambaseg_ros.policy import Health
+from mambaseg_ros.policy import NO_CLOCK, Health
 
 SIZE = (26, 34)
 START_NS = 10**18
@@ -58,6 +58,7 @@ class Kept:
     def __init__(self) -> None:
         self.masks: list[np.ndarray] = []
         self.reports: list[Report] = []
+        self.heartbeats: list[Report] = []
         self.warnings: list[str] = []
         self.results: list[PublishedMask] = []
         self.now = 10**9
@@ -69,6 +70,9 @@ class Kept:
 
     def report(self, report: Report) -> None:
         self.reports.append(report)
+
+    def heartbeat(self, report: Report) -> None:
+        self.heartbeats.append(report)
 
     def warn(self, sentence: str) -> None:
         self.warnings.append(sentence)
@@ -608,3 +612,48 @@ def test_an_image_that_a_second_publisher_sends_too_is_dropped_and_counted(
     assert len(pipeline._senders) <= 100
     monkeypatch.setattr("mambaseg_ros.pipeline.pipeline.TWICE_S", 0.0)
     assert received_and_dropped(START_NS + 1001, b"bag played again")[1] == 1
+
+
+@pytest.mark.parametrize("policy", ["drop", "hold", "events_only"])
+def test_while_images_are_missing_a_status_says_that_the_node_lives(
+    worker: Worker, image_message: Any, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mambaseg_ros.pipeline.worker.HEARTBEAT_S", 0.0)
+    worker.parameters = replace(worker.parameters, when_images_missing=policy, timer_ms=10.0, event_wait_ms=0.0)
+    kept = worker.sink
+    let_it_look(kept, 3)
+    assert kept.heartbeats == []  # nothing is missing yet
+    kept.now += 501 * MS
+    until(lambda: len(kept.heartbeats) > 1)
+    beat = kept.heartbeats[0]
+    assert (beat.state, beat.policy, beat.images_health) == (State.ERROR, policy, Health.SILENT)
+    assert beat.message.startswith("no image for more than images_stale_ms = 500")
+    assert (stamp_to_ns(beat.header.stamp), beat.window_end_ns) == (kept.now, 0)
+    worker.silence = "nothing comes on /image"
+    until(lambda: kept.heartbeats[-1].message == worker.silence)
+    assert (kept.reports, kept.masks, worker.inbox.images_received) == ([], [], 0)
+    answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
+    let_it_look(kept, 3)
+    count = len(kept.heartbeats)
+    let_it_look(kept, 6)
+    assert len(kept.heartbeats) == count  # images are back
+
+
+def test_a_clock_at_0_is_said_and_a_paused_one_is_no_silence(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mambaseg_ros.pipeline.worker.HEARTBEAT_S", 0.0)
+    kept = worker.sink
+    kept.now = 0  # use_sim_time before the first /clock
+    until(lambda: bool(kept.heartbeats))
+    assert (kept.heartbeats[0].state, kept.heartbeats[0].message) == (State.ERROR, NO_CLOCK)
+    kept.now = START_NS
+    let_it_look(kept, 3)
+    count = len(kept.heartbeats)
+    let_it_look(kept, 6)
+    assert len(kept.heartbeats) == count
+
+
+def test_heartbeats_are_a_second_apart(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mambaseg_ros.pipeline.worker.HEARTBEAT_S", 1e9)
+    worker.sink.now += 10**9
+    let_it_look(worker.sink, 5)
+    assert worker.sink.heartbeats == []
