@@ -7,6 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from mambaseg_ros.messages.numbers import MOST_LOST
+from mambaseg_ros.messages.types import STATUS_TYPE
+
+MOST_CANDIDATES = 5  # that are listed
 
 
 class Publisher(NamedTuple):
@@ -46,17 +49,58 @@ def choose_kind(topic: Topic, publishers: Sequence[Publisher], current: str = ""
     return kinds[0] if kinds else current
 
 
-def why_silent(topic: Topic, publishers: Sequence[Publisher]) -> str:
-    """Return why nothing comes on a topic, and what to do."""
+def candidates(topic: Topic, published: Mapping[str, Sequence[Publisher]], taken: Collection[str]) -> list[str]:
+    """Return the topics that could be meant where nobody publishes an input, sorted.
+
+    Outputs of this node and of others like it are none, whoever sends them on, nor is a compressed twin of another one.
+
+    Args:
+        topic: the input.
+        published: who publishes, by topic; all of the graph.
+        taken: topics that are inputs of the node already.
+    """
+    statuses = {name: of for name, of in published.items() if any(publisher.kind == STATUS_TYPE for publisher in of)}
+    outputs = tuple(name.removesuffix("status") for name in statuses if name.count("/") > 1)
+    segmenters = {publisher.node for name, of in statuses.items() for publisher in of}
+    segmenters &= {name.removesuffix("/status") for name in statuses}  # others play what was recorded
+    names = {
+        name
+        for name, of in published.items()
+        if name not in taken
+        and not name.startswith(outputs)
+        and any(publisher.kind in topic.kinds and publisher.node not in segmenters for publisher in of)
+    }
+    return sorted(name for name in names if name.rpartition("/")[0] not in names)
+
+
+def _proposal(argument: str, names: Sequence[str]) -> str:
+    """Return how to remap an input to the one topic that could be meant, or which ones could."""
+    if not names:
+        return f"start it, check its ROS_DOMAIN_ID, or remap {argument!r} to its topic"
+    if len(names) == 1:
+        return f"is it {names[0]}? Then launch with {argument}_topic:={names[0]}, or run with -r {argument}:={names[0]}"
+    listed = ", ".join(names[:MOST_CANDIDATES]) + (", ..." if len(names) > MOST_CANDIDATES else "")
+    return f"choose one of {listed}: launch with {argument}_topic:=NAME, or run with -r {argument}:=NAME"
+
+
+def why_silent(topic: Topic, publishers: Sequence[Publisher], found: Sequence[str] = ()) -> str:
+    """Return why nothing comes on a topic, and what to do.
+
+    Args:
+        topic: the input.
+        publishers: those of the topic.
+        found: its `candidates`.
+    """
     names = ", ".join(sorted({publisher.node for publisher in publishers})) or "none"
     start = f"nothing comes on {topic.name} ({len(publishers)} publishers: {names}); "
     if not publishers:
-        return start + f"expected one: start it, check its ROS_DOMAIN_ID, or remap {topic.argument!r} to its topic"
+        return start + f"expected one: {_proposal(topic.argument, found)}"
     fitting = [publisher for publisher in publishers if publisher.kind in topic.kinds]
     if not fitting:
         kinds = ", ".join(sorted({publisher.kind for publisher in publishers}))
         expected = " or ".join(topic.kinds)
-        return start + f"they publish {kinds}, expected {expected}: convert it, or remap {topic.argument!r}"
+        remedy = _proposal(topic.argument, found) if found else f"convert it, or remap {topic.argument!r}"
+        return start + f"they publish {kinds}, expected {expected}: {remedy}"
     if topic.reliable and not any(publisher.reliable for publisher in fitting):
         return start + (
             f"they offer best effort, but parameter '{topic.argument}_reliability' asks for 'reliable': "

@@ -27,7 +27,7 @@ from mambaseg_ros.topics.diagnostic_entries import (
     topic_entry,
     warned,
 )
-from mambaseg_ros.topics.subscriptions import InputSubscription, Subscriptions
+from mambaseg_ros.topics.subscriptions import InputSubscription, Subscriptions, publishers_of
 
 OWN_TOPICS = ("~/mask", "~/status")
 RIVAL_LOOKS = 4  # a node that ended well is gone from the graph by then
@@ -101,7 +101,8 @@ class Diagnostics:
         """Note other nodes of this name, and other publishers of its outputs, once they were there for some seconds."""
         node = self._node
         own, nodes = (node.get_name(), node.get_namespace()), node.get_node_names_and_namespaces()
-        publishers = {topic: _publishers_of(node, topic) for topic in map(node.resolve_topic_name, OWN_TOPICS)}
+        topics = [node.resolve_topic_name(topic) for topic in OWN_TOPICS]
+        publishers = {topic: [publisher.node for publisher in publishers_of(node, topic)] for topic in topics}
         rival = why_not_alone(node.get_fully_qualified_name(), nodes.count(own), publishers)
         self._looks_with_rival = self._looks_with_rival + 1 if rival else 0
         self._condition.rival = rival if self._looks_with_rival >= RIVAL_LOOKS else ""
@@ -160,12 +161,6 @@ class Diagnostics:
             hardware_id=name,
             values=pairs,
         )
-
-
-def _publishers_of(node: Any, topic: str) -> list[str]:
-    """Return the full names of the nodes that publish a topic, one for each publisher."""
-    infos = node.get_publishers_info_by_topic(topic)
-    return [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos]
 
 
 def _clock_values(clock: EventClock | None) -> dict[str, str]:

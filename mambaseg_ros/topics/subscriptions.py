@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -19,11 +19,20 @@ from mambaseg_core.cameras import camera_info
 from mambaseg_core.events.messages import EVENT_TYPES, NESTED_TYPES, RawArray
 from mambaseg_ros.faults import sentence_of
 from mambaseg_ros.messages.numbers import MOST_LOST, Numbers
-from mambaseg_ros.messages.types import IMAGE_TYPES, NUMBERED_TYPES, message_class, package_of
+from mambaseg_ros.messages.types import IMAGE_TYPES, NUMBERED_TYPES, STATUS_TYPE, message_class, package_of
 from mambaseg_ros.model import CAMERA_INFO, LOOK_ONE_WAY
 from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline
-from mambaseg_ros.topics.advice import Publisher, Topic, choose_kind, why_mixed, why_no_time, why_not_lost, why_silent
+from mambaseg_ros.topics.advice import (
+    Publisher,
+    Topic,
+    candidates,
+    choose_kind,
+    why_mixed,
+    why_no_time,
+    why_not_lost,
+    why_silent,
+)
 from mambaseg_ros.topics.deliveries import MOST_PUBLISHERS, Deliveries
 from mambaseg_ros.topics.publishers import Publishers
 
@@ -88,8 +97,8 @@ class InputSubscription:
         self._alone = len(publishers) <= 1
         now = time.monotonic()
         mixed = self._deliveries.mixed(now)
-        silent = now - self._heard_at > SILENT_S - 0.5
-        self.silence = why_silent(self.topic, publishers) if silent else ""
+        if not self._silent:
+            self.silence = ""
         self.mixed = why_mixed(self.topic, publishers, self._deliveries.recent(now)) if mixed else ""
         kind = choose_kind(self.topic, publishers, self.kind)
         if kind != self.kind:
@@ -100,25 +109,31 @@ class InputSubscription:
 
     def publishers(self) -> list[Publisher]:
         """List who publishes the topic now."""
-        return [
-            Publisher(
-                f"{info.node_namespace.rstrip('/')}/{info.node_name}",
-                info.topic_type,
-                info.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE,
-                bytes(info.endpoint_gid),
-            )
-            for info in self._node.get_publishers_info_by_topic(self.topic.name)
-        ]
+        return publishers_of(self._node, self.topic.name)
+
+    @property
+    def _silent(self) -> bool:
+        return time.monotonic() - self._heard_at > SILENT_S - 0.5
 
     def describe(self) -> dict[str, str]:
         """Return the topic, its type and who publishes it, as /diagnostics shows them."""
         names = ", ".join(sorted(publisher.node for publisher in self.publishers()))
         return {"topic": self.topic.name, "type": self.kind or "not known yet", "publishers": names or "none"}
 
-    def complain(self) -> None:
-        """Say why nothing comes, once nothing came for some seconds."""
+    def complain(self, taken: Collection[str]) -> None:
+        """Say why nothing comes, once nothing came for some seconds; `taken` are the topics of all inputs."""
+        if self._silent:
+            publishers = self.publishers()
+            found = [] if choose_kind(self.topic, publishers) else candidates(self.topic, self._published(), taken)
+            self.silence = why_silent(self.topic, publishers, found)
         for sentence in filter(None, (self.silence, self.mixed)):
             self._warn(sentence)
+
+    def _published(self) -> dict[str, list[Publisher]]:
+        """List who publishes what the node could read, and what nodes like it say, by topic."""
+        kinds = {*self.topic.kinds, STATUS_TYPE}
+        topics = self._node.get_topic_names_and_types()
+        return {name: publishers_of(self._node, name) for name, types in topics if kinds.intersection(types)}
 
     def destroy(self) -> None:
         """Unsubscribe."""
@@ -180,6 +195,19 @@ class InputSubscription:
         self._warn(why_silent(self.topic, self.publishers()))
 
 
+def publishers_of(node: Any, topic: str) -> list[Publisher]:
+    """List who publishes a topic now."""
+    return [
+        Publisher(
+            f"{info.node_namespace.rstrip('/')}/{info.node_name}",
+            info.topic_type,
+            info.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE,
+            bytes(info.endpoint_gid),
+        )
+        for info in node.get_publishers_info_by_topic(topic)
+    ]
+
+
 class Subscriptions:
     """Hold the subscriptions while the node is active, and explain silence.
 
@@ -220,8 +248,8 @@ class Subscriptions:
 
     def complain(self) -> None:
         """Say what the node waits for; every 5 s."""
-        self.image.complain()
-        self.second.complain()
+        for subscription in (self.image, self.second):
+            subscription.complain((self.image.topic.name, self.second.topic.name))
         if waiting_for := self._pipeline.worker.waiting_for:
             self._warn(waiting_for)
         if self._outputs.camera_info_missing and time.monotonic() - self._info_wanted_at > SILENT_S:

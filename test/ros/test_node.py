@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import GetState
-from mambaseg_ros.msg import SegmentationStatus
+from mambaseg_ros.msg import EventArray, SegmentationStatus
 from peer import stamp_of
 
 pytestmark = pytest.mark.ros
@@ -179,6 +179,10 @@ def test_under_simulated_time_without_a_clock_it_still_finds_its_topics(
     peer.process = start(*node_command(use_sim_time="true"))
     peer.process.wait_for_line("nothing comes on /events (0 publishers: none)")
     peer.process.wait_for_line("nothing comes on /clock (0 publishers)")
+    peer.node.create_publisher(EventArray, "/davis/events", 10)
+    peer.process.wait_for_line(
+        "is it /davis/events? Then launch with events_topic:=/davis/events, or run with -r events:="
+    )
     peer.republish("events")
     peer.wait_until_connected()
 

@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from mambaseg_ros.topics.advice import Publisher, Topic, choose_kind, why_mixed, why_no_time, why_not_alone, why_silent
+from mambaseg_ros.topics.advice import (
+    Publisher,
+    Topic,
+    candidates,
+    choose_kind,
+    why_mixed,
+    why_no_time,
+    why_not_alone,
+    why_silent,
+)
 
 A, B, C = "a/msg/A", "b/msg/B", "c/msg/C"
 TOPIC = Topic("/cam/events", "events", (A, B), reliable=False)
@@ -41,6 +50,63 @@ def test_silence_is_explained_with_topic_publishers_and_remedy(
 ) -> None:
     with pytest.raises(ValueError, match=f"^nothing comes on /cam/events .*{remedy}"):
         raise ValueError(why_silent(topic, publishers))
+
+
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+STATUS = "mambaseg_ros/msg/SegmentationStatus"
+IMAGES = Topic("/image", "image", (IMAGE, COMPRESSED), reliable=False)
+
+
+def graph(**topics: str) -> dict[str, list[Publisher]]:
+    """Publishers by topic, from words such as camera__image="node type"; / is __ in names."""
+    found = {}
+    for topic, words in topics.items():
+        node, kind = words.split()
+        found["/" + topic.replace("__", "/")] = [Publisher(node, kind, True)]
+    return found
+
+
+SEGMENTED = graph(
+    seg__mask=f"/seg {IMAGE}", seg__overlay=f"/seg {IMAGE}", seg__status=f"/seg {STATUS}", drawn=f"/seg {IMAGE}",
+    seg__overlay__compressed=f"/republisher {COMPRESSED}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("published", "found"),
+    [
+        (graph(camera__image_raw=f"/camera {IMAGE}"), ["/camera/image_raw"]),
+        (graph(camera__image_raw=f"/camera {IMAGE}", cam__events=f"/e {A}"), ["/camera/image_raw"]),
+        (graph(cam__events=f"/e {A}"), []),
+        (graph(raw=f"/c {IMAGE}", raw__compressed=f"/c {COMPRESSED}", raw__theora=f"/c {COMPRESSED}"), ["/raw"]),
+        (graph(raw__compressed=f"/c {COMPRESSED}"), ["/raw/compressed"]),
+        (SEGMENTED, []),
+        (SEGMENTED | graph(raw=f"/c {IMAGE}"), ["/raw"]),
+        (graph(second=f"/thermal {IMAGE}", raw=f"/c {IMAGE}"), ["/raw"]),
+        (  # a bag with the masks of then
+            graph(raw=f"/player {IMAGE}", seg__mask=f"/player {IMAGE}", seg__status=f"/player {STATUS}"), ["/raw"]
+        ),
+        (graph(b=f"/c {IMAGE}", a=f"/c {IMAGE}"), ["/a", "/b"]),
+    ],
+    ids=["one", "beside events", "no image", "twins", "compressed only", "masks", "mixed", "second", "bag", "two"],
+)  # fmt: skip
+def test_topics_that_could_be_meant(published: dict[str, list[Publisher]], found: list[str]) -> None:
+    assert candidates(IMAGES, published, ("/image", "/second")) == found
+
+
+def test_the_remapping_that_would_help_is_said() -> None:
+    one = why_silent(IMAGES, [], ["/camera/image_raw"])
+    launch, run = "launch with image_topic:=/camera/image_raw", "run with -r image:=/camera/image_raw"
+    assert one.endswith(f"expected one: is it /camera/image_raw? Then {launch}, or {run}")
+    several = why_silent(IMAGES, [], [f"/{name}" for name in "abcdef"])
+    assert several.endswith(
+        "choose one of /a, /b, /c, /d, /e, ...: launch with image_topic:=NAME, or run with -r image:=NAME"
+    )
+    wrong = why_silent(TOPIC, [Publisher("/d", C, True)], ["/davis/events"])
+    assert (
+        "they publish c/msg/C, expected a/msg/A or b/msg/B: is it /davis/events? Then launch with events_topic:="
+        in wrong
+    )
 
 
 def test_publishers_that_are_mixed_are_named() -> None:
