@@ -7,6 +7,7 @@ import hashlib
 import os
 import resource
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def make_segmenter(parameters: Parameters, warn: Callable[[str], Any]) -> Segmen
     Raises:
         ValueError: a name, size, device or file that does not fit; one sentence.
     """
+    use_threads(parameters.threads)
     calibration = _read_calibration(parameters.calibration, warn)
     weights, size = weights_path(parameters), _image_size(parameters)
     if weights is None or not names_model(weights):
@@ -157,6 +159,20 @@ def leave_a_core() -> None:
     """
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) - 1))
+
+
+def use_threads(threads: int) -> None:
+    """Have torch use so many threads; 0: as many as at the start."""
+    if threads:
+        _threads_at_start()
+        torch.set_num_threads(threads)
+    elif _threads_at_start.cache_info().currsize:
+        torch.set_num_threads(_threads_at_start())
+
+
+@cache
+def _threads_at_start() -> int:
+    return torch.get_num_threads()
 
 
 def free_memory() -> None:

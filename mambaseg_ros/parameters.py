@@ -123,6 +123,7 @@ class Parameters:
     image_width: int = _parameter(0, "columns of the model's input, pixels; 0: as the model was made", bounds=(0, 4096))
     device: str = _parameter("auto", "where the model runs: auto, cpu, cuda or cuda:N")
     precision: str = _parameter("float32", "number format of the model's weights and features; bfloat16 is fast on processors with AVX512-BF16 or AMX-BF16 and on GPUs of compute capability 8.0 and later, elsewhere slower than float32; float16 needs a GPU", choices=PRECISIONS)
+    threads: int = _parameter(0, "threads of the model; 0: OMP_NUM_THREADS, or all cores but one", bounds=(0, 1024))
     calibration: str = _parameter("", "path of DSEC's cam_to_cam.yaml or of Kalibr's camchain.yaml, two files of camera_calibration as EVENT.yaml,IMAGE.yaml, or `camera_info` to wait for the topics camera_info and event_camera_info; empty: image and events are registered to one view")
     image_type: str = _parameter("auto", "type of the image topic; auto takes that of its publisher", choices=("auto", *IMAGE_TYPES), changes="inactive")
     image_reliability: str = _parameter("best_effort", "what is asked of the image's publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive")
@@ -145,6 +146,9 @@ class Parameters:
     timer_ms: float = _parameter(50.0, "period of the masks that are published while images are missing, milliseconds", bounds=(1.0, 10_000.0), changes="always")
     publish_classes: str = _parameter("", "classes that get a mono8 topic of their own, ~/classes/NAME, 255 where the mask has the class and 0 elsewhere: road, or merged and named, drivable=road+sidewalk, people=person+rider")
     mask_size: str = _parameter("image", "size of ~/mask and of what is made of it, but not of ~/overlay: that of the image, or that of the model's output, which is in the rectified event camera's view where there is a calibration", choices=MASK_SIZES, changes="always")
+    max_rate_hz: float = _parameter(0.0, "maximum rate of masks by the machine's clock; images that come sooner are dropped and counted, without a status; 0: every image", bounds=(0.0, 1000.0), changes="always")
+    only_if_heard: bool = _parameter(False, "whether the model rests while nobody subscribes to a mask or what is made of it; ~/status says so once a second", changes="always")
+    nice: int = _parameter(0, "how much the model's threads give way to others (niceness that is added); those that receive, decode and publish are not touched", bounds=(0, 19), changes="inactive")
     overlay_alpha: float = _parameter(0.5, "weight of the classes' colours in ~/overlay", bounds=(0.0, 1.0), changes="always")
     # fmt: on
 

@@ -80,6 +80,9 @@ class _Folder:
     def warn(self, sentence: str) -> None:
         self.complaints[self._examples.setdefault(kind_of(sentence), sentence)] += 1
 
+    def heard(self) -> bool:
+        return True
+
     def header(self, stamp_ns: int, frame_id: str) -> Any:
         raise NotImplementedError("masks of events alone are made by the node only")
 

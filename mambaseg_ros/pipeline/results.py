@@ -106,6 +106,9 @@ class ResultSink(Protocol):
     def warn(self, sentence: str) -> None:
         """Report a fault that belongs to no image; never raise."""
 
+    def heard(self) -> bool:
+        """Return True if somebody listens to masks or to what is made of them."""
+
     def header(self, stamp_ns: int, frame_id: str) -> Any:
         """Return a std_msgs/Header."""
 

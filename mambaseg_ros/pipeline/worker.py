@@ -6,6 +6,7 @@ It knows no rclpy: its results go to a `ResultSink`, which is the node's publish
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -60,6 +61,7 @@ class Worker:
     doubts: tuple[str, ...] = ()
     silence: str = ""
     _of_another_time: bool = field(default=False, init=False)
+    _due_at: float = field(default=0.0, init=False)
     _times: TimeJumps[int] = field(default_factory=TimeJumps, init=False)  # of the images
     _said_at: float = field(default_factory=time.monotonic, init=False)
     _last_second_ns: int = field(default=0, init=False)
@@ -83,6 +85,7 @@ class Worker:
         return self._thread is None or not self._thread.is_alive()
 
     def _run(self) -> None:
+        os.nice(self.parameters.nice)  # of this thread, and of torch's, which it starts with its first image
         while not self.inbox.closed:
             try:
                 self._turn()
@@ -93,10 +96,42 @@ class Worker:
         """Serve the next image, or do without images once they are missing."""
         alone = self.images_health != Health.GOOD and self.parameters.when_images_missing != "drop"
         arrival = self.inbox.take_image(timeout=self.parameters.timer_ms / 1e3 if alone else IDLE_S)
+        if self.parameters.only_if_heard and not self.sink.heard():
+            self._rest(arrival)
+            return
         if arrival is not None:
+            if not self._due(arrival.arrived):
+                self._skip()
+                return
             self.handle(arrival)
         if not self.inbox.closed and (arrival is None or self.images_health == Health.BAD):
             self._do_without_images()
+
+    def _rest(self, arrival: Arrival | None) -> None:
+        """Make no mask while nobody wants one, and drop an image that came."""
+        if arrival is not None:
+            self._skip()
+        else:
+            self._images_are_missing(self.sink.now_ns())
+        self._beat("no mask is made: nobody subscribes to one, and parameter 'only_if_heard' is true", "")
+
+    def _due(self, arrived: float) -> bool:
+        """Return whether an image keeps `max_rate_hz`; the mean rate is kept also where the camera's is no multiple."""
+        rate_hz = self.parameters.max_rate_hz
+        if rate_hz == 0:
+            return True
+        if arrived < self._due_at:
+            return False
+        late = arrived - self._due_at
+        self._due_at = arrived + 1 / rate_hz - (late if late < 1 / rate_hz else 0.0)
+        return True
+
+    def _skip(self) -> None:
+        """Drop an image on purpose; images are not missing."""
+        self.images_dropped += 1
+        self._images_fresh.seen(self.sink.now_ns())
+        if self.images_health != Health.BAD:
+            self.images_health = Health.GOOD
 
     def handle(self, arrival: Arrival) -> None:
         """Segment one image and report what became of it; never raise."""
@@ -158,8 +193,8 @@ class Worker:
     def _serve_image(self, arrival: Arrival, report: Report) -> bool:
         """Read an image, wait for its second input, and segment both, or act by the policy without it."""
         self._look_at_second()
-        image = self._read_image(arrival.message)
         report.window_end_ns = stamp_ns = stamp_to_ns(arrival.message.header.stamp)
+        image = self._read_image(arrival.message)
         if self.waiting_for:
             raise ValueError(self.waiting_for)
         doubt = self._wait_for_second(arrival, stamp_ns)
@@ -291,27 +326,33 @@ class Worker:
         """Act by `when_images_missing`, one turn of the timer, once images are missing or cannot be read."""
         now_ns = self.sink.now_ns()
         if now_ns == 0:
-            self._beat(NO_CLOCK)
-        if self._images_fresh.silent_ns(now_ns) < self.parameters.images_stale_ns:
+            self._beat(NO_CLOCK, self.parameters.when_images_missing)
+        if not self._images_are_missing(now_ns):
             return
-        self._look_at_second()
-        self.reliability = NO_RELIABILITY
-        if self.images_health != Health.BAD:
-            self.images_health = Health.STALE if self.inbox.images_received else Health.SILENT
         if self.parameters.when_images_missing == "events_only":
             self._segment_second_alone()
         elif self.parameters.when_images_missing == "hold" and self._last is not None:
             report = Report(self._last.header, State.DEGRADED, "hold", self._images_missing())
             self._work_and_report(self._hold, report, time.monotonic())
-        self._beat(self.silence or self._images_missing())
+        self._beat(self.silence or self._images_missing(), self.parameters.when_images_missing)
 
-    def _beat(self, sentence: str) -> None:
+    def _images_are_missing(self, now_ns: int) -> bool:
+        """Return whether images are missing, and set the health of both inputs if so."""
+        if self._images_fresh.silent_ns(now_ns) < self.parameters.images_stale_ns:
+            return False
+        self._look_at_second()
+        self.reliability = NO_RELIABILITY
+        if self.images_health != Health.BAD:
+            self.images_health = Health.STALE if self.inbox.images_received else Health.SILENT
+        return True
+
+    def _beat(self, sentence: str, policy: str) -> None:
         """Report once a second that the node lives where nothing else does; the stamp is of the node's clock."""
         if time.monotonic() - self._said_at < HEARTBEAT_S:
             return
         self._said_at = time.monotonic()
-        report = Report(self.sink.header(self.sink.now_ns(), ""), State.ERROR, self.parameters.when_images_missing)
-        report.message, report.images_health, report.events_health = sentence, self.images_health, self.events_health
+        report = Report(self.sink.header(self.sink.now_ns(), ""), State.ERROR, policy, sentence)
+        report.images_health, report.events_health = self.images_health, self.events_health
         self.sink.heartbeat(report)
 
     def _segment_second_alone(self) -> None:

@@ -174,6 +174,10 @@ class Publishers:
         if self._faults.note(sentence) and self._node.context.ok():
             self._node.get_logger().warning(sentence)
 
+    def heard(self) -> bool:
+        """Return True if somebody listens to a mask, or to what is made of it."""
+        return any(self._heard(topic) for topic in self._publishers if topic not in ("~/status", "~/label_info"))
+
     def header(self, stamp_ns: int, frame_id: str) -> Any:
         """Return a std_msgs/Header."""
         header = Header(frame_id=frame_id)

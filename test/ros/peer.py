@@ -123,8 +123,7 @@ class Peer:
         return self.node.create_subscription(kind, f"/mambaseg/{topic}", self.seen[topic].append, qos)
 
     def _keep_status(self, status: Any) -> None:
-        missing = status.images_health in (SegmentationStatus.HEALTH_SILENT, SegmentationStatus.HEALTH_STALE)
-        beat = status.state == SegmentationStatus.STATE_ERROR and missing and status.window_end_ns == 0
+        beat = status.state == SegmentationStatus.STATE_ERROR and status.window_end_ns == 0
         (self.heartbeats if beat else self.statuses).append(status)
 
     def republish(self, topic: str, kind: Any = None, qos: Any = None) -> None:

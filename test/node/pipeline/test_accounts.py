@@ -60,6 +60,9 @@ class MoodySink:
         if self.chance(0.1):
             raise RuntimeError("DDS refuses a status")
 
+    def heard(self) -> bool:
+        return not self.chance(0.3)
+
     def warn(self, sentence: str) -> None:
         pass
 
@@ -112,6 +115,8 @@ def test_every_image_has_one_fate_whatever_breaks(
                 worker.parameters,
                 when_events_missing=luck.choice(EVENTS_MISSING),
                 when_images_missing=luck.choice(IMAGES_MISSING),
+                max_rate_hz=luck.choice([0.0, 0.0, 500.0]),
+                only_if_heard=chance(0.3),
             )
             worker.waiting_for = luck.choice(["", "", "no calibration yet"])
         if chance(0.2):

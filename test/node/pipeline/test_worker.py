@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -63,6 +64,7 @@ class Kept:
         self.results: list[PublishedMask] = []
         self.now = 10**9
         self.looks = 0
+        self.listeners = 0
 
     def mask(self, mask: PublishedMask) -> None:
         self.results.append(mask)
@@ -70,6 +72,9 @@ class Kept:
 
     def report(self, report: Report) -> None:
         self.reports.append(report)
+
+    def heard(self) -> bool:
+        return self.listeners > 0
 
     def heartbeat(self, report: Report) -> None:
         self.heartbeats.append(report)
@@ -657,3 +662,61 @@ def test_heartbeats_are_a_second_apart(worker: Worker, monkeypatch: pytest.Monke
     worker.sink.now += 10**9
     let_it_look(worker.sink, 5)
     assert worker.sink.heartbeats == []
+
+
+def test_no_mask_is_made_while_nobody_listens_and_the_status_says_so(
+    worker: Worker, image_message: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mambaseg_ros.pipeline.worker.HEARTBEAT_S", 0.0)
+    worker.parameters = replace(worker.parameters, only_if_heard=True, event_wait_ms=0.0)
+    kept = worker.sink
+    worker.inbox.put_image(image_message(halves(), "mono8", stamp_ns=START_NS))
+    until(lambda: bool(kept.heartbeats) and worker.images_dropped == 1)
+    beat = kept.heartbeats[-1]
+    assert (beat.state, beat.policy, beat.images_health, kept.reports) == (State.ERROR, "", Health.GOOD, [])
+    assert "nobody subscribes to one, and parameter 'only_if_heard' is true" in beat.message
+    kept.now += 501 * MS
+    until(lambda: worker.images_health == Health.STALE)
+    kept.listeners = 1
+    assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS)).state == State.DEGRADED
+    assert (worker.masks_published, accounted(worker)) == (1, 2)
+    kept.listeners = 0
+    worker.parameters = replace(worker.parameters, only_if_heard=False)
+    answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
+    assert worker.masks_published == 2
+
+
+@pytest.mark.parametrize(("camera_hz", "most_hz"), [(30, 10), (30, 20), (30, 60), (25, 10), (7, 2.5), (30, 0)])
+def test_the_rate_of_masks_is_bounded_and_kept(worker: Worker, camera_hz: float, most_hz: float) -> None:
+    worker.parameters = replace(worker.parameters, max_rate_hz=most_hz)
+    rng = np.random.default_rng(0)
+    arrived = 100 + np.arange(1000) / camera_hz + rng.uniform(-0.002, 0.002, 1000)
+    served = [at for at in arrived.tolist() if worker._due(at)]
+    rate = len(served) / (1000 / camera_hz)
+    assert rate == pytest.approx(min(camera_hz, most_hz or camera_hz), rel=0.02)
+    if 0 < most_hz < camera_hz:
+        assert np.diff(served).min() > 0.5 / most_hz
+
+
+def test_images_that_come_too_soon_are_dropped_without_a_status_and_are_not_missing(
+    worker: Worker, image_message: Any
+) -> None:
+    worker.parameters = replace(worker.parameters, max_rate_hz=0.001, event_wait_ms=0.0)
+    kept = worker.sink
+    answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
+    for number in range(3):
+        kept.now += 400 * MS
+        worker.inbox.put_image(image_message(halves(), "mono8", stamp_ns=START_NS + number))
+        until(lambda n=number: worker.images_dropped == n + 1)
+    assert (len(kept.reports), worker.images_health, accounted(worker)) == (1, Health.GOOD, 4)
+
+
+def test_the_model_s_thread_gives_way(worker: Worker) -> None:
+    pipeline = Pipeline(worker.segmenter, replace(ANY_STAMP, nice=3), Kept())
+    pipeline.start()
+    assert pipeline.worker._thread is not None
+    own, of_model = (os.getpriority(os.PRIO_PROCESS, thread) for thread in (0, pipeline.worker._thread.native_id))
+    until(lambda: os.getpriority(os.PRIO_PROCESS, pipeline.worker._thread.native_id) == min(19, own + 3))
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own  # of the callbacks
+    assert of_model >= own
+    assert pipeline.stop(timeout=60)
