@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +35,8 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
+from mambaseg_core.inference import Segmenter
+from mambaseg_ros.background import NodeCallbacks, run_beside_callbacks
 from mambaseg_ros.faults import REPEAT_S, FaultLog, sentence_of
 from mambaseg_ros.model import active_line, check_reach, describe, free_memory, leave_a_core, make_segmenter
 from mambaseg_ros.overrides import check_qos, qos_parameters, sections_of_others, unknown_parameters, unknown_topics
@@ -57,8 +60,10 @@ Done = TransitionCallbackReturn
 class SegmentationNode(LifecycleNode):
     """The lifecycle shell: parameters, services, and a `Pipeline` while it is active."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, ended: Future | None = None, **kwargs: Any) -> None:
+        self._callbacks_of_all = NodeCallbacks()
         super().__init__("mambaseg", **kwargs)
+        self._ended = ended or Future()  # done once the process is to end
         self._take_overrides()
         for parameter in PARAMETERS:
             self.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
@@ -78,6 +83,11 @@ class SegmentationNode(LifecycleNode):
             self.get_logger().info("std_srvs is not installed: there is no service ~/enable")
         else:
             self.create_service(SetBool, "~/enable", self._enable)
+
+    @property
+    def default_callback_group(self) -> NodeCallbacks:
+        """The callback group of all timers, services and subscriptions, those that rclpy makes included."""
+        return self._callbacks_of_all
 
     def start_by_itself(self) -> None:
         """Configure and activate, in place of a lifecycle manager."""
@@ -134,9 +144,11 @@ class SegmentationNode(LifecycleNode):
         self, what: str, work: Callable[[], None], undo: Callable[[], None], state: str
     ) -> TransitionCallbackReturn:
         """Do the work, or undo it and put the reason into the log and /diagnostics."""
+        before, self._state = self._state, what.removesuffix("e") + "ing"
         try:
             work()
         except Exception as error:  # rclpy would swallow it: a model may raise anything while it is loaded
+            self._state = before
             self._condition.reason = f"cannot {what}: {sentence_of(error)}"
             self.get_logger().error(self._condition.reason)
             undo()
@@ -146,9 +158,17 @@ class SegmentationNode(LifecycleNode):
 
     def _load(self) -> None:
         parameters, begin = self._read_parameters(), time.monotonic()
-        self._segmenter = make_segmenter(parameters, warn=self.get_logger().warning)
-        check_reach(parameters, self._segmenter.preprocessing)
-        self._condition.model = describe(self._segmenter, parameters)
+        self._condition.begin_task(f"loading {parameters.model} (weights {parameters.weights or 'as shipped'})")
+
+        def load() -> tuple[Segmenter, dict[str, str]]:
+            segmenter = make_segmenter(parameters, warn=self.get_logger().warning)
+            check_reach(parameters, segmenter.preprocessing)
+            return segmenter, describe(segmenter, parameters)
+
+        try:
+            self._segmenter, self._condition.model = run_beside_callbacks(self, load, self._ended.done)
+        finally:
+            self._condition.begin_task("")
         self._condition.model["load time [s]"] = f"{time.monotonic() - begin:.1f}"
         labels = self._segmenter.preprocessing.label_set
         self._outputs = Publishers(
@@ -297,7 +317,7 @@ def main(args: list[str] | None = None) -> int:
     leave_a_core()
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        executor, node = SingleThreadedExecutor(), SegmentationNode()
+        executor, node = SingleThreadedExecutor(), SegmentationNode(ended)
         node.warn_of_ignored(sys.argv if args is None else args)
     except (ParameterException, RCLError, ValueError) as error:
         print(f"segmentation_node: {error}; see its table of parameters in docs/ros.md", file=sys.stderr)
@@ -306,14 +326,13 @@ def main(args: list[str] | None = None) -> int:
     executor.add_node(node)
     if node.get_parameter("autostart").value:
         executor.create_task(node.start_by_itself)
-    executor.spin_until_future_complete(ended)
-    if not node.stop(timeout=signals.END_S):
-        # a model cannot be interrupted, but the process can: nothing is written that could be half written
-        os._exit(0)
-    node.destroy_node()
-    rclpy.try_shutdown()
-    signals.ignore()
-    return 0
+    with suppress(KeyboardInterrupt):
+        executor.spin_until_future_complete(ended)
+    if node.stop(timeout=signals.END_S):
+        node.destroy_node()
+        rclpy.try_shutdown()
+    sys.stdout.flush()
+    os._exit(0)  # a model that loads or infers cannot be interrupted, and one at rest takes a second to be freed
 
 
 if __name__ == "__main__":

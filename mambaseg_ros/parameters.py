@@ -51,7 +51,7 @@ class Parameter:
         """Refuse a change that the node could not follow in its present state.
 
         Args:
-            state: "unconfigured", "inactive" or "active", as the life cycle has it.
+            state: as the life cycle has it, such as "unconfigured", "active" or "configuring".
 
         Raises:
             ValueError: one sentence with what has to be done first.
@@ -59,6 +59,11 @@ class Parameter:
         if self.changes == "never":
             raise ValueError(f"parameter {self.name!r} is read when the node starts and cannot change: start it anew")
         allowed = CHANGES[self.changes]
+        if state.endswith("ing"):
+            raise ValueError(
+                f"parameter {self.name!r} cannot change while the node is {state}; expected it {' or '.join(allowed)}: "
+                "set it after the transition"
+            )
         if state not in allowed:
             steps = "deactivate" if state == "active" else "cleanup"
             steps = "deactivate and cleanup" if state == "active" and "inactive" not in allowed else steps

@@ -42,12 +42,20 @@ class Condition:
         rival: what is wrong while another node has this one's name or publishes its outputs, or empty.
         reason: why the last transition failed, or empty.
         model: what runs and where (`model.describe`), empty where none is loaded.
+        task: long work that is done now, or empty.
+        task_since: when it began, seconds of the monotonic clock.
     """
 
     enabled: bool = True
     reason: str = ""
     rival: str = ""
     model: dict[str, str] = field(default_factory=dict)
+    task: str = ""
+    task_since: float = 0.0
+
+    def begin_task(self, task: str) -> None:
+        """Begin long work; an empty string ends it."""
+        self.task, self.task_since = task, time.monotonic()
 
 
 class Diagnostics:
@@ -86,6 +94,8 @@ class Diagnostics:
         """Publish one DiagnosticArray, after the memory of a burst that is over went back to the system."""
         if pipeline is not None:
             pipeline.give_back_memory()
+        if (condition := self._condition).task:
+            state = f"{state}: {condition.task}, {time.monotonic() - condition.task_since:.0f} s"
         self._look_for_rivals(pipeline)
         entries = [state_entry(state, self._condition.enabled, self._condition.reason, self._condition.rival)]
         entries.append(faults_entry(self._faults.all(), time.monotonic()))

@@ -1,0 +1,69 @@
+"""A node that loads a model answers meanwhile. The model waits for its calibration, a pipe that the test fills."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import GetParameters
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    """A file that is read to its end when the test has written it."""
+    path = tmp_path / "cam_to_cam.yaml"
+    os.mkfifo(path)
+    return path
+
+
+def state_of(peer: Any) -> str:
+    return str(peer.call(GetState, "/mambaseg/get_state", GetState.Request()).current_state.label)
+
+
+def test_everything_is_answered_while_a_model_is_loaded(
+    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]], pipe: Path
+) -> None:
+    peer.process = start(*node_command(autostart="false", calibration=pipe))
+    assert state_of(peer) == "unconfigured"
+    client = peer.node.create_client(ChangeState, "/mambaseg/change_state")
+    asked = [
+        client.call_async(ChangeState.Request(transition=Transition(id=number)))
+        for number in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
+    ]
+    peer.spin_until(lambda: state_of(peer) == "configuring", "the load")
+    first, second = (peer.diagnosed("state").message for _ in range(2))
+    assert first.startswith("configuring: loading mambaseg_nano (weights ")
+    assert first != second  # the seconds pass
+    names = GetParameters.Request(names=["model"])
+    assert peer.call(GetParameters, "/mambaseg/get_parameters", names).values[0].string_value == "mambaseg_nano"
+    assert "cannot change while the node is configuring" in peer.set_parameter("overlay_alpha", 0.4)
+    assert not any(future.done() for future in asked)
+
+    pipe.write_text("no: calibration")
+    peer.spin_until(lambda: all(future.done() for future in asked), "both answers")
+    assert [future.result().success for future in asked] == [False, False]
+    assert peer.process.output.count("cannot configure: ") == 1, peer.process.output
+    assert peer.diagnosed("state").values == {"state": "unconfigured"}
+    assert peer.set_parameter("calibration", "") == ""
+    assert peer.change(Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
+    assert peer.call(GetState, "/mambaseg/get_state", GetState.Request()).current_state.id == State.PRIMARY_STATE_ACTIVE
+    peer.wait_until_connected()
+
+
+def test_signals_end_a_node_that_loads(
+    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]], pipe: Path
+) -> None:
+    peer.process = node = start(*node_command(calibration=pipe))
+    peer.spin_until(lambda: state_of(peer) == "configuring", "the load")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        node.child.send_signal(number)
+    assert node.stop() == 0, node.output
+    assert "Traceback" not in node.output
