@@ -28,6 +28,7 @@ PARAMETERS = {
     **launch_arguments(),
     "use_sim_time": (bool, "whether time is taken from /clock (bool; not given: as in params_file)"),
 }
+OF_REPLAY = ("bag", "rate", "start", "loops", "rviz")  # replay.launch.py includes this file
 
 
 def segmentation_node(context):
@@ -36,7 +37,7 @@ def segmentation_node(context):
     for name, (kind, _) in PARAMETERS.items():
         if LaunchConfiguration(name).perform(context):
             overrides[name] = ParameterValue(LaunchConfiguration(name), value_type=kind)
-    warnings = misspelt(context.launch_configurations, {**ARGUMENTS, **PARAMETERS})
+    warnings = misspelt(context.launch_configurations, {*ARGUMENTS, *PARAMETERS, *OF_REPLAY})
     return [
         *(LogInfo(msg=f"warning: {sentence}") for sentence in warnings),
         Node(

@@ -70,6 +70,9 @@ def play(
     loops: Annotated[int, typer.Option(help="how often the bag is played", min=1)] = 1,
     clock: Annotated[bool, typer.Option("--clock", help="publish the bag's time as /clock (use_sim_time)")] = False,
     wait: Annotated[float, typer.Option(help="longest wait for subscribers before the start, seconds")] = 10.0,
+    need_subscriber: Annotated[
+        bool, typer.Option("--need-subscriber", help="end with 1 where no topic has a subscriber after the wait")
+    ] = False,
     topic: Annotated[list[str], typer.Option(help="publish this topic; repeat for more; default: all")] = [],  # noqa: B006
     exclude: Annotated[list[str], typer.Option(help="leave this topic out; repeat for more")] = [],  # noqa: B006
     longest_gap: Annotated[float, typer.Option(help="a longer time without a message is skipped, seconds")] = 60.0,
@@ -87,6 +90,7 @@ def play(
         loops=loops,
         clock=clock,
         wait_for_subscribers_s=wait,
+        need_subscriber=need_subscriber,
         topics=topic,
         exclude=exclude,
         longest_gap_s=longest_gap,

@@ -60,10 +60,10 @@ Done = TransitionCallbackReturn
 class SegmentationNode(LifecycleNode):
     """The lifecycle shell: parameters, services, and a `Pipeline` while it is active."""
 
-    def __init__(self, ended: Future | None = None, **kwargs: Any) -> None:
+    def __init__(self, ended: Future[int] | None = None, **kwargs: Any) -> None:
         self._callbacks_of_all = NodeCallbacks()
         super().__init__("mambaseg", **kwargs)
-        self._ended = ended or Future()  # done once the process is to end
+        self._ended = ended or Future()  # its result is the exit status of the process
         self._take_overrides()
         for parameter in PARAMETERS:
             self.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
@@ -91,8 +91,9 @@ class SegmentationNode(LifecycleNode):
 
     def start_by_itself(self) -> None:
         """Configure and activate, in place of a lifecycle manager."""
-        if self.trigger_configure() == Done.SUCCESS:
-            self.trigger_activate()
+        success = self.trigger_configure() == Done.SUCCESS and self.trigger_activate() == Done.SUCCESS
+        if not success and self.get_parameter("exit_on_failure").value:
+            self._ended.set_result(1)
 
     # -- lifecycle ---------------------------------------------------------------------------------------------
 
@@ -311,8 +312,8 @@ def _steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> 
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until a signal comes."""
-    ended: Future = Future()
-    signals.end_by_callback(lambda: ended.set_result(None))
+    ended: Future[int] = Future()
+    signals.end_by_callback(lambda: ended.set_result(0))
     use_large_image_profile()
     leave_a_core()
     try:
@@ -332,7 +333,9 @@ def main(args: list[str] | None = None) -> int:
         node.destroy_node()
         rclpy.try_shutdown()
     sys.stdout.flush()
-    os._exit(0)  # a model that loads or infers cannot be interrupted, and one at rest takes a second to be freed
+    os._exit(
+        ended.result() or 0
+    )  # a model that loads or infers cannot be interrupted, and one at rest takes a second to be freed
 
 
 if __name__ == "__main__":

@@ -122,6 +122,7 @@ class Parameters:
 
     # fmt: off
     autostart: bool = _parameter(True, "whether the node configures and activates itself; false leaves it to a lifecycle manager", changes="never")
+    exit_on_failure: bool = _parameter(False, "whether the node ends with exit status 1 where it cannot configure or activate itself; false keeps it, to be corrected and configured again", changes="never")
     model: str = _parameter("mambaseg_nano", "the model's name, as `mambaseg info` lists them; unused where weights is the path of a checkpoint of ours")
     weights: str = _parameter("", "path of a checkpoint of ours or of the authors' file of weights, or the name of weights that ship with `model`; empty: those that ship with it; random: random weights, for trials whose masks mean nothing")
     image_height: int = _parameter(0, "rows of the model's input, pixels; 0: as the model was made", bounds=(0, 4096))

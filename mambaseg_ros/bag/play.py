@@ -34,6 +34,7 @@ def play(
     loops: int = 1,
     clock: bool = False,
     wait_for_subscribers_s: float = 10.0,
+    need_subscriber: bool = False,
     topics: Collection[str] = (),
     exclude: Collection[str] = (),
     longest_gap_s: float = 60.0,
@@ -49,6 +50,7 @@ def play(
         loops: how often the bag is played.
         clock: also publish the bag's time as /clock, for nodes with `use_sim_time`, 100 times a second.
         wait_for_subscribers_s: wait at most so long until every topic has a subscriber, then start anyway.
+        need_subscriber: refuse to play where no topic has a subscriber after the wait.
         topics: names of the topics to publish; empty: all.
         exclude: names of topics to leave out.
         longest_gap_s: a longer time without any message, seconds of the bag, is skipped with a warning.
@@ -59,7 +61,8 @@ def play(
         messages published by topic.
 
     Raises:
-        ValueError: no such bag or topic, an argument that is out of range, or a start that lies outside the bag.
+        ValueError: no such bag or topic, an argument that is out of range, a start that lies outside the bag, or no
+            subscriber where one is needed.
     """
     _check(rate, start_s, wait_for_subscribers_s, longest_gap_s)
     with Bag(bag) as reader:
@@ -73,7 +76,12 @@ def play(
             pace = _Pace(
                 rate, longest_gap_s, warn, node.create_publisher(Clock, "/clock", CLOCK_QOS) if clock else None
             )
-            _wait_for_subscribers(publishers, wait_for_subscribers_s, say, warn)
+            silent = _wait_for_subscribers(publishers, wait_for_subscribers_s, say)
+            if silent:
+                names, after = ", ".join(silent), f"after {wait_for_subscribers_s:g} s"
+                if need_subscriber and len(silent) == len(publishers):
+                    raise ValueError(f"nobody subscribes to {names} {after}; expected a node that takes one: start it")
+                warn(f"nobody subscribes to {names} {after}: playing anyway")
             counts = dict.fromkeys((topic.name for topic in publishers), 0)
             for _ in range(loops):
                 pace.restart(first_ns)
@@ -205,21 +213,19 @@ def _publisher(node: Any, bag: Bag, topic: BagTopic) -> Any:
     return node.create_publisher(message_class(topic.type), topic.name, profile)
 
 
-def _wait_for_subscribers(
-    publishers: dict[BagTopic, Any], timeout_s: float, say: Callable[[str], None], warn: Callable[[str], None]
-) -> None:
+def _wait_for_subscribers(publishers: dict[BagTopic, Any], timeout_s: float, say: Callable[[str], None]) -> list[str]:
+    """Wait until every topic has a subscriber; return the names of the topics that have none."""
     deadline, silent = time.monotonic() + timeout_s, _silent(publishers)
     if silent and timeout_s:
-        say(f"waiting for a subscriber of {silent} (at most {timeout_s:g} s)")
-    while silent:
-        if time.monotonic() >= deadline:
-            warn(f"nobody subscribes to {silent} after {timeout_s:g} s: playing anyway")
-            return
+        say(f"waiting for a subscriber of {', '.join(silent)} (at most {timeout_s:g} s)")
+    while silent and time.monotonic() < deadline:
         time.sleep(0.05)
         silent = _silent(publishers)
-    time.sleep(1.0)  # until both sides know each other, and a recorder those who answer
+    if not silent:
+        time.sleep(1.0)  # until both sides know each other, and a recorder those who answer
+    return silent
 
 
-def _silent(publishers: dict[BagTopic, Any]) -> str:
+def _silent(publishers: dict[BagTopic, Any]) -> list[str]:
     """Return the names of the topics that nobody subscribes to."""
-    return ", ".join(topic.name for topic, publisher in publishers.items() if not publisher.get_subscription_count())
+    return [topic.name for topic, publisher in publishers.items() if not publisher.get_subscription_count()]

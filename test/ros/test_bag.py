@@ -146,6 +146,12 @@ def test_signals_end_every_wait(tmp_path: Path, start: Callable[..., Any], wait:
     assert "Traceback" not in player.output
 
 
+def test_a_player_that_needs_a_subscriber_plays_to_nobody(tmp_path: Path, domain: int) -> None:
+    bag = bags.humble(tmp_path / "bag")
+    with pytest.raises(ValueError, match=r"^nobody subscribes to .*/image.* after 0 s; expected a node that takes one"):
+        play(bag, wait_for_subscribers_s=0.0, need_subscriber=True, topics=["/image"])
+
+
 def test_status_type_is_the_message(tmp_path: Path) -> None:
     """The bag's definition (msg/ beside the Python folders) is the one that was built."""
     fields = typestore().fielddefs[STATUS_TYPE][1]

@@ -271,6 +271,16 @@ def test_without_parameters_it_runs_the_weights_that_ship_and_says_what_they_are
     peer.spin_until(lambda: len(peer.masks) == 1, "a mask")
 
 
+def test_a_node_may_end_where_it_cannot_be_configured(
+    start: Callable[..., Any], node_command: Callable[..., list[str]]
+) -> None:
+    process = start(*node_command(weights="/nowhere/best.safetensors", exit_on_failure="true"))
+    assert process.child.wait(timeout=300) == 1
+    process.stop()
+    assert "cannot configure: " in process.output
+    assert "Traceback" not in process.output
+
+
 def test_missing_weights_are_named_and_can_be_corrected(
     peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
 ) -> None:
