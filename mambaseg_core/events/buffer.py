@@ -192,6 +192,11 @@ class EventBuffer:
         return self._jumps.jump_ns
 
     @property
+    def jumped(self) -> int:
+        """Events dropped because their time jumped, as in `counters`."""
+        return self._counts["jumped"]
+
+    @property
     def counters(self) -> BufferCounters:
         """Snapshot of the counters."""
         with self._lock:

@@ -7,6 +7,7 @@ from mambaseg_core.events.buffer import LATE_TOLERANCE_NS
 from mambaseg_ros.sources.recent import EventCounts
 
 MESSAGES = 3  # messages without an event in a row, from which it is said
+GARBLED = 0.25  # share of events that go back in time inside their packet, beyond which the encoding is another
 FEW = 10  # events; of fewer no share is judged
 REFUSED_WARNED = 0.1  # share of refused events from which /diagnostics warns
 JITTER_WARNED_NS = 10_000_000  # mean delay of stamps from which /diagnostics warns
@@ -43,6 +44,18 @@ def refused_sentence(recent: EventCounts, most: float, size: tuple[int, int], en
     return (
         f"{recent.refused} of {recent.all} events of the last second were refused: {', '.join(parts)}; expected at "
         f"most {f'{name} = {most:g}' if name else f'{most:.0%}'}: {do}"
+    )
+
+
+def garbled_sentence(recent: EventCounts, encoding: str) -> str:
+    """Return a sentence if the events can be read, but not be those of the encoding, else an empty string."""
+    back = recent.stepped_back
+    if back < FEW or back <= GARBLED * recent.events or not (encoding[:3] == "evt" or recent.unknown_words > back):
+        return ""
+    unknown = f", and {recent.unknown_words} words are of no kind that it knows" if recent.unknown_words else ""
+    return (
+        f"{back} of {recent.events} events of the last second in packets of encoding {encoding!r} go back in time"
+        f"{unknown}; expected times that go on: check that encoding is what the packets hold"
     )
 
 

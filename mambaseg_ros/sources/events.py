@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from mambaseg_core.events import Decoder, EventBuffer, Events
@@ -19,6 +18,7 @@ from mambaseg_ros.sources.event_health import (
     REFUSED_WARNED,
     clock_sentence,
     empty_sentence,
+    garbled_sentence,
     refused_sentence,
     window_sentence,
 )
@@ -73,7 +73,7 @@ class EventIntake:
         self._decoded_before = EventCounts()  # of decoders and clocks before this one
         self._late_messages = self._behind_ns = 0
         self._jumps_said = (0, 0, 0)
-        self._filled = (0, 0, 0)  # messages, bytes and unknown words up to the last message with an event
+        self._filled = (0, 0)  # messages and bytes up to the last message with an event
         self.counts = SourceCounts()
         self.buffer: EventBuffer | None = None
         self.frame_id = ""
@@ -103,7 +103,7 @@ class EventIntake:
         self.counts.events_received += len(part.events)
         self.counts.events_refused += part.refused
         if len(part.events) or part.refused:
-            self._filled = self.counts.packets_read, self.counts.bytes_read, self._decoded().unknown_words
+            self._filled = self.counts.packets_read, self.counts.bytes_read
         self._say_jumps()
 
     def _keep(self, events: Events) -> None:
@@ -121,7 +121,7 @@ class EventIntake:
         """Say what changed in the times of the stream; each change once."""
         clock, buffer = self.clock, self.buffer
         jumps, strays = (0, 0) if clock is None else (clock.jumps, clock.strays)
-        now = jumps, strays, self.buffered.jumped
+        now = jumps, strays, 0 if buffer is None else buffer.jumped
         before, self._jumps_said = self._jumps_said, now
         if buffer is not None and now[2] > before[2]:
             self._warn(jump_sentence("events", buffer.jump_ns))
@@ -158,6 +158,7 @@ class EventIntake:
         counters = decoder.counters
         return before._replace(
             unplaced=before.unplaced + counters.unplaced,
+            stepped_back=before.stepped_back + counters.stepped_back,
             unknown_words=before.unknown_words + counters.unknown_words,
             stamped=before.stamped + clock.stamped,
             delay_ns=before.delay_ns + clock.delay_ns,
@@ -177,7 +178,7 @@ class EventIntake:
         """Counters of the buffer, and of the buffers of sensors before."""
         if self.buffer is None:
             return self._retired
-        now, before = asdict(self.buffer.counters), asdict(self._retired)
+        now, before = vars(self.buffer.counters), vars(self._retired)
         return BufferCounters(**{name: now[name] + before[name] for name in now})
 
     def decode(self, message: Any) -> DecodedMessage:
@@ -269,7 +270,8 @@ class EventSource(EventIntake):
     def judge(self, stamp_ns: int, second: Second | None, limits: Limits) -> Judgement:
         """Judge the recent messages, then the times as `judge_events` does, then the window."""
         recent = self._recent.last_second()
-        if sentence := self._refused(recent, limits.events_refused_share, name="events_refused_share"):
+        sentence = self._refused(recent, limits.events_refused_share, name="events_refused_share")
+        if sentence := sentence or garbled_sentence(recent, self._sensor[0]):
             return Judgement(Health.BAD, sentence, usable=False)
         used, newest_ns = 0, self.newest_ns
         if second is not None:
@@ -277,7 +279,7 @@ class EventSource(EventIntake):
             used, newest_ns = second.events, int(second.data.t_ns[-1])
         health, sentence = judge_events(stamp_ns, newest_ns, used, limits.stale_ns)
         if newest_ns is None or health != Health.GOOD:
-            why = self._refused(recent, REFUSED_WARNED) or self._empty()
+            why = self._refused(recent, REFUSED_WARNED) or self._empty(recent)
             return Judgement(health, why or sentence, usable=False)
         sentence = self._short(stamp_ns, self.newest_ns or newest_ns, used, limits)
         return Judgement(Health.STALE if sentence else Health.GOOD, sentence, usable=True)
@@ -286,18 +288,18 @@ class EventSource(EventIntake):
     def warning(self) -> str:
         """What is wrong with the recent messages, for /diagnostics; empty where nothing is."""
         recent = self._recent.last_second()
-        empty = "" if recent.all or not recent.messages else self._empty()
-        return self._refused(recent, REFUSED_WARNED) or empty or clock_sentence(recent)
+        empty = "" if recent.all or not recent.messages else self._empty(recent)
+        garbled = garbled_sentence(recent, self._sensor[0])
+        return self._refused(recent, REFUSED_WARNED) or garbled or empty or clock_sentence(recent)
 
     def _refused(self, recent: EventCounts, most: float, *, name: str = "") -> str:
         buffer = self.buffer
         size = self._sensor[1:] if buffer is None else (buffer.height, buffer.width)
         return refused_sentence(recent, most, size, self._sensor[0], name=name)
 
-    def _empty(self) -> str:
-        now = self.counts.packets_read, self.counts.bytes_read, self._decoded().unknown_words
-        messages, payload, words = (count - before for count, before in zip(now, self._filled, strict=True))
-        return empty_sentence(EventCounts(messages, payload, unknown_words=words), self._sensor[0])
+    def _empty(self, recent: EventCounts) -> str:
+        messages, payload = self.counts.packets_read - self._filled[0], self.counts.bytes_read - self._filled[1]
+        return empty_sentence(EventCounts(messages, payload, unknown_words=recent.unknown_words), self._sensor[0])
 
     def _short(self, stamp_ns: int, newest_ns: int, used: int, limits: Limits) -> str:
         assert self.buffer is not None  # a window was cut from it

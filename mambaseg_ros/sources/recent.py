@@ -24,6 +24,7 @@ class EventCounts(NamedTuple):
         unplaced: events whose row, column or time was never sent.
         late: events too far out of order.
         jumped: events of messages whose time jumped, and was not believed.
+        stepped_back: events of packets with an earlier time than one before them in the packet.
         unknown_words: words that the encoding does not define.
         late_messages: messages with events that are too far out of order.
         behind_ns: how far these begin before the newest event, nanoseconds, summed.
@@ -38,6 +39,7 @@ class EventCounts(NamedTuple):
     unplaced: int = 0
     late: int = 0
     jumped: int = 0
+    stepped_back: int = 0
     unknown_words: int = 0
     late_messages: int = 0
     behind_ns: int = 0
