@@ -34,16 +34,17 @@ def refused_sentence(recent: EventCounts, most: float, size: tuple[int, int], en
         "in messages whose time jumps": recent.jumped,
     }
     parts = [f"{count / recent.all:.0%} {cause}" for cause, count in causes.items() if count]
-    packed = f"that encoding is what the packets hold (they name {encoding!r}), and " if encoding else ""
     do = {
-        recent.outside: f"check {packed}that height and width are the sensor's",
-        recent.late: "check that one driver publishes, in the order of time",
-        recent.unplaced: f"check {packed}that no packets are lost",
-        recent.jumped: "check the driver's stamps",
+        recent.outside: "that height and width are the sensor's",
+        recent.late: "that one driver publishes, in the order of time",
+        recent.unplaced: "that no packets are lost",
+        recent.jumped: "the driver's stamps",
     }[max(recent.outside, recent.late, recent.unplaced, recent.jumped)]
+    if encoding:
+        do = f"that encoding is what the packets hold (they name {encoding!r}), and {do}"
     return (
         f"{recent.refused} of {recent.all} events of the last second were refused: {', '.join(parts)}; expected at "
-        f"most {f'{name} = {most:g}' if name else f'{most:.0%}'}: {do}"
+        f"most {f'{name} = {most:g}' if name else f'{most:.0%}'}: check {do}"
     )
 
 

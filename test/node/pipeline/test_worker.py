@@ -720,3 +720,96 @@ def test_the_model_s_thread_gives_way(worker: Worker) -> None:
     assert os.getpriority(os.PRIO_PROCESS, 0) == own  # of the callbacks
     assert of_model >= own
     assert pipeline.stop(timeout=60)
+
+
+def second_before(event_message: Any, end_ns: int) -> Any:
+    """Return 20 events in the 50 ms before `end_ns`, and one at it."""
+    columns = [3] * 21, [2] * 21, [*range(0, 50 * MS, 5 * MS // 2), 50 * MS], [1] * 21
+    return event_message(*columns, stamp_ns=end_ns - 50 * MS, height=SIZE[0], width=SIZE[1])
+
+
+def frame(worker: Worker, image_message: Any, event_message: Any, stamp_ns: int, image_ns: int | None = None) -> Report:
+    feed(worker, second_before(event_message, stamp_ns))
+    return answer(worker, image_message(halves(), "mono8", stamp_ns=stamp_ns if image_ns is None else image_ns))
+
+
+@pytest.mark.parametrize("wrong_ns", [0, START_NS - 1000 * MS, START_NS + 3_600_000 * MS])
+def test_one_image_with_a_wrong_stamp_is_said_and_empties_nothing(
+    worker: Worker, image_message: Any, event_message: Any, wrong_ns: int
+) -> None:
+    worker.parameters = replace(worker.parameters, event_wait_ms=0.0)
+    times = range(START_NS, START_NS + 200 * MS, 50 * MS)
+    assert [frame(worker, image_message, event_message, t).state for t in times] == [State.OK] * 4
+    wrong = frame(worker, image_message, event_message, START_NS + 200 * MS, image_ns=wrong_ns)
+    assert wrong.state == State.DEGRADED
+    assert ("ms before that of an earlier image" in wrong.message) == (wrong_ns < START_NS)
+    after = frame(worker, image_message, event_message, START_NS + 250 * MS)
+    assert (after.state, after.message, after.events_used) == (State.OK, "", 21)
+    assert (worker.resets, worker.source.buffered.resets) == (0, 0)
+
+
+@pytest.mark.parametrize("wrong_ns", [0, START_NS - 1000 * MS, START_NS + 3_600_000 * MS])
+def test_one_event_message_with_a_wrong_stamp_empties_nothing(
+    worker: Worker, image_message: Any, event_message: Any, wrong_ns: int
+) -> None:
+    worker.parameters = replace(worker.parameters, event_wait_ms=0.0)
+    for stamp_ns in range(START_NS, START_NS + 200 * MS, 50 * MS):
+        assert frame(worker, image_message, event_message, stamp_ns).state == State.OK
+    feed(worker, event_message([3], [2], [0], [1], stamp_ns=wrong_ns, height=SIZE[0], width=SIZE[1]))
+    after = frame(worker, image_message, event_message, START_NS + 200 * MS)
+    assert (after.state, after.message, after.events_used) == (State.OK, "", 21)
+    assert worker.source.buffered.resets == 0
+    assert len(worker.sink.warnings) == 1
+    assert f"{'after' if wrong_ns > START_NS else 'before'} those before them were refused" in worker.sink.warnings[0]
+
+
+def test_a_loop_is_believed_at_once_where_images_and_events_agree(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    worker.parameters = replace(worker.parameters, event_wait_ms=0.0)
+    for loop in range(2):
+        for stamp_ns in range(START_NS, START_NS + 5000 * MS, 1000 * MS):
+            report = frame(worker, image_message, event_message, stamp_ns)
+            assert (report.state, report.events_used) == (State.OK, 20), report.message
+        assert worker.resets + worker.source.buffered.resets == loop
+
+
+def test_a_jump_of_the_images_alone_is_believed_at_the_third(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    worker.parameters = replace(worker.parameters, event_wait_ms=0.0)
+    frame(worker, image_message, event_message, START_NS)
+    for count in range(3):
+        stamp_ns = START_NS - 10_000 * MS + count * MS
+        report = answer(worker, image_message(halves(), "mono8", stamp_ns=stamp_ns))
+        assert ("earlier image" in report.message) == (count < 2), report.message
+        assert worker.resets == (count == 2)
+    assert (report.state, report.events_health) == (State.DEGRADED, Health.SILENT)
+
+
+def test_a_window_with_hardly_an_event_is_degraded_and_used(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    worker.parameters = replace(worker.parameters, event_wait_ms=0.0, min_window_events=10, when_events_missing="drop")
+    assert frame(worker, image_message, event_message, START_NS).state == State.OK
+    packet = event_message([3, 3], [2, 2], [0, 60 * MS], [1, 1], stamp_ns=START_NS + 55 * MS, height=26, width=34)
+    feed(worker, packet)
+    report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 100 * MS))
+    assert (report.state, report.policy, report.events_used, report.events_health) == (
+        State.DEGRADED, "", 1, Health.STALE,
+    )  # fmt: skip
+    assert "the window of 50 ms holds 1 event" in report.message
+    assert len(worker.sink.masks) == 2
+
+
+def test_refused_events_count_as_missing(worker: Worker, image_message: Any, event_message: Any) -> None:
+    feed(worker, second_before(event_message, START_NS))
+    outside = event_message([34] * 300, [2] * 300, [MS] * 300, [1] * 300, stamp_ns=START_NS, height=26, width=34)
+    feed(worker, outside)
+    report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS))
+    assert (report.state, report.policy, report.events_used, report.events_health) == (
+        State.DEGRADED, "image_only", 0, Health.BAD,
+    )  # fmt: skip
+    assert "outside the sensor of 34x26" in report.message
+    worker.parameters = replace(worker.parameters, events_refused_share=1.0)
+    assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS)).state == State.OK
