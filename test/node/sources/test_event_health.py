@@ -262,11 +262,14 @@ def test_a_window_shorter_than_asked_is_said(change: dict[str, Any], sentence: s
     assert bool(said) == bool(sentence)
 
 
-def test_the_first_windows_are_short_and_used(stream: Stream) -> None:
+def test_windows_are_short_and_used_after_a_loss_but_not_at_a_start(stream: Stream) -> None:
+    stream.send(20, columns)
+    assert stream.judge() == (Health.GOOD, "", True)
+    assert stream.source.forget_after(0)
     stream.send(20, columns)
     health, sentence, usable = stream.judge()
     assert (health, usable) == (Health.STALE, True)
-    assert "a start" in sentence
+    assert "after a jump of time" in sentence
     stream.send(8, columns)
     assert stream.judge() == (Health.GOOD, "", True)
 
