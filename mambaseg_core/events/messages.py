@@ -8,6 +8,7 @@ import numpy as np
 
 from mambaseg_core.events.array import Events
 from mambaseg_core.events.decode.cdr import CdrEventArray, read_event_array
+from mambaseg_core.events.decode.packet_cdr import RawColumns, RawPacket, read_columns, read_packet
 from mambaseg_core.events.decode.ros1 import read_ros1_event_array
 
 PACKET_TYPES: Final = ("event_camera_msgs/msg/EventPacket", "event_array_msgs/msg/EventArray")
@@ -48,6 +49,26 @@ class RawArray(NamedTuple):
             ValueError: the bytes are not such a message.
         """
         return (read_ros1_event_array if self.ros1 else read_event_array)(self.package, self.data)
+
+
+class RawMessage(NamedTuple):
+    """A message of `COLUMNS_TYPE` or `PACKET_TYPES` as CDR.
+
+    Attributes:
+        type: of the message.
+        data: its bytes.
+    """
+
+    type: str
+    data: bytes
+
+    def read(self) -> RawPacket | RawColumns:
+        """Return its content, under the names of the message's fields.
+
+        Raises:
+            ValueError: the bytes are not such a message.
+        """
+        return read_columns(self.data) if self.type == COLUMNS_TYPE else read_packet(self.data)
 
 
 def events_from_message(message: Any) -> tuple[Events, int]:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from mambaseg_core.events import Decoder, EventBuffer, Events
 from mambaseg_core.events.buffer import LATE_TOLERANCE_NS, BufferCounters
 from mambaseg_core.events.clock import EventClock, default_mode
+from mambaseg_core.events.decode.decoder import Packet, time_base_fits
+from mambaseg_core.events.decode.packet_cdr import RawColumns
 from mambaseg_core.events.jumps import JUMP_NS
-from mambaseg_core.events.messages import RawArray, events_from_message
+from mambaseg_core.events.messages import RawArray, RawMessage, events_from_message
 from mambaseg_core.preprocessing import Preprocessing
-from mambaseg_ros.messages.stamps import stamp_to_ns
+from mambaseg_ros.messages.stamps import LAST_NS, stamp_to_ns
 from mambaseg_ros.policy import Health, Judgement, Limits, judge_events
 from mambaseg_ros.sources.event_health import (
     REFUSED_WARNED,
@@ -23,18 +29,11 @@ from mambaseg_ros.sources.event_health import (
     window_sentence,
 )
 from mambaseg_ros.sources.recent import EventCounts, Recent
-from mambaseg_ros.sources.source import Second, SourceCounts, jump_sentence, say_nothing
+from mambaseg_ros.sources.runs import DecodedMessage, DecodedRun, joined_columns, runs_of_one_sensor, sensor_of
+from mambaseg_ros.sources.source import Second, SourceCounts, add_each, jump_sentence, say_nothing
 
-LAST_NS = 2**31 * 1_000_000_000  # what a builtin_interfaces/Time can say
+Times: TypeAlias = npt.NDArray[np.int64]
 OTHERS_IN_A_ROW = 3  # messages of one other sensor, until it is believed that the camera was exchanged
-
-
-class DecodedMessage(NamedTuple):
-    """Events of one message in ROS time, how many it had outside the sensor, and its frame."""
-
-    events: Events
-    refused: int
-    frame_id: str
 
 
 class EventIntake:
@@ -86,28 +85,55 @@ class EventIntake:
         Raises:
             ValueError: the message cannot be read, or its sensor has another size than before; it is counted.
         """
+        with self._refusals_counted():
+            self._keep(self.decode(message))
+
+    def add_all(self, messages: Sequence[Any]) -> list[Exception]:
+        """Add messages in order; return the errors of those that are refused.
+
+        Those of one sensor that follow each other are decoded and kept in one step. Times, counts and errors are those
+        of `add` with one after the other.
+        """
+        errors: list[Exception] = []
+        for run in runs_of_one_sensor(messages):
+            decoded = self._decode_run(run) if len(run) > 1 else None
+            if decoded is None or self.buffer is None:
+                errors += add_each(self.add, run)
+            else:
+                errors += add_each(self._keep_counted, decoded.messages(self.buffer))
+        return errors
+
+    @contextmanager
+    def _refusals_counted(self) -> Iterator[None]:
         try:
-            part = self.decode(message)
-            self._keep(part.events)
+            yield
         except Exception:
             # whatever hostile bytes made it raise; it is counted here and told by the caller
             self.counts.packets_refused += 1
             self.last_refused = True
             raise
+
+    def _keep_counted(self, part: DecodedMessage) -> None:
+        with self._refusals_counted():
+            self._keep(part)
+
+    def _keep(self, part: DecodedMessage) -> None:
+        """Keep the events of a message, or of several, and count them."""
+        _refuse_times_that_no_stamp_has(part.events)
+        self._push(part.events)
         self._others_in_a_row = 0
         self.last_refused = False
         self.frame_id = part.frame_id
         self._recent.note()
-        self.counts.packets_read += 1
-        self.counts.bytes_read += len(getattr(message, "events", ()))
+        self.counts.packets_read += part.messages
+        self.counts.bytes_read += part.payload
         self.counts.events_received += len(part.events)
         self.counts.events_refused += part.refused
         if len(part.events) or part.refused:
             self._filled = self.counts.packets_read, self.counts.bytes_read
         self._say_jumps()
 
-    def _keep(self, events: Events) -> None:
-        _refuse_times_that_no_stamp_has(events)
+    def _push(self, events: Events) -> None:
         buffer = self._buffer_of(events)
         newest_ns = buffer.newest_ns
         if len(events) and newest_ns is not None:
@@ -187,12 +213,14 @@ class EventIntake:
         Raises:
             ValueError: the message cannot be read.
         """
-        if isinstance(message, RawArray):
+        if isinstance(message, RawMessage):
+            message = message.read()
+        elif isinstance(message, RawArray):
             read = message.read()
             return DecodedMessage(read.events, read.outside, read.frame_id)
         frame_id = str(message.header.frame_id)
         if hasattr(message, "encoding"):
-            return DecodedMessage(*self._decode_packet(message), frame_id)
+            return DecodedMessage(*self._decode_packet(message), frame_id, payload=len(message.events))
         return DecodedMessage(*events_from_message(message), frame_id)
 
     def _decode_packet(self, packet: Any) -> tuple[Events, int]:
@@ -208,11 +236,44 @@ class EventIntake:
             self._sensor = sensor
             self.clock = EventClock(default_mode(sensor[0]) if self._clock_mode == "auto" else self._clock_mode)
         assert self.clock is not None  # made with the decoder
-        before = self._decoder.counters
-        events = self._decoder.decode(bytes(packet.events), time_base_ns=int(packet.time_base), seq=int(packet.seq))
-        after = self._decoder.counters
-        events = self.clock.to_ros(events, stamp_to_ns(packet.header.stamp))
-        return events, after.outside + after.unplaced - before.outside - before.unplaced
+        decoded = self._decoder.decode_packets([Packet(packet.events, int(packet.time_base), int(packet.seq))])
+        events = Events(*decoded.columns, *sensor[1:])
+        return self.clock.to_ros(events, stamp_to_ns(packet.header.stamp)), decoded.refused[0]
+
+    def _decode_run(self, run: list[Any]) -> DecodedRun | None:
+        """Decode messages of one sensor together; return None, with nothing changed, where one is not as usual."""
+        size = (run[0].height, run[0].width)
+        if self.buffer is None or size != (self.buffer.height, self.buffer.width):
+            return None
+        stamps_ns = [stamp_to_ns(message.header.stamp) for message in run]
+        if isinstance(run[0], RawColumns):
+            return joined_columns(run, stamps_ns)
+        if self._decoder is None or sensor_of(run[0]) != self._sensor or min(stamps_ns) <= 0:
+            return None
+        packets = [Packet(message.events, message.time_base, message.seq) for message in run]
+        if not all(time_base_fits(packet.time_base_ns) for packet in packets):
+            return None
+        decoded = self._decoder.decode_packets(packets)
+        t_ns = self._to_ros(decoded.columns.t_ns, decoded.events, stamps_ns)
+        frame_ids, payloads = zip(*((message.header.frame_id, len(message.events)) for message in run), strict=True)
+        return DecodedRun(
+            decoded.columns._replace(t_ns=t_ns), decoded.events, decoded.refused, frame_ids, payloads, size
+        )
+
+    def _to_ros(self, t_ns: Times, lengths: Sequence[int], stamps_ns: Sequence[int]) -> Times:
+        """Return the times of packets as `EventClock.to_ros` returns those of one after the other."""
+        clock = self.clock
+        assert clock is not None  # made with the decoder
+        if clock.mode == "sensor":
+            return t_ns
+        offsets_ns, at = [], 0
+        for length, stamp_ns in zip(lengths, stamps_ns, strict=True):
+            before = clock.jumps, clock.strays
+            offsets_ns.append(clock.update(int(t_ns[at]), stamp_ns) if length else 0)
+            at += length
+            if (clock.jumps, clock.strays) != before:
+                self._say_jumps()
+        return t_ns + np.repeat(np.array(offsets_ns, np.int64), lengths)
 
     def _buffer_of(self, events: Events) -> EventBuffer:
         size = (events.height, events.width)

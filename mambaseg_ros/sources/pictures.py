@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, insort
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import median
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from mambaseg_core.preprocessing import Preprocessing, Reading
 from mambaseg_ros.messages.second_images import second_image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.policy import Health, Judgement, Limits, judge_second_image
-from mambaseg_ros.sources.source import Second, SourceCounts, jump_sentence, say_nothing
+from mambaseg_ros.sources.source import Second, SourceCounts, add_each, jump_sentence, say_nothing
 
 RECENT = 8  # images from which the period of the second camera is known
 
@@ -91,6 +91,10 @@ class PictureSource:
         stamps = [kept.stamp_ns for kept in held[-RECENT:]]
         self._period_ns = median(np.diff(stamps).tolist()) if len(stamps) > 1 else 0.0
         self._held = tuple(held)
+
+    def add_all(self, messages: Sequence[Any]) -> list[Exception]:
+        """Keep the images of messages in order; return the errors of those that cannot be read."""
+        return add_each(self.add, messages)
 
     @property
     def newest_ns(self) -> int | None:

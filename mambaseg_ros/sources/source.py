@@ -5,6 +5,7 @@ Nothing in `sources` knows ROS.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -60,8 +61,19 @@ def jump_sentence(what: str, jump_ns: int) -> str:
     )
 
 
+def add_each(add: Callable[[Any], None], messages: Sequence[Any]) -> list[Exception]:
+    """Call `add` with one message after the other; return what it raised."""
+    errors: list[Exception] = []
+    for message in messages:
+        try:
+            add(message)
+        except Exception as error:  # hostile bytes raise what they like, and the next message is a new one
+            errors.append(error)
+    return errors
+
+
 class Source(Protocol):
-    """Holds second inputs. The feeder's thread calls `add`, the worker's thread all else."""
+    """Holds second inputs. The feeder's thread calls `add_all`, the worker's thread all else."""
 
     counts: SourceCounts
     frame_id: str
@@ -69,6 +81,9 @@ class Source(Protocol):
 
     def add(self, message: Any) -> None:
         """Take a message; count it and raise ValueError if it cannot be read."""
+
+    def add_all(self, messages: Sequence[Any]) -> list[Exception]:
+        """Take messages in order; return what `add` would have raised for those that cannot be read."""
 
     @property
     def newest_ns(self) -> int | None:

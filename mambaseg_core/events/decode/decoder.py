@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -14,6 +15,7 @@ from mambaseg_core.events.array import Events
 from mambaseg_core.events.columns import check_size
 from mambaseg_core.events.decode import compiled, reference
 from mambaseg_core.events.decode.octets import Bytes, as_octets
+from mambaseg_core.events.decode.reference import Columns
 from mambaseg_core.events.decode.state import UNKNOWN, DecoderState
 
 ENCODINGS: Final = tuple(reference.WORDS)
@@ -52,12 +54,39 @@ class DecoderCounters:
     lost_packets: int = 0
 
 
+class Packet(NamedTuple):
+    """A packet for `Decoder.decode_packets`; the fields are the arguments of `Decoder.decode`."""
+
+    data: Bytes
+    time_base_ns: int = 0
+    seq: int | None = None
+
+
+class DecodedPackets(NamedTuple):
+    """Events of packets that follow each other.
+
+    Attributes:
+        columns: of all events, packet by packet.
+        events: how many are of each packet.
+        refused: how many events of each packet lay outside the sensor or could not be placed.
+    """
+
+    columns: Columns
+    events: list[int]
+    refused: list[int]
+
+
 class Triggers(NamedTuple):
     """Edges on the camera's trigger input, in the clock of its events and in the order of their words."""
 
     t_ns: NDArray[np.int64]  # [M]
     channel: NDArray[np.uint8]  # [M]
     edge: NDArray[np.int8]  # [M], +1 rising, -1 falling
+
+
+def time_base_fits(time_base_ns: int) -> bool:
+    """Return True if a packet's `time_base` leaves room for the times inside the packet."""
+    return 0 <= time_base_ns < _MAX_TIME_BASE_NS
 
 
 class Decoder:
@@ -125,23 +154,41 @@ class Decoder:
             TypeError: data is not bytes.
             ValueError: time_base_ns out of range.
         """
-        octets = as_octets(data)
-        time_base_ns = operator.index(time_base_ns)
-        if not 0 <= time_base_ns < _MAX_TIME_BASE_NS:
-            raise ValueError(
-                f"time_base_ns is {time_base_ns}, expected 0 to {_MAX_TIME_BASE_NS}; the packet's header is damaged"
-            )
-        if seq is not None:
-            self._follow(operator.index(seq))
-        stepped_back = self._state.stepped_back
-        x, y, t_ns, p = self._run(self.encoding, octets, time_base_ns, self._state)
-        if self._state.stepped_back != stepped_back:
-            order = np.argsort(t_ns, kind="stable")
-            x, y, t_ns, p = x[order], y[order], t_ns[order], p[order]
-        self._packets += 1
-        self._events += len(x)
-        self._truncated_bytes += len(octets) % reference.WORD_BYTES[self.encoding]
-        return Events(x, y, t_ns, p, self.height, self.width)
+        run = self.decode_packets([Packet(data, time_base_ns, seq)])
+        return Events(*run.columns, self.height, self.width)
+
+    def decode_packets(self, packets: Sequence[Packet]) -> DecodedPackets:
+        """Decode the next packets as `decode` does, in fewer steps; the events of each packet are in time order.
+
+        Raises:
+            TypeError: data is not bytes.
+            ValueError: time_base_ns out of range. Then no packet has been decoded.
+        """
+        octets = [as_octets(packet.data) for packet in packets]
+        bases = [operator.index(packet.time_base_ns) for packet in packets]
+        for base in bases:
+            if not time_base_fits(base):
+                raise ValueError(
+                    f"time_base_ns is {base}, expected 0 to {_MAX_TIME_BASE_NS}; the packet's header is damaged"
+                )
+        parts: list[Columns] = []
+        refused: list[int] = []
+        for packet, data, base in zip(packets, octets, bases, strict=True):
+            if packet.seq is not None:
+                self._follow(operator.index(packet.seq))
+            state = self._state
+            stepped_back, before = state.stepped_back, state.outside + state.unplaced
+            columns = self._run(self.encoding, data, base, state)
+            if state.stepped_back != stepped_back:
+                order = np.argsort(columns.t_ns, kind="stable")
+                columns = Columns(*(column[order] for column in columns))
+            parts.append(columns)
+            refused.append(state.outside + state.unplaced - before)
+            self._truncated_bytes += len(data) % reference.WORD_BYTES[self.encoding]
+        joined = parts[0] if len(parts) == 1 else Columns(*map(np.concatenate, zip(*parts, strict=True)))
+        self._packets += len(packets)
+        self._events += len(joined.x)
+        return DecodedPackets(joined, [len(part.x) for part in parts], refused)
 
     def triggers(self) -> Triggers:
         """Return the triggers since the last call; up to 65,536 wait, later ones are lost and counted."""

@@ -1,0 +1,130 @@
+"""Event messages of one sensor that follow each other, so that they are decoded and kept in one step.
+
+A camera sends up to a thousand packets a second. Each step of Python for each of them is taken from the model, whose
+steps need Python's lock too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mambaseg_core.events import Events
+from mambaseg_core.events.buffer import JUMP_NS
+from mambaseg_core.events.decode.decoder import Columns
+from mambaseg_core.events.decode.packet_cdr import RawColumns, RawPacket
+from mambaseg_core.events.messages import RawMessage
+from mambaseg_ros.messages.stamps import LAST_NS
+
+
+class DecodedMessage(NamedTuple):
+    """Events of a message, or of several that follow each other, in ROS time.
+
+    Attributes:
+        events: those inside the sensor.
+        refused: how many were outside, or could not be placed.
+        frame_id: of the message.
+        messages: how many messages.
+        payload: bytes of an EventPacket's events; 0 of other types.
+    """
+
+    events: Events
+    refused: int
+    frame_id: str
+    messages: int = 1
+    payload: int = 0
+
+
+class DecodedRun(NamedTuple):
+    """Events of a run of messages in ROS time.
+
+    Attributes:
+        columns: of all events, message by message, each in time order.
+        lengths: events of each message.
+        refused: events of each message that were dropped.
+        frame_ids: of each message.
+        size: (height, width) of the sensor.
+    """
+
+    columns: Columns
+    lengths: Sequence[int]
+    refused: Sequence[int]
+    frame_ids: Sequence[str]
+    size: tuple[int, int]
+
+    def messages(self, newest_ns: int | None) -> list[DecodedMessage]:
+        """Return all as one message where each begins soon after the one before it ends, else one by one.
+
+        Args:
+            newest_ns: time of the newest event held before them.
+        """
+        if self._in_order(newest_ns):
+            return [DecodedMessage(Events(*self.columns, *self.size), sum(self.refused), self.frame_ids[-1])]
+        ends = np.cumsum(self.lengths)
+        return [
+            DecodedMessage(Events(*(column[end - length : end] for column in self.columns), *self.size), *rest)
+            for end, length, *rest in zip(ends, self.lengths, self.refused, self.frame_ids, strict=True)
+        ]
+
+    def _in_order(self, newest_ns: int | None) -> bool:
+        t_ns = self.columns.t_ns
+        ends = np.cumsum(self.lengths)[np.flatnonzero(self.lengths)]  # of messages with events
+        if not len(ends):
+            return True
+        gaps_ns = t_ns[ends[:-1]] - t_ns[ends[:-1] - 1]
+        follows = (newest_ns or 0) <= t_ns[0] and t_ns[-1] < LAST_NS
+        return bool(follows and ((gaps_ns >= 0) & (gaps_ns < JUMP_NS)).all())
+
+
+def runs_of_one_sensor(messages: Sequence[Any]) -> Iterator[list[Any]]:
+    """Yield the messages in order, read, in lists of those whose type, encoding and size are the same.
+
+    One that cannot be read is yielded as it is, by itself.
+    """
+    run: list[Any] = []
+    sensor: object = None
+    for message in messages:
+        if isinstance(message, RawMessage):
+            with suppress(ValueError):
+                message = message.read()
+        new = sensor_of(message)
+        if run and (new is None or new != sensor):
+            yield run
+            run = []
+        run.append(message)
+        sensor = new
+    if run:
+        yield run
+
+
+def sensor_of(message: Any) -> tuple[str, int, int] | None:
+    """Return encoding ("" of columns), height and width of a message that others may join, else None."""
+    if isinstance(message, RawPacket) and not message.is_bigendian:
+        return message.encoding, message.height, message.width
+    if isinstance(message, RawColumns) and len(set(map(len, message[4:]))) == 1:
+        return "", message.height, message.width
+    return None
+
+
+def joined_columns(run: Sequence[RawColumns], stamps_ns: Sequence[int]) -> DecodedRun | None:
+    """Return the events of EventArrays; None where one has to be sorted."""
+    lengths = [len(message.p) for message in run]
+    x, y, t_offset_ns, p = (np.concatenate(columns) for columns in zip(*(message[4:] for message in run), strict=True))
+    t_ns = np.repeat(np.array(stamps_ns, np.int64), lengths) + t_offset_ns.astype(np.int64)
+    if (t_ns[1:] < t_ns[:-1]).any():
+        return None
+    size = (run[0].height, run[0].width)
+    inside = (x < size[1]) & (y < size[0])
+    refused = np.zeros(len(run), np.int64)
+    columns = Columns(x, y, t_ns, np.where(p != 0, 1, -1).astype(np.int8))
+    if not inside.all():
+        owner = np.repeat(np.arange(len(run)), lengths)
+        refused = np.bincount(owner[~inside], minlength=len(run))
+        lengths = (np.array(lengths) - refused).tolist()
+        columns = Columns(*(column[inside] for column in columns))
+    native = Columns(columns.x.astype(np.uint16, copy=False), columns.y.astype(np.uint16, copy=False), *columns[2:])
+    frame_ids = [message.header.frame_id for message in run]
+    return DecodedRun(native, lengths, refused.tolist(), frame_ids, size)
