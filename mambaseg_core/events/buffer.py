@@ -187,6 +187,11 @@ class EventBuffer:
         return self._since_ns
 
     @property
+    def settled(self) -> bool:
+        """Whether no jump waits to be believed."""
+        return self._jumps.settled
+
+    @property
     def jump_ns(self) -> int:
         """Distance of the last jump, believed or not, from the newest event then; negative: back."""
         return self._jumps.jump_ns

@@ -67,6 +67,11 @@ class TimeJumps(Generic[T]):
         """Time of the newest message that nothing can undo."""
         return self.newest_ns if self._before_ns is None else self._before_ns
 
+    @property
+    def settled(self) -> bool:
+        """Whether no jump waits to be believed."""
+        return self._before_ns is None and not self._held
+
     def see(self, message: T, first_ns: int, last_ns: int, *, more: bool = False) -> Verdict[T]:
         """Return what to do with a message and with those before it.
 

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mambaseg_core.events import Events
-from mambaseg_core.events.buffer import JUMP_NS
+from mambaseg_core.events.buffer import EventBuffer
 from mambaseg_core.events.decode.decoder import Columns
 from mambaseg_core.events.decode.packet_cdr import RawColumns, RawPacket
+from mambaseg_core.events.jumps import JUMP_NS
 from mambaseg_core.events.messages import RawMessage
 from mambaseg_ros.messages.stamps import LAST_NS
 
@@ -55,13 +56,9 @@ class DecodedRun(NamedTuple):
     frame_ids: Sequence[str]
     size: tuple[int, int]
 
-    def messages(self, newest_ns: int | None) -> list[DecodedMessage]:
-        """Return all as one message where each begins soon after the one before it ends, else one by one.
-
-        Args:
-            newest_ns: time of the newest event held before them.
-        """
-        if self._in_order(newest_ns):
+    def messages(self, buffer: EventBuffer) -> list[DecodedMessage]:
+        """Return all as one message where the buffer takes it like one after the other, else one by one."""
+        if self._goes_on(buffer):
             return [DecodedMessage(Events(*self.columns, *self.size), sum(self.refused), self.frame_ids[-1])]
         ends = np.cumsum(self.lengths)
         return [
@@ -69,14 +66,15 @@ class DecodedRun(NamedTuple):
             for end, length, *rest in zip(ends, self.lengths, self.refused, self.frame_ids, strict=True)
         ]
 
-    def _in_order(self, newest_ns: int | None) -> bool:
+    def _goes_on(self, buffer: EventBuffer) -> bool:
+        """Return True if all times are in order and none jumps, from the buffer's newest on."""
         t_ns = self.columns.t_ns
-        ends = np.cumsum(self.lengths)[np.flatnonzero(self.lengths)]  # of messages with events
-        if not len(ends):
+        if not len(t_ns):
             return True
-        gaps_ns = t_ns[ends[:-1]] - t_ns[ends[:-1] - 1]
-        follows = (newest_ns or 0) <= t_ns[0] and t_ns[-1] < LAST_NS
-        return bool(follows and ((gaps_ns >= 0) & (gaps_ns < JUMP_NS)).all())
+        newest_ns = buffer.newest_ns
+        steps_ns = np.diff(t_ns, prepend=t_ns[0] if newest_ns is None else newest_ns)
+        in_order = buffer.settled and bool((steps_ns >= 0).all() and (steps_ns <= JUMP_NS).all())
+        return in_order and t_ns[0] >= 0 and t_ns[-1] < LAST_NS
 
 
 def runs_of_one_sensor(messages: Sequence[Any]) -> Iterator[list[Any]]:

@@ -94,6 +94,8 @@ def streams(draw: st.DrawFn) -> list[RawMessage]:
 
 def state_of(intake: EventIntake) -> dict[str, Any]:
     state: dict[str, Any] = {"counts": asdict(intake.counts), "buffered": asdict(intake.buffered)}
+    if intake.buffer is not None:
+        state["buffer"] = (intake.buffer.since_ns, intake.buffer.settled)
     state |= {"frame": intake.frame_id, "refused": intake.last_refused, "newest": intake.newest_ns}
     if intake.clock is not None:
         state["clock"] = dict(vars(intake.clock))
@@ -105,7 +107,7 @@ def state_of(intake: EventIntake) -> dict[str, Any]:
     return state
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300)
 @given(
     messages=streams(),
     cuts=st.lists(st.integers(1, 15), min_size=30, max_size=30),
