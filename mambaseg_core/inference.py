@@ -247,9 +247,9 @@ class Segmenter:
             result = traced(image, second)
         else:
             result = answer(self.model, self.dtype, self.device, image, second)
-        ids, confidence, finite, reliability = (x.numpy(force=True) for x in result)
+        finite, *reliability = result.facts.tolist()
         if not finite:
             raise ValueError(
                 "the model's logits are not all finite; expected finite numbers: check the weights and the input"
             )
-        return ids, confidence, (float(reliability[0]), float(reliability[1])) if len(reliability) else None
+        return result.ids.numpy(force=True), result.confidence.numpy(force=True), tuple(reliability) or None

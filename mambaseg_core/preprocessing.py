@@ -224,11 +224,9 @@ class Preprocessing:
     def mask_in_view(self, ids: Image, view_size: tuple[int, int]) -> Image:
         """Put a mask [h, w] of the model back into a view of `view_size`: nearest, 255 where it was cropped."""
         rows = self.kept_rows(view_size[0])
-        kept: Image = cv2.resize(ids, (view_size[1], rows), interpolation=cv2.INTER_NEAREST_EXACT)  # type: ignore[assignment]
-        if rows == view_size[0]:
-            return kept
-        view = np.full(view_size, IGNORE, np.uint8)
-        view[:rows] = kept
+        view = np.empty(view_size, np.uint8)
+        cv2.resize(ids, (view_size[1], rows), dst=view[:rows], interpolation=cv2.INTER_NEAREST_EXACT)
+        view[rows:] = IGNORE
         return view
 
     def view_to_mask(self, view_size: tuple[int, int]) -> Matrix:

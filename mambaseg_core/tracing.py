@@ -26,19 +26,18 @@ _LOST_IN_A_TRACE = "Converting a tensor to a (NumPy array|Python list)"  # of to
 
 
 class Answer(NamedTuple):
-    """What a mask takes from a model's output.
+    """What a mask takes from a model's output, in few tensors: to free one takes Python's lock.
 
     Attributes:
         ids: uint8 [h, w] class ids.
         confidence: float32 [h, w] softmax probability of the class.
-        finite: bool [], True if all logits are finite.
-        reliability: float32 [2] mean reliability of image and second input; [0] for a model without.
+        facts: float32, 1 if all logits are finite, else 0. [3] with the mean reliability of image and second input
+            for a model that has it, else [1].
     """
 
     ids: Tensor
     confidence: Tensor
-    finite: Tensor
-    reliability: Tensor
+    facts: Tensor
 
 
 def answer(
@@ -46,15 +45,15 @@ def answer(
 ) -> Answer:
     """Run a model on one frame, in `dtype` on `device`; the inputs are those of `Segmenter.prepare`."""
     inputs = (None if x is None else x[None].to(device, dtype) for x in (image, second))
-    reliability = torch.empty(0)
+    maps: tuple[Tensor, ...] = ()
     if getattr(model, "reliability_aware", False):
         logits, maps = model.with_reliability(*inputs)  # type: ignore[operator]
-        reliability = torch.stack([x.mean() for x in maps]).float()
     else:
         logits = model(*inputs)
     finite = torch.stack(torch.aminmax(logits)).isfinite().all()  # twelve times as fast as to ask of each
+    facts = torch.stack([finite.float(), *(x.mean().float() for x in maps)])
     confidence, ids = logits.float().softmax(1).max(1)
-    return Answer(ids[0].to(torch.uint8), confidence[0], finite, reliability)
+    return Answer(ids[0].to(torch.uint8), confidence[0], facts)
 
 
 class TracedModel:
@@ -97,7 +96,7 @@ class TracedModel:
         """Return the `answer` for inputs that `fits` accepts."""
         pair = (torch.zeros(shape) if x is None else x for x, shape in zip((image, second), self._shapes, strict=True))
         with torch.jit.optimized_execution(False):  # otherwise torch compiles anew in each of the first calls
-            return Answer(*self._traced(*pair)[:4])
+            return Answer(*self._traced(*pair)[:3])
 
     def fits(self, image: Tensor | None, second: Tensor | None) -> bool:
         """Return True if inputs have the sizes that were traced, and autocast is off as it was then."""
