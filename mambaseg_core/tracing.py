@@ -82,7 +82,7 @@ class TracedModel:
             raise ValueError("it has hooks on its forward pass, which a trace skips")
         try:
             self._traced = _trace(_Frame(model, dtype), first)
-            with _NoValueRead():
+            with _NoValueRead():  # type: ignore[no-untyped-call]
                 expected = answer(model, dtype, _CPU, *other)
             same = all(map(_equal, expected, self(*other)))
         except Exception as error:  # a model of the user's own may raise anything
@@ -95,7 +95,8 @@ class TracedModel:
     def __call__(self, image: Tensor | None, second: Tensor | None) -> Answer:
         """Return the `answer` for inputs that `fits` accepts."""
         pair = (torch.zeros(shape) if x is None else x for x, shape in zip((image, second), self._shapes, strict=True))
-        with torch.jit.optimized_execution(False):  # otherwise torch compiles anew in each of the first calls
+        # otherwise torch compiles anew in each of the first calls
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             return Answer(*self._traced(*pair)[:3])
 
     def fits(self, image: Tensor | None, second: Tensor | None) -> bool:
@@ -151,7 +152,7 @@ class _Parts:
         return same and list(map(len, self._containers)) == self._lengths and not any(self.hooks)
 
 
-class _NoValueRead(TorchDispatchMode):
+class _NoValueRead(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Raise where Python code reads a tensor's values: a trace would repeat what one frame made it do."""
 
     @classmethod
@@ -177,7 +178,7 @@ def _trace(frame: _Frame, inputs: Inputs) -> Callable[..., Any]:
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("ignore")  # of sizes, which stay the same, and of the age of torch.jit
         warnings.filterwarnings("always", _LOST_IN_A_TRACE)
-        traced: Callable[..., Any] = torch.jit.trace(frame, inputs, check_trace=False)
+        traced: Callable[..., Any] = torch.jit.trace(frame, inputs, check_trace=False)  # type: ignore[no-untyped-call]
     if found:
         raise ValueError("its Python code takes values out of tensors, as a list or a NumPy array")
     return traced
