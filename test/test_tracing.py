@@ -6,6 +6,7 @@ import copy
 import gc
 import pickle
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -423,3 +424,17 @@ def test_a_segmenter_that_is_gone_keeps_no_weights() -> None:
     del segmenter
     gc.collect()
     assert not any(weight() is not None for weight in weights)
+
+
+COMPILER = """
+import sys, torch
+from mambaseg_core import Segmenter, create_model
+segmenter = Segmenter(create_model("mambaseg_nano", image_size=(24, 32)), "cpu")
+segmenter.warm_up()
+print(segmenter._traced is not None, "torch._dynamo" in sys.modules)
+"""
+
+
+def test_a_trace_imports_no_compiler() -> None:
+    done = subprocess.run([sys.executable, "-c", COMPILER], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "False"]
