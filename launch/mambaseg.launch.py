@@ -8,7 +8,7 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
 from mambaseg_ros.overrides import misspelt
-from mambaseg_ros.parameters import launch_arguments
+from mambaseg_ros.parameters import TABLE, launch_arguments, read_value
 from mambaseg_ros.resources import large_image_profile
 
 CONFIG = PathJoinSubstitution([FindPackageShare("mambaseg_ros"), "config"])
@@ -35,8 +35,9 @@ def segmentation_node(context):
     """Return the node; arguments that were given override the parameter file."""
     overrides = {}
     for name, (kind, _) in PARAMETERS.items():
-        if LaunchConfiguration(name).perform(context):
-            overrides[name] = ParameterValue(LaunchConfiguration(name), value_type=kind)
+        if text := LaunchConfiguration(name).perform(context):
+            value = read_value(name, text) if name in TABLE else LaunchConfiguration(name)
+            overrides[name] = ParameterValue(value, value_type=kind)
     warnings = misspelt(context.launch_configurations, {*ARGUMENTS, *PARAMETERS, *OF_REPLAY})
     return [
         *(LogInfo(msg=f"warning: {sentence}") for sentence in warnings),

@@ -55,6 +55,7 @@ except ImportError:  # the node works without its enable service
 
 RCLError = rclpy_implementation.RCLError  # what rclpy.init raises for a broken parameter file
 Done = TransitionCallbackReturn
+KNOWS_PRE_SET = hasattr(Node, "add_pre_set_parameters_callback")  # since Iron: 10 may become 10.0 before ROS refuses it
 
 
 class SegmentationNode(LifecycleNode):
@@ -73,7 +74,7 @@ class SegmentationNode(LifecycleNode):
         self._inputs: Subscriptions | None = None
         self._state = "unconfigured"
         self._timers_while_active: list[Any] = []
-        if hasattr(self, "add_pre_set_parameters_callback"):  # since Iron
+        if KNOWS_PRE_SET:
             self.add_pre_set_parameters_callback(lambda given: [_in_its_type(parameter) for parameter in given])
         self.add_on_set_parameters_callback(self._check_parameters)
         self._faults, self._condition = FaultLog(), Condition()
@@ -261,10 +262,12 @@ class SegmentationNode(LifecycleNode):
             self.get_logger().warning(sentence)
 
     def _read_parameters(self) -> Parameters:
-        return Parameters(**{name: self.get_parameter(name).value for name in TABLE})
+        return Parameters(**{name: row.whole_or_float(self.get_parameter(name).value) for name, row in TABLE.items()})
 
     def _check_parameters(self, parameters: list[Any]) -> SetParametersResult:
-        changed = {parameter.name: parameter.value for parameter in parameters if parameter.name in TABLE}
+        changed = {
+            given.name: TABLE[given.name].whole_or_float(given.value) for given in parameters if given.name in TABLE
+        }
         try:
             for name, value in changed.items():
                 TABLE[name].check(value)
@@ -294,6 +297,7 @@ def _in_its_type(given: Any) -> Any:
 def _descriptor(parameter: Parameter) -> ParameterDescriptor:
     """Return a row of the table as ROS shows it."""
     descriptor = ParameterDescriptor(description=parameter.meaning, read_only=parameter.changes == "never")
+    descriptor.dynamic_typing = not KNOWS_PRE_SET  # the node itself checks types
     if parameter.bounds is not None and isinstance(parameter.default, float):
         low, high = parameter.bounds
         descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]

@@ -200,11 +200,20 @@ def read_parameters(words: list[str]) -> Parameters:
             raise ValueError(
                 f"{word!r} sets no parameter; expected name=value with one of {', '.join(TABLE)}{nearest(name, TABLE)}"
             )
-        row = TABLE[name]
-        values[name] = text if isinstance(row.default, str) else _value(text)
-        if isinstance(row.default, int):
-            values[name] = row.whole_or_float(values[name])
+        values[name] = read_value(name, text)
     return Parameters(**values)
+
+
+def read_value(name: str, text: str) -> Any:
+    """Return a parameter's value from a word of a command line or a launch argument.
+
+    Raises:
+        ValueError: a value of another type or out of bounds.
+    """
+    row = TABLE[name]
+    value = text if isinstance(row.default, str) else row.whole_or_float(_value(text))
+    row.check(value)
+    return value
 
 
 def _value(text: str) -> Any:

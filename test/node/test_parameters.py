@@ -15,6 +15,7 @@ from mambaseg_ros.parameters import (
     launch_arguments,
     markdown_table,
     read_parameters,
+    read_value,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +103,28 @@ def test_parameters_are_read_from_words() -> None:
 def test_words_that_set_nothing_are_refused(word: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_parameters([word])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [("event_wait_ms", "10", 10.0), ("buffer_mib", "64.0", 64), ("weights", "10", "10"), ("autostart", "false", False)],
+)
+def test_a_launch_argument_has_its_parameters_type(name: str, text: str, value: object) -> None:
+    found = read_value(name, text)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("buffer_mib", "64.5", r"'buffer_mib' is 64.5 \(float\); expected a int"),
+        ("event_wait_ms", "ten", r"'event_wait_ms' is 'ten' \(str\); expected a float"),
+        ("overlay_alpha", "2", "'overlay_alpha' is 2.0; expected 0 to 1"),
+    ],
+)
+def test_a_launch_argument_of_another_type_is_refused(name: str, text: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        read_value(name, text)
 
 
 def test_the_launch_file_has_an_argument_for_every_parameter() -> None:

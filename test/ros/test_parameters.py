@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lifecycle_msgs.msg import Transition
 from rcl_interfaces.srv import GetParameters
 
 pytestmark = pytest.mark.ros
@@ -64,3 +65,21 @@ def test_a_value_of_another_type_ends_the_start_with_a_sentence(
     node.stop()
     assert said in node.output
     assert "Traceback" not in node.output
+
+
+def test_a_ros_that_cannot_change_a_value_before_it_is_set_takes_whole_numbers_too(
+    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
+) -> None:
+    """Humble has no add_pre_set_parameters_callback."""
+    code = (
+        "import sys, rclpy.node; del rclpy.node.Node.add_pre_set_parameters_callback\n"
+        "from mambaseg_ros.node import main; sys.exit(main())"
+    )
+    start(*node_command("-c", code, autostart="false", event_wait_ms=10))
+    assert peer.set_parameter("event_wait_ms", 20) == ""
+    assert peer.set_parameter("buffer_mib", 32.0) == ""
+    assert "expected a int" in peer.set_parameter("buffer_mib", 32.5)
+    assert "expected a float" in peer.set_parameter("event_wait_ms", "long")
+    assert "expected 0 to 10000" in peer.set_parameter("event_wait_ms", -1)
+    assert peer.change(Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
+    assert peer.set_parameter("event_wait_ms", 30) == ""
