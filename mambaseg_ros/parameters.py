@@ -153,7 +153,7 @@ class Parameters:
     publish_classes: str = _parameter("", "classes that get a mono8 topic of their own, ~/classes/NAME, 255 where the mask has the class and 0 elsewhere: road, or merged and named, drivable=road+sidewalk, people=person+rider")
     mask_size: str = _parameter("image", "size of ~/mask and of what is made of it, but not of ~/overlay: that of the image, or that of the model's output, which is in the rectified event camera's view where there is a calibration", choices=MASK_SIZES, changes="always")
     max_rate_hz: float = _parameter(0.0, "maximum rate of masks by the machine's clock; images that come sooner are dropped and counted, without a status; 0: every image", bounds=(0.0, 1000.0), changes="always")
-    only_if_heard: bool = _parameter(False, "whether the model rests while nobody subscribes to a mask or what is made of it; ~/status says so once a second", changes="always")
+    only_if_heard: bool = _parameter(False, "whether the model rests while nobody subscribes to a mask or what is made of it; ~/status then comes once a second", changes="always")
     nice: int = _parameter(0, "how much the model's threads give way to others (niceness that is added); those that receive, decode and publish are not touched", bounds=(0, 19), changes="inactive")
     overlay_alpha: float = _parameter(0.5, "weight of the classes' colours in ~/overlay", bounds=(0.0, 1.0), changes="always")
     # fmt: on
