@@ -138,6 +138,7 @@ class Parameters:
     second_type: str = _parameter("auto", "type of the topic second, the images of a second camera (thermal, depth), which models for these take in place of events; auto takes that of its publisher", choices=("auto", *IMAGE_TYPES), changes="inactive")
     second_reliability: str = _parameter("best_effort", "what is asked of that camera's publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive")
     event_clock: str = _parameter("auto", "how times in EventPackets become those of the header stamps; auto: sensor for libcaer, filtered for all others", choices=EVENT_CLOCKS, changes="inactive")
+    hot_pixel_filter: bool = _parameter(False, "whether events of hot pixels are dropped: of those with more than ten times the events of the pixels around them, and at least 80 a second", changes="inactive")
     buffer_ms: float = _parameter(2000.0, "maximum age of the events, or second images, in the buffer, milliseconds", bounds=(10.0, 60_000.0), changes="inactive")
     buffer_mib: int = _parameter(256, "memory of the buffer of events, or of second images, MiB", bounds=(1, 65_536), changes="inactive")
     event_wait_ms: float = _parameter(50.0, "maximum wait for events up to an image's stamp, or for the second image nearest to it, milliseconds of wall-clock time", bounds=(0.0, 10_000.0), changes="always")

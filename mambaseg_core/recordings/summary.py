@@ -6,16 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
+from mambaseg_core.events.hot_pixels import hot_pixels
 from mambaseg_core.recordings.reader import EventReader
-
-HOT_FACTOR: Final = 10
-"""A hot pixel has more than this many times the median number of events of the 5 x 5 pixels around it."""
-HOT_LEAST: Final = 20
-"""A hot pixel has at least this many events."""
 
 _CHUNK: Final = 1 << 18  # events
 _RATE_NS: Final = 10_000_000
@@ -78,12 +72,5 @@ def summarise(reader: EventReader, progress: Callable[[int, int], None] = lambda
         peak, held, held_bin = max(peak, int(number.max())), int(number[-1]), int(bins[-1])
         done += len(events)
         progress(done, len(reader))
-    hot = _hot_pixels(counts.reshape(reader.height, reader.width))
+    hot = hot_pixels(counts.reshape(reader.height, reader.width))
     return Summary(done, on, start_ns, reader.end_ns, peak * 1e9 / _RATE_NS, hot, reader.counters())
-
-
-def _hot_pixels(counts: npt.NDArray[np.int64]) -> list[tuple[int, int, int]]:
-    around = cv2.medianBlur(counts.astype(np.float32), 5)
-    rows, columns = np.nonzero((counts > HOT_FACTOR * around) & (counts >= HOT_LEAST))
-    order = np.argsort(-counts[rows, columns], kind="stable")
-    return [(int(columns[k]), int(rows[k]), int(counts[rows[k], columns[k]])) for k in order]

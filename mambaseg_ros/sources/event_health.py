@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mambaseg_core.events import Window
 from mambaseg_core.events.buffer import LATE_TOLERANCE_NS
+from mambaseg_core.events.clock import EventClock
 from mambaseg_ros.sources.recent import EventCounts
 
 MESSAGES = 3  # messages without an event in a row, from which it is said
@@ -79,7 +80,16 @@ def empty_sentence(empty: EventCounts, encoding: str) -> str:
 
 
 def window_sentence(
-    window: Window, bins: int, *, end_ns: int, since_ns: int, newest_ns: int, used: int, share: float, least: int
+    window: Window,
+    bins: int,
+    *,
+    end_ns: int,
+    since_ns: int,
+    newest_ns: int,
+    used: int,
+    usual_ns: int,
+    share: float,
+    least: int,
 ) -> str:
     """Return a sentence if a window is shorter than asked, or holds hardly an event, else an empty string.
 
@@ -90,15 +100,17 @@ def window_sentence(
         since_ns: time before which events are missing that had come; 0 where none are.
         newest_ns: time of the newest event held.
         used: events in the window.
+        usual_ns: length of the window before, which a window by count is compared with; 0: unknown.
         share: least share of the window that is covered, 0 to 1.
         least: events that a window holds at least.
     """
-    start_ns = window.start_ns(end_ns, bins)
-    asked_ns, limit = end_ns - start_ns, window.limit(bins)
+    limit = window.limit(bins)
+    longest_ns = end_ns - window.start_ns(end_ns, bins)
+    asked_ns = longest_ns if limit is None else min(usual_ns, longest_ns)
+    start_ns = end_ns - asked_ns
     from_ns = max(since_ns, start_ns)
-    covered = max(0.0, (min(newest_ns, end_ns) - from_ns) / asked_ns)
-    full = 0.0 if limit is None else used / limit
-    if max(covered, full) < share:
+    covered = (min(newest_ns, end_ns) - from_ns) / asked_ns if asked_ns else 1.0
+    if max(covered, used / limit if limit else 0.0) < share:
         of_limit = "" if limit is None else f" and {used} of {limit} events"
         why = (
             f"events are held since {(end_ns - from_ns) / 1e6:.1f} ms before the image (after a "
@@ -107,16 +119,28 @@ def window_sentence(
             else f"they end {(end_ns - newest_ns) / 1e6:.1f} ms before the image: check the driver, and event_wait_ms"
         )
         return (
-            f"the window covers {max(covered, 0) * asked_ns / 1e6:.1f} of {asked_ns / 1e6:g} ms{of_limit}; expected "
-            f"at least min_window_share = {share:g}; {why}"
+            f"the window covers {max(covered, 0) * asked_ns / 1e6:.1f} of {round(asked_ns / 1e6, 1):g} ms{of_limit}; "
+            f"expected at least min_window_share = {share:g}; {why}"
         )
     if used < least:
         return (
-            f"the window of {asked_ns / 1e6:g} ms holds {used} event{'s' * (used != 1)}; expected at least "
+            f"the window of {longest_ns / 1e6:g} ms holds {used} event{'s' * (used != 1)}; expected at least "
             f"min_window_events = {least}: if the scene does not stand still, check the lens cap, the biases and the "
             "driver"
         )
     return ""
+
+
+def clock_values(clock: EventClock | None, recent: EventCounts) -> dict[str, str]:
+    """Return what /diagnostics shows of the clock that maps packets' times."""
+    if clock is None or clock.offset_ns is None:
+        return {}
+    return {
+        "clock": clock.mode,
+        "clock offset [ms]": f"{clock.offset_ns / 1e6:.3f}",
+        "clock jitter [ms]": f"{recent.delay_ns / max(recent.stamped, 1) / 1e6:.3f}",
+        "clock jumps": str(clock.jumps),
+    }
 
 
 def clock_sentence(recent: EventCounts) -> str:

@@ -15,6 +15,7 @@ from mambaseg_core.events.buffer import LATE_TOLERANCE_NS, BufferCounters
 from mambaseg_core.events.clock import EventClock, default_mode
 from mambaseg_core.events.decode.decoder import Packet, time_base_fits
 from mambaseg_core.events.decode.packet_cdr import RawColumns
+from mambaseg_core.events.hot_pixels import HotPixelFilter
 from mambaseg_core.events.jumps import JUMP_NS
 from mambaseg_core.events.messages import RawArray, RawMessage, events_from_message
 from mambaseg_core.preprocessing import Preprocessing
@@ -23,11 +24,13 @@ from mambaseg_ros.policy import Health, Judgement, Limits, judge_events
 from mambaseg_ros.sources.event_health import (
     REFUSED_WARNED,
     clock_sentence,
+    clock_values,
     empty_sentence,
     garbled_sentence,
     refused_sentence,
     window_sentence,
 )
+from mambaseg_ros.sources.pixels import pixel_health
 from mambaseg_ros.sources.recent import EventCounts, Recent
 from mambaseg_ros.sources.runs import DecodedMessage, DecodedRun, joined_columns, runs_of_one_sensor, sensor_of
 from mambaseg_ros.sources.source import Second, SourceCounts, add_each, jump_sentence, say_nothing
@@ -47,6 +50,7 @@ class EventIntake:
         max_bytes: memory of the buffer, bytes.
         clock_mode: how times of EventPackets become those of the header stamps: a name of `clock.MODES`, or "auto" for
             what fits the encoding. Arrays carry times of that clock already.
+        hot_pixel_filter: whether events of hot pixels are dropped (`HotPixelFilter`).
         warn: called with one sentence where times jump.
         clock: returns seconds, for what is judged by the last second.
     """
@@ -57,6 +61,7 @@ class EventIntake:
         max_age_ns: int,
         max_bytes: int,
         clock_mode: str = "auto",
+        hot_pixel_filter: bool = False,
         warn: Callable[[str], None] = say_nothing,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -64,6 +69,9 @@ class EventIntake:
         self._max_age_ns = max_age_ns
         self._max_bytes = max_bytes
         self._clock_mode = clock_mode
+        self._filters = hot_pixel_filter
+        self._hot: HotPixelFilter | None = None  # of the buffer's sensor
+        self._hot_before = 0  # events dropped by filters of sensors before this one
         self._decoder: Decoder | None = None
         self.clock: EventClock | None = None  # of EventPackets
         self._sensor = ("", 0, 0)
@@ -141,7 +149,7 @@ class EventIntake:
             if LATE_TOLERANCE_NS < behind_ns <= JUMP_NS:
                 self._late_messages += 1
                 self._behind_ns += behind_ns
-        buffer.push(events)
+        buffer.push(events if self._hot is None else self._hot(events))
 
     def _say_jumps(self) -> None:
         """Say what changed in the times of the stream; each change once."""
@@ -206,6 +214,11 @@ class EventIntake:
             return self._retired
         now, before = vars(self.buffer.counters), vars(self._retired)
         return BufferCounters(**{name: now[name] + before[name] for name in now})
+
+    @property
+    def filtered(self) -> int:
+        """Events of hot pixels that were dropped."""
+        return self._hot_before + (0 if self._hot is None else self._hot.dropped)
 
     def decode(self, message: Any) -> DecodedMessage:
         """Decode one message without adding it to the buffer.
@@ -289,6 +302,9 @@ class EventIntake:
         return self.buffer
 
     def _new_buffer(self, size: tuple[int, int]) -> EventBuffer:
+        if self._filters:
+            self._hot_before = self.filtered
+            self._hot = HotPixelFilter(*size)
         return EventBuffer(*size, max_age_ns=self._max_age_ns, max_bytes=self._max_bytes)
 
 
@@ -300,6 +316,7 @@ class EventSource(EventIntake):
         max_age_ns: as in `EventIntake`, like the others.
         max_bytes: memory of the buffer, bytes.
         clock_mode: how times of EventPackets become those of the header stamps.
+        hot_pixel_filter: whether events of hot pixels are dropped (`HotPixelFilter`).
         warn: called with one sentence where times jump.
         clock: returns seconds, for what is judged by the last second.
     """
@@ -311,11 +328,20 @@ class EventSource(EventIntake):
         max_age_ns: int,
         max_bytes: int,
         clock_mode: str = "auto",
+        hot_pixel_filter: bool = False,
         warn: Callable[[str], None] = say_nothing,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(max_age_ns=max_age_ns, max_bytes=max_bytes, clock_mode=clock_mode, warn=warn, clock=clock)
+        super().__init__(
+            max_age_ns=max_age_ns,
+            max_bytes=max_bytes,
+            clock_mode=clock_mode,
+            hot_pixel_filter=hot_pixel_filter,
+            warn=warn,
+            clock=clock,
+        )
         self._setup = setup
+        self._usual_ns = 0  # length of the last window that was fit for use
 
     def beside(self, stamp_ns: int) -> Second | None:
         """Return the window that ends at the stamp."""
@@ -342,16 +368,23 @@ class EventSource(EventIntake):
         if newest_ns is None or health != Health.GOOD:
             why = self._refused(recent, REFUSED_WARNED) or self._empty(recent)
             return Judgement(health, why or sentence, usable=False)
+        assert second is not None  # it has the newest event
         sentence = self._short(stamp_ns, self.newest_ns or newest_ns, used, limits)
+        if not sentence:
+            self._usual_ns = stamp_ns - second.start_ns
         return Judgement(Health.STALE if sentence else Health.GOOD, sentence, usable=True)
 
-    @property
-    def warning(self) -> str:
-        """What is wrong with the recent messages, for /diagnostics; empty where nothing is."""
+    def diagnose(self) -> tuple[dict[str, str], str]:
+        """Return values for /diagnostics, and a sentence if something is wrong with the recent messages."""
         recent = self._recent.last_second()
+        pixels = pixel_health(self.buffer)
+        values = {**clock_values(self.clock, recent), **pixels.values()}
+        if self._filters:
+            values["events of hot pixels dropped"] = str(self.filtered)
         empty = "" if recent.all or not recent.messages else self._empty(recent)
         garbled = garbled_sentence(recent, self._sensor[0])
-        return self._refused(recent, REFUSED_WARNED) or garbled or empty or clock_sentence(recent)
+        sentence = self._refused(recent, REFUSED_WARNED) or garbled or empty or clock_sentence(recent)
+        return values, sentence or (pixels.sentence() if recent.events else "")
 
     def _refused(self, recent: EventCounts, most: float, *, name: str = "") -> str:
         buffer = self.buffer
@@ -372,6 +405,7 @@ class EventSource(EventIntake):
             since_ns=0 if since_ns is None else since_ns,
             newest_ns=newest_ns,
             used=used,
+            usual_ns=self._usual_ns,
             share=limits.min_window_share,
             least=limits.min_window_events,
         )

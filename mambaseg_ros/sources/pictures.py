@@ -50,7 +50,6 @@ class PictureSource:
         self.buffered = BufferCounters()
         self.frame_id = ""
         self.last_refused = False
-        self.clock = None  # their stamps are those of the header
 
     def add(self, message: Any) -> None:
         """Keep the image of a message.
@@ -124,7 +123,9 @@ class PictureSource:
         health, sentence = judge_second_image(self._setup.second, stamp_ns, second_ns, limits.stale_ns)
         return Judgement(health, sentence, usable=health == Health.GOOD)
 
-    warning = ""  # what is wrong shows beside each image
+    def diagnose(self) -> tuple[dict[str, str], str]:
+        """Return nothing for /diagnostics: what is wrong shows beside each image."""
+        return {}, ""
 
     def agree(self, stamp_ns: int) -> bool:
         """Believe images held back for their time if `stamp_ns`, of an image, is of it too; return True if so."""

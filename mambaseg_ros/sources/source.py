@@ -98,9 +98,8 @@ class Source(Protocol):
     def judge(self, stamp_ns: int, second: Second | None, limits: Limits) -> Judgement:
         """Return whether it is fit for use, and what is wrong with it."""
 
-    @property
-    def warning(self) -> str:
-        """What is wrong with the recent messages, for /diagnostics; empty where nothing is."""
+    def diagnose(self) -> tuple[dict[str, str], str]:
+        """Return values for /diagnostics, and a sentence if something is wrong with the recent messages."""
 
     def agree(self, stamp_ns: int) -> bool:
         """Believe messages held back for their time if `stamp_ns`, of an image, is of it too; return True if so."""

@@ -101,12 +101,6 @@ def topic_entry(
     return Entry(what, level, "; ".join(said), values)
 
 
-def warned(entry: Entry, sentence: str) -> None:
-    """Put a sentence into an entry, if there is one, and raise its level to a warning at least."""
-    if sentence:
-        entry.level, entry.message = max(entry.level, DiagnosticLevel.WARN), sentence
-
-
 def faults_entry(faults: list[Fault], now: float) -> Entry:
     """Return the entry of all faults. Its level stays up for some seconds after the last one."""
     recent = [fault for fault in faults if now - fault.at < RECENT_S]

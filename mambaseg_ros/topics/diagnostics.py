@@ -10,7 +10,6 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from mambaseg_core.events.clock import EventClock
 from mambaseg_ros.faults import FaultLog
 from mambaseg_ros.model import MIB, memory
 from mambaseg_ros.pipeline.pipeline import Pipeline
@@ -25,7 +24,6 @@ from mambaseg_ros.topics.diagnostic_entries import (
     model_entry,
     state_entry,
     topic_entry,
-    warned,
 )
 from mambaseg_ros.topics.subscriptions import InputSubscription, Subscriptions, publishers_of
 
@@ -149,16 +147,16 @@ class Diagnostics:
         counted = ("images", "masks")
         image = entry("images", subscriptions.image, worker.images_health, of_image, counted=counted, faults=of_images)
         counted = ("events", "packets", "resets", "qos")
-        mixed = [subscriptions.second.mixed] if subscriptions.second.mixed else []
-        second = entry(kind, subscriptions.second, worker.events_health, of_second, counted=counted, faults=mixed)
+        values, wrong = pipeline.source.diagnose()
+        faults = [sentence for sentence in (subscriptions.second.mixed, wrong) if sentence]
+        second = entry(kind, subscriptions.second, worker.events_health, of_second, counted=counted, faults=faults)
         held, fill = pipeline.source.fill
         second.values |= {
             "bytes_received [MiB/s]": f"{rates['bytes_received'] / MIB:.2f}",
             f"buffer [{'events' if kind == 'events' else 'images'}]": str(held),
             "buffer fill [%]": f"{fill:.1f}",
-            **_clock_values(pipeline.source.clock),
+            **values,
         }
-        warned(second, pipeline.source.warning)
         return [image, second]
 
     def _message(self, entry: Entry) -> Any:
@@ -171,14 +169,3 @@ class Diagnostics:
             hardware_id=name,
             values=pairs,
         )
-
-
-def _clock_values(clock: EventClock | None) -> dict[str, str]:
-    if clock is None or clock.offset_ns is None:
-        return {}
-    return {
-        "clock": clock.mode,
-        "clock offset [ms]": f"{clock.offset_ns / 1e6:.3f}",
-        "clock jitter [ms]": f"{clock.late_ns / 1e6:.3f}",
-        "clock jumps": str(clock.jumps),
-    }

@@ -224,7 +224,6 @@ def test_complaints_of_images_that_cannot_be_read_are_one_kind(tmp_path: Path) -
 )
 def test_messages_that_the_recorder_lost_are_counted(tmp_path: Path, numbers: Any, lost: int) -> None:
     bag = event_bag(tmp_path / "bag", shift_ms=0, numbers=numbers)
-    parameters = read_parameters([*SMALL, "min_window_share=0"])
-    result = segment(bag, tmp_path / "out", parameters=parameters, warn=print)
+    result = segment(bag, tmp_path / "out", parameters=read_parameters(SMALL), warn=print)
     assert (result.images, result.masks, result.lost) == (6, 6, lost)
     assert not result.complaints

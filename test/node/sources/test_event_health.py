@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,7 @@ HEIGHT, WIDTH = 120, 160
 SETUP = preset_preprocessing("mambaseg_ddd17", size=(HEIGHT, WIDTH), channels=1)  # windows of 50 ms
 LIMITS = Limits(50 * MS, events_refused_share=0.5, min_window_share=0.5, min_window_events=10)
 PACKET_MS = 4
+BY_COUNT = Window(count=1000)
 
 
 class Stream:
@@ -51,6 +53,9 @@ class Stream:
     @property
     def now_ns(self) -> int:
         return START_NS + self.at_ms * MS
+
+    def warning(self) -> str:
+        return self.source.diagnose()[1]
 
     def judge(self, limits: Limits = LIMITS) -> Any:
         return self.source.judge(self.now_ns, self.source.beside(self.now_ns), limits)
@@ -109,7 +114,7 @@ ENCODERS = {"evt3": evt3, "evt2": evt2, "evt21": evt21, "mono": mono}
 def test_good_events_are_good(stream: Stream) -> None:
     stream.send(200, columns)
     assert stream.judge() == (Health.GOOD, "", True)
-    assert (stream.source.warning, stream.said) == ("", [])
+    assert (stream.warning(), stream.said) == ("", [])
 
 
 @pytest.mark.parametrize("encoding", ENCODERS)
@@ -147,18 +152,18 @@ def test_messages_without_events_are_said(stream: Stream, make: Callable[..., An
     health, sentence, usable = stream.judge()
     assert (health, usable) == (Health.STALE, False)
     assert "the last 50 messages" in sentence
-    assert stream.source.warning == ""  # events came within the second
+    assert stream.warning() == ""  # events came within the second
     stream.send(1000, make, number=0)
-    assert "the last 300 messages" in stream.source.warning
+    assert "the last 300 messages" in stream.warning()
 
 
 def test_events_outside_the_sensor_are_said_and_forgotten(stream: Stream) -> None:
     stream.send(1200, columns)
     stream.send(100, columns, scale=8)  # one in 64 is inside
     assert stream.judge().health == Health.GOOD  # a tenth of a second
-    assert stream.source.warning == ""
+    assert stream.warning() == ""
     stream.send(100, columns, scale=8)
-    assert "outside the sensor of 160x120 that the messages name; expected at most 10%" in stream.source.warning
+    assert "outside the sensor of 160x120 that the messages name; expected at most 10%" in stream.warning()
     stream.send(800, columns, scale=8)
     health, sentence, usable = stream.judge()
     assert (health, usable) == (Health.BAD, False)
@@ -167,7 +172,7 @@ def test_events_outside_the_sensor_are_said_and_forgotten(stream: Stream) -> Non
     assert stream.judge(LIMITS._replace(events_refused_share=1.0)).usable
     stream.send(1200, columns)
     assert stream.judge() == (Health.GOOD, "", True)
-    assert stream.source.warning == ""
+    assert stream.warning() == ""
 
 
 def test_events_out_of_order_are_said_with_how_much(stream: Stream) -> None:
@@ -229,8 +234,61 @@ def test_late_stamps_are_a_warning(stream: Stream) -> None:
         return packet
 
     stream.send(800, late)
-    assert "header stamps of events are 18." in stream.source.warning
-    assert "ms late on average; expected less than 10 ms" in stream.source.warning
+    assert "header stamps of events are 18." in stream.warning()
+    assert "ms late on average; expected less than 10 ms" in stream.warning()
+
+
+def hot(stream: Stream, scale: int = 1, share: float = 0.5) -> Any:
+    made = columns(stream, scale=scale)
+    for k in range(0, 200, round(1 / share)):
+        made.x[k], made.y[k] = 77, 11
+    return made
+
+
+def test_hot_pixels_are_shown_and_said(stream: Stream) -> None:
+    stream.send(1200, hot, share=0.1)
+    values, sentence = stream.source.diagnose()
+    assert (values["hot pixels"], values["hottest pixel"][:13]) == ("1", "x 77, y 11: 5")
+    assert 9.9 <= float(values["hot pixels [% of events]"]) <= 10.1
+    assert 48 <= float(values["ON events [%]"]) <= 52
+    assert sentence == ""
+    stream.send(1000, hot)
+    sentence = stream.warning()
+    assert "events are of 1 hot pixels, the hottest x 77, y 11: 25" in sentence
+    assert "mask them in the driver, or set hot_pixel_filter" in sentence
+    stream.send(2000, columns)
+    values, sentence = stream.source.diagnose()
+    assert (values["hot pixels"], "hottest pixel" in values, sentence) == ("0", False, "")
+    assert "events of hot pixels dropped" not in values
+
+
+def test_the_filter_takes_hot_pixels_from_windows(stream: Stream) -> None:
+    stream.source = EventSource(
+        SETUP, max_age_ns=2 * S, max_bytes=2**26, hot_pixel_filter=True, clock=lambda: stream.at_ms / 1e3
+    )
+    stream.send(1000, hot)
+    assert "50% of the newest" in stream.warning()
+    stream.send(1000, hot)
+    values, sentence = stream.source.diagnose()
+    assert (values["hot pixels"], sentence) == ("0", "")
+    assert 25_000 <= int(values["events of hot pixels dropped"]) <= 25_010
+    window = stream.source.beside(stream.now_ns)
+    assert window is not None
+    assert 1240 <= window.events <= 1250  # the scene's own events there are dropped too
+    assert stream.source.counts.events_received == 100_000
+
+
+@pytest.mark.parametrize("p", [0, 1])
+def test_events_of_one_polarity_are_said(stream: Stream, p: int) -> None:
+    def one_sided(stream: Stream) -> Any:
+        made = columns(stream)
+        made.p = array("B", [p] * 200)
+        return made
+
+    stream.send(400, one_sided)
+    assert f"{100 * p}% of the newest 20000 events are ON; expected 5% to 95%" in stream.warning()
+    stream.send(1000, columns)
+    assert stream.warning() == ""
 
 
 @pytest.mark.parametrize(
@@ -247,28 +305,48 @@ def test_late_stamps_are_a_warning(stream: Stream) -> None:
         ({"newest_ns": 970 * MS}, "covers 20.0 of 50 ms; expected at least min_window_share = 0.5; they end 30.0 ms"),
         ({"newest_ns": 5000 * MS}, ""),
         ({"since_ns": 1001 * MS}, "covers 0.0 of 50 ms"),
-        ({"window": Window(count=1000), "used": 499, "since_ns": 600 * MS}, "400.0 of 1000 ms and 499 of 1000 events"),
-        ({"window": Window(count=1000), "used": 500, "since_ns": 600 * MS}, ""),
-        ({"window": Window(count=1000), "used": 20, "since_ns": 100 * MS}, ""),  # few are young enough
+        ({"window": BY_COUNT, "used": 499, "since_ns": 980 * MS}, "covers 20.0 of 60 ms and 499 of 1000 events;"),
+        ({"window": BY_COUNT, "used": 500, "since_ns": 980 * MS}, ""),
+        ({"window": BY_COUNT, "used": 20, "since_ns": 980 * MS, "usual_ns": 0}, ""),  # the first window
+        ({"window": BY_COUNT, "used": 20, "since_ns": 400 * MS, "usual_ns": 5000 * MS}, ""),  # few are young enough
+        ({"window": BY_COUNT, "used": 9, "usual_ns": 0}, "the window of 1000 ms holds 9 events"),
     ],
 )
 def test_a_window_shorter_than_asked_is_said(change: dict[str, Any], sentence: str) -> None:
     values = {
         "window": Window(50 * MS), "bins": 10, "end_ns": 1000 * MS, "since_ns": 0, "newest_ns": 1000 * MS,
-        "used": 10, "share": 0.5, "least": 10,
+        "used": 10, "usual_ns": 60 * MS, "share": 0.5, "least": 10,
     }  # fmt: skip
     said = window_sentence(**{**values, **change})
     assert sentence in said
     assert bool(said) == bool(sentence)
 
 
-def test_windows_are_short_and_used_after_a_loss_but_not_at_a_start(stream: Stream) -> None:
-    stream.send(20, columns)
+def test_a_window_by_count_is_compared_with_the_one_before(stream: Stream) -> None:
+    setup = replace(SETUP, window=Window(count=5000))  # of 100 ms
+    stream.source = EventSource(setup, max_age_ns=2 * S, max_bytes=2**26, clock=lambda: stream.at_ms / 1e3)
+    stream.send(40, columns)
+    assert stream.judge() == (Health.GOOD, "", True)  # how long it will be is not known
+    stream.send(400, columns)
     assert stream.judge() == (Health.GOOD, "", True)
-    assert stream.source.forget_after(0)
+    stream.at_ms = 100  # looped
+    stream.send(40, columns)
+    health, sentence, usable = stream.judge()
+    assert (health, usable) == (Health.STALE, True)
+    assert "of 100 ms and 2000 of 5000 events" in sentence
+    stream.send(40, columns)
+    assert stream.judge() == (Health.GOOD, "", True)
+
+
+def test_windows_after_a_jump_back_are_short_and_used(stream: Stream) -> None:
+    stream.send(20, columns)
+    assert stream.judge() == (Health.GOOD, "", True)  # at a start nothing is missing that had come
+    stream.send(200, columns)
+    stream.at_ms = 60
     stream.send(20, columns)
     health, sentence, usable = stream.judge()
     assert (health, usable) == (Health.STALE, True)
+    assert "the window covers 20.0 of 50 ms; expected at least min_window_share = 0.5" in sentence
     assert "after a jump of time" in sentence
     stream.send(8, columns)
     assert stream.judge() == (Health.GOOD, "", True)
