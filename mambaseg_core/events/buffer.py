@@ -182,6 +182,11 @@ class EventBuffer:
             return int(self._chunks[-1].t_ns[-1]) if self._chunks else None
 
     @property
+    def settled_ns(self) -> int | None:
+        """Time of the newest event that no jump can undo: `newest_ns`, or that before a jump ahead of it."""
+        return self._jumps.settled_ns
+
+    @property
     def since_ns(self) -> int | None:
         """Time before which events that had come were dropped: by a jump back, `clear` or a full buffer; else None."""
         return self._since_ns

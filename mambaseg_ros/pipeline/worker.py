@@ -356,7 +356,7 @@ class Worker:
         self.sink.heartbeat(report)
 
     def _segment_second_alone(self) -> None:
-        newest_ns = self.source.newest_ns
+        newest_ns = self.source.settled_ns  # no mask of a message from the future
         if newest_ns is None or newest_ns == self._last_second_ns:
             return
         self._last_second_ns = newest_ns

@@ -7,11 +7,23 @@ from mambaseg_core.events.buffer import LATE_TOLERANCE_NS
 from mambaseg_core.events.clock import EventClock
 from mambaseg_ros.sources.recent import EventCounts
 
-MESSAGES = 3  # messages without an event in a row, from which it is said
+MESSAGES = 10  # the last ones, of which most must be readable
+EMPTY = 3  # messages without an event in a row, from which it is said
 GARBLED = 0.25  # share of events that go back in time inside their packet, beyond which the encoding is another
 FEW = 10  # events; of fewer no share is judged
 REFUSED_WARNED = 0.1  # share of refused events from which /diagnostics warns
 JITTER_WARNED_NS = 10_000_000  # mean delay of stamps from which /diagnostics warns
+
+
+def unreadable_sentence(readable: list[bool], most: float) -> str:
+    """Return a sentence if more than a share of the last messages could not be read, else an empty string."""
+    unreadable = readable.count(False)
+    if len(readable) < MESSAGES or unreadable <= most * MESSAGES:
+        return ""
+    return (
+        f"{unreadable} of the last {MESSAGES} messages of events could not be read; expected at most {most:.0%}: the "
+        "log has the reason; check that one driver publishes, and its type and encoding"
+    )
 
 
 def refused_sentence(recent: EventCounts, most: float, size: tuple[int, int], encoding: str, *, name: str = "") -> str:
@@ -68,7 +80,7 @@ def empty_sentence(empty: EventCounts, encoding: str) -> str:
         empty: counts since the last message with an event.
         encoding: of the packets; empty for arrays.
     """
-    if empty.messages < MESSAGES:
+    if empty.messages < EMPTY:
         return ""
     of_encoding = f" of encoding {encoding!r}" if encoding else ""
     came = f"the last {empty.messages} messages{of_encoding} ({empty.payload} bytes of events) hold 0 events"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -22,12 +23,14 @@ from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.messages.stamps import LAST_NS, stamp_to_ns
 from mambaseg_ros.policy import Health, Judgement, Limits, judge_events
 from mambaseg_ros.sources.event_health import (
+    MESSAGES,
     REFUSED_WARNED,
     clock_sentence,
     clock_values,
     empty_sentence,
     garbled_sentence,
     refused_sentence,
+    unreadable_sentence,
     window_sentence,
 )
 from mambaseg_ros.sources.pixels import pixel_health
@@ -80,6 +83,7 @@ class EventIntake:
         self._decoded_before = EventCounts()  # of decoders and clocks before this one
         self._late_messages = self._behind_ns = 0
         self._jumps_said = (0, 0, 0)
+        self._readable = deque[bool](maxlen=MESSAGES)  # of the last messages
         self._filled = (0, 0)  # messages and bytes up to the last message with an event
         self.counts = SourceCounts()
         self.buffer: EventBuffer | None = None
@@ -119,6 +123,7 @@ class EventIntake:
             # whatever hostile bytes made it raise; it is counted here and told by the caller
             self.counts.packets_refused += 1
             self.last_refused = True
+            self._readable.append(False)
             raise
 
     def _keep_counted(self, part: DecodedMessage) -> None:
@@ -131,6 +136,7 @@ class EventIntake:
         self._push(part.events)
         self._others_in_a_row = 0
         self.last_refused = False
+        self._readable.extend([True] * min(part.messages, MESSAGES))
         self.frame_id = part.frame_id
         self._recent.note()
         self.counts.packets_read += part.messages
@@ -202,6 +208,11 @@ class EventIntake:
     def newest_ns(self) -> int | None:
         """Time of the newest event held, None where there is none."""
         return None if self.buffer is None else self.buffer.newest_ns
+
+    @property
+    def settled_ns(self) -> int | None:
+        """Time of the newest event that no jump can undo, None where there is none."""
+        return None if self.buffer is None else self.buffer.settled_ns
 
     def reaches(self, stamp_ns: int) -> bool:
         """Return True if events up to the stamp have come."""
@@ -358,7 +369,8 @@ class EventSource(EventIntake):
         """Judge the recent messages, then the times as `judge_events` does, then the window."""
         recent = self._recent.last_second()
         sentence = self._refused(recent, limits.events_refused_share, name="events_refused_share")
-        if sentence := sentence or garbled_sentence(recent, self._sensor[0]):
+        unreadable = unreadable_sentence(list(self._readable), limits.events_refused_share)
+        if sentence := unreadable or sentence or garbled_sentence(recent, self._sensor[0]):
             return Judgement(Health.BAD, sentence, usable=False)
         used, newest_ns = 0, self.newest_ns
         if second is not None:
@@ -383,7 +395,8 @@ class EventSource(EventIntake):
             values["events of hot pixels dropped"] = str(self.filtered)
         empty = "" if recent.all or not recent.messages else self._empty(recent)
         garbled = garbled_sentence(recent, self._sensor[0])
-        sentence = self._refused(recent, REFUSED_WARNED) or garbled or empty or clock_sentence(recent)
+        unreadable = unreadable_sentence(list(self._readable), REFUSED_WARNED)
+        sentence = unreadable or self._refused(recent, REFUSED_WARNED) or garbled or empty or clock_sentence(recent)
         return values, sentence or (pixels.sentence() if recent.events else "")
 
     def _refused(self, recent: EventCounts, most: float, *, name: str = "") -> str:

@@ -101,6 +101,11 @@ class PictureSource:
         held = self._held
         return held[-1].stamp_ns if held else None
 
+    @property
+    def settled_ns(self) -> int | None:
+        """Stamp of the newest image that no jump can undo, None where there is none."""
+        return self._jumps.settled_ns
+
     def reaches(self, stamp_ns: int) -> bool:
         """Return True if the image nearest to the stamp has come: the next one would be farther away."""
         newest_ns = self.newest_ns

@@ -89,6 +89,10 @@ class Source(Protocol):
     def newest_ns(self) -> int | None:
         """Time of the newest that is held, None where there is none."""
 
+    @property
+    def settled_ns(self) -> int | None:
+        """Time of the newest that no jump can undo, None where there is none."""
+
     def reaches(self, stamp_ns: int) -> bool:
         """Return True if nothing better is to come for an image of that stamp."""
 

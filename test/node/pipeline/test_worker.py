@@ -763,6 +763,19 @@ def test_one_event_message_with_a_wrong_stamp_empties_nothing(
     assert f"{'after' if wrong_ns > START_NS else 'before'} those before them were refused" in worker.sink.warnings[0]
 
 
+def test_no_mask_is_made_of_a_message_from_the_future(worker: Worker, event_message: Any) -> None:
+    worker.parameters = replace(worker.parameters, when_images_missing="events_only", timer_ms=10.0)
+    feed(worker, second_before(event_message, START_NS))
+    feed(worker, second_before(event_message, START_NS + 3_600_000 * MS))
+    worker.sink.now += 501 * MS
+    until(lambda: len(worker.sink.reports) == 1)
+    let_it_look(worker.sink, 5)
+    feed(worker, second_before(event_message, START_NS + 50 * MS))
+    until(lambda: len(worker.sink.reports) == 2)
+    stamps = [stamp_to_ns(report.header.stamp) for report in worker.sink.reports]
+    assert stamps == [START_NS, START_NS + 50 * MS]
+
+
 def test_a_loop_is_believed_at_once_where_images_and_events_agree(
     worker: Worker, image_message: Any, event_message: Any
 ) -> None:

@@ -187,6 +187,27 @@ def test_events_out_of_order_are_said_with_how_much(stream: Stream) -> None:
     assert "check that one driver publishes, in the order of time" in sentence
 
 
+def test_messages_that_cannot_be_read_are_said_though_some_can(stream: Stream) -> None:
+    def broken(stream: Stream) -> Any:
+        made = columns(stream)
+        made.x.pop()
+        return made
+
+    stream.send(200, columns)
+    for bad in range(1, 21):
+        with pytest.raises(ValueError, match="columns of lengths"):
+            stream.source.add(broken(stream))
+        if bad % 4 == 0:
+            stream.send(PACKET_MS, columns)
+    health, sentence, usable = stream.judge()
+    assert (health, usable) == (Health.BAD, False)
+    assert "8 of the last 10 messages of events could not be read; expected at most 50%" in sentence
+    stream.send(20, columns)
+    assert stream.judge() == (Health.GOOD, "", True)
+    assert "3 of the last 10" not in stream.warning()
+    assert "of the last 10 messages of events could not be read; expected at most 10%" in stream.warning()
+
+
 @pytest.mark.parametrize("wrong_ms", [-1_700_000_000_000, -1000, 1000, 3_600_000])
 def test_one_wrong_stamp_is_said_and_moves_nothing(stream: Stream, wrong_ms: int) -> None:
     stream.send(1200, columns)
