@@ -47,6 +47,7 @@ class DecodedRun(NamedTuple):
         lengths: events of each message.
         refused: events of each message that were dropped.
         frame_ids: of each message.
+        payloads: bytes of each EventPacket's events.
         size: (height, width) of the sensor.
     """
 
@@ -54,17 +55,24 @@ class DecodedRun(NamedTuple):
     lengths: Sequence[int]
     refused: Sequence[int]
     frame_ids: Sequence[str]
+    payloads: Sequence[int]
     size: tuple[int, int]
 
     def messages(self, buffer: EventBuffer) -> list[DecodedMessage]:
         """Return all as one message where the buffer takes it like one after the other, else one by one."""
         if self._goes_on(buffer):
-            return [DecodedMessage(Events(*self.columns, *self.size), sum(self.refused), self.frame_ids[-1])]
+            events = Events(*self.columns, *self.size)
+            number, payload = len(self.lengths), sum(self.payloads)
+            return [DecodedMessage(events, sum(self.refused), self.frame_ids[-1], number, payload)]
         ends = np.cumsum(self.lengths)
+        rest = zip(ends, self.lengths, self.refused, self.frame_ids, self.payloads, strict=True)
         return [
-            DecodedMessage(Events(*(column[end - length : end] for column in self.columns), *self.size), *rest)
-            for end, length, *rest in zip(ends, self.lengths, self.refused, self.frame_ids, strict=True)
+            DecodedMessage(self._part(end - length, end), refused, frame_id, payload=payload)
+            for end, length, refused, frame_id, payload in rest
         ]
+
+    def _part(self, start: int, stop: int) -> Events:
+        return Events(*(column[start:stop] for column in self.columns), *self.size)
 
     def _goes_on(self, buffer: EventBuffer) -> bool:
         """Return True if all times are in order and none jumps, from the buffer's newest on."""
@@ -125,4 +133,4 @@ def joined_columns(run: Sequence[RawColumns], stamps_ns: Sequence[int]) -> Decod
         columns = Columns(*(column[inside] for column in columns))
     native = Columns(columns.x.astype(np.uint16, copy=False), columns.y.astype(np.uint16, copy=False), *columns[2:])
     frame_ids = [message.header.frame_id for message in run]
-    return DecodedRun(native, lengths, refused.tolist(), frame_ids, size)
+    return DecodedRun(native, lengths, refused.tolist(), frame_ids, [0] * len(run), size)
