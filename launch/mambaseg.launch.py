@@ -14,6 +14,7 @@ from mambaseg_ros.resources import large_image_profile
 CONFIG = PathJoinSubstitution([FindPackageShare("mambaseg_ros"), "config"])
 ARGUMENTS = {
     "namespace": ("", "namespace of the node, for several cameras"),
+    "cameras": ("", "names of several cameras in one process, such as 'left right': a node in a namespace for each"),
     "node_name": ("mambaseg", "name of the node; its outputs are <node_name>/mask and so on"),
     "params_file": (PathJoinSubstitution([CONFIG, "mambaseg.param.yaml"]), "parameter file of the node"),
     "image_topic": ("image", "sensor_msgs/Image or CompressedImage of the camera"),
@@ -38,6 +39,8 @@ def segmentation_node(context):
         if text := LaunchConfiguration(name).perform(context):
             value = read_value(name, text) if name in TABLE else LaunchConfiguration(name)
             overrides[name] = ParameterValue(value, value_type=kind)
+    names = LaunchConfiguration("cameras").perform(context).split()
+    cameras = ["--cameras", *names] if names else []
     warnings = misspelt(context.launch_configurations, {*ARGUMENTS, *PARAMETERS, *OF_REPLAY})
     return [
         *(LogInfo(msg=f"warning: {sentence}") for sentence in warnings),
@@ -57,7 +60,7 @@ def segmentation_node(context):
             ],
             respawn=LaunchConfiguration("respawn").perform(context) == "true",
             respawn_delay=2.0,
-            arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+            arguments=[*cameras, "--ros-args", "--log-level", LaunchConfiguration("log_level")],
         ),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 import warnings
 from collections.abc import Callable
@@ -126,12 +127,27 @@ class Segmenter:
         if self.device.type == "cpu":
             keep_memory()
         rng = np.random.default_rng(0)
-        image, second = self._noise(rng)
-        mask = self.segment(image, second)
-        self.to_camera(mask.ids, image.shape[:2])
+        image, second = self._take_noise(rng)
         self._traced = None
         if self.device.type == "cpu" and not isinstance(self.model, torch.jit.ScriptModule):
             self._trace(self.prepare(image, second), self.prepare(*self._noise(rng)))
+
+    def for_camera(self, calibration: Calibration | None) -> Segmenter:
+        """Return a Segmenter of the same model, in the same memory, for a camera of another calibration.
+
+        Both may be used at once, each in a thread of its own.
+        """
+        other = copy.copy(self)
+        other.calibration, other._traced, other._warn = calibration, self._traced, self._warn
+        other._take_noise(np.random.default_rng(0))
+        return other
+
+    def _take_noise(self, rng: np.random.Generator) -> tuple[Image, Events | Reading]:
+        """Take a frame of noise the whole way, and return it."""
+        image, second = self._noise(rng)
+        mask = self.segment(image, second)
+        self.to_camera(mask.ids, image.shape[:2])
+        return image, second
 
     def _noise(self, rng: np.random.Generator) -> tuple[Image, Events | Reading]:
         """Return a random image and second input of the sizes that are expected."""

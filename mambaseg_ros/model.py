@@ -6,6 +6,8 @@ import gc
 import hashlib
 import os
 import resource
+import threading
+import weakref
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -45,8 +47,12 @@ LOOK_ONE_WAY = (  # of a pair of camera_info
 )
 
 
+_LOADING = threading.Lock()
+_LOADED: dict[tuple[Any, ...], weakref.WeakSet[Segmenter]] = {}  # by what the model depends on
+
+
 def make_segmenter(parameters: Parameters, warn: Callable[[str], Any]) -> Segmenter:
-    """Load the model that the parameters describe and run it once.
+    """Load the model that the parameters describe and run it once. Nodes of one process share a model.
 
     Args:
         parameters: of the node.
@@ -56,9 +62,30 @@ def make_segmenter(parameters: Parameters, warn: Callable[[str], Any]) -> Segmen
     Raises:
         ValueError: a name, size, device or file that does not fit; one sentence.
     """
+    calibration, weights = _read_calibration(parameters.calibration, warn), weights_path(parameters)
+    if caveat := CAVEATS.get(weights_name(parameters)):
+        warn(f"{parameters.model} has {caveat}; set parameter 'weights' to a checkpoint of your own")
+    of_file = None if weights is None or not weights.exists() else (weights.stat().st_mtime_ns, weights.stat().st_size)
+    size, device, precision = _image_size(parameters), parameters.device, parameters.precision
+    key = parameters.model, weights, of_file, size, device, precision
+    with _LOADING:
+        for loaded in _LOADED.setdefault(key, weakref.WeakSet()):
+            segmenter = loaded.for_camera(calibration)
+            break
+        else:
+            segmenter = _load_segmenter(parameters, weights, size, calibration, warn)
+        _LOADED[key].add(segmenter)
+    return segmenter
+
+
+def _load_segmenter(
+    parameters: Parameters,
+    weights: Path | None,
+    size: tuple[int, int] | None,
+    calibration: Calibration | None,
+    warn: Callable[[str], Any],
+) -> Segmenter:
     use_threads(parameters.threads)
-    calibration = _read_calibration(parameters.calibration, warn)
-    weights, size = weights_path(parameters), _image_size(parameters)
     if weights is None or not names_model(weights):
         torch.manual_seed(0)
         model: nn.Module = create_model(parameters.model, image_size=size, weights=weights, warn=warn)
@@ -71,8 +98,6 @@ def make_segmenter(parameters: Parameters, warn: Callable[[str], Any]) -> Segmen
             f"parameter 'calibration' is {parameters.calibration!r}, but {setup.second} images are taken as "
             "registered to the image; expected it empty: register them, and clear it"
         )
-    if caveat := CAVEATS.get(weights_name(parameters)):
-        warn(f"{parameters.model} has {caveat}; set parameter 'weights' to a checkpoint of your own")
     segmenter.warm_up()
     return segmenter
 

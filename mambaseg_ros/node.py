@@ -37,6 +37,7 @@ from rclpy.task import Future
 
 from mambaseg_core.inference import Segmenter
 from mambaseg_ros.background import NodeCallbacks, run_beside_callbacks
+from mambaseg_ros.cameras import places
 from mambaseg_ros.faults import REPEAT_S, FaultLog, sentence_of
 from mambaseg_ros.model import active_line, check_reach, describe, free_memory, leave_a_core, make_segmenter
 from mambaseg_ros.overrides import check_qos, qos_parameters, sections_of_others, unknown_parameters, unknown_topics
@@ -315,26 +316,31 @@ def _steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> 
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node until a signal comes."""
+    """Run the node, or one for each camera, until a signal comes."""
     ended: Future[int] = Future()
     signals.end_by_callback(lambda: ended.set_result(0))
     use_large_image_profile()
     leave_a_core()
+    words = sys.argv if args is None else args
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        executor, node = SingleThreadedExecutor(), SegmentationNode(ended)
-        node.warn_of_ignored(sys.argv if args is None else args)
+        executor, nodes = SingleThreadedExecutor(), [SegmentationNode(ended, **place) for place in places(words)]
+        for node in nodes:
+            node.warn_of_ignored(words)
     except (ParameterException, RCLError, ValueError) as error:
         print(f"segmentation_node: {error}; see its table of parameters in docs/ros.md", file=sys.stderr)
         rclpy.try_shutdown()
         return 2
-    executor.add_node(node)
-    if node.get_parameter("autostart").value:
-        executor.create_task(node.start_by_itself)
+    for node in nodes:
+        executor.add_node(node)
+        if node.get_parameter("autostart").value:
+            executor.create_task(node.start_by_itself)
     with suppress(KeyboardInterrupt):
         executor.spin_until_future_complete(ended)
-    if node.stop(timeout=signals.END_S):
-        node.destroy_node()
+    stopped = [node.stop(timeout=signals.END_S) for node in nodes]
+    if all(stopped):
+        for node in nodes:
+            node.destroy_node()
         rclpy.try_shutdown()
     sys.stdout.flush()
     os._exit(

@@ -293,13 +293,18 @@ def test_a_signal_in_mid_inference_ends_the_node(breakable: Any, sign: signal.Si
     assert breakable.process.stop(sign) == 0
 
 
-def test_two_nodes_in_two_namespaces(
-    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
+@pytest.mark.parametrize("processes", [1, 2])
+def test_two_cameras_in_two_namespaces(
+    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]], processes: int
 ) -> None:
     seen: dict[str, list[Any]] = {"left": [], "right": []}
     images = {}
+    if processes == 1:
+        python, module, name, *others = node_command()
+        start(python, module, name, "--cameras", *seen, *others)
     for name, masks in seen.items():
-        start(*node_command(), "-r", f"__ns:=/{name}")
+        if processes == 2:
+            start(*node_command(), "-r", f"__ns:=/{name}")
         images[name] = peer.node.create_publisher(Image, f"/{name}/image", qos_profile_sensor_data)
         peer.node.create_subscription(Image, f"/{name}/mambaseg/mask", masks.append, 10)
     peer.spin_until(lambda: all(p.get_subscription_count() for p in images.values()), "both nodes")
