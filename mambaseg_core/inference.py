@@ -126,9 +126,8 @@ class Segmenter:
         """
         if self.device.type == "cpu":
             keep_memory()
-        rng = np.random.default_rng(0)
+        self._traced, rng = None, np.random.default_rng(0)
         image, second = self._take_noise(rng)
-        self._traced = None
         if self.device.type == "cpu" and not isinstance(self.model, torch.jit.ScriptModule):
             self._trace(self.prepare(image, second), self.prepare(*self._noise(rng)))
 

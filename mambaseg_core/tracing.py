@@ -141,7 +141,7 @@ class _Parts:
             self._containers += [value for value in own.values() if isinstance(value, (list, dict, set, deque))]
             for held in (module._parameters, module._buffers, module._modules):
                 found += [(held, key, value) for key, value in held.items()]
-                self._containers.append(held)
+            self._containers += [vars(module), module._parameters, module._buffers, module._modules]
             self.hooks += [module._forward_hooks, module._forward_pre_hooks]
         self._owners, self._keys, self._values = zip(*found, strict=True)
         self._lengths = list(map(len, self._containers))

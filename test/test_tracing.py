@@ -345,12 +345,17 @@ def hook(segmenter: Segmenter) -> None:
     segmenter.model.last.register_forward_hook(lambda _module, _inputs, logits: -logits)
 
 
+def patched(segmenter: Segmenter) -> None:
+    convolve = segmenter.model.last.forward
+    segmenter.model.last.forward = lambda x: -convolve(x)
+
+
 def training(segmenter: Segmenter) -> None:
     segmenter.model.first.register_module("norm", nn.BatchNorm2d(3))
     segmenter.model.train()
 
 
-@pytest.mark.parametrize("change", [other_model, other_part, other_weight, assigned, setting, hook, training])
+@pytest.mark.parametrize("change", [other_model, other_part, other_weight, assigned, setting, hook, patched, training])
 def test_a_changed_model_drops_its_trace_and_says_so_once(change: Callable[[Segmenter], None], frame: Any) -> None:
     torch.manual_seed(0)
     said: list[str] = []
@@ -365,6 +370,17 @@ def test_a_changed_model_drops_its_trace_and_says_so_once(change: Callable[[Segm
         segmenter.warm_up()
         assert segmenter._traced is not None
         assert same(segmenter.segment(*frame), untraced(segmenter, *frame))
+
+
+def test_warm_up_after_a_change_says_nothing(frame: Any) -> None:
+    torch.manual_seed(0)
+    said: list[str] = []
+    segmenter = made(Small(), said)
+    segmenter.warm_up()
+    other_part(segmenter)
+    segmenter.warm_up()
+    assert (said, segmenter._traced is None) == ([], False)
+    assert same(segmenter.segment(*frame), untraced(segmenter, *frame))
 
 
 def test_inputs_of_another_size_and_autocast_leave_the_trace(nano: Segmenter, frame: Any) -> None:
