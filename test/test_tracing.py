@@ -53,14 +53,14 @@ class Small(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first, self.last = nn.Conv2d(13, 8, 3, padding=1), nn.Conv2d(8, 5, 1)
-        self.scale, self.seen = 1.0, []
+        self.scale, self.seen, self.weights, self.named = 1.0, [], [1.0], {"a": 1}
 
     def forward(self, image: Tensor | None, second: Tensor | None) -> Tensor:
         some = image if image is not None else second
         assert some is not None
         image = torch.full((1, 3, *some.shape[2:]), 0.5) if image is None else image  # grey, not zeros
         second = torch.zeros(1, 10, *some.shape[2:]) if second is None else second
-        return self.scale * self.last(self.first(torch.cat((image, second), 1)).relu())
+        return self.weights[0] * self.scale * self.last(self.first(torch.cat((image, second), 1)).relu())
 
 
 def made(model: nn.Module, said: list[str] | None = None, **settings: Any) -> Segmenter:
@@ -350,12 +350,23 @@ def patched(segmenter: Segmenter) -> None:
     segmenter.model.last.forward = lambda x: -convolve(x)
 
 
+def listed(segmenter: Segmenter) -> None:
+    segmenter.model.weights[0] = -2.0
+
+
+def renamed(segmenter: Segmenter) -> None:
+    segmenter.model.named["b"] = segmenter.model.named.pop("a")
+    segmenter.model.weights[0] = -2.0
+
+
 def training(segmenter: Segmenter) -> None:
     segmenter.model.first.register_module("norm", nn.BatchNorm2d(3))
     segmenter.model.train()
 
 
-@pytest.mark.parametrize("change", [other_model, other_part, other_weight, assigned, setting, hook, patched, training])
+@pytest.mark.parametrize(
+    "change", [other_model, other_part, other_weight, assigned, setting, hook, patched, listed, renamed, training]
+)
 def test_a_changed_model_drops_its_trace_and_says_so_once(change: Callable[[Segmenter], None], frame: Any) -> None:
     torch.manual_seed(0)
     said: list[str] = []
