@@ -152,7 +152,7 @@ def segment(
             if folder.path(folder.index).is_file():
                 resumed += 1
             else:
-                worker.handle(Arrival(frame.message, time.monotonic(), packets_before=0))
+                worker.handle(Arrival(frame.message, time.monotonic()))
             frames.append((frame.bag_ns, frame.message.header))
             progress(len(frames), reader.topics[topics.images])
     masks = _write(out, folder, frames)

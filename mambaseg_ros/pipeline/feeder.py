@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mambaseg_ros.faults import sentence_of
@@ -15,12 +15,19 @@ class Feeder:
 
     Args:
         inbox: where they come from; closing it ends the thread.
-        add: decodes, counts and keeps one.
+        add_all: decodes, counts and keeps some; returns what is wrong with those that it refused.
         warn: called with one sentence on what is wrong with a message.
+        useful_s: returns how long a packet can wait and still be of use, seconds.
     """
 
-    def __init__(self, inbox: Inbox, add: Callable[[Any], None], warn: Callable[[str], None]) -> None:
-        self._inbox, self._add, self._warn = inbox, add, warn
+    def __init__(
+        self,
+        inbox: Inbox,
+        add_all: Callable[[Sequence[Any]], list[Exception]],
+        warn: Callable[[str], None],
+        useful_s: Callable[[], float],
+    ) -> None:
+        self._inbox, self._add_all, self._warn, self._useful_s = inbox, add_all, warn, useful_s
         self._thread = threading.Thread(target=self._run, name="mambaseg feeder", daemon=True)
 
     def start(self) -> None:
@@ -33,10 +40,20 @@ class Feeder:
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        while (message := self._inbox.take_packet()) is not None:
+        while not self._inbox.closed:
             try:
-                self._add(message)
-            except Exception as error:  # hostile bytes must not end the thread
+                self._inbox.poll()
+            except Exception as error:  # of the middleware
                 self._warn(sentence_of(error))
-            finally:
-                self._inbox.packet_done()
+            if messages := self._inbox.take_packets():
+                for error in self._add(messages):
+                    self._warn(sentence_of(error))
+                self._inbox.packets_done_with(len(messages))
+
+    def _add(self, messages: list[Any]) -> list[Exception]:
+        try:
+            return self._add_all(messages)
+        except Exception as error:  # hostile bytes must not end the thread
+            return [error]
+        finally:
+            self._inbox.max_packet_age_s = self._useful_s()

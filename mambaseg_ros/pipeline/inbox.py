@@ -1,6 +1,7 @@
 """Bounded mailboxes between the callbacks and the threads that work: the newest image wins.
 
-Callbacks only append here; the feeder takes packets, the worker images. Nothing in this file knows ROS.
+Callbacks append images here; packets of events are polled, since every wake-up of an executor costs more than a packet.
+The feeder takes packets, the worker images. Nothing in this file knows ROS.
 """
 
 from __future__ import annotations
@@ -8,24 +9,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+POLL_S = 0.01  # period at which packets are taken from the middleware while nobody waits for them
+AWAITED_S = 0.001  # the same while an image waits for its events
+BATCH_BYTES = 1 << 20  # packets that are decoded together; a byte can become 78 (events of evt3)
 
-@dataclass(frozen=True)
-class Arrival:
-    """An image message and when it came.
 
-    Attributes:
-        message: as the callback got it.
-        arrived: seconds of the monotonic clock.
-        packets_before: packets that had come before it.
-    """
+class Arrival(NamedTuple):
+    """An image message and when it came, seconds of the monotonic clock."""
 
     message: Any
     arrived: float
-    packets_before: int
 
 
 class _Packet(NamedTuple):
@@ -39,16 +35,23 @@ class Inbox:
 
     Args:
         max_packet_bytes: bound of the queue; the oldest packets are dropped and counted beyond it.
-        max_packet_age_s: packets that waited longer are dropped and counted too, since no image needs them any more.
+        max_packet_age_s: where the oldest packet has waited longer, all that waited for half of it are dropped and
+            counted: no image needs them any more, and those that it needs are behind them.
+
+    Attributes:
+        fetch: returns the packets that wait in the middleware, with their bytes; None where callbacks put them.
     """
 
     def __init__(self, max_packet_bytes: int, max_packet_age_s: float = 60.0) -> None:
-        self._lock = threading.Lock()
+        self._lock, self._fetching = threading.Lock(), threading.Lock()
         self._image_came, self._packet_came, self._packet_done = (threading.Condition(self._lock) for _ in range(3))
         self._image: Arrival | None = None
         self._packets: deque[_Packet] = deque()
         self._bytes = 0
-        self._max_bytes, self._max_age_s = max_packet_bytes, max_packet_age_s
+        self._max_bytes = max_packet_bytes
+        self.max_packet_age_s = max_packet_age_s
+        self.fetch: Callable[[], Sequence[tuple[Any, int]]] | None = None
+        self._awaited = False
         self._closed = False
         self.images_received = 0
         self.images_replaced = 0
@@ -66,7 +69,7 @@ class Inbox:
                 self.images_dropped += 1
                 return
             self.images_replaced += self._image is not None
-            self._image = Arrival(message, time.monotonic(), self.packets_received)
+            self._image = Arrival(message, time.monotonic())
             self._image_came.notify()
 
     def drop_image(self) -> None:
@@ -77,13 +80,14 @@ class Inbox:
 
     def put_packet(self, message: Any, size: int) -> None:
         """Queue a packet of about `size` bytes."""
-        with self._lock:
-            self.packets_received += 1
-            self.bytes_received += size
-            self._packets.append(_Packet(message, size, time.monotonic()))
-            self._bytes += size
-            self._drop_old()
-            self._packet_came.notify()
+        self._put([(message, size)])
+
+    def poll(self) -> int:
+        """Queue the packets that wait in the middleware; return how many packets have come so far."""
+        if self.fetch is not None:
+            with self._fetching:  # feeder and worker call this
+                self._put(self.fetch())
+        return self.packets_received
 
     def take_image(self, timeout: float) -> Arrival | None:
         """Wait at most `timeout` seconds for the newest image; return None if none came or the inbox was closed."""
@@ -92,20 +96,29 @@ class Inbox:
             image, self._image = self._image, None
             return None if self._closed else image
 
-    def take_packet(self) -> Any:
-        """Wait for the oldest packet; return None once the inbox is closed. Call `packet_done` when it is decoded."""
-        with self._lock:
-            self._packet_came.wait_for(lambda: self._closed or bool(self._packets))
-            if self._closed:
-                return None
-            packet = self._packets.popleft()
-            self._bytes -= packet.size
-            return packet.message
+    def take_packets(self) -> list[Any]:
+        """Wait for packets and return the oldest, at most `BATCH_BYTES` or one. Call `packets_done_with` when decoded.
 
-    def packet_done(self) -> None:
-        """Wake those who wait: the packet taken last is held by its source, or refused."""
+        Returns:
+            no packets where it is time to `poll` again, or after `close`.
+        """
         with self._lock:
-            self.packets_done += 1
+            if not (self._packets or self._closed):
+                self._packet_came.wait(None if self.fetch is None else AWAITED_S if self._awaited else POLL_S)
+            self._drop_old()
+            taken: list[Any] = []
+            size = 0
+            while self._packets and not self._closed and (not taken or size + self._packets[0].size <= BATCH_BYTES):
+                packet = self._packets.popleft()
+                size += packet.size
+                taken.append(packet.message)
+            self._bytes -= size
+            return taken
+
+    def packets_done_with(self, number: int) -> None:
+        """Wake those who wait: the packets taken last are held by their source, or refused."""
+        with self._lock:
+            self.packets_done += number
             self._packet_done.notify()
 
     def wait_until(self, ready: Callable[[], bool], timeout: float) -> bool:
@@ -114,7 +127,10 @@ class Inbox:
         `ready` is called with the inbox's lock held: it must not take long, nor call the inbox.
         """
         with self._lock:
+            self._awaited = True
+            self._packet_came.notify()  # polls at once
             self._packet_done.wait_for(lambda: self._closed or ready(), timeout)
+            self._awaited = False
             return not self._closed and ready()
 
     @property
@@ -141,8 +157,23 @@ class Inbox:
             for condition in (self._image_came, self._packet_came, self._packet_done):
                 condition.notify_all()
 
+    def _put(self, packets: Sequence[tuple[Any, int]]) -> None:
+        now = time.monotonic()
+        with self._lock:
+            for message, size in packets:
+                self._packets.append(_Packet(message, size, now))
+                self._bytes += size
+                self.bytes_received += size
+            self.packets_received += len(packets)
+            self._drop_old()
+            if packets:
+                self._packet_came.notify()
+
     def _drop_old(self) -> None:
-        oldest = time.monotonic() - self._max_age_s
+        """Keep the bounds; the newest packet stays."""
+        oldest = time.monotonic() - self.max_packet_age_s
+        if self._packets and self._packets[0].arrived < oldest:
+            oldest += self.max_packet_age_s / 2
         while len(self._packets) > 1 and (self._bytes > self._max_bytes or self._packets[0].arrived < oldest):
             self._bytes -= self._packets.popleft().size
             self.packets_overwritten += 1

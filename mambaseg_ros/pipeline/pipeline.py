@@ -22,6 +22,7 @@ from mambaseg_ros.sources.source import say_nothing
 
 IMAGES_REMEMBERED = 100  # to know those that a second publisher sends too
 TWICE_S = 1.0  # an image that comes again later is of a bag that is played again
+IMAGE_LAG_MS = 300.0  # how long after its stamp an image may come, or wait for the model
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Pipeline:
 
         self.source = make_source(segmenter.preprocessing, parameters, warn)
         self.worker = Worker(segmenter, self.inbox, self.source, sink, parameters)
-        self._feeder = Feeder(self.inbox, self.source.add, warn)
+        self._feeder = Feeder(self.inbox, self.source.add_all, warn, useful_s=self._useful_s)
         self._buffer_bytes, self._burst = parameters.buffer_bytes, BurstMemory()
         self._doubts: dict[str, str] = {}
         self._senders: dict[tuple[int, int], tuple[bytes, float]] = {}  # of the last images, by stamp and bytes
@@ -90,6 +91,12 @@ class Pipeline:
     def name_topics(self, image: str, second: str) -> None:
         """Set the topics that sentences about unreadable messages begin with."""
         self.worker.image_topic, self._second_topic = f"{image}: ", f"{second}: "
+
+    def _useful_s(self) -> float:
+        """Return how old a packet can be, seconds, and still hold events for an image that comes now."""
+        parameters = self.worker.parameters
+        useful_ms = self.source.reach_ns / 1e6 + parameters.event_wait_ms + IMAGE_LAG_MS
+        return min(parameters.buffer_ms, useful_ms) / 1e3
 
     def start(self) -> None:
         """Start both threads."""

@@ -197,7 +197,7 @@ class Worker:
         image = self._read_image(arrival.message)
         if self.waiting_for:
             raise ValueError(self.waiting_for)
-        doubt = self._wait_for_second(arrival, stamp_ns)
+        doubt = self._wait_for_second(stamp_ns)
         report.wait_ms = 1e3 * (time.monotonic() - arrival.arrived)
 
         start = time.monotonic()
@@ -230,7 +230,7 @@ class Worker:
 
     # -- the second input ----------------------------------------------------------------------------------------
 
-    def _wait_for_second(self, arrival: Arrival, stamp_ns: int) -> str:
+    def _wait_for_second(self, stamp_ns: int) -> str:
         """Wait until what came before the image is decoded and nothing better is to come, at most `event_wait_ms`.
 
         Returns:
@@ -238,7 +238,8 @@ class Worker:
         """
         deadline = time.monotonic() + self.parameters.event_wait_ms / 1e3
         inbox, source, before_ns = self.inbox, self.source, self._times.newest_ns or 0
-        inbox.wait_until(lambda: inbox.packets_done >= arrival.packets_before, DRAIN_S)
+        came = inbox.poll()
+        inbox.wait_until(lambda: inbox.packets_done >= came, DRAIN_S)
         verdict = self._times.see(stamp_ns, stamp_ns, stamp_ns)
         if verdict.keep and not verdict.anew:
             inbox.wait_until(lambda: source.reaches(stamp_ns), deadline - time.monotonic())

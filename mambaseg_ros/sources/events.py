@@ -354,6 +354,19 @@ class EventSource(EventIntake):
         self._setup = setup
         self._usual_ns = 0  # length of the last window that was fit for use
 
+    @property
+    def reach_ns(self) -> int:
+        """Length of a window that ends now, nanoseconds; at most 1 s of one by count, less where events are many."""
+        window, buffer = self._setup.window, self.buffer
+        longest_ns = -window.start_ns(0, self._setup.bins)
+        limit = window.limit(self._setup.bins)
+        if limit is None or buffer is None or not (held := len(buffer)):
+            return longest_ns
+        newest_ns, since_ns = self.newest_ns, buffer.since_ns
+        if newest_ns is None or since_ns is None:
+            return longest_ns
+        return min(longest_ns, (newest_ns - since_ns) * limit // held)
+
     def beside(self, stamp_ns: int) -> Second | None:
         """Return the window that ends at the stamp."""
         if self.buffer is None:

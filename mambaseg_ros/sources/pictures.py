@@ -106,6 +106,11 @@ class PictureSource:
         """Stamp of the newest image that no jump can undo, None where there is none."""
         return self._jumps.settled_ns
 
+    @property
+    def reach_ns(self) -> int:
+        """The age of the oldest image that is kept, nanoseconds: any can be the nearest."""
+        return self._max_age_ns
+
     def reaches(self, stamp_ns: int) -> bool:
         """Return True if the image nearest to the stamp has come: the next one would be farther away."""
         newest_ns = self.newest_ns

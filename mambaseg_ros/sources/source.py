@@ -93,6 +93,10 @@ class Source(Protocol):
     def settled_ns(self) -> int | None:
         """Time of the newest that no jump can undo, None where there is none."""
 
+    @property
+    def reach_ns(self) -> int:
+        """How far before an image's stamp that lies what belongs to it, nanoseconds."""
+
     def reaches(self, stamp_ns: int) -> bool:
         """Return True if nothing better is to come for an image of that stamp."""
 

@@ -16,7 +16,8 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 from mambaseg_core.cameras import camera_info
-from mambaseg_core.events.messages import EVENT_TYPES, NESTED_TYPES, RawArray
+from mambaseg_core.events.decode.packet_cdr import read_seq
+from mambaseg_core.events.messages import EVENT_TYPES, NESTED_TYPES, RawArray, RawMessage
 from mambaseg_ros.faults import sentence_of
 from mambaseg_ros.messages.numbers import MOST_LOST, Numbers
 from mambaseg_ros.messages.types import IMAGE_TYPES, NUMBERED_TYPES, STATUS_TYPE, message_class, package_of
@@ -34,6 +35,7 @@ from mambaseg_ros.topics.advice import (
     why_silent,
 )
 from mambaseg_ros.topics.deliveries import MOST_PUBLISHERS, Deliveries
+from mambaseg_ros.topics.polling import PolledGroup, take_all
 from mambaseg_ros.topics.publishers import Publishers
 
 INFO_TOPICS = ("camera_info", "event_camera_info")
@@ -43,7 +45,6 @@ KINDS = {"image": IMAGE_TYPES, "events": EVENT_TYPES, "second": IMAGE_TYPES}
 # A latched camera_info is sent to late subscribers of this QoS only, and a volatile one to those of another only.
 LATCHED = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 INFO_QOS = (qos_profile_sensor_data, LATCHED)
-BYTES_AN_EVENT = 9  # of EventArray's columns
 SILENT_S = 5.0
 
 
@@ -55,7 +56,8 @@ class InputSubscription:
         argument: "image", "events" or "second", as in remappings and parameters.
         kind: the type to subscribe with, or "auto" for that of the publishers.
         reliability: asked of the publishers, "best_effort" or "reliable".
-        take: called with the type's name, each message, and whose it is; empty where rclpy does not say it.
+        take: called with each message, and whose it is (empty where rclpy does not say it); None: they are events,
+            serialized, and wait for `fetch`.
         lost: called with the number of messages that are missing, by their seq, or where the type has none by the
             number that the middleware gives them.
         reported: called with the number of messages that the middleware says it lost.
@@ -70,7 +72,7 @@ class InputSubscription:
         kind: str,
         reliability: str,
         *,
-        take: Callable[[str, Any, bytes], None],
+        take: Callable[[Any, bytes], None] | None,
         lost: Callable[[int], None],
         reported: Callable[[int], None],
         qos_met: Callable[[], None],
@@ -86,7 +88,7 @@ class InputSubscription:
         kinds = KINDS[argument] if kind == "auto" else (kind,)
         self.topic = Topic(node.resolve_topic_name(argument), argument, kinds, reliability == "reliable")
         self.kind = ""
-        self._subscription: Any = None
+        self._subscription: tuple[Any, str] | None = None  # with its type
         self._heard_at = time.monotonic()
         if kind != "auto":
             self._subscribe(kind)
@@ -137,15 +139,28 @@ class InputSubscription:
 
     def destroy(self) -> None:
         """Unsubscribe."""
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-        self._subscription = None
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            self._node.destroy_subscription(subscription[0])
+
+    def fetch(self) -> list[tuple[RawMessage | RawArray, int]]:
+        """Return the messages of events that wait in the middleware, with their bytes. Any one thread may call this."""
+        subscription = self._subscription
+        if subscription is None:
+            return []
+        of, kind = subscription
+        fetched: list[tuple[RawMessage | RawArray, int]] = []
+        for data, info in take_all(of):
+            self._note(read_seq(data) if kind in NUMBERED_TYPES else info.get("publication_sequence_number"), info)
+            nested = kind in NESTED_TYPES
+            fetched.append((RawArray(package_of(kind), data) if nested else RawMessage(kind, data), len(data)))
+        return fetched
 
     def _subscribe(self, kind: str) -> None:
         message = message_class(kind)
         self.destroy()
         reliability = QoSReliabilityPolicy.RELIABLE if self.topic.reliable else QoSReliabilityPolicy.BEST_EFFORT
-        self._subscription = self._node.create_subscription(
+        subscription = self._node.create_subscription(
             message,
             self.topic.argument,
             self._receive,
@@ -153,21 +168,26 @@ class InputSubscription:
             event_callbacks=SubscriptionEventCallbacks(
                 message_lost=self._count_reported, incompatible_qos=self._incompatible
             ),
-            raw=kind in NESTED_TYPES,
+            callback_group=PolledGroup() if self._take is None else None,
+            raw=self._take is None,
         )
-        self.kind = kind
+        self._subscription, self.kind = (subscription, kind), kind
         self._node.get_logger().info(f"{self.topic.argument}: {self.topic.name} as {kind}")
 
     def _receive(self, message: Any, info: Any) -> None:
+        assert self._take is not None  # else no executor takes messages
+        self._take(message, self._note(info.get("publication_sequence_number"), info))
+
+    def _note(self, number: int | None, info: Any) -> bytes:
+        """Note that a message came; return whose it is, empty where rclpy does not say it."""
         self._heard_at = time.monotonic()
         publisher = bytes((info.get("publisher_gid") or {"data": b""})["data"])  # since Kilted
-        number = message.seq if self.kind in NUMBERED_TYPES else info.get("publication_sequence_number")
         if publisher:
             self._deliveries.heard(publisher, self._heard_at)
         elif number is not None and not self._alone:
-            self._deliveries.numbered(int(number), self._heard_at)
+            self._deliveries.numbered(number, self._heard_at)
         self._count_missing(number, publisher)
-        self._take(self.kind, message, publisher)
+        return publisher
 
     def _count_missing(self, number: int | None, publisher: bytes) -> None:
         """Count gaps in the numbers: DDS does not report what its queue replaced before it was taken."""
@@ -223,11 +243,13 @@ class Subscriptions:
         self.image = self._subscribe(
             "image", parameters.image_type, parameters.image_reliability, self._take_image, counts="images"
         )
+        events = pipeline.worker.segmenter.preprocessing.second == "events"
         topic = ("second", parameters.second_type, parameters.second_reliability, self._take_second_image)
-        if pipeline.worker.segmenter.preprocessing.second == "events":
-            topic = ("events", parameters.events_type, parameters.events_reliability, self._take_events)
+        if events:
+            topic = ("events", parameters.events_type, parameters.events_reliability, None)
         try:
             self.second = self._subscribe(*topic, counts="packets")
+            pipeline.inbox.fetch = self.second.fetch if events else None
         except Exception:  # a type that is fixed and not installed
             self.image.destroy()
             raise
@@ -271,7 +293,7 @@ class Subscriptions:
         self._count("qos_incompatible", 1)
 
     def _subscribe(
-        self, argument: str, kind: str, reliability: str, take: Callable[[str, Any, bytes], None], *, counts: str
+        self, argument: str, kind: str, reliability: str, take: Callable[[Any, bytes], None] | None, *, counts: str
     ) -> InputSubscription:
         return InputSubscription(
             self._node,
@@ -338,15 +360,8 @@ class Subscriptions:
         if camera_info.look_one_way(worker.segmenter.calibration):
             self._node.get_logger().warning(LOOK_ONE_WAY)
 
-    def _take_image(self, kind: str, message: Any, publisher: bytes) -> None:
+    def _take_image(self, message: Any, publisher: bytes) -> None:
         self._pipeline.put_image(message, publisher)
 
-    def _take_second_image(self, kind: str, message: Any, publisher: bytes) -> None:
+    def _take_second_image(self, message: Any, publisher: bytes) -> None:
         self._pipeline.inbox.put_packet(message, 64 + len(message.data))
-
-    def _take_events(self, kind: str, message: Any, publisher: bytes) -> None:
-        if kind in NESTED_TYPES:
-            self._pipeline.inbox.put_packet(RawArray(package_of(kind), message), len(message))
-            return
-        size = len(message.events) if hasattr(message, "events") else BYTES_AN_EVENT * len(message.t_offset_ns)
-        self._pipeline.inbox.put_packet(message, 64 + size)
