@@ -91,6 +91,22 @@ def judge_second_image(what: str, stamp_ns: int, second_ns: int | None, stale_ns
     return Health.GOOD, ""
 
 
+def judge_queue(waiting: int, skipped: int) -> str:
+    """Return a sentence if packets that came before an image are missing from its second input, else an empty string.
+
+    Args:
+        waiting: those that are not decoded yet.
+        skipped: those that were dropped undecoded since the image before.
+    """
+    if not waiting and not skipped:
+        return ""
+    return (
+        f"{waiting} packets wait to be decoded, and {skipped} were skipped since the last image; expected all decoded: "
+        "give the node more cores or a smaller model, or let the camera send fewer events (its bias, its region of "
+        "interest, its event rate control)"
+    )
+
+
 AHEAD_MS = 100.0  # clocks of machines that are kept in step differ by less
 NO_CLOCK = (
     "the node's clock stands at 0, so no age is known; expected the time on /clock: play the bag with --clock, or set "

@@ -23,7 +23,7 @@ from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
 from mambaseg_ros.pipeline.masks import mask_to_publish
 from mambaseg_ros.pipeline.results import NO_RELIABILITY, PublishedMask, Report, ResultSink, State
-from mambaseg_ros.policy import NO_CLOCK, Freshness, Health, judge_age, judge_clock
+from mambaseg_ros.policy import NO_CLOCK, Freshness, Health, judge_age, judge_clock, judge_queue
 from mambaseg_ros.sources.source import Second, Source
 
 IDLE_S = 0.2  # how often the worker looks whether images are missing
@@ -65,6 +65,8 @@ class Worker:
     _times: TimeJumps[int] = field(default_factory=TimeJumps, init=False)  # of the images
     _said_at: float = field(default_factory=time.monotonic, init=False)
     _last_second_ns: int = field(default=0, init=False)
+    _packets_before: int = field(default=0, init=False)  # that came before the image in hand
+    _overwritten: int = field(default=0, init=False)  # packets, up to the last image
     _last: PublishedMask | None = field(default=None, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _images_fresh: Freshness = field(default_factory=lambda: Freshness(0), init=False)
@@ -238,8 +240,8 @@ class Worker:
         """
         deadline = time.monotonic() + self.parameters.event_wait_ms / 1e3
         inbox, source, before_ns = self.inbox, self.source, self._times.newest_ns or 0
-        came = inbox.poll()
-        inbox.wait_until(lambda: inbox.packets_done >= came, DRAIN_S)
+        self._packets_before = inbox.poll()
+        inbox.wait_until(lambda: inbox.packets_done >= self._packets_before, DRAIN_S)
         verdict = self._times.see(stamp_ns, stamp_ns, stamp_ns)
         if verdict.keep and not verdict.anew:
             inbox.wait_until(lambda: source.reaches(stamp_ns), deadline - time.monotonic())
@@ -267,6 +269,8 @@ class Worker:
     def _judge_second(self, stamp_ns: int, second: Second | None, report: Report) -> bool:
         """Return True if the second input is given to the model; fill the report if it is not fit for use."""
         self.events_health, sentence, usable = self.source.judge(stamp_ns, second, self.parameters.limits)
+        if queue := self._judge_queue(stamp_ns):
+            self.events_health, sentence = Health.STALE, queue
         if self.events_health == Health.GOOD:
             return True
         if self.source.last_refused and not usable:
@@ -275,6 +279,13 @@ class Worker:
         if not usable:
             report.policy = self.parameters.when_events_missing
         return usable
+
+    def _judge_queue(self, stamp_ns: int) -> str:
+        """Return what is missing because it was not decoded in time, as a sentence."""
+        inbox = self.inbox
+        before, self._overwritten = self._overwritten, inbox.packets_overwritten
+        late = 0 if self.source.reaches(stamp_ns) else max(0, self._packets_before - inbox.packets_done)
+        return judge_queue(late, self._overwritten - before)
 
     def _look_at_second(self) -> None:
         """Set the health of the second input where no image says what is in time."""

@@ -108,7 +108,7 @@ def state_of(intake: EventIntake) -> dict[str, Any]:
     return state
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     messages=streams(),
     cuts=st.lists(st.integers(1, 15), min_size=30, max_size=30),
