@@ -250,12 +250,12 @@ class Worker:
         between_ns = (stamp_ns + before_ns) // 2
 
         def jumped_too() -> bool:
+            source.agree(stamp_ns)
             newest_ns = source.newest_ns
-            return source.agree(stamp_ns) or (
-                newest_ns is not None and newest_ns <= between_ns and source.reaches(stamp_ns)
-            )
+            return newest_ns is not None and newest_ns <= between_ns
 
-        if inbox.wait_until(jumped_too, deadline - time.monotonic()):
+        inbox.wait_until(lambda: jumped_too() and source.reaches(stamp_ns), deadline - time.monotonic())
+        if jumped_too():
             self._times.agree(stamp_ns)
         elif not verdict.anew:
             return (

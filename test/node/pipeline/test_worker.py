@@ -787,6 +787,32 @@ def test_a_loop_is_believed_at_once_where_images_and_events_agree(
         assert worker.resets + worker.source.buffered.resets == loop
 
 
+def test_after_a_loop_an_image_waits_for_its_last_events(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    worker.parameters = replace(worker.parameters, event_wait_ms=10_000.0)
+    frame(worker, image_message, event_message, START_NS + 10_000 * MS)
+    begun = threading.Event()
+    agree = worker.source.agree
+
+    def agree_and_tell(stamp_ns: int) -> bool:
+        agreed = agree(stamp_ns)
+        if agreed:
+            begun.set()
+        return agreed
+
+    worker.source.agree = agree_and_tell  # type: ignore[method-assign]
+    early = event_message([3] * 20, [2] * 20, range(20), [1] * 20, stamp_ns=START_NS - 40 * MS, height=26, width=34)
+    feed(worker, early)
+    count = len(worker.sink.reports)
+    worker.inbox.put_image(image_message(halves(), "mono8", stamp_ns=START_NS))
+    assert begun.wait(60)
+    feed(worker, event_message([3, 3], [2, 2], [0, 20 * MS], [1, 1], stamp_ns=START_NS - 10 * MS, height=26, width=34))
+    until(lambda: len(worker.sink.reports) > count)
+    report = worker.sink.reports[-1]
+    assert (report.state, report.events_used, worker.source.buffered.resets) == (State.OK, 21, 1), report.message
+
+
 def test_a_jump_of_the_images_alone_is_believed_at_the_third(
     worker: Worker, image_message: Any, event_message: Any
 ) -> None:
