@@ -8,6 +8,7 @@
     python benchmarks/node/node.py overload  [--seconds 300]            # images at 4 times the model's rate
     python benchmarks/node/node.py soak      [--seconds 1800]           # memory, and frames that no counter has
     python benchmarks/node/node.py start     [--repeats 5]              # from process start to ready
+    python benchmarks/node/node.py share     [--seconds 20]             # CPU by max_rate_hz, only_if_heard, threads
 
 The model is mambaseg_nano with random weights on the CPU (soak: with an input of 64x96). Sensors: 640x480, images
 mono8, packets of 4 ms. The first tenth of each run is left out of times, the first fifth of the growth of memory.
@@ -51,6 +52,7 @@ class Run(NamedTuple):
         good: Statuses of masks after the first tenth of the run.
         last: The last status.
         memory: Seconds and MiB of the node, [N, 2], after the first fifth of the run.
+        cpu: Seconds and CPU seconds of the node, [N, 2], after the first fifth of the run.
     """
 
     packets: int
@@ -59,6 +61,7 @@ class Run(NamedTuple):
     good: list[Any]
     last: Any
     memory: np.ndarray
+    cpu: np.ndarray
 
 
 def measured(load: Load, *arguments: str) -> Run:
@@ -67,7 +70,8 @@ def measured(load: Load, *arguments: str) -> Run:
     packets, images, late = rig.run(load)
     rig.close()
     good = [status for status in rig.statuses[len(rig.statuses) // 10 :] if status.inference_ms > 0]
-    return Run(packets, images, late, good, rig.statuses[-1], np.array(rig.memory)[len(rig.memory) // 5 :])
+    memory, cpu = (np.array(kept)[len(kept) // 5 :] for kept in (rig.memory, rig.cpu))
+    return Run(packets, images, late, good, rig.statuses[-1], memory, cpu)
 
 
 def spread(values: list[float]) -> str:
@@ -187,6 +191,19 @@ def soak(seconds: float) -> list[Figure]:
     ]
 
 
+def share(seconds: float) -> list[Figure]:
+    """Measure the CPU time of a node with an input of 120x160 at 10 images per second, which nobody listens to."""
+    small = ("-p", "image_height:=120", "-p", "image_width:=160")
+    figures = []
+    for given in ("threads:=1", "threads:=2", "max_rate_hz:=5.0", "max_rate_hz:=2.0", "only_if_heard:=true"):
+        threads = () if given.startswith("threads") else ("-p", "threads:=1")
+        run = measured(Load(image_hz=10.0, events=800, arrays=False, seconds=seconds), *small, *threads, "-p", given)
+        used = float(np.polyfit(run.cpu[:, 0], run.cpu[:, 1], 1)[0])
+        rate = run.last.masks_published / seconds
+        figures.append(Figure(f"{given}: CPU [% of a core], masks/s", f"{100 * used:.0f}, {rate:.1f}"))
+    return figures
+
+
 def start(repeats: int) -> list[Figure]:
     """Measure the time from the start of the process until it has subscribed."""
     times = []
@@ -211,7 +228,7 @@ def head() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("all", "own", "intake", "arrays", "overload", "soak", "start"))
+    parser.add_argument("what", choices=("all", "own", "intake", "arrays", "overload", "soak", "start", "share"))
     parser.add_argument("--seconds", type=float, help="length of each load except the soak")
     parser.add_argument("--soak", type=float, default=0.0, help="all: length of the soak, seconds; 0: none")
     parser.add_argument("--mev", type=float, help="million events per second")
@@ -224,6 +241,7 @@ def main() -> None:
         "arrays": lambda: intake(seconds or 60.0, arrays=True, mev=mev or 5.0),
         "overload": lambda: overload(seconds or 300.0),
         "start": lambda: start(options.repeats),
+        "share": lambda: share(seconds or 20.0),
         "soak": lambda: soak(options.soak or seconds or 1800.0),
     }
     chosen = [options.what] if options.what != "all" else [name for name in runs if name != "soak" or options.soak]

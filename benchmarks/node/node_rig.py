@@ -149,6 +149,7 @@ class Rig:
         self.images = self.node.create_publisher(Image, "image", qos_profile_sensor_data)
         self.statuses: list[Any] = []
         self.memory: list[tuple[float, float]] = []
+        self.cpu: list[tuple[float, float]] = []
         self.node.create_subscription(SegmentationStatus, "/mambaseg/status", self.statuses.append, 100)
 
     def ready_after(self) -> float:
@@ -172,6 +173,8 @@ class Rig:
                 looked = time.monotonic()
                 pages = int(Path(f"/proc/{self.child.pid}/statm").read_text().split()[1])
                 self.memory.append((looked, pages * os.sysconf("SC_PAGE_SIZE") / 2**20))
+                ticks = Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+                self.cpu.append((looked, sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")))
         sensors.join()
         return sent[0], sent[1], sent[2]
 
