@@ -162,9 +162,10 @@ def active_line(shown: Mapping[str, str]) -> str:
     """Return the line that the log holds at each activation, from what `describe` returned and the "load time [s]"."""
     sha256 = shown["weights sha256"][:12]
     weights = f"{shown['weights']} (sha256 {sha256}...)" if sha256 else shown["weights"]
+    threads = "1 thread" if shown["threads"] == "1" else f"{shown['threads']} threads"
     return (
         f"active: model {shown['model']}, weights {weights}, {shown['device']}, {shown['precision']}, "
-        f"{shown['threads']} threads, loaded in {shown['load time [s]']} s"
+        f"{threads}, loaded in {shown['load time [s]']} s"
     )
 
 
