@@ -9,6 +9,7 @@ import resource
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from mambaseg_core.memory import give_back_memory
 from mambaseg_core.ops import backends
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.parameters import RANDOM, Parameters
+from mambaseg_ros.pipeline.region import read_region
 
 MIB = 1 << 20
 CAMERA_INFO = "camera_info"  # the value of `calibration` that asks for two topics instead of a file
@@ -67,9 +69,10 @@ def make_segmenter(parameters: Parameters, warn: Callable[[str], Any]) -> Segmen
         warn(f"{parameters.model} has {caveat}; set parameter 'weights' to a checkpoint of your own")
     of_file = None if weights is None or not weights.exists() else (weights.stat().st_mtime_ns, weights.stat().st_size)
     size, device, precision = _image_size(parameters), parameters.device, parameters.precision
-    key = parameters.model, weights, of_file, size, device, precision
+    key = parameters.model, weights, of_file, size, device, precision, bool(parameters.roi)
     with _LOADING:
         for loaded in _LOADED.setdefault(key, weakref.WeakSet()):
+            _check_views(parameters, loaded.preprocessing)
             segmenter = loaded.for_camera(calibration)
             break
         else:
@@ -92,14 +95,24 @@ def _load_segmenter(
     else:
         model, _ = load_checkpoint(weights, image_size=size)
     segmenter = Segmenter(model, parameters.device, precision=parameters.precision, calibration=calibration, warn=warn)
-    setup = segmenter.preprocessing
+    _check_views(parameters, segmenter.preprocessing)
+    if read_region(parameters.roi) is not None:
+        segmenter.preprocessing = replace(segmenter.preprocessing, crop_bottom=0)  # the region says what is cropped
+    segmenter.warm_up()
+    return segmenter
+
+
+def _check_views(parameters: Parameters, setup: Preprocessing) -> None:
     if setup.second != "events" and parameters.calibration:
         raise ValueError(
             f"parameter 'calibration' is {parameters.calibration!r}, but {setup.second} images are taken as "
             "registered to the image; expected it empty: register them, and clear it"
         )
-    segmenter.warm_up()
-    return segmenter
+    if read_region(parameters.roi) is not None and parameters.calibration:
+        raise ValueError(
+            f"parameter 'roi' is {parameters.roi!r} and 'calibration' is {parameters.calibration!r}; expected one "
+            "of them empty: with a calibration the model sees the event camera's view, not a part of the image"
+        )
 
 
 def _read_calibration(text: str, warn: Callable[[str], Any]) -> Calibration | None:

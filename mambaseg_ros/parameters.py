@@ -152,6 +152,7 @@ class Parameters:
     when_images_missing: str = _parameter("drop", "what is published while images are missing: nothing, masks of the second input alone, or the last mask with its original stamp", choices=IMAGES_MISSING, changes="always")
     timer_ms: float = _parameter(50.0, "period of the masks that are published while images are missing, milliseconds", bounds=(1.0, 10_000.0), changes="always")
     publish_classes: str = _parameter("", "classes that get a mono8 topic of their own, ~/classes/NAME, 255 where the mask has the class and 0 elsewhere: road, or merged and named, drivable=road+sidewalk, people=person+rider")
+    roi: str = _parameter("", "part of the image, and of the same view of the second input, that the model sees in place of all: x,y,width,height, pixels, such as 0,120,640,240; masks have its size; not with a calibration; empty: all but the rows that were cropped in training")
     mask_size: str = _parameter("image", "size of ~/mask and of what is made of it, but not of ~/overlay: that of the image, or that of the model's output, which is in the rectified event camera's view where there is a calibration", choices=MASK_SIZES, changes="always")
     max_rate_hz: float = _parameter(0.0, "maximum rate of masks by the machine's clock; images that come sooner are dropped and counted, without a status; 0: every image", bounds=(0.0, 1000.0), changes="always")
     only_if_heard: bool = _parameter(False, "whether the model rests while nobody subscribes to a mask or what is made of it; ~/status then comes once a second", changes="always")

@@ -129,6 +129,8 @@ def segment(
         raise ValueError("when_events_missing is 'hold'; expected 'image_only' or 'drop', which need no earlier mask")
     if parameters.mask_size != "image":
         raise ValueError("mask_size is 'model'; expected 'image': the masks of a bag have the size of its images")
+    if parameters.roi:
+        raise ValueError(f"roi is {parameters.roi!r}; expected it empty: masks of a bag have the size of its images")
     with Bag(source) as reader:
         segmenter = make_segmenter(parameters, warn)
         topics = find_topics(reader, image_topic, events_topic, kind=segmenter.preprocessing.second)

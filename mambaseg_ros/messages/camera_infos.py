@@ -26,6 +26,15 @@ class MaskView(NamedTuple):
     camera: Camera | None = None
     has_image: bool = True
 
+    def of_part(self, size: tuple[int, int], to_part: Matrix) -> MaskView:
+        """Return the view where this one is a part of another view.
+
+        Args:
+            size: (height, width) of the whole view, pixels.
+            to_part: float64 [3, 3], from its pixels to pixels of the part.
+        """
+        return self._replace(size=size, to_mask=self.to_mask @ to_part)
+
 
 def fill_camera_info(message: Any, view: MaskView, size: tuple[int, int], *, header: Any, camera_info: Any) -> Any:
     """Fill an empty CameraInfo with the intrinsics of a mask.

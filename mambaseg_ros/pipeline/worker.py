@@ -22,6 +22,7 @@ from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
 from mambaseg_ros.pipeline.masks import mask_to_publish
+from mambaseg_ros.pipeline.region import cut, read_region
 from mambaseg_ros.pipeline.results import NO_RELIABILITY, PublishedMask, Report, ResultSink, State
 from mambaseg_ros.policy import NO_CLOCK, Freshness, Health, judge_age, judge_clock, judge_queue
 from mambaseg_ros.sources.source import Second, Source
@@ -68,6 +69,7 @@ class Worker:
     _packets_before: int = field(default=0, init=False)  # that came before the image in hand
     _overwritten: int = field(default=0, init=False)  # packets, up to the last image
     _last: PublishedMask | None = field(default=None, init=False)
+    _image_size: tuple[int, int] = field(default=(0, 0), init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _images_fresh: Freshness = field(default_factory=lambda: Freshness(0), init=False)
     _second_fresh: Freshness = field(default_factory=lambda: Freshness(0), init=False)
@@ -222,11 +224,13 @@ class Worker:
     def _read_image(self, message: Any) -> Image:
         try:
             image = image_from_message(message)
+            if (region := read_region(self.parameters.roi)) is not None:
+                region.check_inside((image.shape[0], image.shape[1]))
         except ValueError as error:
             self.images_refused += 1
             self.images_health = Health.BAD
             raise ValueError(f"{self.image_topic}{error}") from error
-        self.images_health = Health.GOOD
+        self.images_health, self._image_size = Health.GOOD, (image.shape[0], image.shape[1])
         self._images_fresh.seen(self.sink.now_ns())
         return image
 
@@ -304,7 +308,10 @@ class Worker:
     # -- masks -------------------------------------------------------------------------------------------------
 
     def _segment(self, header: Any, image: Image | None, second: Second | None, report: Report) -> None:
-        """Run the model on what there is and hand the mask over."""
+        """Run the model on what there is, or on its region of interest, and hand the mask over."""
+        region, whole = read_region(self.parameters.roi), self._image_size
+        if region is not None:
+            image, second, region, whole = cut(region, whole, image, second)
         if second is None:
             mask = self.segmenter.segment(image, None)
         else:
@@ -319,6 +326,8 @@ class Worker:
         if not full and image is not None and self.segmenter.calibration is not None:
             header = self.sink.header(stamp_to_ns(header.stamp), self.source.frame_id)  # it is in the events' view
         self._last = mask_to_publish(self.segmenter, mask, header=header, image=image, size=size, full=full)
+        if region is not None:
+            self._last = self._last._replace(view=self._last.view.of_part(whole, region.pixels()))
         self.sink.mask(self._last)
         report.class_shares = self._last.class_shares
         self.masks_published += 1

@@ -158,3 +158,13 @@ def test_two_camera_infos_are_a_calibration_and_a_pair_that_was_not_calibrated_t
     assert make_segmenter(given, warn=forbidden).calibration is not None
     with pytest.raises(ValueError, match=r"image.yaml is the camera_info of one camera, expected two files"):
         make_segmenter(parameters(weights=str(nano), calibration=str(image)), warn=forbidden)
+
+
+def test_a_region_of_interest_takes_the_place_of_the_crop(nano: Path, tmp_path: Path) -> None:
+    assert make_segmenter(parameters(weights=str(nano)), warn=forbidden).preprocessing.crop_bottom > 0
+    setup = make_segmenter(parameters(weights=str(nano), roi="0,10,48,32"), warn=forbidden).preprocessing
+    assert (setup.crop_bottom, setup.kept_rows(32)) == (0, 32)
+    with pytest.raises(ValueError, match="parameter 'roi' is '0,10,48'; expected x,y,width,height"):
+        make_segmenter(parameters(weights=str(nano), roi="0,10,48"), warn=forbidden)
+    with pytest.raises(ValueError, match="'roi' is '0,10,48,32' and 'calibration' is 'camera_info'; expected one"):
+        make_segmenter(parameters(weights=str(nano), roi="0,10,48,32", calibration="camera_info"), warn=forbidden)

@@ -119,6 +119,19 @@ def test_region_and_binning_of_the_camera_are_taken_into_the_intrinsics() -> Non
     assert (found.binning_x, found.binning_y, found.roi) == (0, 0, Roi())
 
 
+def test_a_region_of_interest_is_cut_from_the_intrinsics() -> None:
+    region = np.array([[1.0, 0, -20], [0, 1, -10], [0, 0, 1]])
+    cut = filled(MaskView((40, 60), np.eye(3)).of_part(SIZE, region), (40, 60), camera())
+    k = np.reshape(camera().k, (3, 3)).copy()
+    k[0, 2], k[1, 2] = k[0, 2] - 20, k[1, 2] - 10
+    np.testing.assert_array_equal(np.reshape(cut.k, (3, 3)), k)
+    assert (cut.height, cut.width, cut.p[:4]) == (40, 60, [125.0, 0, 60, -11])
+    small = filled(model_view((40, 60)).of_part(SIZE, region), MODEL, camera())
+    np.testing.assert_allclose(np.reshape(small.k, (3, 3)), SETUP.view_to_mask((40, 60)) @ k)
+    x, y = seen_by(cut, points_behind(camera())).reshape(*SIZE, 2)[10, 20]
+    np.testing.assert_allclose((x, y), (0, 0), atol=1e-6)  # the region's first pixel
+
+
 def test_a_mask_of_events_alone_has_the_camera_s_view_at_the_sensor_s_resolution() -> None:
     sensor = (60, 80)
     found = filled(MaskView(sensor, np.eye(3), has_image=False), sensor, camera())

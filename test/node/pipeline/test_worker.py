@@ -852,3 +852,32 @@ def test_refused_events_count_as_missing(worker: Worker, image_message: Any, eve
     assert "outside the sensor of 34x26" in report.message
     worker.parameters = replace(worker.parameters, events_refused_share=1.0)
     assert answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS)).state == State.OK
+
+
+def test_a_region_of_interest_is_all_that_the_model_sees(
+    worker: Worker, image_message: Any, event_message: Any
+) -> None:
+    """The input is the region pixel by pixel: the same size, and no bonnet is cropped from it."""
+    setup = worker.segmenter.preprocessing
+    worker.segmenter.preprocessing = replace(setup, crop_bottom=0)
+    worker.parameters = replace(worker.parameters, roi="30,40,34,20")
+    whole = np.full((104, 136), 250, np.uint8)
+    whole[40:60, 30:64] = 10
+    whole[42, 33] = 250
+    packet = event_message(
+        [29, 30, 63, 64, 40], [45, 45, 46, 46, 60], [0, MS, 2 * MS, 3 * MS, 4 * MS], [1] * 5,
+        stamp_ns=START_NS - 5 * MS, height=104, width=136,
+    )  # fmt: skip
+    feed(worker, packet)
+    report = answer(worker, image_message(whole, "mono8", stamp_ns=START_NS))
+    assert (report.state, report.events_used) == (State.OK, 5), report.message
+    result = worker.sink.results[-1]
+    expected = np.zeros((20, 34), np.uint8)
+    expected[2, 3], expected[5, 0], expected[6, 33] = 1, 2, 2
+    np.testing.assert_array_equal(result.ids, expected)
+    np.testing.assert_array_equal(result.image, whole[40:60, 30:64])
+    assert result.view.size == whole.shape
+    np.testing.assert_array_equal(result.view.to_mask @ (63, 41, 1), (33, 1, 1))
+    report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + MS))
+    assert (report.state, worker.images_refused, report.images_health) == (State.ERROR, 1, Health.BAD)
+    assert "the image has 34x26 pixels (width x height), and the region 'roi' reaches to column 64" in report.message
