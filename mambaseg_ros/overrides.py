@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+MOST_DEPTH = 10_000  # of a publisher's queue
 QOS_CHOICES = {
     "history": ("keep_last", "keep_all"),
     "reliability": ("reliable", "best_effort"),
@@ -49,8 +50,8 @@ def check_qos(name: str, value: object) -> None:
     if not name.startswith("qos_overrides.") or policy not in ("depth", *QOS_CHOICES):
         return
     choices = QOS_CHOICES.get(policy, ())
-    if value not in choices and not (policy == "depth" and type(value) is int and value > 0):
-        expected = " or ".join(choices) or "a whole number above 0"
+    if value not in choices and not (policy == "depth" and type(value) is int and 0 < value <= MOST_DEPTH):
+        expected = " or ".join(choices) or f"a whole number of messages, 1 to {MOST_DEPTH}"
         raise ValueError(f"parameter {name!r} is {value!r}; expected {expected}: correct it")
 
 

@@ -24,7 +24,7 @@ def load(path: Path, expected: str) -> Mapping[str, Any]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no UTF-8, or no such date
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: no UTF-8, or no such date
         reason = " ".join(str(error).split())
         raise ValueError(
             f"calibration {path} cannot be read ({reason}), expected {expected}; check the path and the file"

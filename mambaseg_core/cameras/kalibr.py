@@ -23,21 +23,27 @@ _COEFFICIENTS: Final = {"radtan": 4, "equidistant": 4, "none": 0}
 def parse(path: Path, content: Mapping[str, Any]) -> Calibration:
     """Return the calibration of a file's content.
 
-    The event camera is the one whose rostopic has "event" or "dvs" in it; where neither or both have, it is cam0.
+    The event camera is the one whose rostopic has "event" or "dvs" in it. Where neither or both have, it is cam0 if the
+    sizes differ, so that the other order is noticed at the first events.
 
     Args:
         path: of the file, for errors.
         content: what it holds.
 
     Raises:
-        ValueError: there are not two cameras, or a key is missing or has the wrong shape.
+        ValueError: there are not two cameras, nothing tells which one sees events, or a key is missing or has the wrong
+            shape.
     """
     fields = Fields(path, content, "use the file as Kalibr writes it")
     cameras = sorted(str(key) for key in content if str(key).startswith("cam"))
     if cameras != ["cam0", "cam1"]:
         raise fields.error("the file", f"of the cameras {cameras}", "cam0 and cam1, an event camera and a frame camera")
-    event, frame = ("cam1", "cam0") if _sees_events(content["cam1"]) and not _sees_events(content["cam0"]) else cameras
+    topics = [_rostopic(content[name]) for name in cameras]
+    sees_events = [any(word in topic.lower() for word in _EVENT_WORDS) for topic in topics]
+    event, frame = reversed(cameras) if sees_events == [False, True] else cameras
     raw, image = _camera(fields, event), _camera(fields, frame)
+    if sees_events[0] == sees_events[1] and raw.size == image.size:
+        raise fields.error("rostopic", f"{topics} of two cameras of one size", "'event' in that of the event camera")
     to_cam1 = fields.pose("cam1", "T_cn_cnm1", size=4)
     if not np.array_equal(to_cam1[3], (0, 0, 0, 1)):
         raise fields.error("cam1/T_cn_cnm1", f"{to_cam1.tolist()}", "a last row of 0, 0, 0, 1")
@@ -51,9 +57,8 @@ def parse(path: Path, content: Mapping[str, Any]) -> Calibration:
     )
 
 
-def _sees_events(camera: Any) -> bool:
-    topic = str(camera.get("rostopic", "")) if isinstance(camera, Mapping) else ""
-    return any(word in topic.lower() for word in _EVENT_WORDS)
+def _rostopic(camera: Any) -> str:
+    return str(camera.get("rostopic", "")) if isinstance(camera, Mapping) else ""
 
 
 def _camera(fields: Fields, name: str) -> Camera:

@@ -192,7 +192,12 @@ def changed(content: dict[str, Any], *keys: str, to: Any = None) -> dict[str, An
         (lambda: changed(camchain(), "cam0", to=[1, 2]), "cam0/camera_model is nothing"),
         (lambda: {"cams": 3, 7: 8}, r"holds the keys cams, 7, expected DSEC's .*Kalibr's .*two files of camera_info"),
         (lambda: {}, "holds the keys none, expected"),
+        (
+            lambda: changed(camchain(event_lens="none"), "cam0", "resolution", to=[240, 180]),
+            r"rostopic is \['/davis/rendered', '/camera/image_raw'\] of two cameras of one size, expected 'event' in",
+        ),
         (lambda: "a: [", "cannot be read"),
+        (lambda: "a: " + "[" * 5000, "cannot be read"),
         (lambda: "a: 2024-13-99", "cannot be read"),
         (lambda: "[1, 2]", "holds list"),
         (lambda: "a: !!python/object/apply:os.system ['true']", "cannot be read"),
@@ -243,3 +248,41 @@ def test_pairs_that_are_none(pair: tuple[Path, Path]) -> None:
         with pytest.raises(ValueError, match=words) as caught:
             calibration_files.read(text)
         assert "\n" not in str(caught.value)
+
+
+JUNK = (
+    None, "", "x", True, -1, 0, 10**400, float("nan"), float("inf"), [], {}, [None] * 4, [[]], [[1, 2], [3]], ["1", {}],
+    [float("inf")] * 4, [1e308] * 4, {"data": None}, {"data": [1.0]}, np.ones((4, 4)).tolist(), [0] * 9,
+)  # fmt: skip
+
+
+def places(content: Any, *keys: str) -> list[tuple[str, ...]]:
+    """Every place of a file, from the outermost inwards."""
+    inner = (
+        [found for key in content for found in places(content[key], *keys, key)] if isinstance(content, dict) else []
+    )
+    return [keys, *inner] if keys else inner
+
+
+def refusal(paths: str) -> str:
+    """Return why a calibration is refused; empty if it is not."""
+    try:
+        calibration_files.read(paths)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=lambda value: repr(value)[:20])
+def test_junk_at_any_place_is_one_sentence_or_no_fault(pair: tuple[Path, Path], tmp_path: Path, junk: Any) -> None:
+    info, path = yaml.safe_load(pair[0].read_text()), tmp_path / "camchain.yaml"
+    for name, content, text in (("camchain", camchain(), str(path)), ("event", info, f"{pair[0]},{pair[1]}")):
+        for keys in places(content):
+            holder = inner = yaml.safe_load(yaml.safe_dump(content))
+            for key in keys[:-1]:
+                inner = inner[key]
+            inner[keys[-1]] = junk
+            saved(path if name == "camchain" else pair[0], holder)
+            said = refusal(text)
+            assert "\n" not in said, keys
+            assert not said or "expected" in said, keys

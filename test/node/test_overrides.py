@@ -111,7 +111,7 @@ def test_qos_of_our_topics_is_known_and_that_of_others_is_said() -> None:
         ("reliability", ("reliable", "best_effort"), ("Reliable", "unknown", "system_default", 1, True, "")),
         ("durability", ("volatile", "transient_local"), ("latched", "transient", 0)),
         ("history", ("keep_last", "keep_all"), ("keep", 5)),
-        ("depth", (1, 1000), (0, -1, "5", 5.0, True, "keep_last")),
+        ("depth", (1, 10_000), (0, -1, 10_001, "5", 5.0, True, "keep_last")),
     ],
 )
 def test_qos_is_checked_before_rclpy_takes_it(policy: str, good: tuple[object, ...], bad: tuple[object, ...]) -> None:
