@@ -11,7 +11,8 @@ from mambaseg_core.events.hot_pixels import hot_pixels
 
 NEWEST = Window(count=100_000, max_age_ns=1_000_000_000)  # what is looked at
 FEW = 1000  # events; of fewer nothing is said
-HOT_WARNED = 0.2  # share of events of hot pixels
+HOTTEST = 100  # hot pixels whose share is told: a texture that stands still makes thousands, a broken sensor few
+HOT_WARNED = 0.2  # share of the events that those give
 ONE_SIDED = 0.05  # share of ON or OFF events
 
 
@@ -32,8 +33,8 @@ class PixelHealth(NamedTuple):
 
     @property
     def hot_share(self) -> float:
-        """Share of the events that hot pixels give."""
-        return sum(count for _, _, count in self.hot) / self.events
+        """Share of the events that the hottest pixels give."""
+        return sum(count for _, _, count in self.hot[:HOTTEST]) / self.events
 
     @property
     def on_share(self) -> float:
@@ -56,7 +57,7 @@ class PixelHealth(NamedTuple):
             return ""
         if self.hot_share > HOT_WARNED:
             return (
-                f"{self.hot_share:.0%} of the newest {self.events} events are of {len(self.hot)} hot pixels, the "
+                f"{self.hot_share:.0%} of the newest {self.events} events are of {min(len(self.hot), HOTTEST)} hot pixels, the "
                 f"hottest {self._hottest()}; expected at most {HOT_WARNED:.0%}: mask them in the driver, or set "
                 "hot_pixel_filter"
             )

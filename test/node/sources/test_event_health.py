@@ -283,6 +283,21 @@ def test_hot_pixels_are_shown_and_said(stream: Stream) -> None:
     assert "events of hot pixels dropped" not in values
 
 
+def test_a_pattern_of_many_pixels_is_no_warning(stream: Stream) -> None:
+    x, y, _, _ = stream.columns(1000)
+
+    def pattern(stream: Stream) -> Any:
+        made = columns(stream, number=1000)
+        made.x, made.y = array("H", x.tolist()), array("H", y.tolist())
+        return made
+
+    stream.send(400, pattern)
+    values, sentence = stream.source.diagnose()
+    assert int(values["hot pixels"]) > 500
+    assert float(values["hot pixels [% of events]"]) < 20
+    assert sentence == ""
+
+
 def test_the_filter_takes_hot_pixels_from_windows(stream: Stream) -> None:
     stream.source = EventSource(
         SETUP, max_age_ns=2 * S, max_bytes=2**26, hot_pixel_filter=True, clock=lambda: stream.at_ms / 1e3
