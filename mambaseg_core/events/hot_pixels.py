@@ -51,8 +51,8 @@ class HotPixelFilter:
     """Drop the events of hot pixels, which are decided anew from each second of the stream.
 
     One in `COUNTED` events is counted, dropped ones too, so that a pixel stays out while it is hot. To be dropped it
-    has at least `COUNTED` * `HOT_LEAST` events a second. The first second passes. A flickering light that is as small
-    as a pixel is dropped as well.
+    has at least `COUNTED` * `HOT_LEAST` events a second. At most one in 1000 pixels is dropped, or 100, the hottest: more
+    are a pattern, not defects. The first second passes. A flickering light that is as small as a pixel is dropped too.
 
     Args:
         height: rows of the sensor.
@@ -91,9 +91,9 @@ class HotPixelFilter:
         if self._since_ns is not None and 0 <= now_ns - self._since_ns < PERIOD_NS:
             return
         if self._since_ns is not None and now_ns > self._since_ns:  # else time jumped back
-            rows, columns = _find(self._counts)
+            hottest = hot_pixels(self._counts)[: max(100, self._counts.size // 1000)]
             self._hot[:] = False
-            self._hot[rows * self._counts.shape[1] + columns] = True
-            self.pixels = len(rows)
+            self._hot[[row * self._counts.shape[1] + column for column, row, _ in hottest]] = True
+            self.pixels = len(hottest)
         self._since_ns = now_ns
         self._counts[:] = 0

@@ -56,8 +56,9 @@ class PixelHealth(NamedTuple):
         if self.events < FEW:
             return ""
         if self.hot_share > HOT_WARNED:
+            number = min(len(self.hot), HOTTEST)
             return (
-                f"{self.hot_share:.0%} of the newest {self.events} events are of {min(len(self.hot), HOTTEST)} hot pixels, the "
+                f"{self.hot_share:.0%} of the newest {self.events} events are of {number} hot pixels, the "
                 f"hottest {self._hottest()}; expected at most {HOT_WARNED:.0%}: mask them in the driver, or set "
                 "hot_pixel_filter"
             )

@@ -65,3 +65,12 @@ def test_an_edge_that_moves_and_a_loop_are_no_hot_pixels() -> None:
             )
             assert drop(packet) is packet
     assert len(drop(Events.empty(HEIGHT, WIDTH))) == 0
+
+
+def test_a_pattern_of_many_pixels_is_hardly_touched() -> None:
+    drop, rng = HotPixelFilter(HEIGHT, WIDTH), np.random.default_rng(0)
+    pattern = {(int(k % WIDTH), int(k // WIDTH)): 400 for k in rng.permutation(HEIGHT * WIDTH)[:300]}
+    for start_ms in (0, 1000, 2000):
+        for packet in second(start_ms, 0, pattern, seed=start_ms):
+            drop(packet)
+    assert drop.pixels <= 100
