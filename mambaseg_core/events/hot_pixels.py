@@ -51,8 +51,8 @@ class HotPixelFilter:
     """Drop the events of hot pixels, which are decided anew from each second of the stream.
 
     One in `COUNTED` events is counted, dropped ones too, so that a pixel stays out while it is hot. To be dropped it
-    has at least `COUNTED` * `HOT_LEAST` events a second. At most one in 1000 pixels is dropped, or 100, the hottest: more
-    are a pattern, not defects. The first second passes. A flickering light that is as small as a pixel is dropped too.
+    has at least `COUNTED` * `HOT_LEAST` events a second. At most one in 1000 pixels is dropped, or 100: more are a
+    pattern, not defects. The first second passes. A flickering light that is as small as a pixel is dropped too.
 
     Args:
         height: rows of the sensor.
