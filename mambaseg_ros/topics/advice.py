@@ -130,6 +130,11 @@ def why_mixed(topic: Topic, publishers: Sequence[Publisher], delivering: Collect
     )
 
 
+def why_own(topic: Topic) -> str:
+    """Return what is wrong where the node hears its own output."""
+    return f"{topic.name} is an output of this node; expected the topic of a sensor: remap {topic.argument!r} to that"
+
+
 def why_not_alone(node: str, nodes: int, publishers: Mapping[str, Sequence[str]]) -> str:
     """Return what is wrong where another node has this node's name or publishes its outputs; else an empty string.
 

@@ -143,12 +143,12 @@ class Diagnostics:
             return found
 
         of_image, of_second = worker.reliability
-        of_images = [sentence for sentence in (worker.age_fault, subscriptions.image.mixed) if sentence]
+        of_images = [sentence for sentence in (worker.age_fault, subscriptions.image.wrong) if sentence]
         counted: tuple[str, ...] = ("images", "masks")
         image = entry("images", subscriptions.image, worker.images_health, of_image, counted=counted, faults=of_images)
         counted = ("events", "packets", "resets", "qos")
         values, wrong = pipeline.source.diagnose()
-        faults = [sentence for sentence in (subscriptions.second.mixed, wrong) if sentence]
+        faults = [sentence for sentence in (subscriptions.second.wrong, wrong) if sentence]
         second = entry(kind, subscriptions.second, worker.events_health, of_second, counted=counted, faults=faults)
         held, fill = pipeline.source.fill
         second.values |= {

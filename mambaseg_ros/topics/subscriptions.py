@@ -32,6 +32,7 @@ from mambaseg_ros.topics.advice import (
     why_mixed,
     why_no_time,
     why_not_lost,
+    why_own,
     why_silent,
 )
 from mambaseg_ros.topics.deliveries import MOST_PUBLISHERS, Deliveries
@@ -84,7 +85,7 @@ class InputSubscription:
         self._deliveries = Deliveries()
         self._alone = True
         self.silence = ""  # why nothing comes
-        self.mixed = ""  # what is wrong while several publishers deliver side by side
+        self.wrong = ""  # what is wrong with who publishes, such as several that deliver side by side
         kinds = KINDS[argument] if kind == "auto" else (kind,)
         self.topic = Topic(node.resolve_topic_name(argument), argument, kinds, reliability == "reliable")
         self.kind = ""
@@ -101,7 +102,9 @@ class InputSubscription:
         mixed = self._deliveries.mixed(now)
         if not self._silent:
             self.silence = ""
-        self.mixed = why_mixed(self.topic, publishers, self._deliveries.recent(now)) if mixed else ""
+        self.wrong = why_mixed(self.topic, publishers, self._deliveries.recent(now)) if mixed else ""
+        if any(publisher.node == self._node.get_fully_qualified_name() for publisher in publishers):
+            self.wrong = why_own(self.topic)
         kind = choose_kind(self.topic, publishers, self.kind)
         if kind != self.kind:
             try:
@@ -128,7 +131,7 @@ class InputSubscription:
             publishers = self.publishers()
             found = [] if choose_kind(self.topic, publishers) else candidates(self.topic, self._published(), taken)
             self.silence = why_silent(self.topic, publishers, found)
-        for sentence in filter(None, (self.silence, self.mixed)):
+        for sentence in filter(None, (self.silence, self.wrong)):
             self._warn(sentence)
 
     def _published(self) -> dict[str, list[Publisher]]:
@@ -264,7 +267,7 @@ class Subscriptions:
         """Look at the graph; several times a second."""
         for subscription in (self.image, self.second):
             subscription.poll()
-            self._pipeline.doubt(subscription.topic.argument, subscription.mixed)
+            self._pipeline.doubt(subscription.topic.argument, subscription.wrong)
         self._pipeline.worker.silence = self.image.silence
         self._take_info_while_wanted()
 

@@ -170,6 +170,16 @@ def test_a_second_publisher_is_said_until_it_ends(ready: Any) -> None:
     ready.spin_until(lambda: all_sent_well(ready), "recovery")
 
 
+def test_a_node_that_hears_its_own_mask_says_it(
+    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]]
+) -> None:
+    peer.process = start(*node_command(), "-r", "image:=/mambaseg/mask")
+    peer.process.wait_for_line(
+        "/mambaseg/mask is an output of this node; expected the topic of a sensor: remap 'image'"
+    )
+    assert peer.diagnosed("images").level == 1
+
+
 def event_array(end_ns: int, seq: int) -> Any:
     message = EventArray(height=SIZE[0], width=SIZE[1], seq=seq, x=[1], y=[1], t_offset_ns=[0], p=[1])
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(end_ns - 1, 10**9)

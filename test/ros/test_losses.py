@@ -182,13 +182,13 @@ def test_a_loss_that_cannot_be_is_said_and_not_counted(domain: int, topic: str) 
     reported: list[int] = []
     warned: list[str] = []
     source = InputSubscription(
-        node, topic, "auto", "best_effort", take=lambda kind, message, publisher: None, lost=lost.append,
+        node, topic, "auto", "best_effort", take=lambda message, publisher: None, lost=lost.append,
         reported=reported.append, qos_met=lambda: None, warn=warned.append,
     )  # fmt: skip
     for change in (3, 2**31, -(2**31), 2**64 - 1, 0):
         source._count_reported(SimpleNamespace(total_count_change=change))
     for number in (1, 3, 2**31, 2**31 + 2):
-        source._receive(None, {"publication_sequence_number": number, "publisher_gid": {"data": [1] * 16}})
+        source._note(number, {"publisher_gid": {"data": [1] * 16}})
     assert (reported, lost) == ([3, 0], [1, 1])
     assert [f"/{topic}: the middleware reports {change} lost" in said for change, said in
             zip((2**31, -(2**31), 2**64 - 1), warned, strict=False)] == [True] * 3  # fmt: skip

@@ -10,6 +10,7 @@ from mambaseg_ros.topics.advice import (
     why_mixed,
     why_no_time,
     why_not_alone,
+    why_own,
     why_silent,
 )
 
@@ -116,6 +117,11 @@ def test_publishers_that_are_mixed_are_named() -> None:
     assert "every event counts as often" in sentence
     images = why_mixed(Topic("/image", "image", (A,), reliable=False), 2 * publishers[:1], set())
     assert "on /image at the same time: /driver (2 times); expected one, since their images are mixed" in images
+
+
+def test_an_input_that_is_an_output_of_the_node_is_named() -> None:
+    sentence = why_own(Topic("/mambaseg/overlay", "image", (A,), reliable=False))
+    assert "/mambaseg/overlay is an output of this node; expected the topic of a sensor: remap 'image'" in sentence
 
 
 def test_a_node_of_the_same_name_and_one_that_publishes_its_outputs_are_named() -> None:
