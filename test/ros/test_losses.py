@@ -67,7 +67,7 @@ def test_what_a_full_queue_of_dds_replaced_is_counted(domain: int, peer: Peer) -
     came: list[Any] = []
     lost: list[int] = []
     source = InputSubscription(
-        node, "image", "auto", "reliable", take=lambda kind, message, publisher: came.append(message), lost=lost.append,
+        node, "image", "auto", "reliable", take=lambda message, publisher: came.append(message), lost=lost.append,
         reported=lambda number: None, qos_met=lambda: None, warn=print,
     )  # fmt: skip
 
@@ -156,7 +156,7 @@ def test_without_publishers_ids_the_numbers_of_two_are_not_mixed(domain: int) ->
     node = rclpy.create_node("counting", context=context)
     lost: list[int] = []
     source = InputSubscription(
-        node, "image", "auto", "best_effort", take=lambda kind, message, publisher: None, lost=lost.append,
+        node, "image", "auto", "best_effort", take=lambda message, publisher: None, lost=lost.append,
         reported=lambda number: None, qos_met=lambda: None, warn=print,
     )  # fmt: skip
 
