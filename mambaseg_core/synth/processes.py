@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import FrameType
 from typing import TypeVar
 
 Progress = Callable[[int, int], None]
@@ -17,7 +23,9 @@ Task = TypeVar("Task")
 def in_processes(
     write: Callable[[Task], None], tasks: Sequence[Task], *, jobs: int, before: int, progress: Progress | None
 ) -> None:
-    """Call `write` with each task in some processes; the first error stops all.
+    """Call `write` with each task in some processes; the first error, or Ctrl-C, stops all.
+
+    A process that is stopped raises SystemExit in its task, so that it removes what it has written in part.
 
     Args:
         write: a function at a module's top level.
@@ -34,8 +42,10 @@ def in_processes(
     report = progress or (lambda done, total: None)
     total, done = before + len(tasks), before
     report(done, total)
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(write, task) for task in tasks]
+    others, spawn = multiprocessing.active_children(), multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_exit_at_sigterm) as pool:
+        with _sigint_ignored():
+            futures = [pool.submit(_run, write, task) for task in tasks]
         try:
             for future in as_completed(futures):
                 future.result()
@@ -47,5 +57,38 @@ def in_processes(
                 "repeat with fewer jobs"
             ) from error
         except BaseException:
+            for process in multiprocessing.active_children():
+                if process not in others:
+                    process.terminate()
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _run(write: Callable[[Task], None], task: Task) -> None:
+    try:
+        write(task)
+    except SystemExit:
+        os._exit(1)  # with what it wrote removed, and without a further task
+
+
+def _exit_at_sigterm() -> None:
+    """Raise SystemExit at the first SIGTERM, once."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(1)
+
+    signal.signal(signal.SIGTERM, end)
+
+
+@contextmanager
+def _sigint_ignored() -> Iterator[None]:
+    """Ignore SIGINT, as do the processes started meanwhile: a terminal sends it to all, and one has to act."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
