@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -47,17 +48,16 @@ def test_ctrl_c_ends_all_processes_and_what_they_wrote_in_part(tmp_path: Path) -
     script, folder = tmp_path / "script.py", tmp_path / "out"
     script.write_text(SCRIPT)
     folder.mkdir()
-    child = subprocess.Popen(
-        [sys.executable, script, folder],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 300
-    while len([path for path in folder.rglob("*") if path.is_file()]) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(child.pid, signal.SIGINT)  # as a terminal does
-    output, _ = child.communicate(timeout=300)
+    words = [sys.executable, script, folder]
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 300
+        while len([path for path in folder.rglob("*") if path.is_file()]) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(child.pid, signal.SIGINT)  # as a terminal does
+        output, _ = child.communicate(timeout=300)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
     assert output == "stopped\n"
     assert list(folder.iterdir()) == []
