@@ -62,6 +62,8 @@ def test_every_option_in_an_error_exists() -> None:
         "--always",
         "--dirty",
         "--abbrev",
+        "--cameras",  # of segmentation_node, as the next
+        "--ros-args",
     }  # of other programs
     folders = (ROOT / "mambaseg_core", ROOT / "mambaseg_ros")
     unknown = {

@@ -56,7 +56,7 @@ def open_aedat3(path: str | Path, size: Size | None = None) -> EventReader:
     return EventReader(BlockSource(Aedat3Stream(Path(path), size)))
 
 
-class Packet(NamedTuple):
+class Aedat3Packet(NamedTuple):
     """A packet of the file."""
 
     type: int
@@ -99,7 +99,7 @@ class Aedat3Stream:
             if packet.type == POLARITY:
                 yield packet, self._decode(packet, rows, self._counts)
 
-    def read(self, where: Packet) -> Events:
+    def read(self, where: Aedat3Packet) -> Events:
         """Decode one packet again."""
         rows = np.frombuffer(self.bytes_at(where.at, where.number * _EVENT.itemsize), _EVENT)
         return self._decode(where, rows, {"outside": 0, "invalid": 0})
@@ -111,7 +111,7 @@ class Aedat3Stream:
     def close(self) -> None:
         """Do nothing: the file is open only while it is read."""
 
-    def packets(self, counts: dict[str, int]) -> Iterator[tuple[Packet, npt.NDArray[Any]]]:
+    def packets(self, counts: dict[str, int]) -> Iterator[tuple[Aedat3Packet, npt.NDArray[Any]]]:
         """Yield the packets of events and frames of the first camera, and the records of events.
 
         A packet that is cut off by the file's end is left out.
@@ -146,7 +146,7 @@ class Aedat3Stream:
         with one_sentence(self.path, _EXPECTED, _REMEDY), self.path.open("rb") as file:
             return next((source for packet, source in self._heads(file) if packet.type == POLARITY), default)
 
-    def _heads(self, file: BinaryIO) -> Iterator[tuple[Packet, int]]:
+    def _heads(self, file: BinaryIO) -> Iterator[tuple[Aedat3Packet, int]]:
         """Yield each packet of events or frames, and the number of its camera."""
         total = self.path.stat().st_size
         at = self._data_at
@@ -159,7 +159,7 @@ class Aedat3Stream:
             if end > total:
                 return
             if head["type"] in (POLARITY, FRAMES) and head["number"]:
-                yield Packet(head["type"], at, head["size"], head["number"], head["overflow"] << 31), head["source"]
+                yield Aedat3Packet(head["type"], at, head["size"], head["number"], head["overflow"] << 31), head["source"]
             at = end
 
     def _stored(self, file: BinaryIO, head: dict[str, int], at: int, total: int) -> int:
@@ -180,7 +180,7 @@ class Aedat3Stream:
         values = following.view(_PACKET)[0].tolist()
         return number if _sane(dict(zip(_PACKET.names or (), values, strict=True))) else capacity
 
-    def _decode(self, packet: Packet, rows: npt.NDArray[Any], counts: dict[str, int]) -> Events:
+    def _decode(self, packet: Aedat3Packet, rows: npt.NDArray[Any], counts: dict[str, int]) -> Events:
         valid = rows["data"] & 1 == 1
         counts["invalid"] += int(len(rows) - np.count_nonzero(valid))
         rows = rows[valid]

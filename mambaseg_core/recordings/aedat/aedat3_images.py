@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.recordings.aedat.aedat3 import FRAME, FRAMES, Aedat3Stream, Packet
+from mambaseg_core.recordings.aedat.aedat3 import FRAME, FRAMES, Aedat3Stream, Aedat3Packet
 from mambaseg_core.recordings.aedat.chips import Size
 from mambaseg_core.recordings.errors import EventFileError
 
@@ -66,7 +66,7 @@ class Aedat3Images:
             return np.asarray(cv2.cvtColor(pixels[..., 0], _BAYER[frame.color_filter]), np.uint8)
         return pixels[..., 0]
 
-    def _of(self, packet: Packet) -> Iterator[_Frame]:
+    def _of(self, packet: Aedat3Packet) -> Iterator[_Frame]:
         for at in range(packet.at, packet.at + packet.number * packet.size, packet.size):
             head = np.frombuffer(self._stream.bytes_at(at, FRAME.itemsize), FRAME)[0]
             height, width, channels = int(head["height"]), int(head["width"]), int(head["info"]) >> 1 & 7

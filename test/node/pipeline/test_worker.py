@@ -468,7 +468,7 @@ def test_the_memory_of_a_burst_goes_back_once_its_packets_are_gone() -> None:
     assert not pipeline.give_back_memory()
     pipeline.inbox.put_packet("a packet", size=2 * BURST)
     assert not pipeline.give_back_memory()
-    pipeline.inbox.take_packet()
+    pipeline.inbox.take_packets()
     assert [pipeline.give_back_memory() for _ in range(LOOKS + 2)] == [False] * (LOOKS - 1) + [True, False, False]
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mambaseg_core.events import Window
 from mambaseg_core.events.messages import COLUMNS_TYPE, PACKET_TYPES, RawMessage
 from mambaseg_core.recordings.bag.types import known_typestore
+from mambaseg_ros.faults import kind_of
 from mambaseg_ros.sources.events import EventIntake
 from mambaseg_ros.sources.source import add_each
 
@@ -123,4 +124,5 @@ def test_together_is_one_after_the_other(messages: list[RawMessage], cuts: list[
         errors = together.add_all(now)
         assert [str(error) for error in errors] == [str(error) for error in add_each(single.add, now)]
         assert state_of(together) == state_of(single)
-        assert said[0] == said[1]
+        # at which message it is said may differ: one whose times are refused says nothing itself
+        assert set(map(kind_of, said[0])) == set(map(kind_of, said[1]))
