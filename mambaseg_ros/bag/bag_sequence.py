@@ -76,11 +76,12 @@ class BagSequence:
         outside, broken = 0, list[str]()
         for topic, _, data in self._bag.messages([self._topics.second]):
             try:
-                events, refused, _ = intake.decode(self._bag.event_message(topic, data))
+                decoded = intake.decode(self._bag.event_message(topic, data))
             except ValueError as error:
                 broken.append(str(error))
                 continue
-            outside += refused
+            outside += decoded.refused
+            events = decoded.events
             while len(events):
                 chunk = events.between(int(events.t_ns[0]), int(events.t_ns[0]) + chunk_ns)
                 yield chunk

@@ -46,8 +46,8 @@ class Feeder:
             except Exception as error:  # of the middleware
                 self._warn(sentence_of(error))
             if messages := self._inbox.take_packets():
-                for error in self._add(messages):
-                    self._warn(sentence_of(error))
+                for refusal in self._add(messages):
+                    self._warn(sentence_of(refusal))
                 self._inbox.packets_done_with(len(messages))
 
     def _add(self, messages: list[Any]) -> list[Exception]:

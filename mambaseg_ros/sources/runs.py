@@ -14,8 +14,8 @@ import numpy as np
 
 from mambaseg_core.events import Events
 from mambaseg_core.events.buffer import EventBuffer
-from mambaseg_core.events.decode.decoder import Columns
 from mambaseg_core.events.decode.packet_cdr import RawColumns, RawPacket
+from mambaseg_core.events.decode.reference import Columns
 from mambaseg_core.events.jumps import JUMP_NS
 from mambaseg_core.events.messages import RawMessage
 from mambaseg_ros.messages.stamps import LAST_NS
@@ -72,7 +72,7 @@ class DecodedRun(NamedTuple):
         ]
 
     def _part(self, start: int, stop: int) -> Events:
-        return Events(*(column[start:stop] for column in self.columns), *self.size)
+        return Events(*self.columns.at(slice(start, stop)), *self.size)
 
     def _goes_on(self, buffer: EventBuffer) -> bool:
         """Return True if all times are in order and none jumps, from the buffer's newest on."""
@@ -110,7 +110,9 @@ def sensor_of(message: Any) -> tuple[str, int, int] | None:
     """Return encoding ("" of columns), height and width of a message that others may join, else None."""
     if isinstance(message, RawPacket) and not message.is_bigendian:
         return message.encoding, message.height, message.width
-    if isinstance(message, RawColumns) and len(set(map(len, message[4:]))) == 1:
+    if isinstance(message, RawColumns) and len(message.x) == len(message.y) == len(message.t_offset_ns) == len(
+        message.p
+    ):
         return "", message.height, message.width
     return None
 
@@ -130,7 +132,7 @@ def joined_columns(run: Sequence[RawColumns], stamps_ns: Sequence[int]) -> Decod
         owner = np.repeat(np.arange(len(run)), lengths)
         refused = np.bincount(owner[~inside], minlength=len(run))
         lengths = (np.array(lengths) - refused).tolist()
-        columns = Columns(*(column[inside] for column in columns))
+        columns = columns.at(inside)
     native = Columns(columns.x.astype(np.uint16, copy=False), columns.y.astype(np.uint16, copy=False), *columns[2:])
     frame_ids = [message.header.frame_id for message in run]
     return DecodedRun(native, lengths, refused.tolist(), frame_ids, [0] * len(run), size)

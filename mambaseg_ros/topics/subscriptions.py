@@ -247,11 +247,12 @@ class Subscriptions:
             "image", parameters.image_type, parameters.image_reliability, self._take_image, counts="images"
         )
         events = pipeline.worker.segmenter.preprocessing.second == "events"
-        topic = ("second", parameters.second_type, parameters.second_reliability, self._take_second_image)
+        kind, reliability = parameters.second_type, parameters.second_reliability
         if events:
-            topic = ("events", parameters.events_type, parameters.events_reliability, None)
+            kind, reliability = parameters.events_type, parameters.events_reliability
+        topic, take = ("events", None) if events else ("second", self._take_second_image)
         try:
-            self.second = self._subscribe(*topic, counts="packets")
+            self.second = self._subscribe(topic, kind, reliability, take, counts="packets")
             pipeline.inbox.fetch = self.second.fetch if events else None
         except Exception:  # a type that is fixed and not installed
             self.image.destroy()

@@ -181,7 +181,7 @@ class Decoder:
             columns = self._run(self.encoding, data, base, state)
             if state.stepped_back != stepped_back:
                 order = np.argsort(columns.t_ns, kind="stable")
-                columns = Columns(*(column[order] for column in columns))
+                columns = columns.at(order)
             parts.append(columns)
             refused.append(state.outside + state.unplaced - before)
             self._truncated_bytes += len(data) % reference.WORD_BYTES[self.encoding]

@@ -9,7 +9,7 @@ the alignment.
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +130,7 @@ def _text(data: bytes, order: str, at: int) -> tuple[str, int]:
     return bytes(data[at + 4 : end]).removesuffix(b"\0").decode(errors="replace"), end
 
 
-def _column(data: bytes, order: str, at: int, kind: str) -> tuple[NDArray[np.generic], int]:
+def _column(data: bytes, order: str, at: int, kind: str) -> tuple[NDArray[Any], int]:
     """Return a sequence of numbers as a view, and where it ends."""
     at += -at % 4
     (number,) = _LENGTH[order].unpack_from(data, at)

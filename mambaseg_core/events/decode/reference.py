@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,10 @@ class Columns(NamedTuple):
     y: NDArray[np.uint16]  # [M]
     t_ns: NDArray[np.int64]  # [M]
     p: NDArray[np.int8]  # [M], +1 or -1
+
+    def at(self, rows: slice | NDArray[Any]) -> Columns:
+        """Return the events of a slice, a mask, or indices."""
+        return Columns(self.x[rows], self.y[rows], self.t_ns[rows], self.p[rows])
 
 
 def run(encoding: str, octets: NDArray[np.uint8], time_base_ns: int, state: DecoderState) -> Columns:
