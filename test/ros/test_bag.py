@@ -52,9 +52,10 @@ def test_a_real_davis_recording_gets_a_mask_for_every_frame(
     got = [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in found["/mambaseg/mask"]]
     assert got == stamps, node.output
     assert {(m.height, m.width, m.encoding) for m in found["/mambaseg/mask"]} == {(260, 346, "mono8")}
-    states = [(status.state, status.message) for status in found["/mambaseg/status"]]
+    answers = [status for status in found["/mambaseg/status"] if status.window_end_ns]  # others say that the node lives
+    states = [(status.state, status.message) for status in answers]
     assert states[1:] == [(SegmentationStatus.STATE_OK, "")] * 3, states
-    assert all(status.events_used > 100 for status in found["/mambaseg/status"][1:])
+    assert all(status.events_used > 100 for status in answers[1:])
     assert found["/mambaseg/status"][-1].packets_lost == 0
 
     drawn = start(*MAMBASEG, "bag", "pictures", bag, masks, tmp_path / "out")
