@@ -392,6 +392,8 @@ class EventSource(EventIntake):
         health, sentence = judge_events(stamp_ns, newest_ns, used, limits.stale_ns)
         if newest_ns is None or health != Health.GOOD:
             why = self._refused(recent, REFUSED_WARNED) or self._empty(recent)
+            if not why and recent.messages:
+                sentence += f"; the {recent.messages} messages of the last second hold {recent.all} events"
             return Judgement(health, why or sentence, usable=False)
         assert second is not None  # it has the newest event
         sentence = self._short(stamp_ns, self.newest_ns or newest_ns, used, limits)

@@ -57,8 +57,9 @@ class PixelHealth(NamedTuple):
             return ""
         if self.hot_share > HOT_WARNED:
             number = min(len(self.hot), HOTTEST)
+            pixels = "1 hot pixel" if number == 1 else f"{number} hot pixels"
             return (
-                f"{self.hot_share:.0%} of the newest {self.events} events are of {number} hot pixels, the "
+                f"{self.hot_share:.0%} of the newest {self.events} events are of {pixels}, the "
                 f"hottest {self._hottest()}; expected at most {HOT_WARNED:.0%}: mask them in the driver, or set "
                 "hot_pixel_filter"
             )

@@ -56,8 +56,8 @@ def jump_sentence(what: str, jump_ns: int) -> str:
     """Return the sentence on messages that were refused since their time jumped."""
     side = "before" if jump_ns < 0 else "after"
     return (
-        f"{what} with times {abs(jump_ns) / 1e9:.3f} s {side} those before them were refused; expected times that go "
-        "on: check the driver's stamps (a jump is believed at the third message in a row)"
+        f"{what} whose times are {abs(jump_ns) / 1e9:.3f} s {side} those already held were refused; expected times "
+        "that go on: check the driver's stamps (a jump is believed at the third message in a row)"
     )
 
 

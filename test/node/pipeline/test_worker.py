@@ -760,7 +760,7 @@ def test_one_event_message_with_a_wrong_stamp_empties_nothing(
     assert (after.state, after.message, after.events_used) == (State.OK, "", 21)
     assert worker.source.buffered.resets == 0
     assert len(worker.sink.warnings) == 1
-    assert f"{'after' if wrong_ns > START_NS else 'before'} those before them were refused" in worker.sink.warnings[0]
+    assert f"{'after' if wrong_ns > START_NS else 'before'} those already held were refused" in worker.sink.warnings[0]
 
 
 def test_no_mask_is_made_of_a_message_from_the_future(worker: Worker, event_message: Any) -> None:

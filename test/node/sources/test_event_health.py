@@ -217,7 +217,7 @@ def test_one_wrong_stamp_is_said_and_moves_nothing(stream: Stream, wrong_ms: int
     assert stream.judge() == (Health.GOOD, "", True)
     assert stream.source.buffered.jumped == 200
     assert len(stream.said) == 1
-    assert f"events with times {abs(wrong_ms) / 1e3:.0f}"[:-1] in stream.said[0]
+    assert f"events whose times are {abs(wrong_ms) / 1e3:.0f}"[:-1] in stream.said[0]
     assert "a jump is believed at the third message in a row" in stream.said[0]
     assert stream.source.buffered.resets == 0
 
@@ -275,7 +275,7 @@ def test_hot_pixels_are_shown_and_said(stream: Stream) -> None:
     assert sentence == ""
     stream.send(1000, hot)
     sentence = stream.warning()
-    assert "events are of 1 hot pixels, the hottest x 77, y 11: 25" in sentence
+    assert "events are of 1 hot pixel, the hottest x 77, y 11: 25" in sentence
     assert "mask them in the driver, or set hot_pixel_filter" in sentence
     stream.send(2000, columns)
     values, sentence = stream.source.diagnose()
