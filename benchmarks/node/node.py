@@ -197,7 +197,7 @@ def share(seconds: float) -> list[Figure]:
     figures = []
     for given in ("threads:=1", "threads:=2", "max_rate_hz:=5.0", "max_rate_hz:=2.0", "only_if_heard:=true"):
         threads = () if given.startswith("threads") else ("-p", "threads:=1")
-        run = measured(Load(image_hz=10.0, events=800, arrays=False, seconds=seconds), *small, *threads, "-p", given)
+        run = measured(Load(image_hz=10.0, events=80, arrays=False, seconds=seconds), *small, *threads, "-p", given)
         used = float(np.polyfit(run.cpu[:, 0], run.cpu[:, 1], 1)[0])
         rate = run.last.masks_published / seconds
         figures.append(Figure(f"{given}: CPU [% of a core], masks/s", f"{100 * used:.0f}, {rate:.1f}"))
