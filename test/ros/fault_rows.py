@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from array import array
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from drive import DEGRADED, ERROR, FRAME_NS, OK, SIZE, exchange, send_events, ti
 from fault_table import Fault
 from lifecycle_msgs.msg import Transition
 from mambaseg_ros.msg import EventArray
+from peer import Process
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -252,16 +255,16 @@ def backwards(stamp_ns: int) -> list[Any]:
     return [events(part) for part in np.split(frame_times(stamp_ns, 2000), 10)[::-1]]
 
 
-def evt3(stamp_ns: int, name: str, number: int = 200) -> Any:
+def evt3(stamp_ns: int, name: str, number: int = 200, *, span_ns: int = FRAME_NS) -> Any:
     """A packet of evt3, under that or another name; without events where number is 0."""
     from event_camera_msgs.msg import EventPacket
 
-    us = np.linspace(stamp_ns - FRAME_NS, stamp_ns + 1_000_000, number).astype(np.int64) // 1000 % 2**24
+    us = np.linspace(stamp_ns - span_ns, stamp_ns + span_ns // 50, number).astype(np.int64) // 1000 % 2**24
     words = np.zeros((number, 4), "<u2")
     words[:, 0], words[:, 1] = 0x8000 | us >> 12, 0x6000 | us & 0xFFF
     words[:, 2], words[:, 3] = np.arange(number) % SIZE[0], 0x2000 | np.arange(number) % SIZE[1]
     packet = EventPacket(height=SIZE[0], width=SIZE[1], encoding=name)
-    packet.header.stamp.sec, packet.header.stamp.nanosec = divmod(stamp_ns - FRAME_NS, S)
+    packet.header.stamp.sec, packet.header.stamp.nanosec = divmod(stamp_ns - span_ns, S)
     packet.events.frombytes(words.tobytes())
     return packet
 
@@ -444,6 +447,84 @@ PEOPLE = [
     Fault("the process stands still for a second", stopped),
     Fault("a subscriber whose QoS does not fit", misfit_subscriber, "QoS"),
     Fault("twenty subscribers that come and go", crowd),
+]  # fmt: skip
+
+# -- nodes of their own ------------------------------------------------------------------------------------------------
+
+
+def good_frame(peer: Any) -> Any:
+    stamp_ns = next(times)
+    send_events(peer, stamp_ns)
+    return exchange(peer, stamp_ns)
+
+
+def nothing(peer: Any) -> Any:
+    return None
+
+
+def second_node(peer: Any) -> Any:
+    """Start another node with the words of this one; both say it."""
+    other = Process(peer.process.child.args, {**os.environ, "ROS_DOMAIN_ID": str(peer.domain)})
+    other.wait_for_line("nothing comes on")
+    deadline = time.monotonic() + 60
+    while "nodes have the name" not in other.output and time.monotonic() < deadline:
+        peer.executor.spin_once(timeout_sec=0.1)
+    other.stop()
+    return None
+
+
+def signals(*numbers: signal.Signals) -> Callable[[Any], Any]:
+    """An injector of signals in a row."""
+
+    def inject(peer: Any) -> str:
+        status = Path(f"/proc/{peer.process.child.pid}/status")
+        while not int(status.read_text().split("SigCgt:")[1].split()[0], 16) >> signal.SIGTERM - 1 & 1:
+            time.sleep(0.001)  # Python itself is starting
+        for number in numbers:
+            peer.process.child.send_signal(number)
+            time.sleep(0.01)
+        peer.process.child.wait(timeout=60)
+        return "ended"
+
+    return inject
+
+
+def clock_step(peer: Any) -> Any:
+    """Three seconds of evt3 packets in real time, then the computer's clock is set 80 ms ahead."""
+    from event_camera_msgs.msg import EventPacket
+
+    peer.republish("events", EventPacket)
+    peer.wait_until_connected()
+    begun = time.monotonic()
+    for number in range(1500):
+        time.sleep(max(0.0, begun + number * 0.004 - time.monotonic()))
+        sensor_ns = int((time.monotonic() - begun) * 1e9) + S
+        packet = evt3(sensor_ns, "evt3", 20, span_ns=3_900_000)
+        step_ns = 80_000_000 if number > 750 else 0
+        packet.header.stamp.sec, packet.header.stamp.nanosec = divmod(time.time_ns() + step_ns, S)
+        send(peer, packet)
+    return None
+
+
+def answers_while_it_loads(peer: Any) -> str:
+    """Ask for /diagnostics while a large model is loaded."""
+    return str(peer.diagnosed("state").message)
+
+
+ALONE = [
+    Fault("random weights", good_frame, "random", (DEGRADED,), node=["weights:=random"]),
+    Fault("misspelt name of weights", nothing, "cannot configure", node=["weights:=syntetic"], waits=False),
+    Fault("misspelt parameter", nothing, "nearest is 'event_clock'", node=["event_clok:=sensor"]),
+    Fault("whole number for milliseconds", good_frame, node=["event_wait_ms:=400"]),
+    Fault("use_sim_time without /clock", nothing, "nothing comes on /clock", node=["use_sim_time:=true"]),
+    Fault("a second node of the name", second_node, "nodes have the name", node=[]),
+    Fault("two signals in a row", signals(signal.SIGINT, signal.SIGINT), "ended", node=[]),
+    Fault("SIGINT, SIGTERM", signals(signal.SIGINT, signal.SIGTERM), "ended", node=[]),
+    Fault("three signals while it starts", signals(signal.SIGTERM, signal.SIGINT, signal.SIGINT), "ended", node=[],
+          waits=False),
+    Fault("the computer's clock is set 80 ms ahead", clock_step, "stepped by [+]?(7|8)[0-9]\\.", node=[]),
+    Fault("a large model is loaded", answers_while_it_loads, "configuring", node=[
+        "model:=mambaseg_dsec", "weights:=random", "image_height:=0", "image_width:=0"], waits=False),
 ]  # fmt: skip
 
 FAULTS = [*IMAGES, *EVENTS, *PEOPLE]

@@ -47,6 +47,8 @@ class Fault:
         states: allowed states of that status.
         counted: whether the counts of images go on (not where the node or the camera's driver begins anew).
         short: whether CI runs it.
+        node: parameters of a node of its own, such as "weights:=random"; None: the node of all others.
+        waits: whether that node is waited for until it has subscribed.
     """
 
     name: str
@@ -55,6 +57,8 @@ class Fault:
     states: Sequence[int] = (OK,)
     counted: bool = True
     short: bool = True
+    node: Sequence[str] | None = None
+    waits: bool = True
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,23 @@ def run(fault: Fault, peer: Any) -> Row:
     if fault.counted:
         wrong += miscounted(before, after, peer.images_sent - sent)
     return Row(fault.name, "; ".join(wrong), state, said, where, recovery_s)
+
+
+def run_alone(fault: Fault, folder: Path) -> Row:
+    """Inject a fault into a node of its own, which must say it and end with status 0."""
+    assert fault.node is not None
+    with running_node(folder, *fault.node, waits=fault.waits) as peer:
+        answer = fault.inject(peer)
+        said, where = said_of(fault, peer, answer, 0) if fault.says else ("", "")
+    wrong = []
+    state = "" if answer is None or isinstance(answer, str) else STATES[answer.state]
+    if state and answer.state not in fault.states:
+        wrong.append(f"state {state}: {answer.message}")
+    if fault.says and not said:
+        wrong.append("nobody is told")
+    if (status := peer.process.child.returncode) != 0 or "Traceback" in peer.process.output:
+        wrong.append(f"the node ends with {status}: {peer.process.output[-300:]}")
+    return Row(fault.name, "; ".join(wrong), state, said, where, 0.0)
 
 
 def recover(peer: Any) -> Any:
@@ -151,20 +172,21 @@ def said_of(fault: Fault, peer: Any, answer: Any, since: int) -> tuple[str, str]
 
 
 @contextmanager
-def running_node(folder: Path) -> Iterator[Any]:
-    """A peer with a node of a small model, whose weights are made in `folder`."""
+def running_node(folder: Path, *given: str, waits: bool = True) -> Iterator[Any]:
+    """A peer with a node of a small model, whose weights are made in `folder`; `given` are further parameters."""
     torch.manual_seed(0)
     weights = folder / "nano.safetensors"
     model = create_model("mambaseg_nano", num_classes=6, image_size=INPUT, in_channels=1)
     save_checkpoint(weights, model, preset_preprocessing("mambaseg_ddd17", size=INPUT, channels=1))
     domain = next_domain()
     pairs = {**PARAMETERS, "weights": weights}.items()
-    words = [word for name, value in pairs for word in ("-p", f"{name}:={value}")]
+    words = [word for pair in (*(f"{name}:={value}" for name, value in pairs), *given) for word in ("-p", pair)]
     peer = Peer(domain)
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
     peer.process = Process([sys.executable, "-m", "mambaseg_ros.node", "--ros-args", *words], environment)
     try:
-        peer.wait_until_connected()
+        if waits:
+            peer.wait_until_connected()
         yield peer
     finally:
         peer.process.stop()
@@ -173,17 +195,24 @@ def running_node(folder: Path) -> Iterator[Any]:
 
 def main(words: list[str]) -> int:
     """Run faults against one node and print the table."""
-    from fault_rows import FAULTS
+    from fault_rows import ALONE, FAULTS
 
     names = [word for word in words if not word.startswith("-")]
     short = "--short" in words
-    chosen = [f for f in FAULTS if (f.short or not short) and (not names or any(name in f.name for name in names))]
+    every = FAULTS if short else [*ALONE, *FAULTS]
+    chosen = [f for f in every if (f.short or not short) and (not names or any(name in f.name for name in names))]
     rows = []
-    with tempfile.TemporaryDirectory() as folder, running_node(Path(folder)) as peer:
-        print(HEAD)
+    print(HEAD)
+    with tempfile.TemporaryDirectory() as folder:
         for fault in chosen:
-            rows.append(run(fault, peer))
-            print(rows[-1], flush=True)
+            if fault.node is not None:
+                rows.append(run_alone(fault, Path(folder)))
+                print(rows[-1], flush=True)
+        with running_node(Path(folder)) as peer:
+            for fault in chosen:
+                if fault.node is None:
+                    rows.append(run(fault, peer))
+                    print(rows[-1], flush=True)
     bad = sum(bool(row.wrong) for row in rows)
     print(
         f"\n{len(rows)} faults, {len(rows) - bad} right; longest recovery {max(row.recovery_s for row in rows):.1f} s"

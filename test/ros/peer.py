@@ -95,6 +95,7 @@ class Peer:
     """The other side: publishes images and events, or a second camera's images; keeps masks and status."""
 
     def __init__(self, domain: int, *, second: str = "events") -> None:
+        self.domain = domain
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node("peer", context=self.context)
