@@ -42,7 +42,7 @@ def tables(file: Path) -> dict[str, ast.Dict]:
 
 
 @pytest.mark.parametrize(
-    ("file", "arguments"), [(FILE, 11), (FILE.with_name("replay.launch.py"), 5)], ids=lambda value: str(value)[-20:]
+    ("file", "arguments"), [(FILE, 12), (FILE.with_name("replay.launch.py"), 5)], ids=lambda value: str(value)[-20:]
 )
 def test_every_argument_is_described_in_its_table(file: Path, arguments: int) -> None:
     rows = [row for table in tables(file).values() for row in table.values if isinstance(row, ast.Tuple)]
@@ -162,6 +162,6 @@ def _has_rviz() -> bool:
 def test_a_replay_that_is_interrupted_ends_with_all_it_started(launch: Callable[..., Any], tmp_path: Path) -> None:
     bags.humble(tmp_path / "bag")
     replay = launch("replay.launch.py", f"bag:={tmp_path / 'bag'}")
-    replay.wait_for_line("[player-2]: process started")
+    replay.wait_for_line("[player-2] waiting for a subscriber")
     assert replay.stop() == 0
     assert "Traceback" not in replay.output
