@@ -36,7 +36,7 @@ from mambaseg_ros.topics.advice import (
     why_silent,
 )
 from mambaseg_ros.topics.deliveries import MOST_PUBLISHERS, Deliveries
-from mambaseg_ros.topics.polling import PolledGroup, take_all
+from mambaseg_ros.topics.polling import PolledGroup, serve_events, take_all
 from mambaseg_ros.topics.publishers import Publishers
 
 INFO_TOPICS = ("camera_info", "event_camera_info")
@@ -95,7 +95,9 @@ class InputSubscription:
             self._subscribe(kind)
 
     def poll(self) -> None:
-        """Subscribe once the type is known."""
+        """Subscribe once the type is known; serve the events of a polled subscription."""
+        if self._take is None and self._subscription is not None:
+            serve_events(self._subscription[0])
         publishers = self.publishers()
         self._alone = len(publishers) <= 1
         now = time.monotonic()
