@@ -154,4 +154,12 @@ def make_source(
     max_age_ns, max_bytes = int(parameters.buffer_ms * 1e6), parameters.buffer_bytes
     if setup.second != "events":
         return PictureSource(setup, max_age_ns=max_age_ns, max_bytes=max_bytes, warn=warn)
-    return EventSource(setup, max_age_ns=max_age_ns, max_bytes=max_bytes, clock_mode=parameters.event_clock, warn=warn)
+    return EventSource(
+        setup,
+        max_age_ns=max_age_ns,
+        max_bytes=max_bytes,
+        clock_mode=parameters.event_clock,
+        hot_pixel_filter=parameters.hot_pixel_filter,
+        warn=warn,
+        clock=clock,
+    )

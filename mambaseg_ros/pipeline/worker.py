@@ -63,6 +63,7 @@ class Worker:
     silence: str = ""
     _of_another_time: bool = field(default=False, init=False)
     _due_at: float = field(default=0.0, init=False)
+    _served_at: float = field(default=-math.inf, init=False)
     _times: TimeJumps[int] = field(default_factory=TimeJumps, init=False)  # of the images
     _said_at: float = field(default_factory=time.monotonic, init=False)
     _last_second_ns: int = field(default=0, init=False)
@@ -124,9 +125,10 @@ class Worker:
         rate_hz = self.parameters.max_rate_hz
         if rate_hz == 0:
             return True
-        if arrived < self._due_at:
+        due_at = min(self._due_at, self._served_at + 1 / rate_hz)  # the rate may have been raised since
+        if arrived < due_at:
             return False
-        late = arrived - self._due_at
+        late, self._served_at = arrived - due_at, arrived
         self._due_at = arrived + 1 / rate_hz - (late if late < 1 / rate_hz else 0.0)
         return True
 

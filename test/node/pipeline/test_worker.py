@@ -24,7 +24,7 @@ from mambaseg_core.models.presets import preset_preprocessing
 from mambaseg_core.preprocessing import picture_preprocessing
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.parameters import Parameters
-from mambaseg_ros.pipeline.pipeline import Pipeline
+from mambaseg_ros.pipeline.pipeline import Pipeline, make_source
 from mambaseg_ros.pipeline.results import PublishedMask, Report, State
 from mambaseg_ros.pipeline.worker import Worker
 from mambaseg_ros.policy import NO_CLOCK, Health
@@ -698,6 +698,13 @@ def test_the_rate_of_masks_is_bounded_and_kept(worker: Worker, camera_hz: float,
         assert np.diff(served).min() > 0.5 / most_hz
 
 
+def test_a_rate_that_is_raised_holds_from_the_next_image_on(worker: Worker) -> None:
+    worker.parameters = replace(worker.parameters, max_rate_hz=0.001)
+    assert [worker._due(100 + number / 10) for number in range(3)] == [True, False, False]
+    worker.parameters = replace(worker.parameters, max_rate_hz=10.0)
+    assert [worker._due(100.3 + number / 20) for number in range(4)] == [True, False, True, False]
+
+
 def test_images_that_come_too_soon_are_dropped_without_a_status_and_are_not_missing(
     worker: Worker, image_message: Any
 ) -> None:
@@ -881,3 +888,12 @@ def test_a_region_of_interest_is_all_that_the_model_sees(
     report = answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + MS))
     assert (report.state, worker.images_refused, report.images_health) == (State.ERROR, 1, Health.BAD)
     assert "the image has 34x26 pixels (width x height), and the region 'roi' reaches to column 64" in report.message
+
+
+def test_the_source_of_events_has_all_that_the_parameters_say() -> None:
+    setup = preset_preprocessing("mambaseg_ddd17", size=Brightness.image_size, channels=1)
+    for wanted in (True, False):
+        source = make_source(setup, replace(ANY_STAMP, hot_pixel_filter=wanted), clock=lambda: 7.0)
+        values, _ = source.diagnose()
+        assert ("events of hot pixels dropped" in values) is wanted
+        assert source._recent._clock() == 7.0
