@@ -37,10 +37,10 @@ class NodeCallbacks(ReentrantCallbackGroup):
 
 
 def run_beside_callbacks(node: Node, work: Callable[[], T], ended: Callable[[], bool]) -> T:
-    """Run `work` in a thread and, in this one, the node's callbacks; return the result of `work`.
+    """Run `work` in a thread and, in this one, the callbacks of all nodes; return the result of `work`.
 
     Called from a callback or before the node spins. A nested executor runs the callbacks, since rclpy's transition
-    callbacks cannot wait for anything else, and no two callbacks of the node ever run at once.
+    callbacks cannot wait for anything else, and no two callbacks ever run at once.
 
     Args:
         node: its default callback group is a `NodeCallbacks`.
@@ -62,7 +62,8 @@ def run_beside_callbacks(node: Node, work: Callable[[], T], ended: Callable[[], 
     group, outer, inner = node.default_callback_group, node.executor, SingleThreadedExecutor(context=node.context)
     assert isinstance(group, NodeCallbacks)
     group.busy = True
-    inner.add_node(node)
+    for each in [node] if outer is None else outer.get_nodes():
+        inner.add_node(each)
     try:
         threading.Thread(target=run, name="load", daemon=True).start()
         while not done.done():
@@ -71,8 +72,9 @@ def run_beside_callbacks(node: Node, work: Callable[[], T], ended: Callable[[], 
             inner.spin_once(timeout_sec=LOOK_S)
     finally:
         group.busy = False
-        inner.remove_node(node)
+        for each in inner.get_nodes():
+            inner.remove_node(each)
+            if outer is not None:
+                outer.add_node(each)
         inner.shutdown()
-        if outer is not None:
-            outer.add_node(node)
     return done.result()

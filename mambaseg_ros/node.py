@@ -343,9 +343,8 @@ def main(args: list[str] | None = None) -> int:
             node.destroy_node()
         rclpy.try_shutdown()
     sys.stdout.flush()
-    os._exit(
-        ended.result() or 0
-    )  # a model that loads or infers cannot be interrupted, and one at rest takes a second to be freed
+    # at once: a model that loads or infers cannot be interrupted, and one at rest takes a second to be freed
+    os._exit(ended.result() or 0)
 
 
 if __name__ == "__main__":

@@ -67,3 +67,22 @@ def test_signals_end_a_node_that_loads(
         node.child.send_signal(number)
     assert node.stop() == 0, node.output
     assert "Traceback" not in node.output
+
+
+def test_one_camera_that_loads_does_not_hold_up_another(
+    peer: Any, start: Callable[..., Any], node_command: Callable[..., list[str]], pipe: Path
+) -> None:
+    words = node_command(autostart="false", calibration=pipe)
+    peer.process = start(*words, "--", "--cameras", "left", "right")
+
+    def state(camera: str) -> str:
+        return str(peer.call(GetState, f"/{camera}/mambaseg/get_state", GetState.Request()).current_state.label)
+
+    assert (state("left"), state("right")) == ("unconfigured", "unconfigured")
+    client = peer.node.create_client(ChangeState, "/left/mambaseg/change_state")
+    future = client.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE)))
+    peer.spin_until(lambda: state("left") == "configuring", "the load")
+    assert state("right") == "unconfigured"
+    pipe.write_text("no: calibration")
+    peer.spin_until(future.done, "the end of the load")
+    assert (state("left"), state("right")) == ("unconfigured", "unconfigured")
