@@ -159,7 +159,10 @@ class Aedat3Stream:
             if end > total:
                 return
             if head["type"] in (POLARITY, FRAMES) and head["number"]:
-                yield Aedat3Packet(head["type"], at, head["size"], head["number"], head["overflow"] << 31), head["source"]
+                yield (
+                    Aedat3Packet(head["type"], at, head["size"], head["number"], head["overflow"] << 31),
+                    head["source"],
+                )
             at = end
 
     def _stored(self, file: BinaryIO, head: dict[str, int], at: int, total: int) -> int:

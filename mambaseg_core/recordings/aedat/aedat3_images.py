@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.recordings.aedat.aedat3 import FRAME, FRAMES, Aedat3Stream, Aedat3Packet
+from mambaseg_core.recordings.aedat.aedat3 import FRAME, FRAMES, Aedat3Packet, Aedat3Stream
 from mambaseg_core.recordings.aedat.chips import Size
 from mambaseg_core.recordings.errors import EventFileError
 

@@ -83,7 +83,9 @@ def test_one_image_of_another_time_moves_nothing(image_message: Any, wrong_ms: i
         add(source, image_message, t)
     assert (source.fill[0], source.newest_ns, source.buffered.resets) == (13, START_NS + 650 * MS, 0)
     assert (source.counts.packets_refused, source.counts.sensor_changes) == (1, 0)
-    assert [f"thermal images whose times are {abs(wrong_ms + 50) / 1e3:.3f} s" in sentence for sentence in said] == [True]
+    assert [f"thermal images whose times are {abs(wrong_ms + 50) / 1e3:.3f} s" in sentence for sentence in said] == [
+        True
+    ]
 
 
 def test_an_image_of_the_other_time_is_a_second_witness(source: PictureSource, image_message: Any) -> None:
