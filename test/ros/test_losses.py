@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import pytest
 import rclpy
 from drive import OK, SIZE, all_is_well, send_events, settle, times
 from lifecycle_msgs.msg import Transition
+from mambaseg_ros.msg import EventArray
 from peer import HANG_S, Peer
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
@@ -168,6 +170,44 @@ def test_without_publishers_ids_the_numbers_of_two_are_not_mixed(domain: int) ->
         receive(number, publishers)
     assert lost == [1, 1]
     source.destroy()
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def test_a_polled_subscription_is_out_of_the_executor_s_hands_and_says_what_does_not_fit(domain: int) -> None:
+    """In a wait set the events of a subscription kept Fast DDS awake while messages waited."""
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    node, executor = rclpy.create_node("polling", context=context), SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    told: list[str] = []
+    source = InputSubscription(
+        node, "events", "auto", "reliable", take=None, lost=lambda number: None, reported=lambda number: None,
+        qos_met=lambda: told.append("qos"), warn=told.append,
+    )  # fmt: skip
+    publisher = node.create_publisher(EventArray, "events", QoSProfile(depth=9))
+
+    def until(ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + HANG_S
+        while not ready():
+            assert time.monotonic() < deadline
+            source.poll()
+            executor.spin_once(timeout_sec=0.01)
+
+    until(lambda: publisher.get_subscription_count() > 0)
+    subscription = source._subscription[0]
+    assert not any(map(executor.can_execute, (subscription, *subscription.event_handlers)))
+    publisher.publish(EventArray(height=SIZE[0], width=SIZE[1], seq=7))
+    fetched: list[Any] = []
+    until(lambda: bool(fetched.extend(source.fetch()) or fetched))
+    assert [(message.read().seq, size) for message, size in fetched] == [(7, len(fetched[0][0].data))]
+    node.destroy_publisher(publisher)
+    publisher = node.create_publisher(EventArray, "events", qos_profile_sensor_data)
+    until(lambda: bool(told))
+    assert told[0] == "qos"
+    assert "asks for 'reliable'" in told[1]
+    source.destroy()
+    assert source.fetch() == []
     node.destroy_node()
     rclpy.shutdown(context=context)
 
