@@ -107,7 +107,7 @@ def test_masks_that_hang_on_earlier_ones_are_refused(drive: Any, tmp_path: Path)
     [
         ("speed=1", "'speed=1' sets no parameter"),
         ("device", "'device' sets no parameter"),
-        ("buffer_ms=-1", "parameter 'buffer_ms' is -1; expected 10 to 60000"),
+        ("buffer_ms=-1", "parameter 'buffer_ms' is -1.0; expected 10 to 60000"),
     ],
 )
 def test_wrong_parameters_are_refused(word: str, message: str) -> None:
