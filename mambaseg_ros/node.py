@@ -216,6 +216,11 @@ class SegmentationNode(LifecycleNode):
             inputs.destroy()
         return pipeline is None or pipeline.stop(timeout)
 
+    def destroy_node(self) -> None:
+        """Leave the graph at once; rclpy's life cycle keeps the node in it until it is collected, others for 20 s."""
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
+
     def _enable(self, request: Any, response: Any) -> Any:
         """Serve ~/enable: rest without unloading the model, and go on."""
         if self._state != "active":

@@ -10,6 +10,7 @@ from typing import Any
 
 import handmade_bags as bags
 import pytest
+from peer import Peer
 
 from mambaseg_core.recordings.bag import Bag
 from mambaseg_ros.signals import INTERRUPTED
@@ -55,3 +56,14 @@ def test_a_node_ends_by_signals(
     status = end_at(node, phase)
     assert "Traceback" not in node.output
     assert status == 0, node.output
+
+
+@pytest.mark.parametrize("phase", ["random weights", "active: model"])
+def test_a_node_that_ended_is_gone_from_the_graph(
+    peer: Peer, start: Callable[..., Any], node_command: Callable[..., list[str]], phase: str
+) -> None:
+    node = start(*node_command("-m", "mambaseg_ros.node", weights="random"))
+    peer.spin_until(lambda: "mambaseg" in peer.node.get_node_names(), "the node in the graph")
+    assert end_at(node, phase) == 0, node.output
+    # one that only stopped talking would stay for 20 s
+    peer.spin_until(lambda: "mambaseg" not in peer.node.get_node_names(), "a graph without the node", timeout=10)
