@@ -178,14 +178,25 @@ def judge_age(now_ns: int, stamp_ns: int, here_ms: float, max_age_ms: float, *, 
     )
 
 
+LONGEST_PERIOD_NS = 5_000_000_000  # of a camera whose silence is still noticed
+
+
 class Freshness:
-    """How long messages are missing, on a clock that may stand still (a paused bag) or jump back (a looped one)."""
+    """How long messages are missing, on a clock that may stand still (a paused bag) or jump back (a looped one).
+
+    Attributes:
+        period_ns: the shorter one of the last two times between messages, at most `LONGEST_PERIOD_NS`; 0 before that.
+    """
 
     def __init__(self, now_ns: int) -> None:
         self._last_ns = now_ns
+        self._gaps_ns: list[int] = []
+        self.period_ns = 0
 
     def seen(self, now_ns: int) -> None:
         """Note that a message came."""
+        self._gaps_ns = [*self._gaps_ns[-2:], max(0, now_ns - self._last_ns)]  # the first of three is no gap
+        self.period_ns = min(*self._gaps_ns[1:], LONGEST_PERIOD_NS) if len(self._gaps_ns) > 2 else 0
         self._last_ns = now_ns
 
     def silent_ns(self, now_ns: int) -> int:

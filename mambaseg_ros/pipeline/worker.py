@@ -357,7 +357,8 @@ class Worker:
         elif self.parameters.when_images_missing == "hold" and self._last is not None:
             report = Report(self._last.header, State.DEGRADED, "hold", self._images_missing())
             self._work_and_report(self._hold, report, time.monotonic())
-        self._beat(self.silence or self._images_missing(), self.parameters.when_images_missing)
+        if self._images_fresh.silent_ns(now_ns) >= 2 * self._images_fresh.period_ns:  # else the camera is slow
+            self._beat(self.silence or self._images_missing(), self.parameters.when_images_missing)
 
     def _images_are_missing(self, now_ns: int) -> bool:
         """Return whether images are missing, and set the health of both inputs if so."""

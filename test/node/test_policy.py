@@ -77,6 +77,16 @@ def test_without_a_clock_the_age_is_unknown() -> None:
     assert "the node's clock stands at 0" in said
 
 
+def test_the_period_is_that_of_the_last_messages_and_an_outage_is_none() -> None:
+    freshness = Freshness(0)
+    for now_ms, period_ms in ((700, 0), (1700, 0), (2700, 1000), (62_700, 1000), (63_700, 1000), (64_700, 1000)):
+        freshness.seen(now_ms * MS)
+        assert freshness.period_ns == period_ms * MS
+    for now_ms in (164_700, 264_700):
+        freshness.seen(now_ms * MS)
+    assert freshness.period_ns == 5000 * MS
+
+
 def test_silence_is_measured_on_a_clock_that_starts_late_stands_still_and_jumps_back() -> None:
     freshness = Freshness(0)  # simulated time before the first /clock
     assert freshness.silent_ns(7_000 * MS) == 0

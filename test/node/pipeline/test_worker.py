@@ -657,6 +657,24 @@ def test_a_clock_at_0_is_said_and_a_paused_one_is_no_silence(worker: Worker, mon
     assert len(kept.heartbeats) == count
 
 
+def test_a_slow_camera_is_not_missing_between_its_images(
+    worker: Worker, image_message: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mambaseg_ros.pipeline.worker.HEARTBEAT_S", 0.0)
+    worker.parameters = replace(worker.parameters, event_wait_ms=0.0)
+    kept = worker.sink
+    for number in range(3):
+        answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + number * 1000 * MS))
+        kept.now += 1000 * MS
+    answer(worker, image_message(halves(), "mono8", stamp_ns=START_NS + 3000 * MS))
+    count = len(kept.heartbeats)
+    kept.now += 1900 * MS
+    let_it_look(kept, 6)
+    assert len(kept.heartbeats) == count
+    kept.now += 200 * MS
+    until(lambda: len(kept.heartbeats) > count)
+
+
 def test_heartbeats_are_a_second_apart(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mambaseg_ros.pipeline.worker.HEARTBEAT_S", 1e9)
     worker.sink.now += 10**9
