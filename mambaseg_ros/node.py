@@ -66,6 +66,7 @@ class SegmentationNode(LifecycleNode):
         self._callbacks_of_all = NodeCallbacks()
         super().__init__("mambaseg", **kwargs)
         self._ended = ended or Future()  # its result is the exit status of the process
+        self._refuse_wrong_transitions()
         self._take_overrides()
         for parameter in PARAMETERS:
             self.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
@@ -142,6 +143,24 @@ class SegmentationNode(LifecycleNode):
         self._release()
         self._state = "unconfigured"
         return Done.SUCCESS
+
+    def _refuse_wrong_transitions(self) -> None:
+        """Answer False to a transition that does not fit the state; rclpy before Kilted raises, which ends the node."""
+        change = self._service_change_state.callback
+
+        def answer(request: Any, response: Any) -> Any:
+            try:
+                return change(request, response)
+            except RCLError:
+                wanted = request.transition.label or request.transition.id
+                self.get_logger().warning(
+                    f"transition {wanted} is refused: the node is {self._state}; expected one that "
+                    f"`ros2 lifecycle list {self.get_fully_qualified_name()}` shows: do that first"
+                )
+                response.success = False
+                return response
+
+        self._service_change_state.callback = answer
 
     def _transition(
         self, what: str, work: Callable[[], None], undo: Callable[[], None], state: str
