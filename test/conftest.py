@@ -8,6 +8,7 @@ import os
 # other longer than they work, and the same bits are promised for the same number only. Tests of threads set their own.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from rosbags.rosbag2 import Reader
 
+from mambaseg_core.memory import give_back_memory
 from mambaseg_core.recordings.bag.types import new_typestore
 from mambaseg_core.synth.dsec_drive import SequenceSummary, write_sequence
 
@@ -25,6 +27,14 @@ settings.register_profile("any_machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any_machine")
 
 SMALL = {"seconds": 0.3, "fps": 20.0, "image_size": (135, 180), "event_size": (120, 160)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_goes_back() -> Iterator[None]:
+    """A node's process keeps what it has freed (`keep_memory`); that of all tests would grow to gigabytes."""
+    yield
+    gc.collect()
+    give_back_memory()
 
 
 @pytest.fixture(scope="session")
