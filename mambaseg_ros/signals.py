@@ -19,6 +19,7 @@ Handler = Callable[[int, "FrameType | None"], None]
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130  # exit status of a command that a signal ended, as shells have it for SIGINT
 BURST_S = 1.0  # ros2 launch, a terminal and an impatient user send several signals at once
+AGAIN_S = 5.0  # as ros2 launch waits before its next signal
 END_S = 1.0  # longest time from a signal to the end of the process
 _own: list[Handler] = []
 
@@ -54,8 +55,9 @@ def end_by_callback(begin: Callable[[], None], status: int = 0) -> None:
 def run_command(command: Callable[[], object]) -> None:
     """Run a command that signals interrupt, and end the process with its exit status.
 
-    The first signal raises KeyboardInterrupt in the command, so that it removes what it has written in part. Further
-    signals are ignored for `BURST_S`. The exit status after a signal is `INTERRUPTED`, or 0 if the command takes a
+    The first signal raises KeyboardInterrupt in the command, so that it removes what it has written in part. It is
+    raised again after `AGAIN_S`, since code in C may have swallowed it. Further signals are ignored for `BURST_S`. The
+    exit status after a signal is `INTERRUPTED`, or 0 if the command takes a
     signal as its regular end.
     """
     last: float | None = None
@@ -64,11 +66,13 @@ def run_command(command: Callable[[], object]) -> None:
         nonlocal last
         if last is None or time.monotonic() - last >= BURST_S:
             last = time.monotonic()
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
             raise KeyboardInterrupt
 
     status: object = 0
     try:
         _install(interrupt)
+        signal.signal(signal.SIGALRM, interrupt)
         command()
     except KeyboardInterrupt:
         status = INTERRUPTED
@@ -85,7 +89,7 @@ def run_command(command: Callable[[], object]) -> None:
 
 def ignore() -> None:
     """Ignore all further signals, since the process is about to end."""
-    for number in ENDING:
+    for number in (*ENDING, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
 
 
@@ -99,8 +103,9 @@ def noted_signals() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield came
         return
-    before = {number: signal.getsignal(number) for number in ENDING}
+    before = {number: signal.getsignal(number) for number in (*ENDING, signal.SIGALRM)}
     _install(lambda number, frame: came.append(number))
+    signal.signal(signal.SIGALRM, lambda number, frame: came.append(number))
     try:
         yield came
     finally:

@@ -37,6 +37,29 @@ def test_a_player_ends_by_signals(tmp_path: Path, start: Callable[..., Any], pha
     assert status == INTERRUPTED, player.output
 
 
+SWALLOWS = """
+import sys, time
+from mambaseg_ros import signals
+
+def command():
+    print("begun", flush=True)
+    try:
+        time.sleep(600)
+    except KeyboardInterrupt:
+        pass  # as code in C does
+    time.sleep(600)
+
+signals.AGAIN_S = 1.5
+signals.run_command(command)
+"""
+
+
+def test_an_interruption_that_is_swallowed_comes_again(start: Callable[..., Any]) -> None:
+    process = start(sys.executable, "-c", SWALLOWS)
+    assert end_at(process, "begun") == INTERRUPTED, process.output
+    assert "Traceback" not in process.output
+
+
 def test_a_recorder_finishes_its_bag(tmp_path: Path, start: Callable[..., Any]) -> None:
     recorder = start(*COMMAND, "record", tmp_path / "bag", "/nothing")
     assert end_at(recorder, "nobody publishes /nothing") == 0, recorder.output
