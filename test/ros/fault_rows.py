@@ -311,8 +311,12 @@ def two_publishers_of_events(peer: Any) -> Any:
 
 def an_image_on_the_events_topic(peer: Any) -> Any:
     peer.republish("events", Image)
+    since = len(peer.process.lines)
     peer.change(Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE)
-    peer.process.wait_for_line("they publish sensor_msgs/msg/Image, expected")
+    peer.spin_until(
+        lambda: any("they publish sensor_msgs/msg/Image, expected" in line for line in peer.process.lines[since:]),
+        "a sentence on the type",
+    )
     peer.republish("events", EventArray)
     peer.wait_until_connected()
     return None
