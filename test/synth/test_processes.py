@@ -25,7 +25,7 @@ def test_a_killed_process_is_said() -> None:
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from mambaseg_core.files import atomic_path
 from mambaseg_core.synth.processes import in_processes
@@ -36,6 +36,7 @@ def write(path):
         time.sleep(600)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
     folder = Path(sys.argv[1])
     try:
         in_processes(write, [folder / str(number) for number in range(9)], jobs=2, before=0, progress=None)
