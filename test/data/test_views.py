@@ -129,7 +129,9 @@ def test_a_label_of_another_view_is_refused(root: Path, size: tuple[int, int]) -
 
 def test_a_calibration_of_another_image_size_is_refused(root: Path) -> None:
     cv2.imwrite(str(root / "drive/images/left/rectified/000001.png"), np.zeros((100, 180, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"image has shape \[100, 180, 3\], expected 135 rows and 180 columns as the frame"):
+    with pytest.raises(
+        ValueError, match=r"image has shape \[100, 180, 3\], expected 135 rows and 180 columns as the frame"
+    ):
         DsecDataset(root, "train", SETUP)[1]
 
 
