@@ -187,6 +187,12 @@ class EventBuffer:
         return self._jumps.settled_ns
 
     @property
+    def oldest_ns(self) -> int | None:
+        """Time of the oldest event held, nanoseconds; None without one."""
+        with self._lock:
+            return int(self._chunks[0].t_ns[0]) if self._chunks else None
+
+    @property
     def since_ns(self) -> int | None:
         """Time before which events that had come were dropped: by a jump back, `clear` or a full buffer; else None."""
         return self._since_ns

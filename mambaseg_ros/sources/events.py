@@ -362,10 +362,10 @@ class EventSource(EventIntake):
         limit = window.limit(self._setup.bins)
         if limit is None or buffer is None or not (held := len(buffer)):
             return longest_ns
-        newest_ns, since_ns = self.newest_ns, buffer.since_ns
-        if newest_ns is None or since_ns is None:
+        newest_ns, oldest_ns = self.newest_ns, buffer.oldest_ns
+        if newest_ns is None or oldest_ns is None:
             return longest_ns
-        return min(longest_ns, (newest_ns - since_ns) * limit // held)
+        return min(longest_ns, (newest_ns - oldest_ns) * limit // held)
 
     def beside(self, stamp_ns: int) -> Second | None:
         """Return the window that ends at the stamp."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mambaseg_core.events import Window
+from mambaseg_core.events import Events, Window
 from mambaseg_core.models.presets import preset_preprocessing
 from mambaseg_ros.policy import Health, Limits
 from mambaseg_ros.sources.event_health import window_sentence
@@ -404,3 +404,14 @@ def test_counts_are_those_of_the_last_second_and_start_anew_with_a_loop() -> Non
     recent.note()
     count += 5
     assert recent.last_second().messages == 5
+
+
+def test_a_window_by_count_reaches_back_less_where_events_are_many() -> None:
+    setup = preset_preprocessing("mambaseg_nano", size=(HEIGHT, WIDTH), channels=3)  # 100,000 events, at most 1 s
+    source = EventSource(setup, max_age_ns=2 * S, max_bytes=2**26)
+    assert source.reach_ns == S
+    t_ns = np.arange(400_000) * 100  # 10 M events a second for 40 ms
+    x, p = np.zeros(len(t_ns), np.uint16), np.ones(len(t_ns), np.int8)
+    events = Events(x, x, t_ns, p, HEIGHT, WIDTH)
+    source._buffer_of(events).push(events)
+    assert source.reach_ns == pytest.approx(10 * MS, rel=0.01)
