@@ -23,14 +23,12 @@ class Verdict(Generic[T]):
         refused: messages that were held back, and are not believed: count them.
         anew: drop all that is held: the time jumped back for good.
         keep: messages to add, the oldest first; none while the message is held back.
-        ahead: the message is the first of a later time, not yet believed; it is kept, and may be undone.
     """
 
     undo_after_ns: int | None = None
     refused: tuple[T, ...] = ()
     anew: bool = False
     keep: tuple[T, ...] = ()
-    ahead: bool = False
 
 
 @dataclass
@@ -104,8 +102,7 @@ class TimeJumps(Generic[T]):
 
     def _goes_on(self, message: T, first_ns: int, last_ns: int, more: bool, undo_ns: int | None = None) -> Verdict[T]:
         assert self.newest_ns is not None  # asked by `see`
-        ahead = first_ns > self.newest_ns + JUMP_NS and (self._before_ns is None or not more)
-        if ahead:
+        if first_ns > self.newest_ns + JUMP_NS and (self._before_ns is None or not more):
             self.jump_ns = first_ns - self.newest_ns
             self._before_ns, self._ahead_ns, self._ahead = self.newest_ns, first_ns, 1
         elif self._before_ns is not None:
@@ -113,7 +110,7 @@ class TimeJumps(Generic[T]):
             if self._ahead >= BELIEVED_AFTER:
                 self._before_ns = None
         self.newest_ns = max(self.newest_ns, last_ns)
-        return Verdict(undo_after_ns=undo_ns, refused=self._let_go(), keep=(message,), ahead=ahead)
+        return Verdict(undo_after_ns=undo_ns, refused=self._let_go(), keep=(message,))
 
     def _earlier(self, message: T, first_ns: int, last_ns: int, more: bool) -> Verdict[T]:
         assert self.newest_ns is not None  # asked by `see`

@@ -93,14 +93,7 @@ def run(fault: Fault, peer: Any) -> Row:
     begun = time.monotonic()
     after = recover(peer)
     recovery_s = time.monotonic() - begun
-    wrong = []
-    state = "" if answer is None or isinstance(answer, str) else STATES[answer.state]
-    if state and answer.state not in fault.states:
-        wrong.append(f"state {state}: {answer.message}")
-    if fault.says and not said:
-        wrong.append("nobody is told")
-    if not fault.says and state and answer.message:
-        wrong.append(f"says {answer.message!r}")
+    state, wrong = judged(fault, answer, said)
     if fault.counted:
         wrong += miscounted(before, after, peer.images_sent - sent)
     return Row(fault.name, "; ".join(wrong), state, said, where, recovery_s)
@@ -112,15 +105,23 @@ def run_alone(fault: Fault, folder: Path) -> Row:
     with running_node(folder, *fault.node, waits=fault.waits) as peer:
         answer = fault.inject(peer)
         said, where = said_of(fault, peer, answer, 0) if fault.says else ("", "")
-    wrong = []
+    state, wrong = judged(fault, answer, said)
+    if (status := peer.process.child.returncode) != 0 or "Traceback" in peer.process.output:
+        wrong.append(f"the node ends with {status}: {peer.process.output[-300:]}")
+    return Row(fault.name, "; ".join(wrong), state, said, where, 0.0)
+
+
+def judged(fault: Fault, answer: Any, said: str) -> tuple[str, list[str]]:
+    """Return the state of the answer, and what is wrong with it and with what was said."""
     state = "" if answer is None or isinstance(answer, str) else STATES[answer.state]
+    wrong = []
     if state and answer.state not in fault.states:
         wrong.append(f"state {state}: {answer.message}")
     if fault.says and not said:
         wrong.append("nobody is told")
-    if (status := peer.process.child.returncode) != 0 or "Traceback" in peer.process.output:
-        wrong.append(f"the node ends with {status}: {peer.process.output[-300:]}")
-    return Row(fault.name, "; ".join(wrong), state, said, where, 0.0)
+    if not fault.says and state and answer.message:
+        wrong.append(f"says {answer.message!r}")
+    return state, wrong
 
 
 def recover(peer: Any) -> Any:
