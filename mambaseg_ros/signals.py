@@ -79,6 +79,7 @@ def run_command(command: Callable[[], object]) -> None:
     except SystemExit as end:
         status = end.code
     ignore()
+    exec("")  # if the exception left code of `exec`, as that of dataclasses, Python would kill itself: this forgets it
     if last is not None and status not in (0, None):
         status = INTERRUPTED
         timer = threading.Timer(END_S, os._exit, (status,))  # the interpreter waits for threads when it ends

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -56,6 +57,27 @@ signals.run_command(command)
 
 def test_an_interruption_that_is_swallowed_comes_again(start: Callable[..., Any]) -> None:
     process = start(sys.executable, "-c", SWALLOWS)
+    assert end_at(process, "begun") == INTERRUPTED, process.output
+    assert "Traceback" not in process.output
+
+
+EXECUTES = """
+import time
+from mambaseg_ros import signals
+
+def command():
+    exec("print('begun', flush=True); time.sleep(600)")  # dataclasses are made by code in strings
+
+signals.run_command(command)
+"""
+
+
+def test_an_interruption_in_code_of_a_string_ends_with_the_same_status(
+    tmp_path: Path, start: Callable[..., Any]
+) -> None:
+    (tmp_path / "executes.py").write_text(EXECUTES)
+    path = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
+    process = start(sys.executable, "-m", "executes", env={**os.environ, "PYTHONPATH": path})  # with -c it was right
     assert end_at(process, "begun") == INTERRUPTED, process.output
     assert "Traceback" not in process.output
 
