@@ -22,7 +22,7 @@ from mambaseg_core.labels import IGNORE
 from mambaseg_core.memory import keep_memory
 from mambaseg_core.models.presets import preprocessing_of
 from mambaseg_core.models.released.unit_inputs import with_unit_inputs
-from mambaseg_core.precision import choose_precision, lowered, why_slow
+from mambaseg_core.precision import choose_precision, float32_products, lowered, why_slow
 from mambaseg_core.preprocessing import Image, Preprocessing, Reading, check_registered
 from mambaseg_core.tracing import Inputs, TracedModel, answer
 
@@ -73,9 +73,10 @@ class Segmenter:
         model_or_checkpoint: a model of `create_model`, or the path of a checkpoint of ours. A Sigma into which
             `load_released_state_dict` has put the authors' weights is copied, for inputs of 0 to 1.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        precision: "float32", "bfloat16" or, on a GPU, "float16". Processors without AVX512-BF16 or AMX-BF16 and GPUs
-            below compute capability 8.0 run bfloat16 slower than float32. Scans are computed in float32 always; a given
-            model is not changed.
+        precision: "float32", "bfloat16" or, on a GPU, "tf32" or "float16". Processors without AVX512-BF16 or AMX-BF16
+            and GPUs below compute capability 8.0 run bfloat16 slower than float32. Only "tf32" lets a GPU round the
+            factors of float32 products and convolutions to TF32, whatever torch's own flags allow. Scans are computed
+            in float32 always; a given model is not changed.
         preprocessing: default: what the weights were trained with, else the preset's of the model's name
             (`preprocessing_of`).
         calibration: where image and events have different views (DSEC); None where both are registered.
@@ -97,7 +98,7 @@ class Segmenter:
         warn: Callable[[str], Any] = warnings.warn,
     ) -> None:
         self.device = choose_device(device)
-        self.dtype = choose_precision(precision, self.device)
+        self.precision, self.dtype = precision, choose_precision(precision, self.device)
         self.warning, self._warn = "", warn
         if slow := why_slow(precision, self.device):
             self._say(f"precision is {precision!r}, but {slow}: use 'float32'")
@@ -261,7 +262,8 @@ class Segmenter:
         if traced is not None and traced.fits(image, second):
             result = traced(image, second)
         else:
-            result = answer(self.model, self.dtype, self.device, image, second)
+            with float32_products(self.precision, self.device):
+                result = answer(self.model, self.dtype, self.device, image, second)
         finite, *reliability = result.facts.tolist()
         if not finite:
             raise ValueError(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Collection
+import threading
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,23 +14,81 @@ from torch import nn
 
 from mambaseg_core.models.scans import DirectionalScan, SequenceScan
 
-PRECISIONS: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS: Final = {
+    "float32": torch.float32,
+    "tf32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 _CPU_FLAGS: Final = {"avx512_bf16", "amx_bf16", "bf16"}  # CPUs with units for bfloat16: x86, x86, ARM
-_GPU_CAPABILITY: Final = {"bfloat16": (8, 0), "float16": (7, 0)}  # the first with units for it
+_GPU_CAPABILITY: Final = {"tf32": (8, 0), "bfloat16": (8, 0), "float16": (7, 0)}  # the first with units for it
+_FLAGS: Final = threading.RLock()  # torch has one set of flags a process
 
 
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """Return the dtype of a model's weights and features for "float32", "bfloat16" or "float16".
+    """Return the dtype of a model's weights and features for a name of `PRECISIONS`.
+
+    "tf32" is float32 whose products and convolutions run in TF32 (10 bits of mantissa): see `float32_products`.
 
     Raises:
-        ValueError: The name is none of these, or it is float16 on a CPU.
+        ValueError: The name is unknown, or it is float16 or tf32 on a CPU.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; expected one of {', '.join(map(repr, PRECISIONS))}")
-    if precision == "float16" and device.type == "cpu":
-        raise ValueError("precision is 'float16' on the device 'cpu'; expected 'bfloat16' or 'float32' there")
+    if precision in ("float16", "tf32") and device.type == "cpu":
+        raise ValueError(f"precision is {precision!r} on the device 'cpu'; expected 'bfloat16' or 'float32' there")
     return PRECISIONS[precision]
+
+
+@contextlib.contextmanager
+def float32_products(precision: str, device: torch.device) -> Iterator[None]:
+    """Compute the float32 products and convolutions that a thread launches on CUDA in TF32 for "tf32" only.
+
+    Torch's own default is TF32 in convolutions and float32 in matrix products. Its flags belong to the process and are
+    read at each launch, so one thread at a time holds them; the others wait. A captured graph keeps what it was
+    captured with, and needs no flags when it is replayed. Nothing happens on the CPU.
+    """
+    if device.type == "cpu":
+        yield
+        return
+    with _FLAGS, allow_tf32(precision == "tf32"):
+        yield
+
+
+@contextlib.contextmanager
+def allow_tf32(allowed: bool) -> Iterator[None]:
+    """Allow or forbid TF32 in products and convolutions of the whole process, and put the flags back at the end."""
+    kept = [(holder, name, getattr(holder, name)) for holder, name in _tf32_flags()]
+    products = _products_flag()
+    try:
+        if products:
+            torch.set_float32_matmul_precision("high" if allowed else "highest")
+        for holder, name, _ in kept:
+            setattr(holder, name, allowed if name == "allow_tf32" else "tf32" if allowed else "ieee")
+        yield
+    finally:
+        if products:
+            torch.set_float32_matmul_precision(products)
+        for holder, name, value in kept:
+            setattr(holder, name, value)
+
+
+def _tf32_flags() -> list[tuple[Any, str]]:
+    """Return the flags besides `torch.set_float32_matmul_precision`: those of torch 2.9 and later, or the older one."""
+    cudnn = torch.backends.cudnn
+    if not hasattr(cudnn, "conv"):
+        return [(cudnn, "allow_tf32")]
+    new = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul, cudnn.conv, cudnn.rnn)
+    return [(holder, "fp32_precision") for holder in new]
+
+
+def _products_flag() -> str:
+    """Return `torch.get_float32_matmul_precision()`; empty if the process has set the newer flags otherwise."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return ""
 
 
 def why_slow(
@@ -38,7 +98,7 @@ def why_slow(
     cpu_flags: Collection[str] | None = None,
     gpu_capability: tuple[int, int] | None = None,
 ) -> str:
-    """Return why a precision makes a model slower than float32 on this device; empty if it does not.
+    """Return why a precision makes a model slower than float32 on this device, or no faster; empty if it pays.
 
     Args:
         precision: A name of `PRECISIONS`.

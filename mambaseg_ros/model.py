@@ -163,7 +163,7 @@ def describe(segmenter: Segmenter, parameters: Parameters) -> dict[str, str]:
         "weights": weights_name(parameters),
         "weights sha256": weights_hash(parameters),
         "device": str(segmenter.device),
-        "precision": str(segmenter.dtype).removeprefix("torch."),
+        "precision": segmenter.precision,
         "threads": str(torch.get_num_threads()),
         "back end": next((name for name in backends() if name in kinds), "reference"),
         **({"warning": segmenter.warning} if segmenter.warning else {}),

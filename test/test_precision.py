@@ -43,8 +43,10 @@ def test_precisions_are_chosen_or_refused() -> None:
     assert choose_precision("float16", GPU) == torch.float16
     with pytest.raises(ValueError, match=r"precision is 'int8'.*'bfloat16'"):
         choose_precision("int8", CPU)
-    with pytest.raises(ValueError, match=r"precision is 'float16' on the device 'cpu'.*'bfloat16'"):
-        choose_precision("float16", CPU)
+    assert choose_precision("tf32", GPU) == torch.float32
+    for name in ("float16", "tf32"):
+        with pytest.raises(ValueError, match=rf"precision is '{name}' on the device 'cpu'.*'bfloat16'"):
+            choose_precision(name, CPU)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,8 @@ def test_a_processor_is_slow_without_units(name: str, flags: tuple[str, ...], sl
     ("name", "capability", "needed"),
     [
         ("float32", (5, 0), ""),
+        ("tf32", (7, 5), "8.0"),
+        ("tf32", (8, 6), ""),
         ("bfloat16", (7, 5), "8.0"),
         ("bfloat16", (8, 0), ""),
         ("bfloat16", (9, 0), ""),

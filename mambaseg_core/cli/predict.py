@@ -18,7 +18,7 @@ def predict(
     out: Annotated[Path, typer.Argument(help="folder for masks, overlays and the video")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     precision: Annotated[
-        str, typer.Option(help="float32, bfloat16 (if the processor has units for it), or float16 (GPU only)")
+        str, typer.Option(help="float32, bfloat16 (if the processor has units for it), or tf32 or float16 (GPU only)")
     ] = "float32",
     fps: Annotated[float, typer.Option(help="frames per second of the video", min=0.1)] = 20.0,
     registered: Registered = False,

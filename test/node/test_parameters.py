@@ -45,7 +45,7 @@ def test_units_are_those_of_the_code() -> None:
         ("buffer_mib", 0, "1 to 65536"),
         ("autostart", 1, "expected a bool"),
         ("events_type", "dvs", "one of auto, mambaseg_ros"),
-        ("precision", "int8", "one of float32, bfloat16"),
+        ("precision", "int8", "one of float32, tf32, bfloat16"),
     ],
 )
 def test_bad_values_are_refused_with_name_value_and_what_is_expected(name: str, value: object, expected: str) -> None:
