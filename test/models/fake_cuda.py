@@ -52,20 +52,24 @@ class OnlyOn(TorchDispatchMode):
 
     Attributes:
         counts: Calls of each operator.
+        dtypes: Of their arguments and results.
     """
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
         self.device, self.counts = device, Counter[str]()
+        self.dtypes: set[torch.dtype] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operator between the two checks."""
         if torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags:
             raise AssertionError(f"{func} waits for a value")
         result = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves((args, kwargs, result)):
-            if isinstance(tensor, torch.Tensor) and tensor.device != self.device:
+        tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, torch.Tensor)]
+        for tensor in tensors:
+            if tensor.device != self.device:
                 raise AssertionError(f"{func} has a tensor {list(tensor.shape)} on {tensor.device}")
+        self.dtypes.update(tensor.dtype for tensor in tensors)
         self.counts[str(func)] += 1
         return result
 
