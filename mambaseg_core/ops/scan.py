@@ -1,6 +1,7 @@
 """The scans that the models call: they check the arguments and choose the back end.
 
-Autocast is off inside. Half-precision inputs are computed in float32; the result has the dtype of the input.
+Autocast is off inside. Half-precision inputs are computed in float32, but for the first product on CUDA; the result has
+the dtype of the input.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
+import torch
 from torch import Tensor
 
 from mambaseg_core.ops import checks, gradients, reference
@@ -140,9 +142,14 @@ def _projected(
     project: Callable[[Tensor, Tensor], Tensor],
     scan: Callable[..., Tensor],
 ) -> Tensor:
-    """Multiply by the first weight and scan, both in the accumulator's dtype; return the dtype of `x`."""
+    """Multiply by the first weight and scan in the accumulator's dtype; return the dtype of `x`."""
     wide = checks.accumulator(x.dtype)
     with without_autocast(x.device.type):
-        first, *rest = (v.to(wide) for v in weights)
-        wide_x = x.to(wide)
-        return scan(wide_x, project(wide_x, first), *rest).to(x.dtype)
+        factors = _product_dtype(x)
+        proj = project(x.to(factors), weights[0].to(factors)).to(wide)
+        return scan(x.to(wide), proj, *(v.to(wide) for v in weights[1:])).to(x.dtype)
+
+
+def _product_dtype(x: Tensor) -> torch.dtype:
+    """Return the dtype of the first product's factors: half stays half on CUDA, where its units sum up in float32."""
+    return x.dtype if x.device.type == "cuda" else checks.accumulator(x.dtype)

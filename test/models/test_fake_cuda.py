@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 from mambaseg_core.checkpoint import create_model
 from mambaseg_core.data.sample import Batch
 from mambaseg_core.models.presets import PRESETS
+from mambaseg_core.models.scans import DirectionalScan
 from mambaseg_core.ops import gradients, scan
+from mambaseg_core.ops.reference import project_map
 from mambaseg_core.precision import PRECISIONS, lowered
 from mambaseg_core.tracing import answer
 from mambaseg_core.training.config import LoopConfig, ModelConfig, OptimizerConfig, TrainConfig
@@ -69,6 +72,33 @@ def test_a_frame_stays_on_the_gpu(name: str, dtype: torch.dtype) -> None:
 def test_the_reference_stays_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "choose", lambda device, backend: "reference")
     assert not any(op.startswith("mambaseg.") for op in run(build("rsgmamba_nano"), torch.float16).counts)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_the_first_product_of_a_scan_has_the_features_dtype_on_the_gpu_only(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scan after it is in float32 everywhere, and so is the product on other devices."""
+    seen: list[tuple[torch.device, torch.dtype]] = []
+
+    def project(x: Tensor, weight: Tensor) -> Tensor:
+        assert weight.dtype == x.dtype
+        seen.append((x.device, x.dtype))
+        return project_map(x, weight)
+
+    def scanned(x: Tensor, proj: Tensor, *weights: Tensor) -> Tensor:
+        assert {v.dtype for v in (x, proj, *weights)} == {torch.float32}
+        return x
+
+    monkeypatch.setattr(scan.reference, "project_map", project)
+    monkeypatch.setattr(scan, "operators", lambda backend: SimpleNamespace(ss2d=scanned))
+    model = build("mambaseg_nano")
+    part = next(m for m in model.modules() if isinstance(m, DirectionalScan) and m.directions == 4)
+    for device in (GPU, META):
+        with only_on(device):
+            x = torch.empty(1, 2, 3, part.channels, dtype=dtype, device=device)
+            assert moved(part, device)(x).dtype == dtype
+    assert seen == [(GPU, dtype), (META, torch.float32)]
 
 
 class Faulty(nn.Module):
