@@ -17,6 +17,7 @@ from mambaseg_core.data.transforms import resize_inputs
 from mambaseg_core.evaluation.metrics import Scores, confusion_matrix
 from mambaseg_core.labels import LabelSet
 from mambaseg_core.pictures import Picture, event_picture, in_rgb
+from mambaseg_core.precision import float32_products
 
 FULL: Final = 3.0
 """Difference between the numbers of ON and OFF events of a pixel that is drawn in full color."""
@@ -124,7 +125,8 @@ def evaluate(
     done = 0
     for loaded in plain_loader(dataset, numbers, batch=batch, workers=workers):
         data: Batch = blanked(loaded, keep)
-        predicted = predict_ids(model, data.to(device), scales=scales, flip=flip).cpu()
+        with float32_products("float32", torch.device(device)):
+            predicted = predict_ids(model, data.to(device), scales=scales, flip=flip).cpu()
         for row, condition in enumerate(data.condition):
             found = confusion_matrix(predicted[row], data.label[row], classes)
             confusion[condition] = confusion.get(condition, torch.zeros_like(found)) + found

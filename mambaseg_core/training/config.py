@@ -15,7 +15,7 @@ from mambaseg_core.preprocessing import SECOND_INPUTS
 DATA: Final = ("dsec", "ddd17", "rgbx")
 INPUTS: Final = ("both", "image", "second")
 SCHEDULES: Final = ("constant", "linear", "cosine", "poly")
-PRECISIONS: Final = ("32-true", "bf16-mixed", "16-mixed")
+PRECISIONS: Final = ("32-true", "tf32", "bf16-mixed", "16-mixed")
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,8 @@ class LoopConfig:
         steps: total number of steps.
         batch: samples per process and forward pass.
         accumulate: forward passes per step.
-        precision: "32-true", "bf16-mixed" or "16-mixed".
+        precision: "32-true", "tf32", "bf16-mixed" or "16-mixed". On a GPU "32-true" computes products and convolutions in
+            float32; "tf32" lets it round their factors to TF32.
         trust: weight of a loss that trains a model with reliability to distrust inputs covered by augmentation.
         seed: seed of weights, order and augmentation.
         validate_every: steps between validations; 0: only at the end.

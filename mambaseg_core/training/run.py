@@ -28,7 +28,7 @@ from mambaseg_core.data.sample import Sample, collate
 from mambaseg_core.files import disk_errors_of, write_text
 from mambaseg_core.models.presets import preprocessing_of
 from mambaseg_core.models.released.imagenet import load_vmamba_imagenet
-from mambaseg_core.precision import why_slow
+from mambaseg_core.precision import allow_tf32, why_slow
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_core.tensor_files import read_tensors
 from mambaseg_core.training.callbacks import (
@@ -52,7 +52,7 @@ from mambaseg_core.training.sampler import StepSampler
 from mambaseg_core.training.state import RunState, read_state
 
 CONFIG, RUN = "config.yaml", "run.json"
-_DTYPES: Final = {"32-true": "float32", "bf16-mixed": "bfloat16", "16-mixed": "float16"}
+_NAMES: Final = {"32-true": "float32", "tf32": "tf32", "bf16-mixed": "bfloat16", "16-mixed": "float16"}
 _MAY_CHANGE: Final = ("data.root", "data.workers", "loop.checkpoint_every", "loop.log_every")
 
 
@@ -134,12 +134,13 @@ def train(
             log_every_n_steps=min(config.loop.log_every, steps),
             **_fixed(config, folder),
         )
+        _refuse_tf32_on_cpu(config, trainer.strategy.root_device)
         if trainer.is_global_zero:
             _write_run(folder, config, trainer, steps, state)
             _warn_of_precision(config, trainer.strategy.root_device, warn)
         if first < steps:
             loaders = _loaders(config, training, validation, trainer, first=first, steps=steps)
-            with disk_errors_of(folder):  # TensorBoard names no file
+            with disk_errors_of(folder), allow_tf32(config.loop.precision == "tf32"):  # TensorBoard names no file
                 trainer.fit(module, *loaders)
     return TrainingResult(folder / LAST, folder / BEST, _last_miou(folder / METRICS))
 
@@ -228,8 +229,13 @@ def _check_state(state: RunState | None, per_step: int) -> None:
         )
 
 
+def _refuse_tf32_on_cpu(config: TrainConfig, device: torch.device) -> None:
+    if config.loop.precision == "tf32" and device.type == "cpu":
+        raise ValueError("loop.precision is 'tf32' on the device 'cpu'; expected '32-true' or 'bf16-mixed' there")
+
+
 def _warn_of_precision(config: TrainConfig, device: torch.device, warn: Callable[[str], Any]) -> None:
-    slow = why_slow(_DTYPES[config.loop.precision], device)
+    slow = why_slow(_NAMES[config.loop.precision], device)
     if slow:
         warn(f"loop.precision is {config.loop.precision!r}, but {slow}: use '32-true'")
 
@@ -237,7 +243,7 @@ def _warn_of_precision(config: TrainConfig, device: torch.device, warn: Callable
 def _fixed(config: TrainConfig, folder: Path) -> dict[str, Any]:
     """Return the Trainer's arguments of every run: one long epoch, our checkpoints and our order of the samples."""
     return {
-        "precision": config.loop.precision,
+        "precision": "32-true" if config.loop.precision == "tf32" else config.loop.precision,
         "max_epochs": 1,
         "accumulate_grad_batches": config.loop.accumulate,
         "gradient_clip_val": config.optimizer.clip or None,

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from mambaseg_core import precision
 from mambaseg_core.checkpoint import create_model, load_checkpoint, save_checkpoint
 from mambaseg_core.events import Window
+from mambaseg_core.training import run as run_module
 from mambaseg_core.training import state as state_files
 from mambaseg_core.training.callbacks import BAD_BATCH, BEST, LAST, METRICS, STATE, StoppedError
 from mambaseg_core.training.config import TrainConfig
@@ -294,6 +295,28 @@ def test_a_precision_that_the_processor_runs_slowly_is_named(
     train(config, tmp_path / "run", accelerator="cpu", progress=False, warn=said.append)
     expected = ["loop.precision is 'bf16-mixed', but this processor has no units"] if flag == "avx2" else []
     assert [sentence[:63] for sentence in said] == expected
+
+
+def test_tf32_is_refused_on_a_processor(configure: Configure, tmp_path: Path) -> None:
+    config = configure({"loop.precision": "tf32", "loop.steps": 1})
+    with pytest.raises(ValueError, match="loop.precision is 'tf32' on the device 'cpu'; expected '32-true'"):
+        train(config, tmp_path / "run", accelerator="cpu", progress=False)
+
+
+@pytest.mark.parametrize("loop_precision", ["32-true", "tf32"])
+def test_a_run_computes_in_tf32_only_if_asked(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop_precision: str
+) -> None:
+    seen = []
+    monkeypatch.setattr(run_module, "_refuse_tf32_on_cpu", lambda *_: None)
+    monkeypatch.setattr(run_module, "_warn_of_precision", lambda *_: None)
+    monkeypatch.setattr(
+        SegmentationModule, "on_train_start", lambda _: seen.append(torch.get_float32_matmul_precision()), raising=False
+    )
+    config = configure({"loop.precision": loop_precision, "loop.steps": 1})
+    train(config, tmp_path / "run", accelerator="cpu", progress=False)
+    assert seen == ["high" if loop_precision == "tf32" else "highest"]
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_a_run_keeps_its_own_preprocessing_and_warns_if_the_weights_to_start_from_had_another(
