@@ -154,8 +154,8 @@ class LoopConfig:
         steps: total number of steps.
         batch: samples per process and forward pass.
         accumulate: forward passes per step.
-        precision: "32-true", "tf32", "bf16-mixed" or "16-mixed". On a GPU "32-true" computes products and convolutions in
-            float32; "tf32" lets it round their factors to TF32.
+        precision: "32-true", "tf32", "bf16-mixed" or "16-mixed". A GPU computes products and convolutions in float32
+            for "32-true", and rounds their factors to TF32 for "tf32".
         trust: weight of a loss that trains a model with reliability to distrust inputs covered by augmentation.
         seed: seed of weights, order and augmentation.
         validate_every: steps between validations; 0: only at the end.

@@ -145,6 +145,18 @@ def test_the_watch_sees(fault: str, message: str) -> None:
         run(Faulty(fault))
 
 
+@pytest.mark.slow
+def test_a_whole_network_compiles_in_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU with real values; inductor's code and CUDA need a compiler and a card."""
+    monkeypatch.undo()  # the choice of operators is the CPU's
+    torch.manual_seed(0)
+    model = create_model("mambaseg_nano", image_size=SIZE, reliability=True).eval()
+    inputs = torch.rand(1, 3, *SIZE), torch.randn(1, 10, *SIZE)
+    with torch.no_grad():
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(*inputs), model(*inputs))
+
+
 def in_training(name: str) -> SegmentationModule:
     """Return a network on "meta" as Lightning trains it."""
     config = TrainConfig(ModelConfig(name), OptimizerConfig(lr=1e-3), LoopConfig(steps=1))

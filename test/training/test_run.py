@@ -299,7 +299,7 @@ def test_a_precision_that_the_processor_runs_slowly_is_named(
 
 def test_tf32_is_refused_on_a_processor(configure: Configure, tmp_path: Path) -> None:
     config = configure({"loop.precision": "tf32", "loop.steps": 1})
-    with pytest.raises(ValueError, match="loop.precision is 'tf32' on the device 'cpu'; expected '32-true'"):
+    with pytest.raises(ValueError, match=r"loop\.precision is 'tf32' on the device 'cpu'; expected '32-true'"):
         train(config, tmp_path / "run", accelerator="cpu", progress=False)
 
 
