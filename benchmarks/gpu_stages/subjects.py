@@ -1,0 +1,73 @@
+"""What is measured: networks with their sizes, their inputs, and number formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from mambaseg_core import create_model, shipped_weights
+from mambaseg_core.models import Network
+from mambaseg_core.precision import lowered
+
+Size = tuple[int, int]
+WHOLE: tuple[tuple[str, Size], ...] = (
+    ("mambaseg_nano", (440, 640)),
+    ("mambaseg_dsec", (440, 640)),
+    ("mambaseg_compact", (440, 640)),
+    ("mambaseg_nano", (240, 320)),
+    ("sigma_tiny", (480, 640)),
+    ("rsgmamba", (480, 640)),
+)
+TINY: tuple[tuple[str, Size], ...] = (("mambaseg_nano", (32, 48)), ("sigma_nano", (32, 48)))
+
+# a label, the dtype of weights and features, whether convolutions and matrix products may be TF32
+Format = tuple[str, torch.dtype, bool, bool]
+FORMATS: tuple[Format, ...] = (
+    ("float32", torch.float32, False, False),
+    ("float32, torch's default (convolutions in TF32)", torch.float32, True, False),
+    ("float32, all in TF32", torch.float32, True, True),
+    ("bfloat16", torch.bfloat16, True, False),
+    ("float16", torch.float16, True, False),
+)
+
+
+def networks(tiny: bool) -> tuple[tuple[str, Size], ...]:
+    """Return names and input sizes of the networks."""
+    return TINY if tiny else WHOLE
+
+
+def formats(device: str) -> list[Format]:
+    """Return the number formats that a device has: those with TF32 and float16 belong to GPUs."""
+    return list(FORMATS) if device != "cpu" else [FORMATS[0], FORMATS[3]]
+
+
+def make_network(name: str, size: Size) -> tuple[Network, str]:
+    """Return a network that is ready to infer, and the name of its weights: shipped where there are some."""
+    torch.manual_seed(0)
+    shipped = shipped_weights(name)
+    model = create_model(name, image_size=size, weights=shipped[0] if shipped else None)
+    return model.eval(), shipped[0] if shipped else "random"
+
+
+def noise(model: Network, batch: int = 1) -> tuple[Tensor, Tensor]:
+    """Return a random image and second input of a network's sizes."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(batch, model.in_channels, *model.image_size, generator=generator)
+    return image, torch.randn(batch, model.bins, *model.image_size, generator=generator)
+
+
+@contextmanager
+def cast(model: nn.Module, form: Format, device: str) -> Iterator[nn.Module]:
+    """Lend a copy of a model in a number format on a device; restore torch's switches afterwards."""
+    _, dtype, convolutions, products = form
+    switches = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products
+    try:
+        yield lowered(model, dtype).to(device)
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = switches
+        if device != "cpu":
+            torch.cuda.empty_cache()
