@@ -13,15 +13,17 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from rosbags.rosbag2 import Reader
 
 from mambaseg_core.memory import give_back_memory
-from mambaseg_core.recordings.bag.types import new_typestore
-from mambaseg_core.synth.dsec_drive import SequenceSummary, write_sequence
+
+if TYPE_CHECKING:
+    from mambaseg_core.synth.dsec_drive import SequenceSummary
+
+# The libraries of recordings are imported where they are used: a machine with a GPU alone runs the kernels' tests.
 
 settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any_machine")
@@ -40,6 +42,7 @@ def memory_goes_back() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def write_small() -> Callable[..., SequenceSummary]:
     """Return a function that writes a sequence of 0.3 s with 120x160 events and 135x180 images."""
+    from mambaseg_core.synth.dsec_drive import write_sequence
 
     def write(root: Path, **options: object) -> SequenceSummary:
         return write_sequence(root, **{**SMALL, **options})  # type: ignore[arg-type]
@@ -56,6 +59,8 @@ def summary(tmp_path_factory: pytest.TempPathFactory, write_small: Callable[...,
 @pytest.fixture(scope="session")
 def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a data set in DSEC's layout: one sequence to train on, one to test on."""
+    from mambaseg_core.synth.dsec_drive import write_sequence
+
     folder = tmp_path_factory.mktemp("streets")
     for seed, name in enumerate(("street_a", "street_b")):
         write_sequence(folder, name=name, seconds=0.3, seed=seed, image_size=(135, 180), event_size=(120, 160))
@@ -96,6 +101,10 @@ def _readable(bag: Path, folder: Path) -> Path:
 
 
 def _read(bag: Path) -> Iterator[Any]:
+    from rosbags.rosbag2 import Reader
+
+    from mambaseg_core.recordings.bag.types import new_typestore
+
     store = new_typestore()  # AnyReader would parse the IDL that the mcap carries, which rosbags 0.11 cannot
     with Reader(bag) as reader:
         for connection, _, raw in reader.messages():
