@@ -14,7 +14,6 @@ from mambaseg_core.precision import PRECISIONS
 Inputs = tuple[Tensor | None, Tensor | None]
 
 
-@torch.inference_mode()
 def agree(run: Run) -> None:
     """Compare all networks on noise, those with shipped weights on a rendered street too, and the masks made of it."""
     for name, size in networks(run.tiny):
@@ -32,6 +31,7 @@ def agree(run: Run) -> None:
                 _compare_logits(run, model, name, size, weights, what, pair)
 
 
+@torch.inference_mode()
 def _compare_logits(run: Run, model: nn.Module, name: str, size: Size, weights: str, what: str, pair: Inputs) -> None:
     cases: dict[str, Inputs] = {"both": pair, "image only": (pair[0], None), "second only": (None, pair[1])}
     expected = {case: model(*inputs) for case, inputs in cases.items()}

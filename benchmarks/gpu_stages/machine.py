@@ -57,7 +57,8 @@ def env(run: Run) -> None:
     """Write down the card, compilers, packages, and which modules are missing."""
     run.add(what="python", found=f"{platform.python_version()} on {platform.machine()}, {platform.platform()}")
     for what, command in COMMANDS.items():
-        run.add(what=what, found=_answer(command))
+        with run.part(what):
+            run.add(what=what, found=_answer(command))
     header = Path(sysconfig.get_paths()["include"]) / "Python.h"
     run.add(what="Python.h", found=str(header.is_file()))
     for name in PACKAGES:

@@ -33,7 +33,7 @@ STAGES: Final = (
     Stage(
         "smoke", "first", 40, "machine", "one scan and one voxel grid against float64, and why the back end was chosen"
     ),
-    Stage("tests", "first", 110, "suites", "test/ops/test_gpu.py"),
+    Stage("tests", "first", 110, "suites", "the tests that need a GPU"),
     Stage("agree", "first", 55, "agreement", "outputs on the device against float32 on the CPU"),
     Stage("speed", "first", 65, "whole_models", "a frame through the network, batch 1"),
     Stage("segmenter", "first", 60, "segmenting", "`Segmenter`: start, first frames, frames from image to mask"),

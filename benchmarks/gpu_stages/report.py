@@ -33,7 +33,8 @@ def _section(rows: list[Row]) -> Iterator[str]:
     tables: dict[str, list[Row]] = {}
     for row in measured:
         tables.setdefault(str(row.get("table", "")), []).append(row)
-    for found in tables.values():
+    for name, found in tables.items():
+        yield from ("", f"{name}:") if name else ()
         yield from ("", *_table(found))
     failures = [row for row in rows if "failed" in row]
     yield from ("", "Failed:", "") if failures else ()

@@ -52,7 +52,7 @@ def _precisions(run: Run) -> list[str]:
 def _start_elsewhere(run: Run, name: str, precision: str, cache: Path) -> dict[str, Any]:
     """Return what a new process measures whose compiled kernels are kept in `cache`."""
     code = "import sys; from gpu_stages.segmenting import print_start; print_start(*sys.argv[1:])"
-    words = [sys.executable, "-c", code, name, precision, run.device, "tiny" if run.tiny else ""]
+    words = [sys.executable, "-c", code, name, precision, run.device, str(time.monotonic()), "tiny" if run.tiny else ""]
     benchmarks = str(Path(__file__).parents[1])
     paths = os.pathsep.join([benchmarks, os.environ.get("PYTHONPATH", "")])
     around = {**os.environ, "TRITON_CACHE_DIR": str(cache), "PYTHONPATH": paths}
@@ -61,37 +61,40 @@ def _start_elsewhere(run: Run, name: str, precision: str, cache: Path) -> dict[s
     return measured | {"kernels_in_cache": len(list(cache.rglob("*.cubin")))}
 
 
-def print_start(name: str, precision: str, device: str, tiny: str) -> None:
-    """Make a Segmenter, warm it up, and segment frames with changing numbers of events; print the times as JSON."""
+def print_start(name: str, precision: str, device: str, started: str, tiny: str) -> None:
+    """Make a Segmenter, warm it up, and segment frames with changing numbers of events; print the times as JSON.
+
+    `started` is when the process was asked for, on the monotonic clock, which all processes share.
+    """
+    times = {"imports_s": time.monotonic() - float(started)}
     began = time.perf_counter()
     if device != "cpu":
         torch.zeros(1, device=device)
-    context_s = time.perf_counter() - began
+    times["cuda_context_s"] = time.perf_counter() - began
     model, _ = make_network(name, (32, 48) if tiny else (440, 640))
     began = time.perf_counter()
     made = Segmenter(model, device, precision=precision, warn=lambda text: print(text, file=sys.stderr))
-    construct_s = time.perf_counter() - began
+    times["construct_s"] = time.perf_counter() - began
     began = time.perf_counter()
     made.warm_up()
-    warm_up_s = time.perf_counter() - began
+    times["warm_up_s"] = time.perf_counter() - began
+    times["ready_s"] = time.monotonic() - float(started)
     with _counted_compilations() as compiled:
         first = [_timed(made, count, seed)[0] for seed, count in enumerate(FIRST_COUNTS)]
-    row = {"cuda_context_s": context_s, "construct_s": construct_s, "warm_up_s": warm_up_s}
-    row = {key: round(value, 2) for key, value in row.items()}
-    print(
-        json.dumps(row | {"first_frames_ms": [median_ms([s]) for s in first], "compiled_after_warm_up": len(compiled)})
-    )
+    row: dict[str, Any] = {key: round(value, 2) for key, value in times.items()}
+    row["first_frames_ms"] = [median_ms([took]) for took in first]
+    row["compiled_after_warm_up"] = None if compiled is None else len(compiled)
+    print(json.dumps(row))
 
 
 @contextmanager
-def _counted_compilations() -> Iterator[list[str]]:
-    """Collect the names of the Triton kernels that are compiled meanwhile; empty where Triton cannot say so."""
+def _counted_compilations() -> Iterator[list[str] | None]:
+    """Collect the names of the Triton kernels that are compiled meanwhile; None where Triton cannot say so."""
     names: list[str] = []
     try:
-        import triton
         from triton.knobs import runtime
     except ImportError:  # no Triton, or one before 3.4
-        yield names
+        yield None
         return
 
     def note(*_: Any, **facts: Any) -> None:
@@ -102,7 +105,6 @@ def _counted_compilations() -> Iterator[list[str]]:
         yield names
     finally:
         runtime.jit_post_compile_hook = before
-    del triton
 
 
 def _time_frames(run: Run, name: str, precision: str) -> None:

@@ -12,6 +12,7 @@ from importlib import util
 from gpu_stages.results import Run
 from gpu_stages.runner import ROOT
 
+WITH_A_GPU = ("test/ops", "test/test_inference.py", "test/test_precision.py")
 OTHERS = (
     "test/ops",
     "test/models",
@@ -35,7 +36,7 @@ torch.cuda.synchronize()
 
 def tests(run: Run) -> None:
     """Run the tests that need a GPU; without one they are skipped."""
-    _pytest(run, ["test/ops/test_gpu.py", "-m", "gpu", "--noconftest"], workers=8)
+    _pytest(run, [*WITH_A_GPU, "-m", "gpu"], workers=8)
 
 
 def suite(run: Run) -> None:
@@ -64,6 +65,8 @@ def _pytest(run: Run, words: list[str], workers: int) -> None:
     # the project's options without plugins that may be missing here
     command = [sys.executable, "-m", "pytest", "-o", "addopts=--import-mode=importlib", "-p", "no:cacheprovider"]
     command += ["-q", "-rfE", "--tb=short", "--maxfail=40", "--continue-on-collection-errors", *words]
+    if util.find_spec("hypothesis") is None:
+        command += ["--noconftest"]  # the tests of kernels need nothing of it
     if util.find_spec("xdist") is not None and not run.tiny:
         command += ["-n", str(min(workers, os.cpu_count() or 1))]
     last, collected, missing = "", "", dict[str, str]()

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd import DeviceType
 
 from gpu_stages.results import Run
 from gpu_stages.subjects import Format, Size, cast, formats, make_network, networks, noise
@@ -66,10 +67,11 @@ def _write_profile(run: Run, title: str, averages: Any) -> None:
     table = averages.table(sort_by=attribute, row_limit=60, max_name_column_width=80)
     with (run.out / "profile.txt").open("a", encoding="utf-8") as file:
         file.write(f"{title}\n{table}\n\n")
-    total = sum(getattr(item, attribute) for item in averages)
-    calls = sum(item.count for item in averages if getattr(item, attribute))
+    # on a GPU the operators have the time of their kernels, which are rows of their own
+    rows = [item for item in averages if (item.device_type == DeviceType.CUDA) == run.on_gpu]
+    total, calls = sum(getattr(item, attribute) for item in rows), sum(item.count for item in rows)
     run.add(model=title, kernel="all", ms=total / 1e3, calls=calls, share_percent=100.0)
-    for item in sorted(averages, key=lambda item: -getattr(item, attribute))[:10]:
+    for item in sorted(rows, key=lambda item: -getattr(item, attribute))[:10]:
         ms = getattr(item, attribute) / 1e3
         share = 1e5 * ms / total if total else 0.0
         run.add(model=title, kernel=item.key[:90], ms=ms, calls=item.count, share_percent=share)
