@@ -28,10 +28,10 @@ class Stage:
 
 
 STAGES: Final = (
-    Stage("env", "first", 15, "machine", "the machine and its software"),
-    Stage("build", "first", 60, "machine", "the compiled extension, which makes the reference on the CPU fast"),
+    Stage("env", "first", 20, "machine", "the machine and its software"),
+    Stage("build", "first", 50, "machine", "the compiled extension, which makes the reference on the CPU fast"),
     Stage(
-        "smoke", "first", 40, "machine", "one scan and one voxel grid against float64, and why the back end was chosen"
+        "smoke", "first", 45, "machine", "one scan and one voxel grid against float64, and why the back end was chosen"
     ),
     Stage("tests", "first", 110, "suites", "the tests that need a GPU"),
     Stage("agree", "first", 55, "agreement", "outputs on the device against float32 on the CPU"),
