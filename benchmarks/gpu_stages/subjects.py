@@ -23,14 +23,13 @@ WHOLE: tuple[tuple[str, Size], ...] = (
 )
 TINY: tuple[tuple[str, Size], ...] = (("mambaseg_nano", (32, 48)), ("sigma_nano", (32, 48)))
 
-# a label, the dtype of weights and features, whether convolutions and matrix products may be TF32
-Format = tuple[str, torch.dtype, bool, bool]
+# a label, the dtype of weights and features, whether float32 products and convolutions are rounded to TF32
+Format = tuple[str, torch.dtype, bool]
 FORMATS: tuple[Format, ...] = (
-    ("float32", torch.float32, False, False),
-    ("float32, torch's default (convolutions in TF32)", torch.float32, True, False),
-    ("float32, all in TF32", torch.float32, True, True),
-    ("bfloat16", torch.bfloat16, True, False),
-    ("float16", torch.float16, True, False),
+    ("float32", torch.float32, False),
+    ("tf32", torch.float32, True),
+    ("bfloat16", torch.bfloat16, False),
+    ("float16", torch.float16, False),
 )
 
 
@@ -41,7 +40,7 @@ def networks(tiny: bool) -> tuple[tuple[str, Size], ...]:
 
 def formats(device: str) -> list[Format]:
     """Return the number formats that a device has: those with TF32 and float16 belong to GPUs."""
-    return list(FORMATS) if device != "cpu" else [FORMATS[0], FORMATS[3]]
+    return list(FORMATS) if device != "cpu" else [FORMATS[0], FORMATS[2]]
 
 
 def make_network(name: str, size: Size) -> tuple[Network, str]:
@@ -62,9 +61,9 @@ def noise(model: Network, batch: int = 1) -> tuple[Tensor, Tensor]:
 @contextmanager
 def cast(model: nn.Module, form: Format, device: str) -> Iterator[nn.Module]:
     """Lend a copy of a model in a number format on a device; restore torch's switches afterwards."""
-    _, dtype, convolutions, products = form
+    _, dtype, tf32 = form
     switches = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = tf32, tf32
     try:
         yield lowered(model, dtype).to(device)
     finally:

@@ -60,7 +60,7 @@ def _steps(run: Run, name: str, size: Size, batch: int, mixed: torch.dtype | Non
         model=name,
         size=list(size),
         batch=batch,
-        format=f"{mixed} autocast".removeprefix("torch.") if mixed else "float32",
+        format=f"{mixed} autocast".removeprefix("torch.") if mixed else "float32, torch's defaults",
         first_s=round(first, 2),
         step_ms=median_ms(times),
         peak_MiB=peak,
