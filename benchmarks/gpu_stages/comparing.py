@@ -43,7 +43,7 @@ class Scale:
 
 
 WHOLE = Scale((240, 320), (240, 320), (24, 8), 16, 8, 50, 2000)
-TINY = Scale((32, 48), (48, 64), (1, 1), 2, 2, 1, 2)
+TINY = Scale((32, 48), (48, 64), (1, 1), 2, 2, 1, 1)
 Samples = tuple[Tensor, Tensor, Tensor]  # images, voxel grids, labels
 
 
