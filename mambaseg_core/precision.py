@@ -7,7 +7,7 @@ import copy
 import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import nn
@@ -76,10 +76,10 @@ def allow_tf32(allowed: bool) -> Iterator[None]:
 
 def _tf32_flags() -> list[tuple[Any, str]]:
     """Return the flags besides `torch.set_float32_matmul_precision`: those of torch 2.9 and later, or the older one."""
-    cudnn = torch.backends.cudnn
+    cudnn, mkldnn = cast(Any, torch.backends.cudnn), cast(Any, torch.backends.mkldnn)
     if not hasattr(cudnn, "conv"):
         return [(cudnn, "allow_tf32")]
-    new = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul, cudnn.conv, cudnn.rnn)
+    new = (torch.backends.cuda.matmul, mkldnn.matmul, cudnn.conv, cudnn.rnn)
     return [(holder, "fp32_precision") for holder in new]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from mambaseg_core.inference import Segmenter
 from mambaseg_core.precision import allow_tf32, float32_products
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
+BACKENDS: Any = torch.backends
 NEW = hasattr(torch.backends.cudnn, "conv")  # torch 2.9 and later
 LIMIT_S = 60
 
@@ -24,14 +26,14 @@ def flags() -> tuple[str, ...]:
     products = torch.get_float32_matmul_precision()
     if not NEW:
         return products, str(torch.backends.cudnn.allow_tf32)
-    holders = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul)
+    holders = (BACKENDS.cuda.matmul, BACKENDS.cudnn.conv, BACKENDS.mkldnn.matmul)
     return (products, *(holder.fp32_precision for holder in holders))
 
 
 def tf32() -> tuple[bool, bool]:
     """Return whether products and convolutions on CUDA would run in TF32 now."""
     if NEW:
-        return tuple(h.fp32_precision == "tf32" for h in (torch.backends.cuda.matmul, torch.backends.cudnn.conv))  # type: ignore[return-value]
+        return BACKENDS.cuda.matmul.fp32_precision == "tf32", BACKENDS.cudnn.conv.fp32_precision == "tf32"
     return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
 
 

@@ -47,7 +47,7 @@ def guard_devices(folder: Path) -> None:
     ctypes.CDLL(str(library))
 
 
-class OnlyOn(TorchDispatchMode):
+class OnlyOn(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Raise AssertionError where an operator has a tensor on another device, or waits for a value.
 
     Attributes:
@@ -56,7 +56,7 @@ class OnlyOn(TorchDispatchMode):
     """
 
     def __init__(self, device: torch.device) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.device, self.counts = device, Counter[str]()
         self.dtypes: set[torch.dtype] = set()
 

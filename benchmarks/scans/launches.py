@@ -14,7 +14,7 @@ import argparse
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import torch
@@ -35,7 +35,7 @@ LAUNCH_S = 1.5e-6  # of one kernel in a graph
 _NOTHING = ("empty", "new_empty", "empty_like", "empty_strided", "detach", "alias", "_unsafe_view", "_reshape_alias")
 
 
-class Count(TorchDispatchMode):
+class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Count what runs on a device.
 
     Attributes:
@@ -47,7 +47,7 @@ class Count(TorchDispatchMode):
     """
 
     def __init__(self, float32_s: float) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.kernels = self.triton = self.moved = 0
         self.flops = {True: 0, False: 0}  # half, float32
         self.seconds, self._float32_s = 0.0, float32_s
@@ -97,7 +97,7 @@ def frame(name: str, size: tuple[int, int], dtype: torch.dtype, float32_s: float
     count = Count(float32_s)
     names = [key for key, value in vars(triton_kernels).items() if type(value).__name__ == "JITFunction"]
     with (
-        mock.patch.multiple(triton_kernels, **{key: Kernel(count) for key in names}),
+        mock.patch.multiple(triton_kernels, **dict.fromkeys(names, cast(Any, Kernel(count)))),
         mock.patch.object(scan, "choose", return_value="triton"),
         mock.patch.object(scan, "operators", return_value=triton_scan),
         mock.patch.object(torch.cuda, "device", return_value=nullcontext()),
@@ -105,7 +105,7 @@ def frame(name: str, size: tuple[int, int], dtype: torch.dtype, float32_s: float
         torch.no_grad(),
     ):
         moved(model, GPU)
-        inputs = [torch.empty(int(n), *size, device=GPU) for n in (model.in_channels, model.bins)]
+        inputs = [torch.empty(cast(int, n), *size, device=GPU) for n in (model.in_channels, model.bins)]
         with count:
             answer(model, dtype, GPU, *inputs)
     return count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from mambaseg_core.checkpoint import create_model
 from mambaseg_core.data.sample import Batch
 from mambaseg_core.models.presets import PRESETS
 from mambaseg_core.models.scans import DirectionalScan
-from mambaseg_core.ops import gradients, scan
+from mambaseg_core.ops import gradients, reference, scan
 from mambaseg_core.ops.reference import project_map
 from mambaseg_core.precision import PRECISIONS, lowered
 from mambaseg_core.tracing import answer
@@ -48,7 +49,7 @@ def build(name: str) -> nn.Module:
 
 def frames(model: nn.Module) -> tuple[tuple[Tensor | None, Tensor | None], ...]:
     """Return both inputs, the image alone, the second input alone."""
-    image, second = (torch.empty(int(n), *SIZE, device=GPU) for n in (model.in_channels, model.bins))
+    image, second = (torch.empty(cast(int, n), *SIZE, device=GPU) for n in (model.in_channels, model.bins))
     return (image, second), (image, None), (None, second)
 
 
@@ -90,7 +91,7 @@ def test_the_first_product_of_a_scan_has_the_features_dtype_on_the_gpu_only(
         assert {v.dtype for v in (x, proj, *weights)} == {torch.float32}
         return x
 
-    monkeypatch.setattr(scan.reference, "project_map", project)
+    monkeypatch.setattr(reference, "project_map", project)
     monkeypatch.setattr(scan, "operators", lambda backend: SimpleNamespace(ss2d=scanned))
     model = build("mambaseg_nano")
     part = next(m for m in model.modules() if isinstance(m, DirectionalScan) and m.directions == 4)
@@ -166,7 +167,7 @@ def in_training(name: str) -> SegmentationModule:
 def take_loss(module: SegmentationModule, dtype: torch.dtype | None, device: torch.device = GPU) -> Tensor:
     """Return the loss of a batch; call it within `only_on`."""
     model = moved(module.model, device)
-    image, second = (torch.empty(2, int(n), *SIZE, device=device) for n in (model.in_channels, model.bins))
+    image, second = (torch.empty(2, cast(int, n), *SIZE, device=device) for n in (model.in_channels, model.bins))
     label = torch.full((2, *SIZE), 255, device=device)
     batch = Batch(image, second, label, (0, 1), ("a", "b"), (0, 1), ("day", "day"), ((False, False), (True, False)))
     with nullcontext() if dtype is None else autocast(dtype):
@@ -188,7 +189,7 @@ def test_the_gradients_of_a_training_step_stay_on_one_device(name: str) -> None:
     """On "meta": torch's engine refuses CUDA in a CPU build. In float32: autocast knows no "meta"."""
     module = in_training(name)
     with only_on(META) as watch:
-        take_loss(module, None, META).backward()
+        take_loss(module, None, META).backward()  # type: ignore[no-untyped-call]
     found = [p.grad.device for p in module.parameters() if p.grad is not None]
     assert set(found) == {META}
     assert len(found) > 100
