@@ -1,11 +1,11 @@
-"""The operators of `ops.schemas` on CUDA, with the kernels of `triton_kernels`.
+"""The operators of `ops.schemas` on CUDA, with the kernels of `triton_walks`, `triton_forward`, `triton_backward`.
 
 Tested so far: the kernels in Triton's interpreter on a CPU at small sizes, forward and gradients, against the
 float64 reference; and their compilation to machine code for sm_80 to sm_110 (`test/ops/test_triton.py`). Nothing
-here has run on a GPU yet, so neither speed nor the tile sizes below are measured.
+here has run on a GPU yet, so neither speed nor the sizes of chunks below are measured.
 
-The step sizes come from one matrix product (cuBLAS) in memory order. Every direction reads them by its own indices,
-so `ss2d` copies no input; it writes the outputs of four directions and sums them.
+The kernels have channels last, so sequences [C, L] are transposed by a copy. Step sizes of a rank up to `RANK` are
+made in the kernels; others come from one matrix product (cuBLAS). Every direction reads its input by its own indices.
 """
 
 from __future__ import annotations
@@ -13,29 +13,31 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import triton  # type: ignore[import-not-found, import-untyped, unused-ignore]
 from torch import Tensor
 
 from mambaseg_core.extension import INTERPRETED
-from mambaseg_core.ops import triton_kernels as kernels
+from mambaseg_core.ops.triton_backward import adjoint_starts, gradients
+from mambaseg_core.ops.triton_forward import chunk_ends, outputs
+from mambaseg_core.ops.triton_walks import chain
 
 IN_ORDER, BOTH_WAYS, MAP = 0, 1, 2  # WALK of the kernels
+CHANNELS = 4 if INTERPRETED else 32  # of a program: one warp, one lane a channel
+CHUNK, SHORT_CHUNK = (4, 3) if INTERPRETED else (64, 16)  # steps of a program in the forward scan
+BACKWARD_CHUNK = 4 if INTERPRETED else 8  # as many as fit the registers without spills (see the cubins)
+CHAIN_CHUNKS = 4 if INTERPRETED else 16  # that `chain` takes at a time
+FEW_PROGRAMS = 4 if INTERPRETED else 1024  # fewer leave most of a large card idle: their chunks are short
+RANK = 2 if INTERPRETED else 16  # largest rank of step sizes that the kernels make, with weights in registers
 
 
-@dataclass(frozen=True)
-class Tile:
-    """Steps and channels of a program's tile; both powers of two."""
-
-    steps: int
-    channels: int
-
-
-# one warp per program, one thread per channel; as many steps as fit the registers without spills (see the cubins)
-FORWARD, BACKWARD, CHAIN = (Tile(4, 4),) * 3 if INTERPRETED else (Tile(16, 32), Tile(8, 32), Tile(32, 32))
+def most_registers(states: int) -> int:
+    """Return the registers that a thread of the forward scan may take in float32; more leave room for fewer warps."""
+    return 96 if states <= 4 else 128
 
 
 @dataclass(frozen=True)
@@ -43,30 +45,32 @@ class Problem:
     """Arguments of one scan for the kernels.
 
     Args:
-        x: [B, L, C] or [B, K, L, C]; with L and C swapped unless `last`.
-        delta: [B, K, L, C], with L and C swapped unless `last`; in memory order.
-        bmat: [B, K, L, N], any strides.
+        x: [B, L, C] or [B, K, L, C].
+        bmat: [B, K, L, N], any strides but for the last, 1.
         cmat: [B, K, L, N], the strides of `bmat`.
         A: [K, N, C].
         D: [K*C].
         bias: [K*C].
-        last: Whether channels are the last dimension.
         walk: IN_ORDER, BOTH_WAYS or MAP.
         soft: Whether the step sizes go through softplus.
+        delta: Step sizes [B, K, L, C] in memory order; None: they are the product of `low` and `weight`.
+        low: [B, L, K, RANK], zeros beyond R.
+        weight: [K, R, C].
         height: H of a map.
         width: W of a map.
     """
 
     x: Tensor
-    delta: Tensor
     bmat: Tensor
     cmat: Tensor
     A: Tensor
     D: Tensor
     bias: Tensor
-    last: bool
     walk: int
     soft: bool
+    delta: Tensor | None = None
+    low: Tensor | None = None
+    weight: Tensor | None = None
     height: int = 1
     width: int = 1
 
@@ -75,45 +79,51 @@ class Problem:
         batch, directions, length, state = self.bmat.shape
         return batch, directions, self.A.shape[2], state, length
 
-    def launch(self, kernel: Any, tile: Tile, *tensors: Tensor) -> None:
-        """Run a kernel with one program per tile, direction and image."""
-        batch, k, c, n, length = self.sizes()
-        grid = (triton.cdiv(c, tile.channels), triton.cdiv(length, tile.steps), batch * k)
-        kernel[grid](
-            *tensors,
-            k,
-            c,
-            n,
-            length,
-            self.height,
-            self.width,
-            *self.bmat.stride(),
-            SHARED=self.x.dim() == 3,
-            LAST=self.last,
-            WALK=self.walk,
-            SOFT=self.soft,
-            T=tile.steps,
-            BC=tile.channels,
-            num_warps=1,
-            enable_fp_fusion=True,
-        )
+    def chunk(self) -> int:
+        """Return the steps of a program in the forward scan."""
+        batch, k, c, _, length = self.sizes()
+        few = triton.cdiv(length, CHUNK) * triton.cdiv(c, CHANNELS) * batch * k < FEW_PROGRAMS
+        return SHORT_CHUNK if few else CHUNK
 
-    def chained(self, ends: Tensor, totals: Tensor, reverse: bool) -> Tensor:
+    def launch(self, kernel: Any, chunk: int, *tensors: Tensor, walks: int | None = None, **options: Any) -> None:
+        """Run a kernel with one program per chunk, block of channels, walk (default: each direction) and image."""
+        batch, k, c, n, length = self.sizes()
+        chunks = triton.cdiv(length, chunk)
+        steps = {"T": chunk, "N": n, "SHARED": self.x.dim() == 3, "WALK": self.walk, "SOFT": self.soft, "BC": CHANNELS}
+        sizes = {"K": k, "C": c, "L": length, "H": self.height, "W": self.width, "chunks": chunks}
+        strides = dict(zip(("sb", "sk", "st"), self.bmat.stride(), strict=False))
+        grid = (chunks * triton.cdiv(c, CHANNELS), batch * (walks or k))
+        kernel[grid](*tensors, **sizes, **strides, **steps, **options, num_warps=1)
+
+    def forward_options(self) -> dict[str, int]:
+        """Return what only the kernels of the forward scan take."""
+        states = triton.next_power_of_2(self.bmat.shape[3])
+        options = {"R": 0, "RANK": 0, "STATES": states}
+        if self.weight is not None:
+            options |= {"R": self.weight.shape[1], "RANK": RANK}
+        return options if self.A.dtype == torch.float64 else options | {"maxnreg": most_registers(states)}
+
+    def step_sources(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return delta, low and weight; x in place of those that are not used."""
+        return tuple(self.x if v is None else v for v in (self.delta, self.low, self.weight))  # type: ignore[return-value]
+
+    def chained(self, ends: Tensor, totals: Tensor, adjoint: bool) -> Tensor:
         """Return the state that enters each chunk [B, K, chunks, N, C], from the states that the chunks add."""
         batch, k, c, n, _ = self.sizes()
         heads = torch.empty_like(ends)
-        grid = (triton.cdiv(c, CHAIN.channels), n, batch * k)
-        sizes = {"T": CHAIN.steps, "BC": CHAIN.channels, "num_warps": 1, "enable_fp_fusion": True}
-        kernels.chain[grid](ends, totals, self.A, heads, k, c, n, ends.shape[2], REVERSE=reverse, **sizes)
+        grid = (triton.cdiv(c, CHANNELS), batch * k, n)
+        options = {"N": n, "WALK": self.walk, "ADJOINT": adjoint, "T": CHAIN_CHUNKS, "BC": CHANNELS, "num_warps": 1}
+        chain[grid](ends, totals, self.A, heads, k, c, ends.shape[2], **options)
         return heads
 
-    def heads(self, tile: Tile) -> tuple[Tensor, Tensor]:
+    def heads(self, chunk: int) -> tuple[Tensor, Tensor]:
         """Return each chunk's state at its head [B, K, chunks, N, C] and the sum of its steps [B, K, chunks, C]."""
         batch, k, c, n, length = self.sizes()
-        ends = self.x.new_empty((batch, k, triton.cdiv(length, tile.steps), n, c))
-        totals = self.x.new_empty((batch, k, ends.shape[2], c))
-        self.launch(kernels.chunk_ends, tile, self.x, self.delta, self.bmat, self.A, self.bias, ends, totals)
-        return self.chained(ends, totals, reverse=False), totals
+        ends = self.A.new_empty((batch, k, triton.cdiv(length, chunk), n, c))
+        totals = self.A.new_empty((batch, k, ends.shape[2], c))
+        given = (self.x, *self.step_sources(), self.bmat, self.A, self.bias, ends, totals)
+        self.launch(chunk_ends, chunk, *given, **self.forward_options())
+        return self.chained(ends, totals, adjoint=False), totals
 
 
 def _on_device(x: Tensor) -> contextlib.AbstractContextManager[object]:
@@ -122,37 +132,45 @@ def _on_device(x: Tensor) -> contextlib.AbstractContextManager[object]:
 
 
 def forward(problem: Problem) -> Tensor:
-    """Return the outputs in the layout of `delta`."""
-    p, y = problem, torch.empty_like(problem.delta)
+    """Return the outputs [B, K, L, C]; of a map those of each walk and its reverse summed, [B, 2, L, C]."""
+    p = problem
+    batch, k, c, _, length = p.sizes()
+    walks = k // 2 if p.walk == MAP else k
+    y = p.A.new_empty((batch, walks, length, c))
     if y.numel() == 0:
         return y
     with _on_device(y):
-        heads, _ = p.heads(FORWARD)
-        p.launch(kernels.outputs, FORWARD, p.x, p.delta, p.bmat, p.cmat, p.A, p.D, p.bias, heads, y)
+        chunk = p.chunk()
+        heads, _ = p.heads(chunk)
+        given = (p.x, *p.step_sources(), p.bmat, p.cmat, p.A, p.D, p.bias, heads, y)
+        p.launch(outputs, chunk, *given, walks=walks, **p.forward_options())
     return y
 
 
 def backward(problem: Problem, gy: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients for `gy`, which is laid out as `x`.
+    """Return the gradients for `gy`, which is laid out as `x`; the problem has `delta`.
 
     Returns:
-        gx and gdelta in the layout of `delta`; those of B and C [B, K, N, L] in memory order; that of A [B, K, N, C].
+        gx and gdelta [B, K, L, C]; those of B and C [B, K, N, L] in memory order; that of A [B, K, N, C].
     """
-    p, gx, gdelta = problem, torch.empty_like(problem.delta), torch.empty_like(problem.delta)
+    p = problem
     batch, k, c, n, length = p.sizes()
+    gx = p.A.new_empty((batch, k, length, c))
+    gdelta = torch.empty_like(gx)
     if gx.numel() == 0:
-        rows = p.x.new_zeros((batch, k, n, length))
-        return gx, gdelta, rows, rows.clone(), p.x.new_zeros((batch, k, n, c))
+        rows = p.A.new_zeros((batch, k, n, length))
+        return gx, gdelta, rows, rows.clone(), p.A.new_zeros((batch, k, n, c))
+    delta = p.step_sources()[0]
     with _on_device(gx):
-        heads, totals = p.heads(BACKWARD)
+        heads, totals = p.heads(BACKWARD_CHUNK)
         starts = torch.empty_like(heads)
-        p.launch(kernels.adjoint_starts, BACKWARD, gy, p.delta, p.cmat, p.A, p.bias, starts)
-        tails = p.chained(starts, totals, reverse=True)
-        gb = p.x.new_empty((triton.cdiv(c, BACKWARD.channels), batch, k, n, length))
+        p.launch(adjoint_starts, BACKWARD_CHUNK, gy, delta, p.cmat, p.A, p.bias, starts)
+        tails = p.chained(starts, totals, adjoint=True)
+        gb = p.A.new_empty((triton.cdiv(c, CHANNELS), batch, k, n, length))
         gc, ga = torch.empty_like(gb), torch.empty_like(heads)
         found = (gx, gdelta, gb, gc, ga)
-        given = (gy, p.x, p.delta, p.bmat, p.cmat, p.A, p.D, p.bias, heads, tails)
-        p.launch(kernels.gradients, BACKWARD, *given, *found)
+        given = (gy, p.x, delta, p.bmat, p.cmat, p.A, p.D, p.bias, heads, tails)
+        p.launch(gradients, BACKWARD_CHUNK, *given, *found)
     return gx, gdelta, gb.sum(0), gc.sum(0), ga.sum(2)
 
 
@@ -164,29 +182,35 @@ def _rates(A: Tensor, directions: int) -> Tensor:
 def _sequence(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, bias: Tensor | None, soft: bool
 ) -> Problem:
-    batch, channels, length = u.shape
-    k = B.shape[1]
-    shape = (batch, k, channels // k, length)
-    nothing = u.new_zeros(channels)
+    k, nothing = B.shape[1], u.new_zeros(u.shape[1])
     return Problem(
-        u.contiguous().reshape(shape),
-        delta.contiguous().reshape(shape),
-        B.contiguous().mT,
-        C.contiguous().mT,
+        _last(u, k),
+        B.mT.contiguous(),
+        C.mT.contiguous(),
         _rates(A, k),
         nothing if D is None else D.contiguous(),
         nothing if bias is None else bias.contiguous(),
-        last=False,
-        walk=IN_ORDER,
-        soft=soft,
+        IN_ORDER,
+        soft,
+        delta=_last(delta, k),
     )
+
+
+def _last(u: Tensor, directions: int) -> Tensor:
+    """Rearrange [B, K*C, L] to [B, K, L, C]."""
+    return u.unflatten(1, (directions, -1)).mT.contiguous()
+
+
+def _first(y: Tensor) -> Tensor:
+    """Rearrange [B, K, L, C] to [B, K*C, L]."""
+    return y.mT.flatten(1, 2).contiguous()
 
 
 def selective_scan(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, bias: Tensor | None, soft: bool
 ) -> Tensor:
     """Run `mambaseg::selective_scan`; shapes as in `ops.selective_scan`."""
-    return forward(_sequence(u, delta, A, B, C, D, bias, soft)).reshape(u.shape)
+    return _first(forward(_sequence(u, delta, A, B, C, D, bias, soft)))
 
 
 def selective_scan_backward(
@@ -202,42 +226,55 @@ def selective_scan_backward(
 ) -> tuple[Tensor, ...]:
     """Run `mambaseg::selective_scan_backward`: gradients in the order of the arguments, those of weights per image."""
     problem = _sequence(u, delta, A, B, C, D, bias, soft)
-    gx, gdelta, gb, gc, ga = backward(problem, gy.contiguous().reshape(problem.x.shape))
-    gdelta = gdelta.reshape(u.shape)
-    return gx.reshape(u.shape), gdelta, ga.mT.flatten(1, 2).contiguous(), gb, gc, (gy * u).sum(-1), gdelta.sum(-1)
+    gx, gdelta, gb, gc, ga = backward(problem, _last(gy, B.shape[1]))
+    gdelta = _first(gdelta)
+    return _first(gx), gdelta, ga.mT.flatten(1, 2).contiguous(), gb, gc, (gy * u).sum(-1), gdelta.sum(-1)
 
 
-def _map(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor) -> Problem:
-    height, width = x.shape[1:3]
+def _projected(
+    x: Tensor, rows: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor, walk: int, *, in_memory: bool
+) -> Problem:
+    """Return the scan of x [B, L, C] whose step sizes, B and C are the rows [B, K, L, R+2N].
+
+    Args:
+        x: [B, L, C].
+        rows: [B, K, L, R+2N].
+        weight: [K, C, R].
+        bias: [K, C].
+        A: [K*C, N].
+        D: [K*C].
+        walk: BOTH_WAYS or MAP.
+        in_memory: Whether the full step sizes are needed in memory.
+    """
     rank, state = weight.shape[2], A.shape[1]
-    rows = proj.contiguous().flatten(1, 2).transpose(1, 2)  # [B, 4, L, R+2N]
     low, b, c = torch.split(rows, [rank, state, state], dim=-1)
-    return Problem(
-        x.contiguous().flatten(1, 2),
-        torch.matmul(low, weight.mT).contiguous(),  # [B, 4, L, C]
-        b,
-        c,
-        _rates(A, 4),
-        D.contiguous(),
-        bias.flatten(),
-        last=True,
-        walk=MAP,
-        soft=True,
-        height=height,
-        width=width,
-    )
+    if in_memory or rank > RANK:
+        steps = {"delta": torch.matmul(low, weight.mT)}
+    else:
+        padded = F.pad(low.transpose(1, 2), (0, RANK - rank)).contiguous()
+        steps = {"low": padded, "weight": weight.mT.contiguous()}
+    return Problem(x, b, c, _rates(A, weight.shape[0]), D.contiguous(), bias.flatten(), walk, True, **steps)
+
+
+def _map(
+    x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor, *, in_memory: bool = False
+) -> Problem:
+    rows = proj.contiguous().flatten(1, 2).transpose(1, 2)  # [B, 4, L, R+2N]
+    problem = _projected(x.contiguous().flatten(1, 2), rows, weight, bias, A, D, MAP, in_memory=in_memory)
+    return replace(problem, height=x.shape[1], width=x.shape[2])
 
 
 def ss2d(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor) -> Tensor:
     """Run `mambaseg::ss2d`; x [B, H, W, C], proj [B, H, W, 4, R+2N]."""
-    return forward(_map(x, proj, weight, bias, A, D)).sum(1).reshape(x.shape)
+    y = forward(_map(x, proj, weight, bias, A, D))
+    return (y[:, 0] + y[:, 1]).reshape(x.shape)
 
 
 def ss2d_backward(
     gy: Tensor, x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Run `mambaseg::ss2d_backward`: gradients of x, proj (0 in its rank part), step sizes [B, 4, L, C] and A."""
-    problem = _map(x, proj, weight, bias, A, D)
+    problem = _map(x, proj, weight, bias, A, D, in_memory=True)
     gx, gdelta, gb, gc, ga = backward(problem, gy.contiguous().flatten(1, 2))
     rank = proj.new_zeros((*proj.shape[:-1], weight.shape[2]))
     parts = [v.permute(0, 3, 1, 2).reshape(*proj.shape[:-1], A.shape[1]) for v in (gb, gc)]
@@ -246,13 +283,9 @@ def ss2d_backward(
 
 def bidirectional_scan(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor) -> Tensor:
     """Run `mambaseg::bidirectional_scan`; x [B, C, L], proj [B, 2, R+2N, L]. Its backward is `selective_scan`'s."""
-    rank, state = weight.shape[2], A.shape[1]
-    low, b, c = torch.split(proj.contiguous(), [rank, state, state], dim=2)
-    delta = torch.matmul(weight, low).contiguous()  # [B, 2, C, L]
-    rates = _rates(A, 2)
-    return forward(
-        Problem(x.contiguous(), delta, b.mT, c.mT, rates, D.contiguous(), bias.flatten(), False, BOTH_WAYS, True)
-    )
+    rows = proj.mT.contiguous()
+    problem = _projected(x.mT.contiguous(), rows, weight, bias, A, D, BOTH_WAYS, in_memory=False)
+    return forward(problem).mT.contiguous()
 
 
 @functools.cache

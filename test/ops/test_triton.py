@@ -27,18 +27,14 @@ if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 7):
         allow_module_level=True,
     )
 
+import compiled  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from mambaseg_core.ops import selection, triton_kernels, triton_scan, triton_voxel  # noqa: E402
+from mambaseg_core.ops import selection, triton_backward, triton_scan, triton_voxel, triton_walks  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 CARDS = {80: "A100", 87: "Orin", 90: "H100", 100: "B200", 110: "Thor"}
-KERNELS = ("chunk_ends", "chain", "outputs", "adjoint_starts", "gradients")
-SIZES = {"K", "C", "N", "L", "H", "W", "sb", "sk", "st", "chunks"}
-MAP = {"SHARED": True, "LAST": True, "WALK": triton_scan.MAP}
-SEQUENCE = {"SHARED": False, "LAST": False, "WALK": triton_scan.IN_ORDER}
-BOTH = {"SHARED": True, "LAST": False, "WALK": triton_scan.BOTH_WAYS}
 
 
 def test_through_the_interpreter() -> None:
@@ -54,69 +50,75 @@ def test_through_the_interpreter() -> None:
     assert re.search(r"^38 passed", done.stdout, re.MULTILINE), done.stdout[-2000:]
 
 
-def build(name: str, card: int, layout: dict[str, Any], dtype: str = "fp32") -> Any:
-    """Compile a kernel as `triton_scan` launches it."""
-    kernel = getattr(triton_kernels, name)
-    tiles = {"chain": triton_scan.CHAIN, "chunk_ends": triton_scan.FORWARD, "outputs": triton_scan.FORWARD}
-    tile = tiles.get(name, triton_scan.BACKWARD)
-    given = {**layout, "SOFT": True, "REVERSE": True, "T": tile.steps, "BC": tile.channels, "sn": 1}
-    constants = {p: given[p] for p in kernel.arg_names if p in given}
-    kinds = {p: "constexpr" if p in given else "i32" if p in SIZES else f"*{dtype}" for p in kernel.arg_names}
-    aligned = {(i,): [["tt.divisibility", 16]] for i, p in enumerate(kernel.arg_names) if kinds[p].startswith("*")}
-    options = {"num_warps": 1, "enable_fp_fusion": True}
-    return triton.compile(
-        ASTSource(kernel, kinds, constants, aligned), target=GPUTarget("cuda", card, 32), options=options
-    )
-
-
 @pytest.fixture(autouse=True)
 def _fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
 
 
-def spilled_bytes(cubin: bytes, folder: Path) -> int:
-    """Return the bytes of stack per thread, by Triton's own tool: spilled registers."""
-    file = folder / "kernel.cubin"
-    file.write_bytes(cubin)
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    usage = subprocess.run([tool, "-res-usage", file], capture_output=True, text=True, check=True).stdout
-    return int(re.search(r"STACK:(\d+)", usage)[1])
+FORWARD = [("map", 16), ("map", 0), ("both ways", 16), ("in order", 0)]  # a walk, and the rank made in the kernel
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("states", [1, 4, 16])
+@pytest.mark.parametrize(("walk", "rank"), FORWARD, ids=str)
+@pytest.mark.parametrize("kernel", compiled.FORWARD, ids=lambda kernel: kernel.fn.__name__)
+def test_a_lane_keeps_its_channel_in_few_registers(kernel: Any, walk: str, rank: int, states: int) -> None:
+    """Fails if a layout spreads the states of a channel over lanes, or if they do not fit."""
+    seen = compiled.read(compiled.build_forward(kernel, 90, walk, states, rank))
+    assert (seen.stack_bytes, seen.shuffles) == (0, 0)
+    assert seen.registers <= (96 if states == 1 else 128)
+    assert sum("MUFU.EX2" in line for line in seen.step) == states + 1  # of the decays, and of the softplus
+
+
 @pytest.mark.parametrize("card", CARDS)
-def test_compiles_for_each_card(card: int, name: str, tmp_path: Path) -> None:
-    built = build(name, card, MAP)
-    assert f".target sm_{card}" in built.asm["ptx"]
-    assert built.asm["cubin"].startswith(b"\x7fELF")
-    assert spilled_bytes(built.asm["cubin"], tmp_path) == 0
+def test_forward_compiles_for_each_card(card: int) -> None:
+    for kernel in compiled.FORWARD:
+        built = compiled.build_forward(kernel, card, "map", 1, 16)
+        assert f".target sm_{card}" in built.asm["ptx"]
+        assert built.asm["cubin"].startswith(b"\x7fELF")
+        assert compiled.read(built).stack_bytes == 0
+
+
+BACKWARD = {"chain": triton_walks.chain} | {
+    kernel.fn.__name__: kernel for kernel in (triton_backward.adjoint_starts, triton_backward.gradients)
+}
+
+
+def build_backward(name: str, card: int, states: int, dtype: str = "fp32", walk: int = triton_scan.MAP) -> Any:
+    steps = triton_scan.CHAIN_CHUNKS if name == "chain" else triton_scan.BACKWARD_CHUNK
+    layout = {"SHARED": walk != triton_scan.IN_ORDER, "WALK": walk, "SOFT": True, "ADJOINT": True}
+    return compiled.build(BACKWARD[name], card, dtype, N=states, T=steps, **layout)
+
+
+@pytest.mark.parametrize("states", [1, 4, 16])
+@pytest.mark.parametrize("name", BACKWARD)
+def test_backward_compiles_without_spilling(name: str, states: int) -> None:
+    seen = compiled.read(build_backward(name, 90, states))
+    assert seen.stack_bytes == 0
     if name != "gradients":  # in it sums over channels cross lanes
-        assert "shfl" not in built.asm["ptx"]  # each thread has whole columns
-
-
-@pytest.mark.parametrize(
-    ("name", "layout"),
-    [(name, SEQUENCE) for name in KERNELS if name != "chain"] + [("chunk_ends", BOTH), ("outputs", BOTH)],
-)
-def test_sequences_compile_without_spilling(name: str, layout: dict[str, Any], tmp_path: Path) -> None:
-    built = build(name, 90, layout)
-    assert spilled_bytes(built.asm["cubin"], tmp_path) == 0
-
-
-@pytest.mark.parametrize("name", KERNELS)
-def test_float64_compiles(name: str) -> None:
-    assert "ex2.approx.f32" not in build(name, 90, MAP, "fp64").asm["ptx"]
+        assert seen.shuffles == 0
 
 
 @pytest.mark.parametrize("card", CARDS)
-def test_voxel_grid_compiles_without_spilling(card: int, tmp_path: Path) -> None:
+def test_backward_compiles_for_each_card(card: int) -> None:
+    for name in BACKWARD:
+        assert compiled.read(build_backward(name, card, 1)).stack_bytes == 0
+
+
+def test_float64_compiles() -> None:
+    built = [compiled.build_forward(kernel, 90, "map", 1, 0, "fp64") for kernel in compiled.FORWARD]
+    built += [build_backward(name, 90, 1, "fp64") for name in BACKWARD]
+    assert not any("ex2.approx.f32" in one.asm["ptx"] for one in built)
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_voxel_grid_compiles_without_spilling(card: int) -> None:
     constants = {"BITS": 28, "BLOCK": triton_voxel.BLOCK}
     kinds = {"packed": "*i64", "grid": "*fp32", **dict.fromkeys(("count", "bins", "width", "plane"), "i32")}
     source = ASTSource(triton_voxel.scatter, {**kinds, **dict.fromkeys(constants, "constexpr")}, constants)
     built = triton.compile(source, target=GPUTarget("cuda", card, 32), options={"enable_fp_fusion": True})
     assert f".target sm_{card}" in built.asm["ptx"]
     assert built.asm["ptx"].count(".add.f32") >= 2  # atomic, by the card itself
-    assert spilled_bytes(built.asm["cubin"], tmp_path) == 0
+    assert compiled.read(built).stack_bytes == 0
 
 
 def test_cuda_tensors_get_triton_with_a_warning_that_it_is_unmeasured(

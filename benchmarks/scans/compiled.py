@@ -1,0 +1,101 @@
+"""Registers, spills and instructions of the scans' GPU kernels, read off their machine code; no GPU is needed.
+
+    PYTHONPATH=. python benchmarks/scans/compiled.py [--card 90]
+
+Instructions of a step are those of the shortest loop, which walks the places of a chunk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from mambaseg_core.ops import triton_forward, triton_scan, triton_walks
+
+TOOL = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+WALKS = {"map": triton_scan.MAP, "both ways": triton_scan.BOTH_WAYS, "in order": triton_scan.IN_ORDER}
+FORWARD = (triton_forward.chunk_ends, triton_forward.outputs)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the machine code of a kernel says; `loops` are the instructions of each loop's body, in one string each."""
+
+    registers: int
+    stack_bytes: int
+    shuffles: int
+    loops: tuple[tuple[str, ...], ...]
+
+    @property
+    def step(self) -> tuple[str, ...]:
+        """The instructions of the innermost loop."""
+        return min(self.loops, key=len)
+
+
+def build(kernel: Any, card: int, dtype: str = "fp32", *, maxnreg: int | None = None, **given: Any) -> Any:
+    """Compile a kernel as `triton_scan` launches it, for a compute capability such as 90."""
+    given["BC"] = triton_scan.CHANNELS
+    constants = {name: given[name] for name in kernel.arg_names if name in given}
+    kinds = {
+        name: "constexpr" if name in constants else "i32" if name in triton_walks.SIZES else f"*{dtype}"
+        for name in kernel.arg_names
+    }
+    options = {"num_warps": 1, "maxnreg": maxnreg}
+    return triton.compile(ASTSource(kernel, kinds, constants), target=GPUTarget("cuda", card, 32), options=options)
+
+
+def build_forward(kernel: Any, card: int, walk: str, states: int, rank: int, dtype: str = "fp32") -> Any:
+    """Compile a kernel of the forward scan."""
+    sizes = {"N": states, "STATES": triton.next_power_of_2(states), "RANK": rank}
+    walks = {"SHARED": walk != "in order", "WALK": WALKS[walk], "SOFT": True}
+    limit = triton_scan.most_registers(states) if dtype == "fp32" else None
+    return build(kernel, card, dtype, maxnreg=limit, **sizes, **walks)
+
+
+def read(built: Any) -> Compiled:
+    """Read a compiled kernel's machine code with Triton's own tool."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kernel.cubin"
+        file.write_bytes(built.asm["cubin"])
+        usage, code = (
+            subprocess.run([TOOL, option, file], capture_output=True, text=True, check=True).stdout
+            for option in ("-res-usage", "-sass")
+        )
+    lines = [(int(m[1], 16), m[2]) for m in re.finditer(r"^\s+/\*([0-9a-f]{4,})\*/\s+(.*?);", code, re.MULTILINE)]
+    loops = []
+    for address, line in lines:
+        target = re.search(r"BRA.* 0x([0-9a-f]+)", line)
+        if target and int(target[1], 16) < address:
+            loops.append(tuple(text for at, text in lines if int(target[1], 16) <= at <= address))
+    registers, stack = (int(re.search(rf"{name}:(\d+)", usage)[1]) for name in ("REG", "STACK"))  # type: ignore[index]
+    return Compiled(registers, stack, sum("SHFL" in line for _, line in lines), tuple(loops))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--card", type=int, default=90, help="compute capability, 90 for 9.0")
+    card = parser.parse_args().card
+    print("| kernel | walk | N | rank in the kernel | registers | spilled bytes | instructions a step | of them SHFL |")
+    print("|---|---|---|---|---|---|---|---|")
+    for states in (1, 4, 16):
+        for walk in WALKS:
+            for rank in (0,) if walk == "in order" else (triton_scan.RANK, 0):
+                for kernel in FORWARD:
+                    seen = read(build_forward(kernel, card, walk, states, rank))
+                    shuffles = sum("SHFL" in line for line in seen.step)
+                    cells = (kernel.fn.__name__, walk, states, rank or "none", seen.registers, seen.stack_bytes)
+                    print("|", " | ".join(map(str, (*cells, len(seen.step), shuffles))), "|")
+
+
+if __name__ == "__main__":
+    main()
