@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from mambaseg_core.checkpoint import create_model
-from mambaseg_core.ops import scan, triton_kernels, triton_scan
+from mambaseg_core.ops import scan, triton_scan
 from mambaseg_core.precision import lowered
 from mambaseg_core.tracing import answer
 
@@ -95,9 +95,9 @@ def frame(name: str, size: tuple[int, int], dtype: torch.dtype, float32_s: float
     with torch.device("meta"):
         model = lowered(create_model(name, image_size=size).eval(), dtype)
     count = Count(float32_s)
-    names = [key for key, value in vars(triton_kernels).items() if type(value).__name__ == "JITFunction"]
+    names = [key for key, value in vars(triton_scan).items() if type(value).__name__ == "JITFunction"]
     with (
-        mock.patch.multiple(triton_kernels, **dict.fromkeys(names, cast(Any, Kernel(count)))),
+        mock.patch.multiple(triton_scan, **dict.fromkeys(names, cast(Any, Kernel(count)))),
         mock.patch.object(scan, "choose", return_value="triton"),
         mock.patch.object(scan, "operators", return_value=triton_scan),
         mock.patch.object(torch.cuda, "device", return_value=nullcontext()),
