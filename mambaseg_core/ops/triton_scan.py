@@ -198,7 +198,7 @@ def _sequence(
 
 def _last(u: Tensor, directions: int) -> Tensor:
     """Rearrange [B, K*C, L] to [B, K, L, C]."""
-    return u.unflatten(1, (directions, -1)).mT.contiguous()
+    return u.reshape(u.shape[0], directions, u.shape[1] // directions, u.shape[2]).mT.contiguous()
 
 
 def _first(y: Tensor) -> Tensor:
@@ -248,12 +248,11 @@ def _projected(
     """
     rank, state = weight.shape[2], A.shape[1]
     low, b, c = torch.split(rows, [rank, state, state], dim=-1)
+    problem = Problem(x, b, c, _rates(A, weight.shape[0]), D.contiguous(), bias.flatten(), walk, True)
     if in_memory or rank > RANK:
-        steps = {"delta": torch.matmul(low, weight.mT)}
-    else:
-        padded = F.pad(low.transpose(1, 2), (0, RANK - rank)).contiguous()
-        steps = {"low": padded, "weight": weight.mT.contiguous()}
-    return Problem(x, b, c, _rates(A, weight.shape[0]), D.contiguous(), bias.flatten(), walk, True, **steps)
+        return replace(problem, delta=torch.matmul(low, weight.mT))
+    padded = F.pad(low.transpose(1, 2), (0, RANK - rank)).contiguous()
+    return replace(problem, low=padded, weight=weight.mT.contiguous())
 
 
 def _map(
