@@ -34,6 +34,7 @@ def test_everything_is_answered_while_a_model_is_loaded(
     peer.process = start(*node_command(autostart="false", calibration=pipe))
     assert state_of(peer) == "unconfigured"
     client = peer.node.create_client(ChangeState, "/mambaseg/change_state")
+    peer.spin_until(client.service_is_ready, "the service")  # a request before that is lost
     asked = [
         client.call_async(ChangeState.Request(transition=Transition(id=number)))
         for number in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
@@ -80,6 +81,7 @@ def test_one_camera_that_loads_does_not_hold_up_another(
 
     assert (state("left"), state("right")) == ("unconfigured", "unconfigured")
     client = peer.node.create_client(ChangeState, "/left/mambaseg/change_state")
+    peer.spin_until(client.service_is_ready, "the service")
     future = client.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE)))
     peer.spin_until(lambda: state("left") == "configuring", "the load")
     assert state("right") == "unconfigured"
