@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mambaseg_core import create_model, shipped_weights
 from mambaseg_core.models import Network
-from mambaseg_core.precision import lowered
+from mambaseg_core.precision import allow_tf32, lowered
 
 Size = tuple[int, int]
 WHOLE: tuple[tuple[str, Size], ...] = (
@@ -62,11 +62,9 @@ def noise(model: Network, batch: int = 1) -> tuple[Tensor, Tensor]:
 def cast(model: nn.Module, form: Format, device: str) -> Iterator[nn.Module]:
     """Lend a copy of a model in a number format on a device; restore torch's switches afterwards."""
     _, dtype, tf32 = form
-    switches = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = tf32, tf32
     try:
-        yield lowered(model, dtype).to(device)
+        with allow_tf32(tf32):
+            yield lowered(model, dtype).to(device)
     finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = switches
         if device != "cpu":
             torch.cuda.empty_cache()
