@@ -18,6 +18,7 @@ from torch import nn
 from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.checkpoint import load_checkpoint
 from mambaseg_core.events import Events
+from mambaseg_core.graphs import CapturedModel
 from mambaseg_core.labels import IGNORE
 from mambaseg_core.memory import keep_memory
 from mambaseg_core.models.presets import preprocessing_of
@@ -34,8 +35,10 @@ class Mask:
     Attributes:
         ids: uint8 [h, w] class ids.
         confidence: float32 [h, w] softmax probability of the class in `ids`.
-        prepare_ms: time spent on warp, rectification, voxel grid and resizing, milliseconds.
-        inference_ms: time spent in the model, milliseconds.
+        prepare_ms: time spent on warp, rectification, voxel grid and resizing, milliseconds; on a GPU only the CPU's
+            part of it, in which events are packed and not yet a voxel grid.
+        inference_ms: time spent in the model, milliseconds; on a GPU from the upload to the mask in the CPU's memory,
+            with the voxel grid, and with the wait for a frame of another thread or camera of the same model.
         reliability: mean over the mask of how far the model trusted the image and the second input, 0 to 1; None for a
             model without reliability (`reliability_aware`).
     """
@@ -113,24 +116,28 @@ class Segmenter:
         self.calibration = calibration
         self._spare_grid: torch.Tensor | None = None  # memory of the last voxel grid
         self._traced: TracedModel | None = None
+        self._captured: CapturedModel | None = None  # on a GPU, where the first frame makes it
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is copied or pickled: all but the trace, which `warm_up` makes again, and the caller's `warn`."""
-        return vars(self) | {"_traced": None, "_spare_grid": None, "_warn": warnings.warn}
+        """Return what is copied or pickled: all but trace and graphs, which `warm_up` makes again, and `warn`."""
+        return vars(self) | {"_traced": None, "_captured": None, "_spare_grid": None, "_warn": warnings.warn}
 
     def warm_up(self) -> None:
-        """Take a frame of noise the whole way, so that the first real frame is not late, and trace the model.
+        """Take a frame of noise the whole way, so that the first real frame is not late, and trace or capture the model.
 
         Memory and the calibration's maps are kept. On the CPU a traced model is one call that does not hold Python's
-        lock, so that busy threads do not delay it. It gives the same bits as the model, or is not used. After a change
-        of the model other than of its weights' values, `warm_up` must be called again.
+        lock, so that busy threads do not delay it. It gives the same bits as the model, or is not used. On a GPU the
+        model becomes a CUDA graph for each set of inputs. After a change of the model other than of its weights'
+        values, `warm_up` must be called again.
         """
         if self.device.type == "cpu":
             keep_memory()
-        self._traced, rng = None, np.random.default_rng(0)
+        self._traced, self._captured, rng = None, None, np.random.default_rng(0)
         image, second = self._take_noise(rng)
         if self.device.type == "cpu" and not isinstance(self.model, torch.jit.ScriptModule):
             self._trace(self.prepare(image, second), self.prepare(*self._noise(rng)))
+        elif self._captured is not None and not isinstance(self.model, torch.jit.ScriptModule):
+            self._capture(self._captured)
 
     def for_camera(self, calibration: Calibration | None) -> Segmenter:
         """Return a Segmenter of the same model, in the same memory, for a camera of another calibration.
@@ -138,7 +145,8 @@ class Segmenter:
         Both may be used at once, each in a thread of its own.
         """
         other = copy.copy(self)
-        other.calibration, other._traced, other._warn = calibration, self._traced, self._warn
+        other.calibration, other._warn = calibration, self._warn
+        other._traced, other._captured = self._traced, self._captured
         other._take_noise(np.random.default_rng(0))
         return other
 
@@ -170,6 +178,16 @@ class Segmenter:
                 "are busy: use a network of `create_model`, or one whose Python code does the same in every frame"
             )
 
+    def _capture(self, captured: CapturedModel) -> None:
+        try:
+            captured.capture()
+        except ValueError as error:
+            self._say(
+                f"the model cannot be captured in a CUDA graph: {error}; its masks are the same without, but each frame "
+                "waits for Python: use a network of `create_model`, or one whose Python code does the same in every "
+                "frame"
+            )
+
     def _say(self, sentence: str) -> None:
         self.warning = f"{self.warning}; {sentence}" if self.warning else sentence
         self._warn(sentence)
@@ -192,6 +210,8 @@ class Segmenter:
             ValueError: image and second are both None, one is not what the model takes, both cannot be one view
                 (`check_registered`), or the model's logits are not finite.
         """
+        if self.device.type == "cuda":
+            return self._segment_on_device(image, second, edges_ns)
         start = time.perf_counter()
         grid = self._take_grid(second)
         image_tensor, voxel_tensor = self._prepare(image, second, edges_ns, grid)
@@ -203,6 +223,46 @@ class Segmenter:
             ids, confidence, prepare_ms=1e3 * (prepared - start), inference_ms=1e3 * (done - prepared),
             reliability=reliability,
         )  # fmt: skip
+
+    def _segment_on_device(
+        self, image: Image | None, second: Events | Reading | None, edges_ns: npt.NDArray[np.int64] | None
+    ) -> Mask:
+        """Segment as `segment` does, with all but the geometry and the packing of events on the device."""
+        start = time.perf_counter()
+        setup, calibration, captured = self.preprocessing, self.calibration, self._on_device()
+        self._check_inputs(image, second)
+        pixels = packed = None
+        if image is not None:
+            pixels = setup.image_pixels(image if calibration is None else calibration.warp_image(image))
+        if isinstance(second, Events):
+            packed = setup.packed_events(second, edges_ns, calibration)
+        plane = None if second is None or packed is not None else setup.second_plane(second)  # type: ignore[arg-type]
+        prepared = time.perf_counter()
+        frame = captured(pixels, plane if packed is None else packed)
+        done = time.perf_counter()
+        return Mask(
+            frame.ids, frame.confidence, prepare_ms=1e3 * (prepared - start), inference_ms=1e3 * (done - prepared),
+            reliability=_checked(frame.facts),
+        )  # fmt: skip
+
+    def _on_device(self) -> CapturedModel:
+        """Return the model's buffers, and its graphs while they are those of the model as it is now."""
+        captured = self._captured
+        if captured is not None and captured.is_of(self.model, self.preprocessing):
+            return captured
+        if captured is not None and captured.captured:
+            self._say("the model has changed since `warm_up` and runs without its graphs: call `warm_up` again")
+        cuda = torch.cuda if self.device.type == "cuda" else None
+        self._captured = captured = CapturedModel(self.model, self.dtype, self.device, self.preprocessing, cuda)
+        return captured
+
+    def _check_inputs(self, image: Image | None, second: Events | Reading | None) -> None:
+        if self.calibration is None and image is not None and second is not None:
+            check_registered(
+                image.shape[:2], (second.height, second.width) if isinstance(second, Events) else second.shape[:2]
+            )
+        if second is not None:
+            self.preprocessing.check_kind(second)
 
     def prepare(
         self, image: Image | None, second: Events | Reading | None, edges_ns: npt.NDArray[np.int64] | None = None
@@ -218,10 +278,7 @@ class Segmenter:
         grid: torch.Tensor | None,
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         setup, calibration = self.preprocessing, self.calibration
-        if calibration is None and image is not None and second is not None:
-            check_registered(
-                image.shape[:2], (second.height, second.width) if isinstance(second, Events) else second.shape[:2]
-            )
+        self._check_inputs(image, second)
         return (
             None if image is None else setup.image_input(image, calibration),
             None if second is None else setup.second_input(second, edges_ns, calibration, grid),
@@ -264,9 +321,15 @@ class Segmenter:
         else:
             with float32_products(self.precision, self.device):
                 result = answer(self.model, self.dtype, self.device, image, second)
-        finite, *reliability = result.facts.tolist()
-        if not finite:
-            raise ValueError(
-                "the model's logits are not all finite; expected finite numbers: check the weights and the input"
-            )
-        return result.ids.numpy(force=True), result.confidence.numpy(force=True), tuple(reliability) or None
+        reliability = _checked(result.facts.tolist())
+        return result.ids.numpy(force=True), result.confidence.numpy(force=True), reliability
+
+
+def _checked(facts: list[float]) -> tuple[float, float] | None:
+    """Return the reliability among the facts of an `Answer`, if any; raise ValueError if logits are not finite."""
+    finite, *reliability = facts
+    if not finite:
+        raise ValueError(
+            "the model's logits are not all finite; expected finite numbers: check the weights and the input"
+        )
+    return (reliability[0], reliability[1]) if reliability else None

@@ -7,7 +7,7 @@ The view is the (rectified) event camera's; crops and sizes of the presets are t
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from mambaseg_core.cameras.camera import Matrix, resize_pixels
 from mambaseg_core.events import Events, Window
 from mambaseg_core.labels import DDD17_6, DSEC_11, IGNORE, LABEL_SETS, MFNET_9, LabelSet
 from mambaseg_core.ops.area_resize import area_resize
-from mambaseg_core.ops.voxel_grid import voxel_grid, voxel_grid_resized
+from mambaseg_core.ops.voxel_grid import packed_events, voxel_grid, voxel_grid_resized
 from mambaseg_core.pictures import in_rgb
 
 Image = npt.NDArray[np.uint8]
@@ -32,6 +32,18 @@ SECOND_INPUTS: Final = ("events", "thermal", "depth")
 
 _SHAPES_DIFFER: Final = 0.02
 _PAIRS: Final = ("view_size", "size", "second_range")
+
+
+class PackedEvents(NamedTuple):
+    """Events for a voxel grid on a device.
+
+    Attributes:
+        packed: int64 [M] of `ops.voxel_packed`.
+        size: (height, width) of the grid before crop and resize, pixels.
+    """
+
+    packed: npt.NDArray[np.int64]
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -103,11 +115,23 @@ class Preprocessing:
         Returns:
             float32 [T, h, w], on the CPU.
         """
+        return self.voxel_tensor(*self._in_view(events, edges_ns, calibration), grid)
+
+    def packed_events(
+        self, events: Events, edges_ns: npt.NDArray[np.int64] | None, calibration: Calibration | None
+    ) -> PackedEvents:
+        """Return raw events, packed for a voxel grid on a device; arguments as of `voxel_input`."""
+        events, edges_ns = self._in_view(events, edges_ns, calibration)
+        packed = packed_events(events, bins=self.bins, mode=self.voxel_mode, edges_ns=edges_ns)
+        return PackedEvents(packed, (events.height, events.width))
+
+    def _in_view(
+        self, events: Events, edges_ns: npt.NDArray[np.int64] | None, calibration: Calibration | None
+    ) -> tuple[Events, npt.NDArray[np.int64] | None]:
+        """Rectify events where there is a calibration; edges that are not given are those of the raw events."""
         if edges_ns is None and self.voxel_mode == "bilinear" and len(events):
             edges_ns = events.t_ns[[0, -1]]
-        if calibration is not None:
-            events = calibration.rectify(events)
-        return self.voxel_tensor(events, edges_ns, grid)
+        return (events if calibration is None else calibration.rectify(events)), edges_ns
 
     def second_input(
         self,
@@ -127,12 +151,16 @@ class Preprocessing:
         Raises:
             ValueError: it is not what the model takes.
         """
-        if isinstance(second, Events) != (self.second == "events"):
-            got = "events" if isinstance(second, Events) else f"an image {list(second.shape)}"
-            raise ValueError(f"the second input is {got}; this model expects {self.second}: choose another model")
+        self.check_kind(second)
         if isinstance(second, Events):
             return self.voxel_input(second, edges_ns, calibration, grid)
         return self.second_tensor(second)
+
+    def check_kind(self, second: Events | Reading) -> None:
+        """Refuse a second input of another kind than the model takes, with ValueError."""
+        if isinstance(second, Events) != (self.second == "events"):
+            got = "events" if isinstance(second, Events) else f"an image {list(second.shape)}"
+            raise ValueError(f"the second input is {got}; this model expects {self.second}: choose another model")
 
     def second_tensor(self, image: Reading) -> torch.Tensor:
         """Crop, scale and resize a second image, which has the image's view.
@@ -143,14 +171,19 @@ class Preprocessing:
         Returns:
             float32 [T, h, w] in 0..1: one channel, `bins` times.
         """
+        return torch.from_numpy(self.second_plane(image)).repeat(self.bins, 1, 1)
+
+    def second_plane(self, image: Reading) -> npt.NDArray[np.float32]:
+        """Return the one channel of `second_tensor`, float32 [h, w]."""
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
         low, high = self.second_range
         kept = np.asarray(grey, np.float32)[: self.kept_rows(grey.shape[0])]
         scaled = np.clip((np.where(np.isfinite(kept), kept, low) - low) / (high - low), 0, 1).astype(np.float32)
         low, high = scaled.min(), scaled.max()
         if low == high:  # nothing is seen, and stays so: OpenCV's mean of floats differs in the last bit
-            return torch.full((self.bins, *self.size), float(low))
-        return torch.from_numpy(self._resized(scaled)).repeat(self.bins, 1, 1)
+            return np.full(self.size, low, np.float32)
+        resized: npt.NDArray[np.float32] = self._resized(scaled)
+        return resized
 
     def image_tensor(self, image: Image) -> torch.Tensor:
         """Crop, resize and scale an image of the view.
@@ -161,14 +194,22 @@ class Preprocessing:
         Returns:
             float32 [C, h, w] in 0..1, with `channels` and `size`.
         """
-        fewest = 1 if image.ndim == 2 else self.channels  # grey is resized as one channel
-        resized = self._resized(_with_channels(image, fewest)[: self.kept_rows(image.shape[0])])
-        pixels = _with_channels(resized, self.channels)
+        pixels = self.image_pixels(image)
         scaled = np.empty(
             pixels.shape, np.float32
         )  # in torch three parallel loops, which wait 8 ms each for a busy core
         np.divide(pixels, np.float32(255.0), out=scaled, dtype=np.float32)
         return torch.from_numpy(scaled[None] if scaled.ndim == 2 else scaled.transpose(2, 0, 1))
+
+    def image_pixels(self, image: Image) -> Image:
+        """Crop and resize an image of the view as `image_tensor`, which then scales it.
+
+        Returns:
+            uint8 [h, w, C], or [h, w] for a model of grey images.
+        """
+        fewest = 1 if image.ndim == 2 else self.channels  # grey is resized as one channel
+        resized = self._resized(_with_channels(image, fewest)[: self.kept_rows(image.shape[0])])
+        return _with_channels(resized, self.channels)
 
     def _resized(self, picture: Any) -> Any:
         """Resize [H, W] or [H, W, 3] to `size`: area mean where it shrinks, else linear."""
@@ -195,12 +236,17 @@ class Preprocessing:
         shrinks = view != self.size and view[0] >= self.size[0] and view[1] >= self.size[1]
         if shrinks and (out is None or out.device.type == "cpu"):
             return voxel_grid_resized(events, self.bins, self.voxel_mode, edges_ns, rows=view[0], size=self.size)
-        grid = voxel_grid(events, bins=self.bins, mode=self.voxel_mode, edges_ns=edges_ns, out=out)[:, : view[0]]
-        if shrinks:
-            return area_resize(grid, self.size)
-        if view == self.size:
-            return grid
-        return F.interpolate(grid[None], self.size, mode="bilinear", align_corners=False)[0]
+        return self.resized_grid(voxel_grid(events, bins=self.bins, mode=self.voxel_mode, edges_ns=edges_ns, out=out))
+
+    def resized_grid(self, grid: torch.Tensor) -> torch.Tensor:
+        """Crop and resize a voxel grid [T, H, W] of the view to [T, h, w], on its device; it may be a part of `grid`."""
+        kept = grid[:, : self.kept_rows(grid.shape[1])]
+        height, width = kept.shape[1:]
+        if (height, width) == self.size:
+            return kept
+        if height >= self.size[0] and width >= self.size[1]:
+            return area_resize(kept, self.size)
+        return F.interpolate(kept[None], self.size, mode="bilinear", align_corners=False)[0]
 
     def label_tensor(self, ids: Image, view_height: int) -> torch.Tensor:
         """Return class ids of a label image at the model's size: nearest, like masks.

@@ -87,6 +87,12 @@ def scatter_(grid: torch.Tensor, packed: torch.Tensor) -> None:
         scatter_reference_(grid, packed)
 
 
+def packed_events(events: Events, *, bins: int, mode: str, edges_ns: Edges | None) -> NDArray[np.int64]:
+    """Return events for `scatter_` on a device, int64 [M]; arguments and errors as of `voxel_grid`."""
+    edges = _edges(events, bins, mode, edges_ns)
+    return pack_events(events, edges, bins=bins, mode=mode) if len(events) else np.empty(0, np.int64)
+
+
 def voxel_grid_resized(
     events: Events, bins: int, mode: str, edges_ns: Edges | None, *, rows: int, size: tuple[int, int]
 ) -> torch.Tensor:
