@@ -123,7 +123,7 @@ class Segmenter:
         return vars(self) | {"_traced": None, "_captured": None, "_spare_grid": None, "_warn": warnings.warn}
 
     def warm_up(self) -> None:
-        """Take a frame of noise the whole way, so that the first real frame is not late, and trace or capture the model.
+        """Take a frame of noise the whole way, so that no real frame is late, and trace or capture the model.
 
         Memory and the calibration's maps are kept. On the CPU a traced model is one call that does not hold Python's
         lock, so that busy threads do not delay it. It gives the same bits as the model, or is not used. On a GPU the
@@ -183,9 +183,9 @@ class Segmenter:
             captured.capture()
         except ValueError as error:
             self._say(
-                f"the model cannot be captured in a CUDA graph: {error}; its masks are the same without, but each frame "
-                "waits for Python: use a network of `create_model`, or one whose Python code does the same in every "
-                "frame"
+                f"the model cannot be captured in a CUDA graph: {error}; its masks are the same without, but each "
+                "frame waits for Python: use a network of `create_model`, or one whose Python code does the same in "
+                "every frame"
             )
 
     def _say(self, sentence: str) -> None:

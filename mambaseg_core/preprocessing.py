@@ -239,7 +239,7 @@ class Preprocessing:
         return self.resized_grid(voxel_grid(events, bins=self.bins, mode=self.voxel_mode, edges_ns=edges_ns, out=out))
 
     def resized_grid(self, grid: torch.Tensor) -> torch.Tensor:
-        """Crop and resize a voxel grid [T, H, W] of the view to [T, h, w], on its device; it may be a part of `grid`."""
+        """Crop and resize a voxel grid [T, H, W] of the view to [T, h, w], on its device; may return a part of it."""
         kept = grid[:, : self.kept_rows(grid.shape[1])]
         height, width = kept.shape[1:]
         if (height, width) == self.size:
