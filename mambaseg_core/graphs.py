@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mambaseg_core.models.presets import Network
 from mambaseg_core.ops.voxel_grid import scatter_
+from mambaseg_core.precision import float32_products
 from mambaseg_core.preprocessing import Image, PackedEvents, Preprocessing
 from mambaseg_core.tracing import Answer, _NoValueRead, _Parts, answer
 
@@ -50,13 +51,21 @@ class CapturedModel:
         dtype: Dtype of its features.
         device: Where it runs.
         setup: What gives the inputs their sizes.
+        precision: Of float32 products, see `precision.float32_products`; a graph keeps it.
         cuda: `torch.cuda`; None for a device without streams, pinned memory and graphs.
     """
 
     def __init__(
-        self, model: nn.Module, dtype: torch.dtype, device: torch.device, setup: Preprocessing, cuda: Any = None
+        self,
+        model: nn.Module,
+        dtype: torch.dtype,
+        device: torch.device,
+        setup: Preprocessing,
+        precision: str,
+        cuda: Any = None,
     ) -> None:
         self._model, self._dtype, self._device, self._setup, self._cuda = model, dtype, device, setup, cuda
+        self._precision = precision
         self._parts, self._pointers = _Parts(model), _pointers(model)
         self._lock = threading.Lock()
         self._graphs: dict[tuple[bool, bool], Any] = {}
@@ -176,7 +185,8 @@ class CapturedModel:
         image = None
         if given[0]:
             image = unit_image(self._pixels.memory.view(self._pixels.shape), self._scale)
-        found = answer(self._model, self._dtype, self._device, image, self._second if given[1] else None)
+        with float32_products(self._precision, self._device):
+            found = answer(self._model, self._dtype, self._device, image, self._second if given[1] else None)
         output = self._outputs.get(given)
         if output is None or not output.fits(found):
             output = self._outputs[given] = _Output(found, self._device, pinned=self._cuda is not None)

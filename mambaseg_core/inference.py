@@ -253,7 +253,9 @@ class Segmenter:
         if captured is not None and captured.captured:
             self._say("the model has changed since `warm_up` and runs without its graphs: call `warm_up` again")
         cuda = torch.cuda if self.device.type == "cuda" else None
-        self._captured = captured = CapturedModel(self.model, self.dtype, self.device, self.preprocessing, cuda)
+        self._captured = captured = CapturedModel(
+            self.model, self.dtype, self.device, self.preprocessing, self.precision, cuda
+        )
         return captured
 
     def _check_inputs(self, image: Image | None, second: Events | Reading | None) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mambaseg_core import graphs
 from mambaseg_core.cameras import calibration_files, camera_info
 from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.checkpoint import (
@@ -219,7 +220,7 @@ def free_memory() -> None:
     gc.collect()
     give_back_memory()
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        graphs.empty_cache()
 
 
 def weights_name(parameters: Parameters) -> str:
