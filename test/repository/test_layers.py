@@ -19,7 +19,7 @@ LAYERS = [
     {"preprocessing"},
     {"models", "data"},
     {"profile", "precision", "synth", "tracing"},
-    {"checkpoint"},
+    {"checkpoint", "graphs"},
     {"inference"},
     {"evaluation"},
     {"training"},
