@@ -23,6 +23,7 @@ from mambaseg_core.labels import IGNORE
 from mambaseg_core.memory import keep_memory
 from mambaseg_core.models.presets import preprocessing_of
 from mambaseg_core.models.released.unit_inputs import with_unit_inputs
+from mambaseg_core.ops import selection
 from mambaseg_core.precision import choose_precision, float32_products, lowered, why_slow
 from mambaseg_core.preprocessing import Image, Preprocessing, Reading, check_registered
 from mambaseg_core.tracing import Inputs, TracedModel, answer
@@ -83,8 +84,8 @@ class Segmenter:
         preprocessing: default: what the weights were trained with, else the preset's of the model's name
             (`preprocessing_of`).
         calibration: where image and events have different views (DSEC); None where both are registered.
-        warn: called with one sentence if `precision` makes this device slower, or if `warm_up` or a later change of
-            the model leaves it without a trace.
+        warn: called with one sentence if `precision` makes this device slower, if the best back end or the GPU that
+            "auto" would take does not work, or if `warm_up` or a later change of the model leaves it without a trace.
 
     Attributes:
         warning: these sentences, or empty.
@@ -100,9 +101,9 @@ class Segmenter:
         calibration: Calibration | None = None,
         warn: Callable[[str], Any] = warnings.warn,
     ) -> None:
-        self.device = choose_device(device)
-        self.precision, self.dtype = precision, choose_precision(precision, self.device)
         self.warning, self._warn = "", warn
+        self.device = self._working_device(device)
+        self.precision, self.dtype = precision, choose_precision(precision, self.device)
         if slow := why_slow(precision, self.device):
             self._say(f"precision is {precision!r}, but {slow}: use 'float32'")
         if isinstance(model_or_checkpoint, nn.Module):
@@ -187,6 +188,20 @@ class Segmenter:
                 "frame waits for Python: use a network of `create_model`, or one whose Python code does the same in "
                 "every frame"
             )
+
+    def _working_device(self, device: str) -> torch.device:
+        """Return the device of that name, proven; the CPU in place of a broken GPU if "auto" left it open."""
+        chosen = choose_device(device)
+        try:
+            backend, reason = selection.explain(chosen)
+        except selection.DeviceError as error:
+            if device != "auto":
+                raise
+            self._say(f"{error}; the model runs on the CPU")
+            return torch.device("cpu")
+        if reason and chosen.type != "cpu":
+            self._say(f"scans on {chosen} run on the back end {backend!r}, which may be slow: {reason}")
+        return chosen
 
     def _say(self, sentence: str) -> None:
         self.warning = f"{self.warning}; {sentence}" if self.warning else sentence

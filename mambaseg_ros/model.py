@@ -31,7 +31,7 @@ from mambaseg_core.checkpoint import (
 from mambaseg_core.events.array import BYTES_PER_EVENT
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.memory import give_back_memory
-from mambaseg_core.ops import backends
+from mambaseg_core.ops import selection
 from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.parameters import RANDOM, Parameters
 from mambaseg_ros.pipeline.region import read_region
@@ -156,7 +156,7 @@ def check_reach(parameters: Parameters, setup: Preprocessing) -> None:
 def describe(segmenter: Segmenter, parameters: Parameters) -> dict[str, str]:
     """Return what runs and where, as /diagnostics shows it."""
     config = Architecture.of(segmenter.model)
-    kinds = ("triton", "mamba_ssm", "reference") if segmenter.device.type == "cuda" else ("cpu", "reference")
+    backend, reason = selection.explain(segmenter.device)
     return {
         "model": config.name,
         "input [rows x columns]": f"{segmenter.preprocessing.size[0]} x {segmenter.preprocessing.size[1]}",
@@ -166,7 +166,8 @@ def describe(segmenter: Segmenter, parameters: Parameters) -> dict[str, str]:
         "device": str(segmenter.device),
         "precision": segmenter.precision,
         "threads": str(torch.get_num_threads()),
-        "back end": next((name for name in backends() if name in kinds), "reference"),
+        "back end": backend,
+        **({"why no better back end": reason} if reason else {}),
         **({"warning": segmenter.warning} if segmenter.warning else {}),
         **({"caveat": caveat} if (caveat := CAVEATS.get(weights_name(parameters))) else {}),
     }
@@ -183,12 +184,12 @@ def active_line(shown: Mapping[str, str]) -> str:
     )
 
 
-def memory() -> dict[str, str]:
-    """Return the memory of this process now, MiB."""
+def memory(device: torch.device) -> dict[str, str]:
+    """Return the memory of this process now, MiB: its own, and torch's on the device where the model runs."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     used = {"memory [MiB]": f"{pages * resource.getpagesize() / MIB:.0f}"}
-    if torch.cuda.is_available():
-        used["GPU memory [MiB]"] = f"{torch.cuda.memory_allocated() / MIB:.0f}"
+    if device.type == "cuda":
+        used["GPU memory [MiB]"] = f"{torch.cuda.memory_allocated(device) / MIB:.0f}"
     return used
 
 
@@ -219,8 +220,7 @@ def free_memory() -> None:
     """Give back what a deleted model held, on the GPU too."""
     gc.collect()
     give_back_memory()
-    if torch.cuda.is_available():
-        graphs.empty_cache()
+    graphs.empty_cache()  # of all GPUs; nothing where none was used
 
 
 def weights_name(parameters: Parameters) -> str:

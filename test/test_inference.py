@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from mambaseg_core.checkpoint import create_model
 from mambaseg_core.events import Events
 from mambaseg_core.inference import Segmenter, choose_device
+from mambaseg_core.ops import selection
 from mambaseg_core.synth.dsec_drive import make_calibration
 
 SIZE = (24, 32)
@@ -152,3 +154,34 @@ def test_bfloat16_leaves_the_given_model_alone(segmenter: Segmenter) -> None:
     for name, x in segmenter.model.state_dict().items():
         assert x.dtype == before[name].dtype
         assert torch.equal(x, before[name])
+
+
+def test_a_gpu_that_does_not_work_is_left_for_the_cpu_only_where_the_device_is_auto(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def explain(device: torch.device) -> selection.Choice:
+        raise selection.DeviceError(f"device is '{device}', on which torch cannot compute (RuntimeError: no kernel)")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(selection, "explain", explain)
+    left = Segmenter(segmenter.model, warn=said.append)
+    assert left.device == torch.device("cpu")
+    assert (
+        said
+        == [left.warning]
+        == ["device is 'cuda', on which torch cannot compute (RuntimeError: no kernel); the model runs on the CPU"]
+    )
+    with pytest.raises(ValueError, match="device is 'cuda', on which torch cannot compute"):
+        Segmenter(segmenter.model, "cuda")
+
+
+def test_a_back_end_that_is_not_the_best_is_said(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(selection, "explain", lambda device: selection.Choice("reference", "triton: no C compiler"))
+    other = copy.copy(segmenter)
+    other.warning, other._warn = "", said.append
+    assert other._working_device("cuda") == torch.device("cuda")
+    assert said == ["scans on cuda run on the back end 'reference', which may be slow: triton: no C compiler"]

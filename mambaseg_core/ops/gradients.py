@@ -45,7 +45,7 @@ def _selective_scan_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> 
 def _selective_scan_backward(ctx: Any, gy: Tensor) -> Gradients:
     _refuse_second_derivative()
     tensors = ctx.saved_tensors
-    if not has_kernels(gy.device.type):
+    if not has_kernels(gy.device):
         return _through_reference(reference.selective_scan, (*tensors, ctx.soft), gy)
     gu, gdelta, gA, gB, gC, gD, gbias = torch.ops.mambaseg.selective_scan_backward(gy, *tensors, ctx.soft)
     has_skip, has_bias = tensors[5] is not None, tensors[6] is not None
@@ -68,7 +68,7 @@ def _projected_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _ss2d_backward(ctx: Any, gy: Tensor) -> Gradients:
     _refuse_second_derivative()
     x, proj, weight, *_ = tensors = ctx.saved_tensors
-    if not has_kernels(gy.device.type):
+    if not has_kernels(gy.device):
         return _through_reference(reference.ss2d_projected, tensors, gy)
     rank = weight.shape[2]
     gx, gproj, gdelta, gA = torch.ops.mambaseg.ss2d_backward(gy, *tensors)  # gdelta [B, 4, L, C]
@@ -93,7 +93,7 @@ def _turn(x: Tensor) -> Tensor:
 def _bidirectional_backward(ctx: Any, gy: Tensor) -> Gradients:
     _refuse_second_derivative()
     x, proj, weight, bias, A, D = tensors = ctx.saved_tensors
-    if not has_kernels(gy.device.type):
+    if not has_kernels(gy.device):
         return _through_reference(reference.bidirectional_scan_projected, tensors, gy)
     state, rank = A.shape[1], weight.shape[2]
     low, b, c = torch.split(_turn(proj), [rank, state, state], dim=2)

@@ -56,7 +56,7 @@ def selective_scan(
         TypeError: A dtype does not fit.
     """
     checks.selective_scan_arguments(u, delta, A, B, C, D, delta_bias)
-    chosen = choose(u.device.type, backend)
+    chosen = choose(u.device, backend)
     wide = checks.accumulator(u.dtype)
     with without_autocast(u.device.type):
         if chosen == "reference":
@@ -97,7 +97,7 @@ def ss2d(
     """
     weights = (x_proj_weight, dt_projs_weight, dt_projs_bias, A, D)
     checks.projected_scan_arguments("ss2d", x, "[B, H, W, C]", 4, *weights)
-    chosen = choose(x.device.type, backend)
+    chosen = choose(x.device, backend)
     scan = reference.ss2d_projected if chosen == "reference" else operators(chosen).ss2d
     return _projected(x, weights, reference.project_map, scan)
 
@@ -131,7 +131,7 @@ def bidirectional_scan(
     """
     weights = (x_proj_weight, dt_projs_weight, dt_projs_bias, A, D)
     checks.projected_scan_arguments("bidirectional_scan", x, "[B, C, L]", 2, *weights)
-    chosen = choose(x.device.type, backend)
+    chosen = choose(x.device, backend)
     scan = reference.bidirectional_scan_projected if chosen == "reference" else operators(chosen).bidirectional_scan
     return _projected(x, weights, reference.project_sequence, scan)
 

@@ -1,6 +1,7 @@
-"""Choice of the implementation that runs, made once per device type and logged with the reason.
+"""Choice of the implementation that runs, made once per device, proven there and logged with the reason.
 
-Precedence: the `backend=` argument, the environment variable `MAMBASEG_BACKEND`, the best for the device.
+Precedence: the `backend=` argument, the environment variable `MAMBASEG_BACKEND`, the best for the device. On CUDA a
+back end is the best only after a tiny scan on that device has given the reference's numbers (`probe`).
 """
 
 from __future__ import annotations
@@ -8,19 +9,37 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import torch
 
 from mambaseg_core import extension
+from mambaseg_core.ops import probe
 
 logger = logging.getLogger(__name__)
 
 KNOWN = ("cpu", "reference", "triton", "mamba_ssm")
 _INTERPRETED = extension.INTERPRETED
 _MISSING = extension.MISSING
-Choice = TypeVar("Choice", bound=Callable[..., str])
+_Function = TypeVar("_Function", bound=Callable[..., str])
+_LOCK: Final = threading.RLock()  # two nodes in one process may configure at once
+
+
+class Choice(NamedTuple):
+    """A back end, and why no better one runs; the reason is empty for the best."""
+
+    backend: str
+    reason: str
+
+
+class DeviceError(ValueError):
+    """Not even plain PyTorch works on a device."""
+
+
+_FAULTS: dict[tuple[str, torch.device], str] = {}  # of back ends that were tried on a device; empty if it works
+_BEST: dict[torch.device, Choice] = {}
 
 
 @functools.cache
@@ -30,9 +49,10 @@ def _triton() -> str:
         return "torch sees no CUDA device"
     try:
         from mambaseg_core.ops import triton_scan
-    except ImportError as error:
-        return f"triton cannot be imported: {error}"
-    triton_scan.register()
+
+        triton_scan.register()
+    except Exception as error:  # an old Triton, or one built for another Python, raises anything
+        return f"triton cannot be imported: {probe.brief(error)}"
     return ""
 
 
@@ -44,23 +64,58 @@ def _mamba_ssm() -> str:
     try:
         from mambaseg_core.ops import mamba_scan  # noqa: F401
     except Exception as error:  # without its kernel, or built against another torch; its own imports raise anything
-        return f"mamba_ssm cannot be imported: {type(error).__name__}: {error}"
+        return f"mamba_ssm cannot be imported: {probe.brief(error)}"
     return ""
 
 
-def _missing(backend: str) -> str:
-    """Return why a back end cannot be used in this process; an empty string if it can."""
-    asked_once = {"triton": _triton, "mamba_ssm": _mamba_ssm}
-    if backend in asked_once:
-        return asked_once[backend]()
-    return _MISSING if backend == "cpu" else ""
+def _missing(backend: str, device: torch.device | None = None) -> str:
+    """Return why a back end cannot be used on a device, by default CUDA's current one; an empty string if it can."""
+    if backend == "cpu":
+        return _MISSING
+    if backend == "reference":
+        return ""
+    absent = _triton() if backend == "triton" else _mamba_ssm()
+    return absent or _fault(backend, _default() if device is None else _numbered(device))
+
+
+def _fault(backend: str, device: torch.device) -> str:
+    """Prove a back end on a device, once; where nothing may run, it counts as working until it is proven."""
+    if device.type == "meta":
+        return ""
+    with _LOCK:
+        key = backend, device
+        if key not in _FAULTS:
+            if not probe.may_launch(device):
+                return ""
+            _FAULTS[key] = _tried(backend, device)
+        return _FAULTS[key]
+
+
+def _tried(backend: str, device: torch.device) -> str:
+    fault = probe.scan_fault(operators(backend).ss2d, device)
+    if fault or backend != "triton":
+        return fault
+    from mambaseg_core.ops import triton_voxel
+
+    return probe.scatter_fault(triton_voxel.scatter_, device)
+
+
+def _default() -> torch.device:
+    return torch.device("cpu") if _INTERPRETED else _numbered(torch.device("cuda"))
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """Return "cuda" as "cuda:N", as tensors name it."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", torch.cuda.current_device() if torch.cuda.is_initialized() else 0)
 
 
 def backends() -> tuple[str, ...]:
     """Return the names of the back ends that work in this process.
 
-    "cpu" serves tensors on the CPU; "triton" and "mamba_ssm", best first, those on CUDA. "reference", the last,
-    serves all.
+    "cpu" serves tensors on the CPU; "triton" and "mamba_ssm", best first, those on CUDA, where they are tried on the
+    current device. "reference", the last, serves all.
     """
     return tuple(name for name in ("cpu", "triton", "mamba_ssm", "reference") if not _missing(name))
 
@@ -73,39 +128,66 @@ def _serves(backend: str, device_type: str) -> bool:
     return device_type in kinds or (backend == "triton" and _INTERPRETED and device_type == "cpu")
 
 
-def has_kernels(device_type: str) -> bool:
-    """Return whether the operators of `ops.schemas` have kernels for that device type; "meta" needs shapes only."""
-    return device_type == "meta" or any(_serves(name, device_type) and not _missing(name) for name in ("cpu", "triton"))
+def has_kernels(device: torch.device | str) -> bool:
+    """Return whether the operators of `ops.schemas` have kernels for a device; "meta" needs shapes only."""
+    device = torch.device(device)
+    return device.type == "meta" or any(
+        _serves(name, device.type) and not _missing(name, device) for name in ("cpu", "triton")
+    )
 
 
-@functools.cache
-def _best(device_type: str) -> str:
-    """Return the best back end for a device type; log it and the reason once."""
-    if device_type == "meta" or (device_type == "cpu" and not _MISSING):
-        lanes = 0 if _MISSING else torch.ops.mambaseg.vector_lanes()
-        logger.info("mambaseg scans on %s: back end cpu (compiled, %d float32 lanes)", device_type, lanes)
-        return "cpu"
-    if device_type != "cpu":
-        return _best_on_cuda(device_type)
-    logger.info("mambaseg scans on cpu: back end reference (%s)", _MISSING)
-    extension.warn_missing(_MISSING)
-    return "reference"
+def _best(device: torch.device) -> Choice:
+    """Return the best back end for a device; log it and the reason once."""
+    known = _BEST.get(device)
+    if known is not None:
+        return known
+    with _LOCK:
+        proven = device.type != "cuda" or probe.may_launch(device)
+        choice = _best_on_cpu(device) if device.type in ("cpu", "meta") else _best_elsewhere(device)
+        if proven and device not in _BEST:
+            _BEST[device] = choice
+            _log(device, choice)
+        return choice
 
 
-def _best_on_cuda(device_type: str) -> str:
+def _best_on_cpu(device: torch.device) -> Choice:
+    return Choice("cpu", "") if device.type == "meta" or not _MISSING else Choice("reference", _MISSING)
+
+
+def _best_elsewhere(device: torch.device) -> Choice:
     reasons = []
     for name in ("triton", "mamba_ssm"):
-        reason = _missing(name) if _serves(name, device_type) else f"not for {device_type}"
+        reason = _missing(name, device) if _serves(name, device.type) else f"not for {device.type}"
         if not reason:
-            # a warning, so that users see it: until benchmarks/gpu.py has run, the choice is a guess
-            logger.warning("mambaseg scans on %s: back end %s (never measured on a GPU)", device_type, name)
-            return name
+            return Choice(name, "; ".join(reasons))
         reasons.append(f"{name}: {reason}")
-    logger.info("mambaseg scans on %s: back end reference (%s)", device_type, "; ".join(reasons))
-    return "reference"
+    if device.type == "cuda" and torch.cuda.is_available() and probe.may_launch(device):
+        fault = probe.device_fault(device)
+        if fault:
+            raise DeviceError(
+                f"device is {str(device)!r}, on which torch {torch.__version__} cannot compute ({fault}); expected a "
+                "GPU that works: check the driver and what torch was built for, or use 'cpu'"
+            )
+    return Choice("reference", "; ".join(reasons))
 
 
-def _constant(function: Choice) -> Choice:
+def _log(device: torch.device, choice: Choice) -> None:
+    name, reason = choice
+    if name == "cpu":
+        lanes = 0 if _MISSING else torch.ops.mambaseg.vector_lanes()
+        logger.info("mambaseg scans on %s: back end cpu (compiled, %d float32 lanes)", device, lanes)
+        return
+    if device.type == "cpu":
+        logger.info("mambaseg scans on %s: back end %s (%s)", device, name, reason)
+        extension.warn_missing(_MISSING)
+        return
+    # a warning, so that users see it: until benchmarks/gpu.py has run, the choice is a guess
+    unmeasured = "" if name == "reference" else "never measured on a GPU"
+    said = "; ".join(part for part in (unmeasured, reason) if part)
+    logger.warning("mambaseg scans on %s: back end %s (%s)", device, name, said)
+
+
+def _constant(function: _Function) -> _Function:
     """Mark a function as `torch.compiler.assume_constant_result` does.
 
     That function would import torch._dynamo, which takes half the time of a start.
@@ -115,32 +197,39 @@ def _constant(function: Choice) -> Choice:
 
 
 @_constant
-def choose(device_type: str, backend: str | None) -> str:
-    """Return the name of the back end for tensors on a device type ("cpu", "cuda", "meta").
+def choose(device: torch.device | str, backend: str | None) -> str:
+    """Return the name of the back end for tensors on a device.
 
     Args:
-        device_type: `tensor.device.type`.
+        device: `tensor.device`.
         backend: The caller's choice, or None.
 
     Raises:
-        ValueError: `backend` or `MAMBASEG_BACKEND` names a back end that is unknown or does not work here.
+        ValueError: `backend` or `MAMBASEG_BACKEND` names a back end that is unknown or does not work here, or the
+            device itself does not work.
     """
-    asked, source = backend, "backend="
+    return explain(device, backend).backend
+
+
+def explain(device: torch.device | str, backend: str | None = None) -> Choice:
+    """Return what `choose` does, with the reason why no better back end runs."""
+    device, asked, source = _numbered(torch.device(device)), backend, "backend="
     if asked is None:
         asked, source = os.environ.get("MAMBASEG_BACKEND") or None, "MAMBASEG_BACKEND="
     if asked is None:
-        return _best(device_type)
+        return _best(device)
     if asked not in KNOWN:
         raise ValueError(f"{source}{asked!r} is unknown; known are {', '.join(KNOWN)}")
-    missing = _missing(asked)
+    serves = _serves(asked, device.type)
+    missing = _missing(asked, device if serves else None)
     if missing:
         advice = f" {extension.ADVICE}." if asked == "cpu" else ""
         raise ValueError(f"{source}{asked!r} does not work here: {missing}.{advice} Usable: {', '.join(backends())}")
-    if not _serves(asked, device_type):
+    if not serves:
         raise ValueError(
-            f"{source}{asked!r} takes tensors on {'the CPU' if asked == 'cpu' else 'CUDA'}, these are on {device_type}"
+            f"{source}{asked!r} takes tensors on {'the CPU' if asked == 'cpu' else 'CUDA'}, these are on {device.type}"
         )
-    return asked
+    return Choice(asked, "")
 
 
 def operators(backend: str) -> Any:

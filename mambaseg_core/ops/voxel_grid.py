@@ -79,7 +79,7 @@ def scatter_(grid: torch.Tensor, packed: torch.Tensor) -> None:
 
     Atomic additions run in any order, so on CUDA the last bits of a sum differ from run to run.
     """
-    if selection.choose(grid.device.type, None) == "triton":
+    if selection.choose(grid.device, None) == "triton":
         from mambaseg_core.ops import triton_voxel
 
         triton_voxel.scatter_(grid, packed)

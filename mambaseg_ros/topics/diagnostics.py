@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from mambaseg_ros.faults import FaultLog
@@ -98,7 +99,8 @@ class Diagnostics:
         entries = [state_entry(state, self._condition.enabled, self._condition.reason, self._condition.rival)]
         entries.append(faults_entry(self._faults.all(), time.monotonic()))
         if self._condition.model:
-            entries.append(model_entry(self._condition.model, memory() | self._latencies.summary()))
+            used = memory(torch.device(self._condition.model["device"]))
+            entries.append(model_entry(self._condition.model, used | self._latencies.summary()))
         if pipeline is not None and subscriptions is not None:
             entries += self._inputs(pipeline, subscriptions)
         array = DiagnosticArray(status=[self._message(entry) for entry in entries])

@@ -18,8 +18,9 @@ import torch
 from mambaseg_core.checkpoint import create_model, save_checkpoint, weights_file
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models.presets import PRESETS, preset_preprocessing
+from mambaseg_core.ops import selection
 from mambaseg_core.ops.selection import choose
-from mambaseg_ros.model import active_line, describe, make_segmenter
+from mambaseg_ros.model import active_line, describe, make_segmenter, memory
 from mambaseg_ros.parameters import Parameters
 
 SHARED = Path(os.environ.get("MAMBASEG_SHARED", Path(__file__).parents[2] / ".." / "shared"))
@@ -168,3 +169,24 @@ def test_a_region_of_interest_takes_the_place_of_the_crop(nano: Path, tmp_path: 
         make_segmenter(parameters(weights=str(nano), roi="0,10,48"), warn=forbidden)
     with pytest.raises(ValueError, match="'roi' is '0,10,48,32' and 'calibration' is 'camera_info'; expected one"):
         make_segmenter(parameters(weights=str(nano), roi="0,10,48,32", calibration="camera_info"), warn=forbidden)
+
+
+def test_the_back_end_shown_is_the_one_that_runs(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = parameters(model="mambaseg_nano", weights=str(nano))
+    segmenter = Segmenter(nano, "cpu")
+    assert describe(segmenter, given)["back end"] == choose("cpu", None)
+    monkeypatch.setenv("MAMBASEG_BACKEND", "reference")
+    shown = describe(segmenter, given)
+    assert shown["back end"] == "reference"
+    assert "why no better back end" not in shown  # it was asked for
+    monkeypatch.delenv("MAMBASEG_BACKEND")
+    monkeypatch.setattr(selection, "explain", lambda device: selection.Choice("reference", "triton: no C compiler"))
+    assert describe(segmenter, given)["why no better back end"] == "triton: no C compiler"
+
+
+def test_memory_is_that_of_the_models_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another GPU of the machine, or one that the node does not use, is not asked."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: (device.index + 1) << 20)
+    assert memory(torch.device("cuda:1"))["GPU memory [MiB]"] == "2"
+    assert set(memory(torch.device("cpu"))) == {"memory [MiB]"}

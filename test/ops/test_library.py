@@ -194,8 +194,8 @@ def test_without_the_extension_one_warning_says_what_to_do() -> None:
     assert done.stderr.count("back end reference") == 1
 
 
-def test_the_choice_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    selection._best.cache_clear()
+def test_the_choice_is_logged_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "_BEST", {})
     with caplog.at_level(logging.INFO, logger="mambaseg_core.ops.selection"):
         for _ in range(3):
             assert selection.choose("meta", None) == "cpu"

@@ -5,7 +5,6 @@ Neither runs them on a GPU: `test_gpu` does, where there is one.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import subprocess
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from mambaseg_core import extension
 
@@ -31,7 +29,7 @@ import compiled  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from mambaseg_core.ops import selection, triton_backward, triton_scan, triton_voxel, triton_walks  # noqa: E402
+from mambaseg_core.ops import triton_backward, triton_scan, triton_voxel, triton_walks  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 CARDS = {80: "A100", 87: "Orin", 90: "H100", 100: "B200", 110: "Thor"}
@@ -119,25 +117,3 @@ def test_voxel_grid_compiles_without_spilling(card: int) -> None:
     assert f".target sm_{card}" in built.asm["ptx"]
     assert built.asm["ptx"].count(".add.f32") >= 2  # atomic, by the card itself
     assert compiled.read(built).stack_bytes == 0
-
-
-def test_cuda_tensors_get_triton_with_a_warning_that_it_is_unmeasured(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Only the choice: torch is patched to report a device."""
-    caches = (selection._triton, selection._mamba_ssm, selection._best)
-    monkeypatch.delenv("MAMBASEG_BACKEND", raising=False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    try:
-        for cache in caches:
-            cache.cache_clear()
-        with caplog.at_level(logging.WARNING, logger=selection.__name__):
-            assert [selection.choose("cuda", None) for _ in range(3)] == ["triton"] * 3
-        assert caplog.text.count("back end triton (never measured on a GPU)") == 1
-        assert selection.has_kernels("cuda")
-        assert "triton" in selection.backends()
-        with pytest.raises(ValueError, match="'triton' takes tensors on CUDA, these are on cpu"):
-            selection.choose("cpu", "triton")
-    finally:
-        for cache in caches:
-            cache.cache_clear()
