@@ -24,7 +24,9 @@ def may_launch(device: torch.device) -> bool:
     """Return whether a kernel may run now: not for fake tensors, nor while a graph is compiled or captured."""
     if detect_fake_mode() is not None:  # torch.compile has one too
         return False
-    return device.type != "cuda" or not (torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing())
+    if device.type != "cuda" or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return True
+    return not torch.cuda.is_current_stream_capturing()
 
 
 def device_fault(device: torch.device) -> str:
@@ -41,8 +43,9 @@ def scan_fault(ss2d: Callable[..., Tensor], device: torch.device) -> str:
     """Run a tiny `mambaseg::ss2d` of a back end on a device; return why it cannot be used, or an empty string."""
 
     def scans() -> tuple[Tensor, Tensor]:
-        inputs = _scan_inputs()
-        return ss2d(*(x.to(device) for x in inputs)), reference.ss2d_projected(*inputs)
+        x, proj, weight, bias, A, D = _scan_inputs()
+        wanted = reference.ss2d_projected(x, proj, weight, bias, A, D)
+        return ss2d(*(v.to(device) for v in (x, proj, weight, bias, A, D))), wanted
 
     return _fault("a tiny scan", scans, device)
 

@@ -155,7 +155,7 @@ def _best_on_cpu(device: torch.device) -> Choice:
 
 
 def _best_elsewhere(device: torch.device) -> Choice:
-    reasons = []
+    reasons: list[str] = []
     for name in ("triton", "mamba_ssm"):
         reason = _missing(name, device) if _serves(name, device.type) else f"not for {device.type}"
         if not reason:
