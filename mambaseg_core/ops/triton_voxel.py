@@ -7,6 +7,9 @@ run on a GPU yet. Triton's language is not Python, so mypy skips this file.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -16,10 +19,10 @@ from mambaseg_core.ops.voxel_packed import fraction_bits
 BLOCK = 256  # events per program; not measured
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count", "bins", "width", "plane"])  # one variant for any number of events and any size
 def scatter(packed, grid, count, bins, width, plane, BITS: tl.constexpr, BLOCK: tl.constexpr):
     """Add each event [count] to its bin and to the next one in the zeroed grid [bins, plane]."""
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     exists = i < count
     event = tl.load(packed + i, exists, 0)
     pixel = (event >> 16 & 0x7FFF) * width + (event & 0xFFFF)
@@ -38,4 +41,7 @@ def scatter_(grid: Tensor, packed: Tensor) -> None:
     grid.zero_()
     if len(packed):
         blocks = (triton.cdiv(len(packed), BLOCK),)
-        scatter[blocks](packed, grid, len(packed), bins, width, height * width, BITS=fraction_bits(bins), BLOCK=BLOCK)
+        with torch.cuda.device(grid.device) if grid.is_cuda else nullcontext():  # Triton launches on the current one
+            scatter[blocks](
+                packed, grid, len(packed), bins, width, height * width, BITS=fraction_bits(bins), BLOCK=BLOCK
+            )
