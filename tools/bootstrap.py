@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 VENV = ROOT / ".venv"
 ROS_FILES = {"kilted": "ros.txt", "jazzy": "ros_jazzy.txt"}
 MAMBA_SSM = ROOT / "requirements" / "mamba_ssm.txt"
+TRITON = ROOT / "requirements" / "triton.txt"
 WITHOUT_KERNELS = {"MAMBA_FORCE_BUILD": "TRUE", "MAMBA_SKIP_CUDA_BUILD": "TRUE"}  # read by mamba_ssm's setup.py
 APT_WAY = "install ROS 2 from apt instead and build with colcon (README, 'On a ROS 2 machine')"
 
@@ -54,7 +55,7 @@ def requirements() -> list[Path]:
 
 def fingerprint(torch: str) -> str:
     """Return a hash of the state that the environment should have."""
-    content = b"".join(path.read_bytes() for path in (*requirements(), MAMBA_SSM))
+    content = b"".join(path.read_bytes() for path in (*requirements(), MAMBA_SSM, TRITON))
     return hashlib.sha256(content + torch.encode() + sys.version.encode()).hexdigest()
 
 
@@ -78,11 +79,13 @@ def main() -> None:
         return
     start = time.monotonic()
     what = f"ROS 2 {distribution()}, {torch} and libraries"
-    print(f"bootstrap: creating .venv with {what} (about 2 GB, a few minutes)", flush=True)
+    print(f"bootstrap: creating .venv with {what} (about 3 GB, a few minutes)", flush=True)
     run(sys.executable, "-m", "venv", "--clear", VENV)
     python = VENV / "bin" / "python"
     pip = (python, "-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check")
     run(*pip, torch, *(part for path in requirements() for part in ("-r", path)))
+    if subprocess.run([python, "-m", "pip", "--quiet", "show", "triton"], capture_output=True, check=False).returncode:
+        run(*pip, "-r", TRITON)  # torch brought none; a CUDA build pins its own
     run(*pip, "--no-deps", "--no-build-isolation", "-r", MAMBA_SSM, **WITHOUT_KERNELS)
     run(python, ROOT / "tools" / "repair_ros_wheels.py")
     marker.write_text(fingerprint(torch))

@@ -9,19 +9,26 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import numpy as np
 import pytest
+import torch
+from torch._subclasses import FakeTensorMode
 
 from mambaseg_core import extension
 
 triton = pytest.importorskip("triton", reason="triton is not installed (pip install triton)")
 if extension.INTERPRETED:
     pytest.skip("TRITON_INTERPRET=1 is set; these tests set it themselves", allow_module_level=True)
-if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 7):
+VERSION = tuple(map(int, triton.__version__.split(".")[:2]))
+if VERSION < (3, 6):
     pytest.skip(
-        f"Triton is {triton.__version__}; expected 3.7: older ones do not know sm_110, nor their interpreter NumPy 2.4",
+        f"Triton is {triton.__version__}; expected 3.6: 3.2.0 compiles the kernels (tried by hand), "
+        "but its interpreter lacks what they use",
         allow_module_level=True,
     )
 
@@ -32,14 +39,24 @@ from triton.compiler import ASTSource  # noqa: E402
 from mambaseg_core.ops import triton_backward, triton_scan, triton_voxel, triton_walks  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
-CARDS = {80: "A100", 87: "Orin", 90: "H100", 100: "B200", 110: "Thor"}
+CARDS = [  # A100, Orin, H100, B200, Thor
+    *(80, 87, 90, 100),
+    pytest.param(
+        110, marks=pytest.mark.skipif(VERSION < (3, 7), reason="the ptxas of Triton 3.6 does not know sm_110")
+    ),
+]
 
 
+@pytest.mark.skipif(
+    VERSION < (3, 7) and tuple(map(int, np.__version__.split(".")[:2])) >= (2, 4),
+    reason="the interpreter of Triton 3.6 takes int() of arrays with one element, which NumPy 2.4 refuses",
+)
 def test_through_the_interpreter() -> None:
     """Runs `triton_interpreted` in its own process; the number of tests shows that none was left out."""
+    path = os.pathsep.join(filter(None, (str(HERE.parents[1]), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "triton_interpreted.py")],
-        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(HERE.parents[1]), "MAMBASEG_BACKEND": ""},
+        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": path, "MAMBASEG_BACKEND": ""},
         cwd=HERE.parents[1],
         capture_output=True,
         text=True,
@@ -117,3 +134,18 @@ def test_voxel_grid_compiles_without_spilling(card: int) -> None:
     assert f".target sm_{card}" in built.asm["ptx"]
     assert built.asm["ptx"].count(".add.f32") >= 2  # atomic, by the card itself
     assert compiled.read(built).stack_bytes == 0
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_voxel_grid_launches_on_the_device_of_its_grid(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton launches on CUDA's current device, whatever device the tensors are on."""
+    current = []
+    device = contextmanager(lambda chosen: (yield current.append(chosen)))
+    launched = mock.MagicMock()
+    launched.__getitem__.return_value.side_effect = lambda *_, **__: current.append("launch")
+    monkeypatch.setattr(torch.cuda, "device", device)
+    monkeypatch.setattr(triton_voxel, "scatter", launched)
+    with FakeTensorMode():
+        chosen = torch.device("cuda", number)
+        triton_voxel.scatter_(torch.empty(3, 4, 5, device=chosen), torch.empty(7, dtype=torch.int64, device=chosen))
+    assert current == [chosen, "launch"]

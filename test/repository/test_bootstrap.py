@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,12 @@ def test_an_unknown_distribution_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("ROS", "indigo")
     found = runpy.run_path(str(ROOT / "tools" / "bootstrap.py"))["problems"]()
     assert any("ROS is 'indigo'; expected one of kilted, jazzy" in sentence for sentence in found)
+
+
+@pytest.mark.skipif(not (Path(sys.prefix) / "mambaseg.sha256").is_file(), reason="not the environment of make test")
+def test_the_environment_of_make_test_checks_the_kernels_of_gpus() -> None:
+    """Without Triton their tests would be skipped, in every run."""
+    assert importlib.util.find_spec("triton") is not None
 
 
 def test_a_change_of_mamba_ssm_makes_the_environment_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
