@@ -27,9 +27,16 @@ METRICS, BAD_BATCH = "metrics.jsonl", "bad_batch.json"
 class Bar(RichProgressBar):
     """Lightning's progress bar without its version number, as runs have none."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: dict[str, Any] = {}
+
     def get_metrics(self, trainer: lightning.Trainer, pl_module: Any) -> dict[str, Any]:
-        """Return the loss and the mIoU."""
-        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+        """Return the loss and the mIoU, read every `log_every` steps: each reading waits for the device."""
+        if not self._shown or trainer.global_step % pl_module.config.loop.log_every == 0:
+            read = super().get_metrics(trainer, pl_module)
+            self._shown = {name: value for name, value in read.items() if name != "v_num"}
+        return self._shown
 
 
 class StoppedError(Exception):
@@ -110,13 +117,12 @@ class Keeper(lightning.Callback):
     def on_exception(self, trainer: lightning.Trainer, pl_module: Any, exception: BaseException) -> None:
         """Record the batch whose loss was not finite."""
         if isinstance(exception, NonFiniteLossError):
-            batch = exception.batch
-            samples = zip(batch.sequence, batch.index, batch.stamp_ns, strict=True)
+            found = exception.found
             record = {
                 "error": str(exception),
-                "step": trainer.global_step,
+                "step": found.step,
                 "process": trainer.global_rank,
-                "samples": [{"sequence": name, "index": index, "stamp_ns": stamp} for name, index, stamp in samples],
+                "samples": [{"sequence": name, "index": n, "stamp_ns": stamp} for name, n, stamp in found.samples],
             }
             write_text(self.folder / BAD_BATCH, json.dumps(record, indent=2) + "\n")
 
@@ -130,7 +136,8 @@ class Keeper(lightning.Callback):
         raise StoppedError(f"stopped at step {step} of {module.steps}, as requested; --resume continues from there")
 
     def save(self, trainer: lightning.Trainer, module: SegmentationModule) -> None:
-        """Write state and weights, in the first process only."""
+        """Write state and weights, in the first process only, after all losses so far were finite."""
+        module.check_losses()
         step = trainer.global_step
         if step == self.saved_step or not trainer.is_global_zero:
             return
@@ -162,9 +169,10 @@ class MetricLines(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write the step's loss and learning rate."""
+        """Write the step's loss and learning rate, if all losses so far were finite."""
         loop = pl_module.config.loop
         if (batch_idx + 1) % loop.accumulate == 0 and trainer.global_step % loop.log_every == 0:
+            pl_module.check_losses()
             lr = trainer.optimizers[0].param_groups[0]["lr"]
             loss = float(outputs["loss"].detach()) * loop.accumulate
             seconds = round(time.perf_counter() - self.began, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import lightning
 import torch
@@ -19,20 +19,34 @@ from mambaseg_core.training.config import OptimizerConfig, TrainConfig
 from mambaseg_core.training.sampler import mixed_seed
 
 
+class StepLoss(NamedTuple):
+    """The loss of one forward pass, on its device, and where it came from.
+
+    Attributes:
+        loss: scalar.
+        step: number of the step.
+        samples: sequence, index and stamp in nanoseconds of each sample.
+    """
+
+    loss: Tensor
+    step: int
+    samples: tuple[tuple[str, int, int], ...]
+
+
 class NonFiniteLossError(ValueError):
     """The loss is NaN or infinite.
 
     Attributes:
-        batch: the batch of this loss.
+        found: this loss.
     """
 
-    def __init__(self, loss: float, step: int, batch: Batch) -> None:
-        names = ", ".join(f"{name}/{index}" for name, index in zip(batch.sequence, batch.index, strict=True))
+    def __init__(self, found: StepLoss) -> None:
+        names = ", ".join(f"{name}/{index}" for name, index, _ in found.samples)
         super().__init__(
-            f"the loss is {loss} at step {step}, batch {names}; expected a finite number: lower optimizer.lr, set "
-            "optimizer.clip, or look at these samples"
+            f"the loss is {float(found.loss)} at step {found.step}, batch {names}; expected a finite number: lower "
+            "optimizer.lr, set optimizer.clip, or look at these samples"
         )
-        self.batch = batch
+        self.found = found
 
 
 _SCHEDULES: Final[dict[str, Callable[[float], float]]] = {
@@ -71,6 +85,7 @@ class SegmentationModule(lightning.LightningModule):
         self.classes = int(model.num_classes)  # type: ignore[arg-type]
         self.scores: Scores | None = None
         self._confusion = torch.zeros(self.classes, self.classes, dtype=torch.int64)
+        self._unread: list[StepLoss] = []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return AdamW; scales, biases and the scans' own parameters (fewer than two axes) have no weight decay."""
@@ -90,21 +105,30 @@ class SegmentationModule(lightning.LightningModule):
         torch.manual_seed(mixed_seed(loop.seed, number, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch.
-
-        Raises:
-            NonFiniteLossError: the loss is not finite.
-        """
+        """Return the loss of a batch; its value is read later, as that waits for the device."""
         loss = self._loss(batch)[0]
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise NonFiniteLossError(value, self.global_step, batch)
-        self.log("loss", value, prog_bar=True)
+        samples = tuple(zip(batch.sequence, batch.index, batch.stamp_ns, strict=True))
+        self._unread.append(StepLoss(loss.detach(), self.global_step, samples))
+        self.log("loss", loss.detach(), prog_bar=True)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
+    def check_losses(self) -> None:
+        """Check the losses since the last call, which waits for the device; call it before weights are saved.
+
+        Raises:
+            NonFiniteLossError: one is not finite; it has the first.
+        """
+        unread, self._unread = self._unread, []
+        if not unread:
+            return
+        finite = torch.stack([found.loss for found in unread]).isfinite().tolist()
+        if not all(finite):
+            raise NonFiniteLossError(unread[finite.index(False)])
+
     def on_validation_epoch_start(self) -> None:
-        """Reset the confusion matrix."""
+        """Check the losses and reset the confusion matrix."""
+        self.check_losses()
         self._confusion = torch.zeros(self.classes, self.classes, dtype=torch.int64, device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

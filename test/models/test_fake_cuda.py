@@ -194,3 +194,19 @@ def test_the_gradients_of_a_training_step_stay_on_one_device(name: str) -> None:
     assert set(found) == {META}
     assert len(found) > 100
     assert any(op.startswith("mambaseg.") and "backward" in op for op in watch.counts)
+
+
+def test_a_training_step_reads_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reading waits for the GPU; the losses are read together, where they are shown or weights are saved."""
+    module = in_training("mambaseg_nano")
+    trainer = SimpleNamespace(optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])], global_step=7)
+    monkeypatch.setattr(SegmentationModule, "trainer", trainer)
+    monkeypatch.setattr(SegmentationModule, "global_step", 7)
+    monkeypatch.setattr(SegmentationModule, "log", lambda self, name, value, prog_bar=False: None)
+    monkeypatch.setattr(module, "_loss", lambda batch: (torch.empty((), device=GPU), None))
+    with only_on(GPU):
+        pixels = torch.empty(1, 1, 4, 4, device=GPU)
+        batch = Batch(pixels, pixels, pixels[0], (5,), ("a",), (3,), ("day",), ((False, False),))
+        assert module.training_step(batch, 0).device == GPU
+        with pytest.raises(AssertionError, match="waits for a value"):
+            module.check_losses()

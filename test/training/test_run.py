@@ -11,10 +11,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import RichProgressBar
 from safetensors.torch import load_file
 
 from mambaseg_core import precision
@@ -22,7 +24,7 @@ from mambaseg_core.checkpoint import create_model, load_checkpoint, save_checkpo
 from mambaseg_core.events import Window
 from mambaseg_core.training import run as run_module
 from mambaseg_core.training import state as state_files
-from mambaseg_core.training.callbacks import BAD_BATCH, BEST, LAST, METRICS, STATE, StoppedError
+from mambaseg_core.training.callbacks import BAD_BATCH, BEST, LAST, METRICS, STATE, Bar, StoppedError
 from mambaseg_core.training.config import TrainConfig
 from mambaseg_core.training.data import make_preprocessing
 from mambaseg_core.training.module import NonFiniteLossError, SegmentationModule, learning_rate
@@ -202,8 +204,9 @@ def test_a_state_with_code_in_it_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "pwned").exists()
 
 
-def test_a_nan_loss_stops_and_says_which_batch(
-    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("log_every", [1, 100])
+def test_a_nan_loss_stops_before_anything_is_saved_and_says_which_batch(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_every: int
 ) -> None:
     def poisoned(self: SegmentationModule, batch: Any, batch_idx: int) -> Any:
         if self.global_step == 3:
@@ -214,12 +217,25 @@ def test_a_nan_loss_stops_and_says_which_batch(
     step = SegmentationModule.training_step
     monkeypatch.setattr(SegmentationModule, "training_step", poisoned)
     with pytest.raises(NonFiniteLossError, match=r"the loss is nan at step 3, batch street_a/\d, street_a/\d"):
-        run(configure(), tmp_path)
+        run(configure({"loop.log_every": log_every}), tmp_path)
     record = json.loads((tmp_path / BAD_BATCH).read_text())
     assert record["step"] == 3
     assert [sample["sequence"] for sample in record["samples"]] == ["street_a", "street_a"]
     assert all(torch.isfinite(tensor).all() for tensor in load_file(tmp_path / LAST).values())
     assert read_state(tmp_path / STATE).step == 2
+
+
+def test_the_progress_bar_reads_values_only_when_the_metrics_are_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reading waits for the device."""
+    losses = iter((0.5, 0.25))
+    monkeypatch.setattr(RichProgressBar, "get_metrics", lambda *_: {"v_num": 0, "loss": next(losses)})
+    module = SimpleNamespace(config=SimpleNamespace(loop=SimpleNamespace(log_every=3)))
+    bar = Bar()
+    assert [bar.get_metrics(SimpleNamespace(global_step=n), module) for n in (1, 2, 3)] == [
+        {"loss": 0.5},
+        {"loss": 0.5},
+        {"loss": 0.25},
+    ]
 
 
 def test_a_full_disk_loses_no_previous_checkpoint(
@@ -250,6 +266,7 @@ def test_a_real_limit_on_the_disk_is_the_same_error(configure: Configure, tmp_pa
 import resource, sys
 from pathlib import Path
 import torch
+from lightning.pytorch.callbacks import RichProgressBar
 from mambaseg_core.checkpoint import create_model, save_checkpoint
 from mambaseg_core.training.state import RunState, write_state
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
