@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+_PACKAGES: Final = {"backports": "backports.zstd"}  # by the module that is missing, where the names differ
 
 
 class EventFileError(ValueError):
@@ -25,6 +28,11 @@ def one_sentence(path: Path, expected: str, remedy: str) -> Iterator[None]:
         yield
     except EventFileError:
         raise
+    except ModuleNotFoundError as error:
+        package = _PACKAGES.get(error.name or "", error.name)
+        raise EventFileError(
+            f"event file {path} needs the package {package}, which is not installed here; pip install {package}"
+        ) from error
     except Exception as error:
         if not path.exists():
             raise EventFileError(f"event file {path} is missing, expected {expected}; check the path") from error

@@ -11,7 +11,7 @@ from mambaseg_core.recordings.aedat.aedat2_images import Aedat2Images
 from mambaseg_core.recordings.aedat.aedat3 import open_aedat3
 from mambaseg_core.recordings.aedat.aedat3_images import Aedat3Images
 from mambaseg_core.recordings.aedat.aedat4 import open_aedat4, open_aedat4_images
-from mambaseg_core.recordings.bag import is_bag, open_bag_events
+from mambaseg_core.recordings.bag.files import EXPECTED, REMEDY, is_bag
 from mambaseg_core.recordings.ddd17 import TIMES, open_ddd17
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
 from mambaseg_core.recordings.hdf5.caer_packets import DATA
@@ -70,6 +70,12 @@ def _is_hdf5(*members: str) -> Callable[[Path, bytes], bool]:
     return lambda path, head: (
         head.startswith(SIGNATURE) and (not members or any(has_members(path, member) for member in members))
     )
+
+
+def _open_bag(path: Path, topic: str | None) -> EventReader:
+    with one_sentence(path, EXPECTED, REMEDY):
+        from mambaseg_core.recordings.bag.events import open_bag_events  # rosbags
+    return open_bag_events(path, topic)
 
 
 FORMATS: Final = (
@@ -135,7 +141,7 @@ FORMATS: Final = (
     Format(
         "a bag of ROS 2 or ROS 1",
         lambda path, _: is_bag(path),
-        lambda path, settings: open_bag_events(path, settings.topic),
+        lambda path, settings: _open_bag(path, settings.topic),
     ),
     Format(
         "a NumPy file (.npy, .npz)",

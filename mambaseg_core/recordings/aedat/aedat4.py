@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from xml.etree import ElementTree
 
-import lz4.frame
 import numpy as np
 import numpy.typing as npt
 
@@ -20,11 +18,7 @@ from mambaseg_core.recordings.blocks import BlockSource
 from mambaseg_core.recordings.errors import EventFileError, one_sentence
 from mambaseg_core.recordings.images import HeldImages
 from mambaseg_core.recordings.reader import EventReader
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from mambaseg_core.recordings.zstd import zstd_library
 
 _MAGIC: Final = b"#!AER-DAT4.0\r\n"
 _EXPECTED: Final = "an AEDAT4 file"
@@ -208,9 +202,11 @@ def _unpacked(path: Path, header: _Header, at: int, size: int) -> bytes:
         if header.compression == _NONE:
             return packed
         if header.compression in (_LZ4, _LZ4_HIGH):
+            import lz4.frame
+
             data: bytes = lz4.frame.LZ4FrameDecompressor().decompress(packed, max_length=_MOST_BYTES)
         elif header.compression in (_ZSTD, _ZSTD_HIGH):
-            data = zstd.ZstdDecompressor().decompress(packed, max_length=_MOST_BYTES)
+            data = zstd_library().ZstdDecompressor().decompress(packed, max_length=_MOST_BYTES)
         else:
             raise EventFileError(
                 f"event file {path} has compression {header.compression}, expected 0 to 4 (none, LZ4, ZSTD); {_REMEDY}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,14 +14,9 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 from mambaseg_core.files import disk_errors_of
-from mambaseg_core.recordings.bag import mcap_storage, ros1_storage, sqlite_storage
 from mambaseg_core.recordings.bag.storage import Storage
 from mambaseg_core.recordings.errors import EventFileError, RecordingWarning, one_sentence
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from mambaseg_core.recordings.zstd import zstd_library
 
 EXPECTED: Final = "a bag of ROS 2 (mcap or sqlite3) or ROS 1"
 REMEDY: Final = "repair it with `ros2 bag reindex` or `mcap recover` (`rosbag reindex` for ROS 1), or record it again"
@@ -31,10 +25,30 @@ ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _SUFFIXES: Final = (".mcap", ".db3", ".bag")
 _PACKED: Final = (".zstd", ".zst")
 _METADATA: Final = "metadata.yaml"
-_OPENERS: Final[dict[bytes, Callable[[Path], Storage]]] = {
-    mcap_storage.MAGIC: mcap_storage.McapStorage,
-    sqlite_storage.MAGIC: sqlite_storage.SqliteStorage,
-    ros1_storage.MAGIC: ros1_storage.Ros1Storage,
+
+
+def _mcap(path: Path) -> Storage:
+    from mambaseg_core.recordings.bag.mcap_storage import McapStorage
+
+    return McapStorage(path)
+
+
+def _sqlite(path: Path) -> Storage:
+    from mambaseg_core.recordings.bag.sqlite_storage import SqliteStorage
+
+    return SqliteStorage(path)
+
+
+def _ros1(path: Path) -> Storage:
+    from mambaseg_core.recordings.bag.ros1_storage import Ros1Storage
+
+    return Ros1Storage(path)
+
+
+_OPENERS: Final[dict[bytes, Callable[[Path], Storage]]] = {  # by how a file begins; each imports its library
+    b"\x89MCAP0\r\n": _mcap,
+    b"SQLite format 3\0": _sqlite,
+    b"#ROSBAG V": _ros1,
 }
 
 
@@ -167,11 +181,11 @@ def _head(path: Path) -> bytes:
 
 def unpack_message(data: bytes) -> bytes:
     """Return the bytes of a message that zstd packed."""
-    return bytes(zstd.decompress(data))
+    return bytes(zstd_library().decompress(data))
 
 
 def _unpack(path: Path, folder: Path) -> Path:
     target = folder / _stem(path).name
-    with disk_errors_of(target), zstd.open(path, "rb") as packed, target.open("wb") as unpacked:
+    with disk_errors_of(target), zstd_library().open(path, "rb") as packed, target.open("wb") as unpacked:
         shutil.copyfileobj(packed, unpacked)
     return target

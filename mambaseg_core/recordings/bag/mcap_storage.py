@@ -18,7 +18,7 @@ from mcap.summary import Summary
 from mambaseg_core.recordings.bag.storage import BoundedFile, Channel, StoredMessage
 from mambaseg_core.recordings.bag.types import type_name
 
-MAGIC: Final = b"\x89MCAP0\r\n"
+_MAGIC: Final = b"\x89MCAP0\r\n"
 _PLACE_BYTES: Final = 1 << 20  # between the places at which a file without an index is entered
 _FORMS: Final = ("ros2msg", "ros1msg", "ros2idl", "omgidl")
 
@@ -158,7 +158,7 @@ def _all_in_chunks(summary: Summary, stream: BoundedFile) -> bool:
         c.chunk_start_offset: c.chunk_start_offset + c.chunk_length + c.message_index_length
         for c in summary.chunk_indexes
     }
-    at = len(MAGIC)
+    at = len(_MAGIC)
     while True:
         stream.seek(at)
         head = stream.read(9)
@@ -173,8 +173,8 @@ def _all_in_chunks(summary: Summary, stream: BoundedFile) -> bool:
 
 
 def _check_end(file: BinaryIO, size: int) -> None:
-    file.seek(max(0, size - len(MAGIC)))
-    if file.read() != MAGIC:
+    file.seek(max(0, size - len(_MAGIC)))
+    if file.read() != _MAGIC:
         raise ValueError("the file is cut off: it lacks the magic bytes at its end")
     file.seek(0)
 

@@ -11,8 +11,6 @@ from rosbags.rosbag1 import Reader
 from mambaseg_core.recordings.bag.storage import BoundedFile, Channel, StoredMessage
 from mambaseg_core.recordings.bag.types import type_name
 
-MAGIC = b"#ROSBAG V"
-
 
 class Ros1Storage:
     """A `Storage` over a `.bag` file of version 2.0.

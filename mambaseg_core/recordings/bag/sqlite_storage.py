@@ -14,7 +14,6 @@ from mambaseg_core.recordings.bag.types import type_name
 from mambaseg_core.recordings.errors import RecordingWarning
 
 _LOCKED_S = 5.0  # longest wait for a recorder that has the file locked
-MAGIC = b"SQLite format 3\0"
 
 
 class SqliteStorage:
