@@ -54,10 +54,10 @@ def scatter_fault(scatter: Callable[[Tensor, Tensor], None], device: torch.devic
     """Add a few events to a voxel grid on a device; return why that cannot be used, or an empty string."""
 
     def grids() -> tuple[Tensor, Tensor]:
-        number = torch.arange(_EVENTS)
+        number = torch.arange(_EVENTS, device="cpu")
         times = number << fraction_bits(_GRID[0]) - 3  # an eighth of a bin apart
         packed = number % _GRID[2] | number % _GRID[1] << 16 | number % 3 % 2 << 31 | times << 32
-        found, wanted = torch.empty(_GRID, device=device), torch.empty(_GRID)
+        found, wanted = torch.empty(_GRID, device=device), torch.empty(_GRID, device="cpu")
         scatter(found, packed.to(device))
         scatter_reference_(wanted, packed)
         return found, wanted

@@ -91,6 +91,12 @@ def test_neither_counters_nor_gradients_nor_inference_mode_touch_the_proof() -> 
     assert counter.get_total_flops() == 0
 
 
+def test_a_default_device_of_the_caller_does_not_move_the_proof() -> None:
+    with torch.device("meta"):
+        assert probe.scan_fault(torch.ops.mambaseg.ss2d, CPU) == ""
+        assert probe.scatter_fault(scatter_reference_, CPU) == ""
+
+
 def test_the_proof_draws_no_random_numbers() -> None:
     torch.manual_seed(3)
     wanted = torch.rand(1)
