@@ -22,7 +22,6 @@ from triton.compiler import ASTSource
 from mambaseg_core.ops import triton_forward, triton_scan, triton_walks
 
 TOOL = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-WALKS = {"map": triton_scan.MAP, "both ways": triton_scan.BOTH_WAYS, "in order": triton_scan.IN_ORDER}
 FORWARD = (triton_forward.chunk_ends, triton_forward.outputs)
 
 
@@ -53,12 +52,11 @@ def build(kernel: Any, card: int, dtype: str = "fp32", *, maxnreg: int | None = 
     return triton.compile(ASTSource(kernel, kinds, constants), target=GPUTarget("cuda", card, 32), options=options)
 
 
-def build_forward(kernel: Any, card: int, walk: str, states: int, rank: int, dtype: str = "fp32") -> Any:
+def build_forward(kernel: Any, card: int, states: int, dtype: str = "fp32") -> Any:
     """Compile a kernel of the forward scan."""
-    sizes = {"N": states, "STATES": triton.next_power_of_2(states), "RANK": rank}
-    walks = {"SHARED": walk != "in order", "WALK": WALKS[walk], "SOFT": True}
+    sizes = {"N": states, "STATES": triton.next_power_of_2(states), "RANK": triton_scan.RANK}
     limit = triton_scan.most_registers(states) if dtype == "fp32" else None
-    return build(kernel, card, dtype, maxnreg=limit, **sizes, **walks)
+    return build(kernel, card, dtype, maxnreg=limit, SOFT=True, **sizes)
 
 
 def read(built: Any) -> Compiled:

@@ -16,11 +16,11 @@ from mambaseg_core.ops.triton_walks import LOG2E, combine, kernel, place_of, rev
 
 
 @triton.jit
-def _tile(row, k, j, c, C, L, H, W, WALK: tl.constexpr, T: tl.constexpr):
+def _tile(row, k, j, c, C, L, H, W, walk, T: tl.constexpr):
     """Return, for rows [T] of a chunk, their places, the offsets [T, BC] in [L, C], and which of them exist."""
     steps = tl.minimum(T, L - j * T)
-    s = j * T + tl.where(reversed_walk(k, WALK), steps - 1 - row, row)
-    place = place_of(s, k, H, W, WALK).to(tl.int64)
+    s = j * T + tl.where(reversed_walk(k, walk), steps - 1 - row, row)
+    place = place_of(s, k, H, W, walk).to(tl.int64)
     inside = (row >= 0) & (row < steps)
     return place, place[:, None] * C + c[None, :], inside, inside[:, None] & (c < C)[None, :]
 
@@ -51,15 +51,15 @@ def _program(C, K, BC: tl.constexpr):
 
 @kernel
 def adjoint_starts(
-    gy, delta, cmat, A, bias, starts, K, C, L, H, W, chunks, sb, sk, st,
-    N: tl.constexpr, SHARED: tl.constexpr, WALK: tl.constexpr, SOFT: tl.constexpr, T: tl.constexpr, BC: tl.constexpr,
+    gy, delta, cmat, A, bias, starts, K, C, L, H, W, N, chunks, sb, sk, st, walk,
+    SOFT: tl.constexpr, T: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Store the adjoint that a chunk passes to the one before it, starts [B, K, chunks, N, C]; gy is laid out as x."""
     j, c, bk, b, k = _program(C, K, BC)
     row = tl.arange(0, T)
-    place, cells, inside, live = _tile(T - 1 - row, k, j, c, C, L, H, W, WALK, T)  # from the end of the chunk
+    place, cells, inside, live = _tile(T - 1 - row, k, j, c, C, L, H, W, walk, T)  # from the end of the chunk
     dt = _steps(delta + bk * L * C, cells, live, bias + k * C, c, C, SOFT)
-    g = tl.load(gy + (b if SHARED else bk) * L * C + cells, mask=live, other=0.0)
+    g = tl.load(gy + tl.where(walk == 0, bk, b) * L * C + cells, mask=live, other=0.0)
     rows = cmat + b * sb + k.to(tl.int64) * sk + place * st
     for n in range(N):
         rate = tl.load(A + (k * N + n) * C + c, mask=c < C, other=0.0) * LOG2E
@@ -73,8 +73,7 @@ def adjoint_starts(
 @kernel
 def gradients(
     gy, x, delta, bmat, cmat, A, D, bias, heads, tails, gx, gdelta, gb, gc, ga,
-    K, C, L, H, W, chunks, sb, sk, st,
-    N: tl.constexpr, SHARED: tl.constexpr, WALK: tl.constexpr, SOFT: tl.constexpr, T: tl.constexpr, BC: tl.constexpr,
+    K, C, L, H, W, N, chunks, sb, sk, st, walk, SOFT: tl.constexpr, T: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Store the gradients gx, gdelta [B, K, L, C] in memory order, and partial sums that the caller adds up.
 
@@ -82,13 +81,13 @@ def gradients(
     """
     j, c, bk, b, k = _program(C, K, BC)
     row = tl.arange(0, T)
-    x += (b if SHARED else bk) * L * C
-    gy += (b if SHARED else bk) * L * C
+    x += tl.where(walk == 0, bk, b) * L * C
+    gy += tl.where(walk == 0, bk, b) * L * C
     delta += bk * L * C
     bias += k * C
-    place, cells, inside, live = _tile(row, k, j, c, C, L, H, W, WALK, T)
-    before, cells_before, has_before, live_before = _tile(row - 1, k, j, c, C, L, H, W, WALK, T)
-    _place, cells_after, _inside, live_after = _tile(row + 1, k, j, c, C, L, H, W, WALK, T)
+    place, cells, inside, live = _tile(row, k, j, c, C, L, H, W, walk, T)
+    before, cells_before, has_before, live_before = _tile(row - 1, k, j, c, C, L, H, W, walk, T)
+    _place, cells_after, _inside, live_after = _tile(row + 1, k, j, c, C, L, H, W, walk, T)
     dt = _steps(delta, cells, live, bias, c, C, SOFT)
     dt_before = _steps(delta, cells_before, live_before, bias, c, C, SOFT)
     dt_after = _steps(delta, cells_after, live_after & (row < T - 1)[:, None], bias, c, C, SOFT)

@@ -26,7 +26,7 @@ from mambaseg_core.ops.triton_backward import adjoint_starts, gradients
 from mambaseg_core.ops.triton_forward import chunk_ends, outputs
 from mambaseg_core.ops.triton_walks import chain
 
-IN_ORDER, BOTH_WAYS, MAP = 0, 1, 2  # WALK of the kernels
+IN_ORDER, BOTH_WAYS, MAP = 0, 1, 2  # `walk` of the kernels
 CHANNELS = 4 if INTERPRETED else 32  # of a program: one warp, one lane a channel
 CHUNK, SHORT_CHUNK = (4, 3) if INTERPRETED else (64, 16)  # steps of a program in the forward scan
 BACKWARD_CHUNK = 4 if INTERPRETED else 8  # as many as fit the registers without spills (see the cubins)
@@ -45,7 +45,7 @@ class Problem:
     """Arguments of one scan for the kernels.
 
     Args:
-        x: [B, L, C] or [B, K, L, C].
+        x: [B, L, C], IN_ORDER [B, K, L, C].
         bmat: [B, K, L, N], any strides but for the last, 1.
         cmat: [B, K, L, N], the strides of `bmat`.
         A: [K, N, C].
@@ -89,7 +89,7 @@ class Problem:
         """Run a kernel with one program per chunk, block of channels, walk (default: each direction) and image."""
         batch, k, c, n, length = self.sizes()
         chunks = triton.cdiv(length, chunk)
-        steps = {"T": chunk, "N": n, "SHARED": self.x.dim() == 3, "WALK": self.walk, "SOFT": self.soft, "BC": CHANNELS}
+        steps = {"T": chunk, "N": n, "walk": self.walk, "SOFT": self.soft, "BC": CHANNELS}
         sizes = {"K": k, "C": c, "L": length, "H": self.height, "W": self.width, "chunks": chunks}
         strides = dict(zip(("sb", "sk", "st"), self.bmat.stride(), strict=False))
         grid = (chunks * triton.cdiv(c, CHANNELS), batch * (walks or k))
@@ -98,22 +98,22 @@ class Problem:
     def forward_options(self) -> dict[str, int]:
         """Return what only the kernels of the forward scan take."""
         states = triton.next_power_of_2(self.bmat.shape[3])
-        options = {"R": 0, "RANK": 0, "STATES": states}
-        if self.weight is not None:
-            options |= {"R": self.weight.shape[1], "RANK": RANK}
+        options = {"R": 0 if self.weight is None else self.weight.shape[1], "RANK": RANK, "STATES": states}
         return options if self.A.dtype == torch.float64 else options | {"maxnreg": most_registers(states)}
 
-    def step_sources(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return delta, low and weight; x in place of those that are not used."""
-        return tuple(self.x if v is None else v for v in (self.delta, self.low, self.weight))  # type: ignore[return-value]
+    def step_sources(self) -> tuple[Tensor, Tensor]:
+        """Return delta, and x in place of a weight, or low and weight."""
+        if self.weight is None:
+            return _given(self.delta), self.x
+        return _given(self.low), self.weight
 
     def chained(self, ends: Tensor, totals: Tensor, adjoint: bool) -> Tensor:
         """Return the state that enters each chunk [B, K, chunks, N, C], from the states that the chunks add."""
         batch, k, c, n, _ = self.sizes()
         heads = torch.empty_like(ends)
         grid = (triton.cdiv(c, CHANNELS), batch * k, n)
-        options = {"N": n, "WALK": self.walk, "ADJOINT": adjoint, "T": CHAIN_CHUNKS, "BC": CHANNELS, "num_warps": 1}
-        chain[grid](ends, totals, self.A, heads, k, c, ends.shape[2], **options)
+        options = {"T": CHAIN_CHUNKS, "BC": CHANNELS, "num_warps": 1}
+        chain[grid](ends, totals, self.A, heads, k, c, n, ends.shape[2], self.walk, int(adjoint), **options)
         return heads
 
     def heads(self, chunk: int) -> tuple[Tensor, Tensor]:
@@ -124,6 +124,11 @@ class Problem:
         given = (self.x, *self.step_sources(), self.bmat, self.A, self.bias, ends, totals)
         self.launch(chunk_ends, chunk, *given, **self.forward_options())
         return self.chained(ends, totals, adjoint=False), totals
+
+
+def _given(value: Tensor | None) -> Tensor:
+    assert value is not None
+    return value
 
 
 def _on_device(x: Tensor) -> contextlib.AbstractContextManager[object]:
@@ -160,7 +165,7 @@ def backward(problem: Problem, gy: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     if gx.numel() == 0:
         rows = p.A.new_zeros((batch, k, n, length))
         return gx, gdelta, rows, rows.clone(), p.A.new_zeros((batch, k, n, c))
-    delta = p.step_sources()[0]
+    delta = _given(p.delta)
     with _on_device(gx):
         heads, totals = p.heads(BACKWARD_CHUNK)
         starts = torch.empty_like(heads)

@@ -139,7 +139,7 @@ def test_small_step_sizes_keep_their_digits() -> None:
     for value in (-12.0, -4.0, -2.8, -2.7, 0.0, 5.0):
         y = ops.selective_scan(one, one * value, -one[0], one[None], one[None], None, None, True, backend="triton")
         exact = torch.nn.functional.softplus(torch.tensor(value, dtype=torch.float64))
-        assert abs(float(y) / float(exact) - 1) < 3e-7
+        assert abs(float(y) / float(exact) - 1) < 1e-6  # exp2(x / ln 2) rounds its argument
 
 
 def test_nothing_in_nothing_out() -> None:
