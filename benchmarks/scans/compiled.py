@@ -2,7 +2,8 @@
 
     PYTHONPATH=. python benchmarks/scans/compiled.py [--card 90]
 
-Instructions of a step are those of the shortest loop, which walks the places of a chunk.
+Instructions of a step are those of the innermost loop, which walks the places of a chunk, without the branch that is
+not taken: step sizes are products made there or come from memory.
 """
 
 from __future__ import annotations
@@ -27,17 +28,26 @@ FORWARD = (triton_forward.chunk_ends, triton_forward.outputs)
 
 @dataclass(frozen=True)
 class Compiled:
-    """What the machine code of a kernel says; `loops` are the instructions of each loop's body, in one string each."""
+    """What the machine code of a kernel says; `step` has the addresses and instructions of its innermost loop."""
 
     registers: int
     stack_bytes: int
     shuffles: int
-    loops: tuple[tuple[str, ...], ...]
+    step: tuple[tuple[int, str], ...]
 
-    @property
-    def step(self) -> tuple[str, ...]:
-        """The instructions of the innermost loop."""
-        return min(self.loops, key=len)
+    def path(self, *, product: bool) -> list[str]:
+        """Return the instructions of a step that makes its step sizes as a product, or loads them."""
+        at = [address for address, _ in self.step]
+        last = next(i for i, (_, text) in enumerate(self.step) if text.startswith("BRA 0x"))  # of the product
+        first = next(i for i, (_, text) in enumerate(self.step) if _target(text) == at[last + 1])
+        other = range(last + 1, at.index(_target(self.step[last][1]))) if product else range(first + 1, last + 1)
+        return [text for i, (_, text) in enumerate(self.step) if i not in other]
+
+
+def _target(instruction: str) -> int:
+    """Return the address that an instruction jumps to, or -1."""
+    found = re.search(r"BRA.* 0x([0-9a-f]+)", instruction)
+    return int(found[1], 16) if found else -1
 
 
 def build(kernel: Any, card: int, dtype: str = "fp32", *, maxnreg: int | None = None, **given: Any) -> Any:
@@ -69,13 +79,11 @@ def read(built: Any) -> Compiled:
             for option in ("-res-usage", "-sass")
         )
     lines = [(int(m[1], 16), m[2]) for m in re.finditer(r"^\s+/\*([0-9a-f]{4,})\*/\s+(.*?);", code, re.MULTILINE)]
-    loops = []
-    for address, line in lines:
-        target = re.search(r"BRA.* 0x([0-9a-f]+)", line)
-        if target and int(target[1], 16) < address:
-            loops.append(tuple(text for at, text in lines if int(target[1], 16) <= at <= address))
+    loops = [
+        [line for line in lines if _target(text) <= line[0] <= at] for at, text in lines if 0 <= _target(text) < at
+    ]
     registers, stack = (int(re.search(rf"{name}:(\d+)", usage)[1]) for name in ("REG", "STACK"))  # type: ignore[index]
-    return Compiled(registers, stack, sum("SHFL" in line for _, line in lines), tuple(loops))
+    return Compiled(registers, stack, sum("SHFL" in line for _, line in lines), tuple(min(loops, key=len, default=[])))
 
 
 def main() -> None:
@@ -83,16 +91,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--card", type=int, default=90, help="compute capability, 90 for 9.0")
     card = parser.parse_args().card
-    print("| kernel | walk | N | rank in the kernel | registers | spilled bytes | instructions a step | of them SHFL |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| kernel | N | registers | spilled bytes | SHFL | instructions a step | with the product of rank 16 |")
+    print("|---|---|---|---|---|---|---|")
     for states in (1, 4, 16):
-        for walk in WALKS:
-            for rank in (0,) if walk == "in order" else (triton_scan.RANK, 0):
-                for kernel in FORWARD:
-                    seen = read(build_forward(kernel, card, walk, states, rank))
-                    shuffles = sum("SHFL" in line for line in seen.step)
-                    cells = (kernel.fn.__name__, walk, states, rank or "none", seen.registers, seen.stack_bytes)
-                    print("|", " | ".join(map(str, (*cells, len(seen.step), shuffles))), "|")
+        for kernel in FORWARD:
+            seen = read(build_forward(kernel, card, states))
+            steps = [len(seen.path(product=product)) for product in (False, True)]
+            cells = (kernel.fn.__name__, states, seen.registers, seen.stack_bytes, seen.shuffles, *steps)
+            print("|", " | ".join(map(str, cells)), "|")
 
 
 if __name__ == "__main__":

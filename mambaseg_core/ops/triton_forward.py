@@ -35,17 +35,19 @@ def _chunk(j, k, L, H, W, T, walk):
 
 
 @triton.jit
-def _sizes_of_steps(source, b, k, C, K, L, R, RANK: tl.constexpr):
-    """Return the pointer to the step sizes of direction k at place 0, and how far those of the next place are."""
-    factors, sizes = (b * L * K + k) * RANK, (b * K + k) * L * C
-    return source + tl.where(R > 0, factors, sizes), tl.where(R > 0, K * RANK, C)
+def _row(at, n, N: tl.constexpr):
+    """Return B or C [STATES] of a place; rows of a multiple of four floats are aligned to be loaded by fours."""
+    at += n
+    if N % 4 == 0:
+        at = tl.multiple_of(at, 16)  # bytes
+    return tl.load(at, mask=n < N, other=0.0)
 
 
 @triton.jit
 def _step(source, weight, bias, c, C, R, RANK: tl.constexpr, SOFT: tl.constexpr):
     """Return the step sizes [BC] at a place: the product of its row [RANK] with the weight, or for R = 0 from memory."""
     if R > 0:
-        row = tl.load(source + tl.arange(0, RANK))
+        row = tl.load(tl.multiple_of(source + tl.arange(0, RANK), 16))
         dt = tl.sum(weight * row[:, None], 0)
     else:
         dt = tl.load(source + c, mask=c < C, other=0.0)
@@ -64,14 +66,14 @@ def _weight(weight, k, c, C, R, RANK: tl.constexpr):
 
 @kernel
 def chunk_ends(
-    x, source, weight, bmat, A, bias, ends, totals, K, C, L, H, W, R, T, chunks, sb, sk, st, walk,
+    x, source, weight, bc, A, bias, ends, totals, K, C, L, H, W, R, T, chunks, sb, sk, st, walk,
     N: tl.constexpr, STATES: tl.constexpr, RANK: tl.constexpr, SOFT: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Store the state that each chunk adds, ends [B, K, chunks, N, C], and its summed steps, totals [B, K, chunks, C].
 
-    x [B, L, C], for `walk` 0 [B, K, L, C]; source of the step sizes [B, K, L, C], or for R > 0 [B, L, K, RANK] with
-    weight [K, R, C]; bmat [B, K, L, N] by strides; A [K, N, C]; bias [K*C]. STATES is N as a power of 2, RANK the
-    most that R may be.
+    x [B, L, C], for `walk` 0 [B, K, L, C]; bc, rows of B and C [B, K, L, 2N] by strides; A [K, N, C]; bias [K*C]. `source` has the
+    step sizes [B, K, L, C], or for R > 0 what weight [K, R, C] makes them of, [B, K, L, RANK] by the strides of bc.
+    STATES is N as a power of 2.
     """
     blocks = tl.cdiv(C, BC)
     j = tl.program_id(0) // blocks
@@ -84,25 +86,26 @@ def chunk_ends(
     shift = tl.load(bias + k * C + c, mask=c < C, other=0.0)
     held = _weight(weight, k, c, C, R, RANK)
     steps, place, stride, length, run, runs, jump = _chunk(j, k, L, H, W, T, walk)
-    source, source_stride = _sizes_of_steps(source, b, k, C, K, L, R, RANK)
-    source += place * source_stride
+    rows = b * sb + k.to(tl.int64) * sk + place * st
+    bc += rows
+    source += tl.where(R > 0, rows, (bk * L + place) * C)
+    source_stride = tl.where(R > 0, st, C)
     x += (tl.where(walk == 0, bk, b) * L + place) * C + c
-    bmat += b * sb + k.to(tl.int64) * sk + place * st
     h = tl.zeros_like(rate)
     total = tl.zeros_like(shift)
     for _ in range(runs):
         length = tl.minimum(length, steps)
         for _ in range(length):
             u = tl.load(x, mask=c < C, other=0.0)
-            b_n = tl.load(bmat + n, mask=n < N, other=0.0)
+            b_n = _row(bc, n, N)
             dt = _step(source, held, shift, c, C, R, RANK, SOFT)
             h = tl.exp2(dt[None, :] * rate) * h + b_n[:, None] * (dt * u)[None, :]
             total += dt
             x += stride * C
-            bmat += stride * st
+            bc += stride * st
             source += stride * source_stride
         x += jump * C
-        bmat += jump * st
+        bc += jump * st
         source += jump * source_stride
         steps -= length
         length = run
@@ -113,7 +116,7 @@ def chunk_ends(
 
 @kernel
 def outputs(
-    x, source, weight, bmat, cmat, A, D, bias, heads, y, K, C, L, H, W, R, T, chunks, sb, sk, st, walk,
+    x, source, weight, bc, A, D, bias, heads, y, K, C, L, H, W, R, T, chunks, sb, sk, st, walk,
     N: tl.constexpr, STATES: tl.constexpr, RANK: tl.constexpr, SOFT: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Store the outputs y [B, K, L, C], for `walk` 1 in scan order; for 2 the sums of a walk and its reverse.
@@ -136,11 +139,11 @@ def outputs(
         skip = tl.load(D + k * C + c, mask=c < C, other=0.0)
         held = _weight(weight, k, c, C, R, RANK)
         steps, place, stride, length, run, runs, jump = _chunk(j, k, L, H, W, T, walk)
-        source_k, source_stride = _sizes_of_steps(source, b, k, C, K, L, R, RANK)
-        source_k += place * source_stride
-        x_k = x + (tl.where(walk == 0, bk, b) * L + place) * C + c
         rows = b * sb + k.to(tl.int64) * sk + place * st
-        b_row, c_row = bmat + rows, cmat + rows
+        bc_k = bc + rows
+        source_k = source + tl.where(R > 0, rows, (bk * L + place) * C)
+        source_stride = tl.where(R > 0, st, C)
+        x_k = x + (tl.where(walk == 0, bk, b) * L + place) * C + c
         turned = (walk == 1) & (k == 1)
         y_k = y + ((b * walks + first) * L + tl.where(turned, L - 1 - place, place)) * C + c
         y_stride = tl.where(turned, -C, C)
@@ -149,21 +152,19 @@ def outputs(
             length = tl.minimum(length, steps)
             for _ in range(length):
                 u = tl.load(x_k, mask=c < C, other=0.0)
-                b_n = tl.load(b_row + n, mask=n < N, other=0.0)
-                c_n = tl.load(c_row + n, mask=n < N, other=0.0)
+                b_n = _row(bc_k, n, N)
                 walked = tl.load(y_k, mask=(c < C) & (sense == 1), other=0.0)  # stored by the same lane, just before
                 dt = _step(source_k, held, shift, c, C, R, RANK, SOFT)
+                c_n = _row(bc_k + N, n, N)
                 h = tl.exp2(dt[None, :] * rate) * h + b_n[:, None] * (dt * u)[None, :]
                 tl.store(y_k, tl.sum(h * c_n[:, None], 0) + skip * u + walked, mask=c < C)
                 x_k += stride * C
                 y_k += stride * y_stride
-                b_row += stride * st
-                c_row += stride * st
+                bc_k += stride * st
                 source_k += stride * source_stride
             x_k += jump * C
             y_k += jump * y_stride
-            b_row += jump * st
-            c_row += jump * st
+            bc_k += jump * st
             source_k += jump * source_stride
             steps -= length
             length = run

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 import triton  # type: ignore[import-not-found, import-untyped, unused-ignore]
 from torch import Tensor
 
@@ -37,7 +36,7 @@ RANK = 2 if INTERPRETED else 16  # largest rank of step sizes that the kernels m
 
 def most_registers(states: int) -> int:
     """Return the registers that a thread of the forward scan may take in float32; more leave room for fewer warps."""
-    return 96 if states <= 4 else 128
+    return 80 if states == 1 else 96 if states <= 4 else 128
 
 
 @dataclass(frozen=True)
@@ -46,38 +45,34 @@ class Problem:
 
     Args:
         x: [B, L, C], IN_ORDER [B, K, L, C].
-        bmat: [B, K, L, N], any strides but for the last, 1.
-        cmat: [B, K, L, N], the strides of `bmat`.
+        source: Step sizes [B, K, L, C] in memory order; if there is a weight, the rows [B, K, L, RANK] in front of `bc`.
+        bc: Rows of B and C, [B, K, L, 2N], as `_joined` makes them.
         A: [K, N, C].
         D: [K*C].
         bias: [K*C].
         walk: IN_ORDER, BOTH_WAYS or MAP.
         soft: Whether the step sizes go through softplus.
-        delta: Step sizes [B, K, L, C] in memory order; None: they are the product of `low` and `weight`.
-        low: [B, L, K, RANK], zeros beyond R.
-        weight: [K, R, C].
+        weight: [K, R, C], which makes the step sizes of `source`; None: they are there.
         height: H of a map.
         width: W of a map.
     """
 
     x: Tensor
-    bmat: Tensor
-    cmat: Tensor
+    source: Tensor
+    bc: Tensor
     A: Tensor
     D: Tensor
     bias: Tensor
     walk: int
     soft: bool
-    delta: Tensor | None = None
-    low: Tensor | None = None
     weight: Tensor | None = None
     height: int = 1
     width: int = 1
 
     def sizes(self) -> tuple[int, int, int, int, int]:
         """Return B, K, C, N and L."""
-        batch, directions, length, state = self.bmat.shape
-        return batch, directions, self.A.shape[2], state, length
+        batch, directions, length, _ = self.bc.shape
+        return batch, directions, self.A.shape[2], self.A.shape[1], length
 
     def chunk(self) -> int:
         """Return the steps of a program in the forward scan."""
@@ -91,21 +86,19 @@ class Problem:
         chunks = triton.cdiv(length, chunk)
         steps = {"T": chunk, "N": n, "walk": self.walk, "SOFT": self.soft, "BC": CHANNELS}
         sizes = {"K": k, "C": c, "L": length, "H": self.height, "W": self.width, "chunks": chunks}
-        strides = dict(zip(("sb", "sk", "st"), self.bmat.stride(), strict=False))
+        strides = dict(zip(("sb", "sk", "st"), self.bc.stride(), strict=False))
         grid = (chunks * triton.cdiv(c, CHANNELS), batch * (walks or k))
         kernel[grid](*tensors, **sizes, **strides, **steps, **options, num_warps=1)
 
     def forward_options(self) -> dict[str, int]:
         """Return what only the kernels of the forward scan take."""
-        states = triton.next_power_of_2(self.bmat.shape[3])
+        states = triton.next_power_of_2(self.A.shape[1])
         options = {"R": 0 if self.weight is None else self.weight.shape[1], "RANK": RANK, "STATES": states}
         return options if self.A.dtype == torch.float64 else options | {"maxnreg": most_registers(states)}
 
-    def step_sources(self) -> tuple[Tensor, Tensor]:
-        """Return delta, and x in place of a weight, or low and weight."""
-        if self.weight is None:
-            return _given(self.delta), self.x
-        return _given(self.low), self.weight
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return x, source, weight and bc; x in place of a weight that is not used."""
+        return self.x, self.source, self.x if self.weight is None else self.weight, self.bc
 
     def chained(self, ends: Tensor, totals: Tensor, adjoint: bool) -> Tensor:
         """Return the state that enters each chunk [B, K, chunks, N, C], from the states that the chunks add."""
@@ -121,14 +114,9 @@ class Problem:
         batch, k, c, n, length = self.sizes()
         ends = self.A.new_empty((batch, k, triton.cdiv(length, chunk), n, c))
         totals = self.A.new_empty((batch, k, ends.shape[2], c))
-        given = (self.x, *self.step_sources(), self.bmat, self.A, self.bias, ends, totals)
+        given = (*self.inputs(), self.A, self.bias, ends, totals)
         self.launch(chunk_ends, chunk, *given, **self.forward_options())
         return self.chained(ends, totals, adjoint=False), totals
-
-
-def _given(value: Tensor | None) -> Tensor:
-    assert value is not None
-    return value
 
 
 def _on_device(x: Tensor) -> contextlib.AbstractContextManager[object]:
@@ -147,13 +135,13 @@ def forward(problem: Problem) -> Tensor:
     with _on_device(y):
         chunk = p.chunk()
         heads, _ = p.heads(chunk)
-        given = (p.x, *p.step_sources(), p.bmat, p.cmat, p.A, p.D, p.bias, heads, y)
+        given = (*p.inputs(), p.A, p.D, p.bias, heads, y)
         p.launch(outputs, chunk, *given, walks=walks, **p.forward_options())
     return y
 
 
 def backward(problem: Problem, gy: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients for `gy`, which is laid out as `x`; the problem has `delta`.
+    """Return the gradients for `gy`, which is laid out as `x`; the problem has its step sizes, not a weight.
 
     Returns:
         gx and gdelta [B, K, L, C]; those of B and C [B, K, N, L] in memory order; that of A [B, K, N, C].
@@ -165,16 +153,16 @@ def backward(problem: Problem, gy: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     if gx.numel() == 0:
         rows = p.A.new_zeros((batch, k, n, length))
         return gx, gdelta, rows, rows.clone(), p.A.new_zeros((batch, k, n, c))
-    delta = _given(p.delta)
+    delta, bmat, cmat = p.source, p.bc[..., :n], p.bc[..., n:]
     with _on_device(gx):
         heads, totals = p.heads(BACKWARD_CHUNK)
         starts = torch.empty_like(heads)
-        p.launch(adjoint_starts, BACKWARD_CHUNK, gy, delta, p.cmat, p.A, p.bias, starts)
+        p.launch(adjoint_starts, BACKWARD_CHUNK, gy, delta, cmat, p.A, p.bias, starts)
         tails = p.chained(starts, totals, adjoint=True)
         gb = p.A.new_empty((triton.cdiv(c, CHANNELS), batch, k, n, length))
         gc, ga = torch.empty_like(gb), torch.empty_like(heads)
         found = (gx, gdelta, gb, gc, ga)
-        given = (gy, p.x, delta, p.bmat, p.cmat, p.A, p.D, p.bias, heads, tails)
+        given = (gy, p.x, delta, bmat, cmat, p.A, p.D, p.bias, heads, tails)
         p.launch(gradients, BACKWARD_CHUNK, *given, *found)
     return gx, gdelta, gb.sum(0), gc.sum(0), ga.sum(2)
 
@@ -190,15 +178,26 @@ def _sequence(
     k, nothing = B.shape[1], u.new_zeros(u.shape[1])
     return Problem(
         _last(u, k),
-        B.mT.contiguous(),
-        C.mT.contiguous(),
+        _last(delta, k),
+        _joined(None, B.mT, C.mT),
         _rates(A, k),
         nothing if D is None else D.contiguous(),
         nothing if bias is None else bias.contiguous(),
         IN_ORDER,
         soft,
-        delta=_last(delta, k),
     )
+
+
+def _joined(low: Tensor | None, b: Tensor, c: Tensor) -> Tensor:
+    """Return rows of `low` [B, K, L, R], padded with zeros to RANK, and of B and C, both [B, K, L, N].
+
+    Rows with `low`, and B and C of a multiple of four states, begin at multiples of four elements: kernels load fours.
+    """
+    if low is None:
+        return torch.cat((b, c), -1)
+    zero = b.new_zeros(())
+    pads = [zero.expand(*b.shape[:-1], count) for count in (RANK - low.shape[-1], -2 * b.shape[-1] % 4)]
+    return torch.cat((low, pads[0], b, c, pads[1]), -1)
 
 
 def _last(u: Tensor, directions: int) -> Tensor:
@@ -243,7 +242,7 @@ def _projected(
 
     Args:
         x: [B, L, C].
-        rows: [B, K, L, R+2N].
+        rows: [B, K, L, R+2N], any strides.
         weight: [K, C, R].
         bias: [K, C].
         A: [K*C, N].
@@ -253,17 +252,17 @@ def _projected(
     """
     rank, state = weight.shape[2], A.shape[1]
     low, b, c = torch.split(rows, [rank, state, state], dim=-1)
-    problem = Problem(x, b, c, _rates(A, weight.shape[0]), D.contiguous(), bias.flatten(), walk, True)
+    rest = (_rates(A, weight.shape[0]), D.contiguous(), bias.flatten(), walk, True)
     if in_memory or rank > RANK:
-        return replace(problem, delta=torch.matmul(low, weight.mT))
-    padded = F.pad(low.transpose(1, 2), (0, RANK - rank)).contiguous()
-    return replace(problem, low=padded, weight=weight.mT.contiguous())
+        return Problem(x, torch.matmul(low, weight.mT), _joined(None, b, c), *rest)
+    source, bc, _pad = torch.split(_joined(low, b, c), [RANK, 2 * state, -2 * state % 4], dim=-1)
+    return Problem(x, source, bc, *rest, weight=weight.mT.contiguous())
 
 
 def _map(
     x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor, *, in_memory: bool = False
 ) -> Problem:
-    rows = proj.contiguous().flatten(1, 2).transpose(1, 2)  # [B, 4, L, R+2N]
+    rows = proj.flatten(1, 2).transpose(1, 2)  # [B, 4, L, R+2N]
     problem = _projected(x.contiguous().flatten(1, 2), rows, weight, bias, A, D, MAP, in_memory=in_memory)
     return replace(problem, height=x.shape[1], width=x.shape[2])
 
@@ -287,8 +286,7 @@ def ss2d_backward(
 
 def bidirectional_scan(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor) -> Tensor:
     """Run `mambaseg::bidirectional_scan`; x [B, C, L], proj [B, 2, R+2N, L]. Its backward is `selective_scan`'s."""
-    rows = proj.mT.contiguous()
-    problem = _projected(x.mT.contiguous(), rows, weight, bias, A, D, BOTH_WAYS, in_memory=False)
+    problem = _projected(x.mT.contiguous(), proj.mT, weight, bias, A, D, BOTH_WAYS, in_memory=False)
     return forward(problem).mT.contiguous()
 
 

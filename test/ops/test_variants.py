@@ -21,8 +21,8 @@ from variants import asked_for, calls, launch  # noqa: E402
 from mambaseg_core.ops import triton_scan, triton_voxel  # noqa: E402
 
 SIZE = (440, 640)
-# chunk_ends and outputs for each state size, walk, and whether the rank is made in the kernel; chain for two of these
-MOST = {"mambaseg_dsec": 13, "mambaseg_compact": 13, "mambaseg_nano": 9, "sigma_tiny": 18}
+# chunk_ends and outputs for each of two state sizes, and chain
+MOST = dict.fromkeys(("mambaseg_dsec", "mambaseg_compact", "mambaseg_nano", "sigma_tiny", "rsgmamba_nano"), 5)
 
 
 @pytest.fixture
@@ -60,3 +60,14 @@ def test_a_voxel_grid_has_one_variant_for_any_number_of_events_and_any_size(vari
             triton_voxel.scatter_(torch.empty(size), torch.zeros(events, dtype=torch.int64))
     assert {name for name, _ in variants} == {"scatter"}
     assert len(variants) == 1
+
+
+def test_gradients_have_one_variant_for_all_walks_and_state_sizes(variants: set[tuple[str, str]]) -> None:
+    for state in (1, 4, 16):
+        x, proj, weight, bias, _, D = probe._scan_inputs()
+        proj, A = torch.zeros(*proj.shape[:-1], weight.shape[2] + 2 * state), -torch.ones(D.shape[0], state)
+        triton_scan.ss2d_backward(torch.ones_like(x), x, proj, weight, bias, A, D)
+        u, rows = torch.zeros(1, 8, 9), torch.zeros(1, 2, state, 9)
+        triton_scan.selective_scan_backward(u, u, u, -torch.ones(8, state), rows, rows, None, None, True)
+    names = [name for name, _ in variants]
+    assert sorted(names) == ["adjoint_starts", "chain", *["chunk_ends"] * 3, "gradients"]

@@ -62,7 +62,7 @@ CASES: dict[str, Case] = {
     },
     **{
         f"ss2d-{'-'.join(map(str, shape))}": map_case(*shape)
-        for shape in ((1, 1, 1, 1, 1, 1), (2, 3, 5, 3, 1, 2), (1, 2, 3, 5, 4, 1), (1, 3, 2, 2, 16, 1))
+        for shape in ((1, 1, 1, 1, 1, 1), (2, 3, 5, 3, 1, 2), (1, 2, 3, 5, 4, 1), (1, 6, 2, 2, 16, 3))
         # batch, height, width, channels, state, rank
     },
     **{
