@@ -48,10 +48,10 @@ def before(request: pytest.FixtureRequest) -> Iterator[tuple[str, ...]]:
     torch.backends.cudnn.allow_tf32 = convolutions
 
 
-def test_only_tf32_computes_in_tf32_and_the_flags_come_back(before: tuple[str, ...]) -> None:
+def test_only_float32_computes_in_float32_and_the_flags_come_back(before: tuple[str, ...]) -> None:
     for precision in ("float32", "bfloat16", "float16", "tf32"):
         with float32_products(precision, GPU):
-            assert tf32() == (precision == "tf32",) * 2, precision
+            assert tf32() == (precision != "float32",) * 2, precision
         assert flags() == before
     with pytest.raises(KeyError), float32_products("tf32", GPU):
         raise KeyError

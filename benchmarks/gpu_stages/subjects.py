@@ -28,8 +28,8 @@ Format = tuple[str, torch.dtype, bool]
 FORMATS: tuple[Format, ...] = (
     ("float32", torch.float32, False),
     ("tf32", torch.float32, True),
-    ("bfloat16", torch.bfloat16, False),
-    ("float16", torch.float16, False),
+    ("bfloat16", torch.bfloat16, True),
+    ("float16", torch.float16, True),
 )
 
 

@@ -119,11 +119,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         guard_devices(Path(folder))
     size = (args.size[0], args.size[1])
-    print("| model | precision | kernels (Triton) | GFLOP half | GFLOP float32 | GB | at least ms |")
+    print("| model | precision | kernels (Triton) | GFLOP half | GFLOP float32 or TF32 | GB | at least ms |")
     print("|---|---|---|---|---|---|---|")
     for name in args.models:
         for precision, dtype, rate in (
-            ("float16", torch.float16, FLOAT32_S),
+            ("float16", torch.float16, TF32_S),
             ("tf32", torch.float32, TF32_S),
             ("float32", torch.float32, FLOAT32_S),
         ):

@@ -1,7 +1,7 @@
 """The scans that the models call: they check the arguments and choose the back end.
 
 Autocast is off inside. Half-precision inputs are computed in float32, but for the first product on CUDA; the result has
-the dtype of the input.
+the dtype of the input. Where no gradient is asked for, Triton's kernels read them as they are.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def ss2d(
     checks.projected_scan_arguments("ss2d", x, "[B, H, W, C]", 4, *weights)
     chosen = choose(x.device, backend)
     scan = reference.ss2d_projected if chosen == "reference" else operators(chosen).ss2d
-    return _projected(x, weights, reference.project_map, scan)
+    return _projected(x, weights, reference.project_map, scan, chosen)
 
 
 def bidirectional_scan(
@@ -133,7 +133,7 @@ def bidirectional_scan(
     checks.projected_scan_arguments("bidirectional_scan", x, "[B, C, L]", 2, *weights)
     chosen = choose(x.device, backend)
     scan = reference.bidirectional_scan_projected if chosen == "reference" else operators(chosen).bidirectional_scan
-    return _projected(x, weights, reference.project_sequence, scan)
+    return _projected(x, weights, reference.project_sequence, scan, chosen)
 
 
 def _projected(
@@ -141,13 +141,15 @@ def _projected(
     weights: tuple[Tensor, ...],
     project: Callable[[Tensor, Tensor], Tensor],
     scan: Callable[..., Tensor],
+    chosen: str,
 ) -> Tensor:
     """Multiply by the first weight and scan in the accumulator's dtype; return the dtype of `x`."""
     wide = checks.accumulator(x.dtype)
     with without_autocast(x.device.type):
         factors = _product_dtype(x)
         proj = project(x.to(factors), weights[0].to(factors)).to(wide)
-        return scan(x.to(wide), proj, *(v.to(wide) for v in weights[1:])).to(x.dtype)
+        u = x if chosen == "triton" and not torch.is_grad_enabled() else x.to(wide)
+        return scan(u, proj, *(v.to(wide) for v in weights[1:])).to(x.dtype)
 
 
 def _product_dtype(x: Tensor) -> torch.dtype:

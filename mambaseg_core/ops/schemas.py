@@ -1,7 +1,8 @@
 """The operators registered with torch: schemas, fakes, plain fallbacks and flop formulas.
 
 They exist without the extension (`csrc/`), which only adds kernels for the CPU. The scans take one dtype, float32
-or float64; `ops.scan` checks, casts and projects before it calls them. `ops.voxel_grid` checks the grid's arguments.
+or float64; `ops.scan` checks, casts and projects before it calls them. Triton's `ss2d` and `bidirectional_scan` take
+x in half precision too, without gradients. `ops.voxel_grid` checks the grid's arguments.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def _row(at, n, N: tl.constexpr):
 
 @triton.jit
 def _step(source, weight, bias, c, C, R, RANK: tl.constexpr, SOFT: tl.constexpr):
-    """Return the step sizes [BC] at a place: the product of its row [RANK] with the weight, or for R = 0 from memory."""
+    """Return the step sizes [BC] at a place: its row [RANK] times the weight, or for R = 0 as they are in memory."""
     if R > 0:
         row = tl.load(tl.multiple_of(source + tl.arange(0, RANK), 16))
         dt = tl.sum(weight * row[:, None], 0)
@@ -71,9 +71,9 @@ def chunk_ends(
 ):  # fmt: skip
     """Store the state that each chunk adds, ends [B, K, chunks, N, C], and its summed steps, totals [B, K, chunks, C].
 
-    x [B, L, C], for `walk` 0 [B, K, L, C]; bc, rows of B and C [B, K, L, 2N] by strides; A [K, N, C]; bias [K*C]. `source` has the
-    step sizes [B, K, L, C], or for R > 0 what weight [K, R, C] makes them of, [B, K, L, RANK] by the strides of bc.
-    STATES is N as a power of 2.
+    x [B, L, C], for `walk` 0 [B, K, L, C]; bc, rows of B and C [B, K, L, 2N] by strides; A [K, N, C]; bias [K*C].
+    `source` has the step sizes [B, K, L, C], or for R > 0 what weight [K, R, C] makes them of, [B, K, L, RANK] by the
+    strides of bc. STATES is N as a power of 2. x may be in half precision.
     """
     blocks = tl.cdiv(C, BC)
     j = tl.program_id(0) // blocks
@@ -96,7 +96,7 @@ def chunk_ends(
     for _ in range(runs):
         length = tl.minimum(length, steps)
         for _ in range(length):
-            u = tl.load(x, mask=c < C, other=0.0)
+            u = tl.load(x, mask=c < C, other=0.0).to(shift.dtype)
             b_n = _row(bc, n, N)
             dt = _step(source, held, shift, c, C, R, RANK, SOFT)
             h = tl.exp2(dt[None, :] * rate) * h + b_n[:, None] * (dt * u)[None, :]
@@ -151,7 +151,7 @@ def outputs(
         for _ in range(runs):
             length = tl.minimum(length, steps)
             for _ in range(length):
-                u = tl.load(x_k, mask=c < C, other=0.0)
+                u = tl.load(x_k, mask=c < C, other=0.0).to(shift.dtype)
                 b_n = _row(bc_k, n, N)
                 walked = tl.load(y_k, mask=(c < C) & (sense == 1), other=0.0)  # stored by the same lane, just before
                 dt = _step(source_k, held, shift, c, C, R, RANK, SOFT)

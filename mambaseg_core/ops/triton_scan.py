@@ -44,9 +44,10 @@ class Problem:
     """Arguments of one scan for the kernels.
 
     Args:
-        x: [B, L, C], IN_ORDER [B, K, L, C].
-        source: Step sizes [B, K, L, C] in memory order; if there is a weight, the rows [B, K, L, RANK] in front of `bc`.
-        bc: Rows of B and C, [B, K, L, 2N], as `_joined` makes them.
+        x: [B, L, C], IN_ORDER [B, K, L, C]; for a forward scan perhaps in half precision.
+        source: Step sizes [B, K, L, C] in memory order; with a weight, the rows [B, K, L, RANK] in front of `bc`.
+        bc: Rows of B and C, [B, K, L, 2N], last stride 1; with a weight, and if N is a multiple of four, the rows are
+            aligned to four elements.
         A: [K, N, C].
         D: [K*C].
         bias: [K*C].
@@ -179,7 +180,7 @@ def _sequence(
     return Problem(
         _last(u, k),
         _last(delta, k),
-        _joined(None, B.mT, C.mT),
+        torch.cat((B.mT, C.mT), -1),
         _rates(A, k),
         nothing if D is None else D.contiguous(),
         nothing if bias is None else bias.contiguous(),
@@ -188,16 +189,12 @@ def _sequence(
     )
 
 
-def _joined(low: Tensor | None, b: Tensor, c: Tensor) -> Tensor:
-    """Return rows of `low` [B, K, L, R], padded with zeros to RANK, and of B and C, both [B, K, L, N].
-
-    Rows with `low`, and B and C of a multiple of four states, begin at multiples of four elements: kernels load fours.
-    """
-    if low is None:
-        return torch.cat((b, c), -1)
-    zero = b.new_zeros(())
-    pads = [zero.expand(*b.shape[:-1], count) for count in (RANK - low.shape[-1], -2 * b.shape[-1] % 4)]
-    return torch.cat((low, pads[0], b, c, pads[1]), -1)
+def _padded(rows: Tensor, rank: int) -> Tensor:
+    """Return rows [B, K, L, R+2N] with zeros after the rank, to RANK, and at the end, to a multiple of four."""
+    zero = rows.new_zeros(())
+    low, bc = rows[..., :rank], rows[..., rank:]
+    pads = [zero.expand(*rows.shape[:-1], count) for count in (RANK - rank, -bc.shape[-1] % 4)]
+    return torch.cat((low, pads[0], bc, pads[1]), -1)
 
 
 def _last(u: Tensor, directions: int) -> Tensor:
@@ -251,12 +248,15 @@ def _projected(
         in_memory: Whether the full step sizes are needed in memory.
     """
     rank, state = weight.shape[2], A.shape[1]
-    low, b, c = torch.split(rows, [rank, state, state], dim=-1)
     rest = (_rates(A, weight.shape[0]), D.contiguous(), bias.flatten(), walk, True)
     if in_memory or rank > RANK:
-        return Problem(x, torch.matmul(low, weight.mT), _joined(None, b, c), *rest)
-    source, bc, _pad = torch.split(_joined(low, b, c), [RANK, 2 * state, -2 * state % 4], dim=-1)
-    return Problem(x, source, bc, *rest, weight=weight.mT.contiguous())
+        bc = rows[..., rank:]
+        if state % 4 == 0 or bc.stride(-1) != 1:
+            bc = bc.clone(memory_format=torch.contiguous_format)
+        return Problem(x, torch.matmul(rows[..., :rank], weight.mT), bc, *rest)
+    padded = _padded(rows, rank)
+    bc = padded[..., RANK : RANK + 2 * state]
+    return Problem(x, padded[..., :RANK], bc, *rest, weight=weight.mT.contiguous())
 
 
 def _map(
@@ -268,9 +268,9 @@ def _map(
 
 
 def ss2d(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor) -> Tensor:
-    """Run `mambaseg::ss2d`; x [B, H, W, C], proj [B, H, W, 4, R+2N]."""
+    """Run `mambaseg::ss2d`; x [B, H, W, C], perhaps in half precision, proj [B, H, W, 4, R+2N]."""
     y = forward(_map(x, proj, weight, bias, A, D))
-    return (y[:, 0] + y[:, 1]).reshape(x.shape)
+    return torch.add(y[:, 0], y[:, 1], out=x.new_empty(y[:, 0].shape)).reshape(x.shape)
 
 
 def ss2d_backward(
@@ -285,9 +285,13 @@ def ss2d_backward(
 
 
 def bidirectional_scan(x: Tensor, proj: Tensor, weight: Tensor, bias: Tensor, A: Tensor, D: Tensor) -> Tensor:
-    """Run `mambaseg::bidirectional_scan`; x [B, C, L], proj [B, 2, R+2N, L]. Its backward is `selective_scan`'s."""
+    """Run `mambaseg::bidirectional_scan`; x [B, C, L], perhaps in half precision, proj [B, 2, R+2N, L].
+
+    Its backward is `selective_scan`'s.
+    """
     problem = _projected(x.mT.contiguous(), proj.mT, weight, bias, A, D, BOTH_WAYS, in_memory=False)
-    return forward(problem).mT.contiguous()
+    y = forward(problem).mT
+    return x.new_empty(y.shape).copy_(y)
 
 
 @functools.cache

@@ -7,6 +7,7 @@ compiled ones for CPU tensors. Sizes are small because a step of a channel takes
 from __future__ import annotations
 
 from collections.abc import Callable
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mambaseg_core import Events, ops
-from mambaseg_core.ops import selection, triton_voxel
+from mambaseg_core.ops import selection, triton_scan, triton_voxel
 from mambaseg_core.ops.voxel_packed import pack_events, scatter_reference_
 
 TOLERANCE = {torch.float64: 1e-13, torch.float32: 3e-6, torch.bfloat16: 1e-2}
@@ -101,6 +102,19 @@ def test_float32_and_its_gradients(name: str) -> None:
 @pytest.mark.parametrize("name", ["scan-2-1-3-1-21", "ss2d-1-2-3-5-4-1"])
 def test_other_dtypes(name: str, dtype: torch.dtype) -> None:
     check(name, dtype)
+
+
+@pytest.mark.parametrize("name", ["ss2d-1-2-3-5-4-1", "bidirectional-1-3-9-4-3"])
+def test_half_precision_without_gradients_is_read_as_it_is(name: str) -> None:
+    """With gradients, features are cast before the scan; digits are lost in neither case."""
+    function, values = CASES[name]
+    inputs = [v.bfloat16() for v in values]
+    wanted = function(*inputs, backend="triton")
+    with torch.no_grad(), mock.patch.object(triton_scan, "forward", wraps=triton_scan.forward) as forward:
+        y = function(*inputs, backend="triton")
+    assert forward.call_args.args[0].x.dtype == torch.bfloat16
+    assert y.is_contiguous()
+    assert torch.equal(y, wanted)
 
 
 def test_every_output_is_written() -> None:
