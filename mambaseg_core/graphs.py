@@ -255,6 +255,7 @@ class _Output:
         self.host = _empty_host(self.memory.shape, torch.uint8, pinned=pinned)
         self._parts, self._arrays = self._views(self.memory), [part.numpy() for part in self._views(self.host)]
 
+    @torch.inference_mode(False)  # a view made in inference mode could be written to in it only, not in a capture
     def _views(self, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         ids, confidence, facts = self._shapes
         floats, last = memory[: -ids.numel()].view(torch.float32), memory[-ids.numel() :]

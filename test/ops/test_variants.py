@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from fake_graphs import FakeCuda
 
 from mambaseg_core import extension
-from mambaseg_core.ops import probe
+from mambaseg_core.checkpoint import create_model
+from mambaseg_core.events import Events
+from mambaseg_core.graphs import CapturedModel
+from mambaseg_core.models.presets import PRESETS
+from mambaseg_core.ops import probe, scan, selection
+from mambaseg_core.precision import choose_precision, lowered
+from mambaseg_core.preprocessing import Preprocessing
 
 triton = pytest.importorskip("triton", reason="triton is not installed (pip install triton)")
 if extension.INTERPRETED:
@@ -71,3 +80,51 @@ def test_gradients_have_one_variant_for_all_walks_and_state_sizes(variants: set[
         triton_scan.selective_scan_backward(u, u, u, -torch.ones(8, state), rows, rows, None, None, True)
     names = [name for name, _ in variants]
     assert sorted(names) == ["adjoint_starts", "chain", *["chunk_ends"] * 3, "gradients"]
+
+
+@pytest.fixture
+def on_triton(monkeypatch: pytest.MonkeyPatch, variants: set[tuple[str, str]]) -> Iterator[set[tuple[str, str]]]:
+    """Let a model on the CPU launch the Triton kernels, which here leave NaN in all results."""
+    monkeypatch.setattr(scan, "choose", lambda *_: "triton")
+    monkeypatch.setattr(scan, "operators", lambda _: triton_scan)
+    monkeypatch.setattr(selection, "choose", lambda *_: "triton")
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    torch.use_deterministic_algorithms(True)
+    yield variants
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_nothing_is_compiled_after_warm_up_whatever_comes(precision: str, on_triton: set[tuple[str, str]]) -> None:
+    rng = np.random.default_rng(0)
+
+    def frame(captured: CapturedModel, setup: Preprocessing, events: int | None, grown: int = 1) -> None:
+        height, width = (grown * side for side in setup.size)
+        pixels = rng.integers(0, 256, (*setup.size, setup.channels), np.uint8)
+        if events is None:
+            captured(pixels, None)
+            return
+        x, y, p = (rng.integers(0, below, events) for below in (width, height, 2))
+        raw = Events.from_arrays(x, y, np.arange(events), p, height=height, width=width)
+        packed = setup.packed_events(raw, None, None)
+        captured(pixels, packed)
+        captured(None, packed)
+
+    def capture(size: tuple[int, int]) -> tuple[CapturedModel, Preprocessing]:
+        setup = replace(PRESETS["mambaseg_nano"].preprocessing, size=size, view_size=size, crop_bottom=0)
+        device = torch.device("cpu")
+        dtype = choose_precision(precision, device)
+        model = lowered(create_model("mambaseg_nano", image_size=size).eval(), dtype)
+        captured = CapturedModel(model, dtype, device, setup, precision, FakeCuda())
+        frame(captured, setup, 10_000)
+        captured.capture()
+        return captured, setup
+
+    captured, setup = capture((24, 32))
+    first = set(on_triton)
+    assert {name for name, _ in first} == {"chunk_ends", "chain", "outputs", "scatter"}
+    for events in (None, 0, 1, 15, 16, 17, 1000, 150_000):
+        frame(captured, setup, events)
+    frame(captured, setup, 100, grown=2)  # a larger sensor
+    frame(*capture((40, 56)), events=3)
+    assert on_triton == first
