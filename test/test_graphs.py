@@ -6,6 +6,7 @@ import copy
 import pickle
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from fake_graphs import FakeCuda
 from torch import Tensor, nn
 
+from mambaseg_core import inference
 from mambaseg_core.checkpoint import create_model
 from mambaseg_core.events import Events
 from mambaseg_core.graphs import CapturedModel
@@ -94,6 +96,34 @@ def test_buffers_and_graphs_give_the_bits_of_the_plain_way(
     assert all(same(got, wanted) for got, wanted in answers)  # also those of earlier frames
     if graphs:
         assert [graph.replays for graph in cuda.graphs] == [5, 5, 5]  # one to check it, four frames
+
+
+def test_warm_up_captures_and_every_frame_after_it_replays(
+    nano: nn.Module, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way of a Segmenter that believes itself on a GPU, from the outside."""
+
+    def on_cpu(model: nn.Module, dtype: torch.dtype, _device: Any, setup: Any, precision: str, _cuda: Any) -> Any:
+        return CapturedModel(model, dtype, CPU, setup, precision, cuda)
+
+    monkeypatch.setattr(inference, "CapturedModel", on_cpu)
+    said: list[str] = []
+    segmenter, plain = made(nano, said=said), made(nano)
+    segmenter.device = SimpleNamespace(type="cuda")  # type: ignore[assignment]
+    segmenter.warm_up()
+    assert len(cuda.graphs) == 3
+    other = segmenter.for_camera(None)
+    for seed, events in ((1, 500), (2, 0), (3, 1)):
+        image, second = frame("events", seed, events)
+        before = [graph.replays for graph in cuda.graphs]
+        for inputs in ((image, second), (image, None), (None, second)):
+            assert same(segmenter.segment(*inputs), plain.segment(*inputs))
+            assert same(other.segment(*inputs), plain.segment(*inputs))
+        assert [graph.replays - n for graph, n in zip(cuda.graphs, before, strict=True)] == [2, 2, 2]
+    segmenter.warm_up()  # anew, as after a change of the model
+    assert len(cuda.graphs) == 6
+    assert same(segmenter.segment(*frame("events", 4)), plain.segment(*frame("events", 4)))
+    assert not said
 
 
 def test_a_frame_waits_once(nano: nn.Module, cuda: FakeCuda) -> None:
