@@ -111,7 +111,7 @@ class Segmenter:
         else:
             model, _ = load_checkpoint(model_or_checkpoint)
         if self.dtype != torch.float32:
-            model = lowered(model, self.dtype)
+            model = lowered(model, self.dtype, self.device)
         self.model = model.eval().to(self.device)
         self.preprocessing = preprocessing or preprocessing_of(model)
         self.calibration = calibration

@@ -136,13 +136,20 @@ def read_cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     return frozenset()
 
 
-def lowered(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Return a copy of a model with weights in `dtype`, for inference; the scans' weights keep their dtype.
+def lowered(model: nn.Module, dtype: torch.dtype, device: torch.device) -> nn.Module:
+    """Return a copy of a model with weights in `dtype`, for inference on a device; it stays where it is.
 
+    Scans keep the dtype of their weights, but on CUDA that of the first product, whose factors are in `dtype` there.
     Cast weights were 1.03 times as fast as autocast on a CPU with AVX512-BF16, and need half the memory.
     """
     kept = (DirectionalScan, SequenceScan)
-    scans = {id(p) for part in model.modules() if isinstance(part, kept) for p in part.parameters()}
+    scans = {
+        id(p)
+        for part in model.modules()
+        if isinstance(part, kept)
+        for name, p in part.named_parameters()
+        if name != "x_proj" or device.type != "cuda"
+    }
     memo: dict[int, Any] = {
         id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False) for p in model.parameters() if id(p) not in scans
     }

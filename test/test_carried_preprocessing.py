@@ -70,7 +70,7 @@ ROADS: dict[str, Road] = {
     "load_weights twice": lambda path, _: filled(saved_again(path, path.parent)),
     "a copy": lambda path, _: copy.deepcopy(create_model(NAME, weights=path)),
     "unit inputs": lambda path, _: with_unit_inputs(create_model(NAME, weights=path)),
-    "bfloat16": lambda path, _: lowered(create_model(NAME, weights=path), torch.bfloat16),
+    "bfloat16": lambda path, _: lowered(create_model(NAME, weights=path), torch.bfloat16, torch.device("cpu")),
     "another segmenter": lambda path, _: Segmenter(path, "cpu").model,
     "save_checkpoint": saved_again,
     "convert checkpoint --half": halved,

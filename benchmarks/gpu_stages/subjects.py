@@ -64,7 +64,7 @@ def cast(model: nn.Module, form: Format, device: str) -> Iterator[nn.Module]:
     _, dtype, tf32 = form
     try:
         with allow_tf32(tf32):
-            yield lowered(model, dtype).to(device)
+            yield lowered(model, dtype, torch.device(device)).to(device)
     finally:
         if device != "cpu":
             torch.cuda.empty_cache()

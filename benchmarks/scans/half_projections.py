@@ -51,7 +51,7 @@ def main() -> None:
     print("| features | first product | same class % | worst frame % | largest difference | mean difference |")
     print("|---|---|---|---|---|---|")
     for dtype in (torch.bfloat16, torch.float16):
-        lower = lowered(segmenter.model, dtype)
+        lower = lowered(segmenter.model, dtype, torch.device("cpu"))
         for factors in (torch.float32, dtype):
             with mock.patch.object(scan, "_product_dtype", lambda x, factors=factors: factors):
                 found = [lower(*(x.to(dtype) for x in pair)).float() for pair in inputs]

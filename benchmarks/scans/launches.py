@@ -111,7 +111,7 @@ def instructions_a_step(kernel: Any, states: int, *, product: bool) -> int:
 def frame(name: str, size: tuple[int, int], dtype: torch.dtype, float32_s: float = FLOAT32_S) -> Count:
     """Count a frame of a network from image and second input to ids."""
     with torch.device("meta"):
-        model = lowered(create_model(name, image_size=size).eval(), dtype)
+        model = lowered(create_model(name, image_size=size).eval(), dtype, GPU)
     count = Count(float32_s)
     kernels = {key: value for key, value in vars(triton_scan).items() if type(value).__name__ == "JITFunction"}
     counting = {key: cast(Any, Kernel(count, value)) for key, value in kernels.items()}

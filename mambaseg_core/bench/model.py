@@ -28,7 +28,9 @@ def network(name: str, precision: str, size: tuple[int, int] | None = None) -> N
     """Return a network with random weights, ready to infer on the CPU; `size` (height, width) None: the preset's."""
     torch.manual_seed(0)
     model = create_model(name, image_size=size).eval()
-    return model if precision == "float32" else cast(Network, lowered(model, PRECISIONS[precision]))
+    return (
+        model if precision == "float32" else cast(Network, lowered(model, PRECISIONS[precision], torch.device("cpu")))
+    )
 
 
 def frame(model: Network) -> tuple[Tensor, Tensor]:

@@ -55,7 +55,7 @@ def frames(model: nn.Module) -> tuple[tuple[Tensor | None, Tensor | None], ...]:
 
 def run(model: nn.Module, dtype: torch.dtype = torch.float32) -> OnlyOn:
     """Take the answers of a network from "meta" for each set of inputs on `cuda:0`."""
-    model = lowered(model.eval(), dtype)
+    model = lowered(model.eval(), dtype, GPU)
     with only_on(GPU) as watch, torch.inference_mode():
         for inputs in frames(moved(model, GPU)):
             found = answer(model, dtype, GPU, *inputs)

@@ -114,7 +114,7 @@ def test_nothing_is_compiled_after_warm_up_whatever_comes(precision: str, on_tri
         setup = replace(PRESETS["mambaseg_nano"].preprocessing, size=size, view_size=size, crop_bottom=0)
         device = torch.device("cpu")
         dtype = choose_precision(precision, device)
-        model = lowered(create_model("mambaseg_nano", image_size=size).eval(), dtype)
+        model = lowered(create_model("mambaseg_nano", image_size=size).eval(), dtype, device)
         captured = CapturedModel(model, dtype, device, setup, precision, FakeCuda())
         frame(captured, setup, 10_000)
         captured.capture()

@@ -138,9 +138,20 @@ def test_each_cross_scan_reads_the_c_of_the_other_input():
 
 
 def test_half_precision_leaves_every_scan_in_float32(on_meta):
-    dtypes = {name: p.dtype for name, p in lowered(on_meta("sigma_tiny"), torch.bfloat16).named_parameters()}
+    lower = lowered(on_meta("sigma_tiny"), torch.bfloat16, torch.device("cpu"))
+    dtypes = {name: p.dtype for name, p in lower.named_parameters()}
     assert dtypes["fusions.0.cross.image.scan.A_log"] == dtypes["fusions.0.concat.scan.A_log"] == torch.float32
     assert dtypes["fusions.0.cross.image.x_proj.weight"] == torch.bfloat16
+
+
+def test_half_precision_on_cuda_stores_the_factors_of_the_first_product(on_meta):
+    """There they would be cast in every frame; nothing else of a scan is."""
+    kept = {}
+    for device in ("cpu", "cuda"):
+        lower = lowered(on_meta("mambaseg_nano"), torch.float16, torch.device(device))
+        kept[device] = {name for name, p in lower.named_parameters() if p.dtype == torch.float32}
+    assert kept["cpu"] - kept["cuda"] == {name for name in kept["cpu"] if name.endswith(".x_proj")}
+    assert kept["cuda"]
 
 
 def test_half_precision_is_nearly_the_same():
@@ -150,7 +161,7 @@ def test_half_precision_is_nearly_the_same():
     pair = torch.randn(2, 1, 3, 32, 32)
     with torch.inference_mode():
         expected = model(*pair)
-        found = lowered(model, torch.bfloat16)(*pair.bfloat16())
+        found = lowered(model, torch.bfloat16, torch.device("cpu"))(*pair.bfloat16())
     assert found.dtype == torch.bfloat16
     error = found.float() - expected
     moved = math.sqrt(250 / 3) * 2**-8 * expected.std()  # measured: a third of it
