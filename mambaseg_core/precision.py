@@ -45,7 +45,7 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
 def float32_products(precision: str, device: torch.device) -> Iterator[None]:
     """Compute the float32 products and convolutions that a thread launches on CUDA in TF32, for "float32" in float32.
 
-    In half precision those are step sizes of scans, whose factors have no more digits than TF32. Torch's own default is
+    In half precision those are step sizes of scans, of features that were rounded as far before. Torch's own default is
     TF32 in convolutions and float32 in matrix products. Its flags belong to the process and are read at each launch, so
     one thread at a time holds them; the others wait. A captured graph keeps what it was captured with, and needs no
     flags when it is replayed. Nothing happens on the CPU.

@@ -50,23 +50,25 @@ def _target(instruction: str) -> int:
     return int(found[1], 16) if found else -1
 
 
-def build(kernel: Any, card: int, dtype: str = "fp32", *, maxnreg: int | None = None, **given: Any) -> Any:
-    """Compile a kernel as `triton_scan` launches it, for a compute capability such as 90."""
+def build(kernel: Any, card: int, dtype: str = "fp32", *, x: str = "", maxnreg: int | None = None, **given: Any) -> Any:
+    """Compile a kernel as `triton_scan` launches it, for a capability such as 90; `x` is the dtype of features."""
     given["BC"] = triton_scan.CHANNELS
     constants = {name: given[name] for name in kernel.arg_names if name in given}
     kinds = {
         name: "constexpr" if name in constants else "i32" if name in triton_walks.SIZES else f"*{dtype}"
         for name in kernel.arg_names
     }
+    if x:
+        kinds["x"] = f"*{x}"
     options = {"num_warps": 1, "maxnreg": maxnreg}
     return triton.compile(ASTSource(kernel, kinds, constants), target=GPUTarget("cuda", card, 32), options=options)
 
 
-def build_forward(kernel: Any, card: int, states: int, dtype: str = "fp32") -> Any:
+def build_forward(kernel: Any, card: int, states: int, dtype: str = "fp32", x: str = "") -> Any:
     """Compile a kernel of the forward scan."""
     sizes = {"N": states, "STATES": triton.next_power_of_2(states), "RANK": triton_scan.RANK}
     limit = triton_scan.most_registers(states) if dtype == "fp32" else None
-    return build(kernel, card, dtype, maxnreg=limit, SOFT=True, **sizes)
+    return build(kernel, card, dtype, x=x, maxnreg=limit, SOFT=True, **sizes)
 
 
 def read(built: Any) -> Compiled:

@@ -83,7 +83,15 @@ def calls(name: str, size: tuple[int, int], *, second: bool = True) -> set[Call]
     return seen.found
 
 
-def launch(call: Call) -> None:
-    """Call an operator of `triton_scan` on memory of the given shapes, within `asked_for`."""
+def launch(call: Call, dtype: torch.dtype = torch.float32) -> None:
+    """Call an operator of `triton_scan` on memory of the given shapes, within `asked_for`.
+
+    Args:
+        call: As of `calls`.
+        dtype: Of the model's features, which scans of projections read as they are.
+    """
     name, shapes = call
-    getattr(triton_scan, name)(*(torch.empty(x) if isinstance(x, tuple) else x for x in shapes))
+    tensors = [torch.empty(x) if isinstance(x, tuple) else x for x in shapes]
+    if name != "selective_scan":
+        tensors[0] = torch.empty(shapes[0], dtype=dtype)  # type: ignore[arg-type]
+    getattr(triton_scan, name)(*tensors)

@@ -35,8 +35,11 @@ RANK = 2 if INTERPRETED else 16  # largest rank of step sizes that the kernels m
 
 
 def most_registers(states: int) -> int:
-    """Return the registers that a thread of the forward scan may take in float32; more leave room for fewer warps."""
-    return 80 if states == 1 else 96 if states <= 4 else 128
+    """Return the registers that a thread of the forward scan may take in float32; more leave room for fewer warps.
+
+    With these none is spilled on compute capability 8.7 to 11.0 (`benchmarks/scans/compiled.py`).
+    """
+    return 80 if states == 1 else 104 if states <= 4 else 128
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,8 @@ class Problem:
         return options if self.A.dtype == torch.float64 else options | {"maxnreg": most_registers(states)}
 
     def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return x, source, weight and bc; x in place of a weight that is not used."""
-        return self.x, self.source, self.x if self.weight is None else self.weight, self.bc
+        """Return x, source, weight and bc; A, of its dtype, in place of a weight that is not used."""
+        return self.x, self.source, self.A if self.weight is None else self.weight, self.bc
 
     def chained(self, ends: Tensor, totals: Tensor, adjoint: bool) -> Tensor:
         """Return the state that enters each chunk [B, K, chunks, N, C], from the states that the chunks add."""
@@ -180,7 +183,7 @@ def _sequence(
     return Problem(
         _last(u, k),
         _last(delta, k),
-        torch.cat((B.mT, C.mT), -1),
+        torch.cat((B.mT, C.mT), -1).contiguous(),  # torch would keep a layout with K last
         _rates(A, k),
         nothing if D is None else D.contiguous(),
         nothing if bias is None else bias.contiguous(),
@@ -248,8 +251,8 @@ def _projected(
         in_memory: Whether the full step sizes are needed in memory.
     """
     rank, state = weight.shape[2], A.shape[1]
-    rest = (_rates(A, weight.shape[0]), D.contiguous(), bias.flatten(), walk, True)
-    if in_memory or rank > RANK:
+    rest = (_rates(A, weight.shape[0]), D.contiguous(), bias.contiguous().flatten(), walk, True)
+    if in_memory or not 0 < rank <= RANK:
         bc = rows[..., rank:]
         if state % 4 == 0 or bc.stride(-1) != 1:
             bc = bc.clone(memory_format=torch.contiguous_format)

@@ -90,6 +90,19 @@ def test_values_and_gradients(op: str, shape: tuple[int, ...], backend: str, dty
         assert error(g, w) < 4 * TOLERANCE[dtype]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(("op", "shape"), CASES, ids=str)
+def test_half_precision_without_gradients_is_read_as_it_is(op: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    need("triton")
+    function, values = make(op, shape)
+    inputs = [v.to(dtype) for v in values]
+    wanted = function(*inputs, backend="triton")  # casts to float32 first
+    with torch.inference_mode():
+        y = function(*inputs, backend="triton")
+    assert y.dtype == dtype
+    assert error(y, wanted) < TOLERANCE[dtype]
+
+
 @pytest.mark.parametrize(("op", "shape"), [CASES[1], CASES[6], CASES[10]], ids=str)
 def test_a_second_run_gives_the_same_bits(op: str, shape: tuple[int, ...]) -> None:
     """The kernels have no atomic sums."""

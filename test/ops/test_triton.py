@@ -62,7 +62,7 @@ def test_through_the_interpreter() -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert re.search(r"^40 passed", done.stdout, re.MULTILINE), done.stdout[-2000:]
+    assert re.search(r"^45 passed", done.stdout, re.MULTILINE), done.stdout[-2000:]
 
 
 @pytest.fixture(autouse=True)
@@ -70,11 +70,12 @@ def _fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
 
 
+@pytest.mark.parametrize("x", ["fp32", "bf16"])
 @pytest.mark.parametrize("states", [1, 4, 16])
 @pytest.mark.parametrize("kernel", compiled.FORWARD, ids=lambda kernel: kernel.fn.__name__)
-def test_a_lane_keeps_its_channel_in_few_registers(kernel: Any, states: int) -> None:
+def test_a_lane_keeps_its_channel_in_few_registers(kernel: Any, states: int, x: str) -> None:
     """Fails if a layout spreads the states of a channel over lanes, or if they do not fit."""
-    seen = compiled.read(compiled.build_forward(kernel, 90, states))
+    seen = compiled.read(compiled.build_forward(kernel, 90, states, x=x))
     assert (seen.stack_bytes, seen.shuffles) == (0, 0)
     assert seen.registers <= (96 if states == 1 else 128)
     step = seen.path(product=True)

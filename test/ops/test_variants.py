@@ -40,16 +40,18 @@ def variants() -> Iterator[set[tuple[str, str]]]:
         yield found
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
 @pytest.mark.parametrize("name", MOST)
 def test_a_frame_without_a_second_input_and_other_heights_compile_nothing_more(
-    name: str, variants: set[tuple[str, str]]
+    name: str, dtype: torch.dtype, variants: set[tuple[str, str]]
 ) -> None:
     for call in calls(name, SIZE):
-        launch(call)
+        launch(call, dtype)
     first = set(variants)
-    assert 0 < len(first) <= MOST[name]
+    halves = dtype != torch.float32 and name == "sigma_tiny"  # its scans in order, of state size 4, are in float32
+    assert 0 < len(first) <= MOST[name] + 2 * halves
     for call in calls(name, SIZE, second=False) | calls(name, (480, 640)):
-        launch(call)
+        launch(call, dtype)
     assert variants == first
 
 

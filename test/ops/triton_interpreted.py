@@ -37,7 +37,7 @@ def scan_case(batch: int, groups: int, channels: int, state: int, length: int) -
 def weights(g: torch.Generator, directions: int, channels: int, state: int, rank: int) -> list[Tensor]:
     return [
         rand(g, directions, rank + 2 * state, channels) / channels**0.5,
-        rand(g, directions, channels, rank) / rank**0.5,
+        rand(g, directions, channels, rank) / max(rank, 1) ** 0.5,
         rand(g, directions, channels) - 2,
         -torch.exp(rand(g, directions * channels, state)),
         rand(g, directions * channels),
@@ -134,6 +134,40 @@ def test_without_bias_skip_or_softplus_and_with_strides() -> None:
     assert not inputs[0].is_contiguous()
     y = ops.selective_scan(*inputs, backend="triton")
     assert error(y, ops.selective_scan(*inputs, backend="reference")) < TOLERANCE[torch.float64]
+
+
+def states_last(B: Tensor) -> Tensor:
+    """Return the same values [B, K, N, L] in memory as [B, L, N, K]."""
+    return B.permute(0, 3, 2, 1).contiguous().permute(0, 3, 2, 1)
+
+
+def test_inputs_in_any_layout() -> None:
+    """Torch keeps the layout of its inputs in some results, and the kernels take one layout only."""
+    function, (u, delta, A, B, C, D, bias) = CASES["scan-1-2-5-4-9"]
+    given = [u, delta, A, states_last(B[:, :, :3]), states_last(C[:, :, :3]), D, bias]
+    given[2] = A[:, :3].mT.contiguous().mT
+    values = [v.float().requires_grad_() for v in given]
+    exact = [v.detach().double().requires_grad_() for v in given]
+    y, wanted = function(*values, backend="triton"), function(*exact, backend="reference")
+    assert error(y, wanted) < TOLERANCE[torch.float32]
+    gradients = torch.autograd.grad(y.sum(), values), torch.autograd.grad(wanted.sum(), exact)
+    assert all(error(g, w) < 4 * TOLERANCE[torch.float32] for g, w in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("name", ["ss2d-1-2-3-5-4-1", "bidirectional-1-3-9-4-3"])
+def test_weights_in_any_layout(name: str) -> None:
+    function, (x, proj, weight, bias, A, D) = CASES[name]
+    bias = bias.repeat_interleave(2, 1)[:, ::2]
+    given = [v.mT.contiguous().mT for v in (x, proj, weight)] + [bias, A.mT.contiguous().mT, D[:1].expand_as(D)]
+    y, wanted = function(*given, backend="triton"), function(*given, backend="reference")
+    assert error(y, wanted) < TOLERANCE[torch.float64]
+
+
+@pytest.mark.parametrize("case", [map_case(1, 2, 3, 5, 4, 0), sequence_case(1, 3, 9, 1, 0)], ids=["map", "sequence"])
+def test_step_sizes_of_rank_0_are_the_bias(case: Case) -> None:
+    function, inputs = case
+    y, wanted = function(*inputs, backend="triton"), function(*inputs, backend="reference")
+    assert error(y, wanted) < TOLERANCE[torch.float64]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30, -1e30, 30.0, -10.0, -87.0])
