@@ -9,13 +9,14 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from mambaseg_core.models.presets import Network
 from mambaseg_core.ops.voxel_grid import scatter_
@@ -66,7 +67,8 @@ class CapturedModel:
     ) -> None:
         self._model, self._dtype, self._device, self._setup, self._cuda = model, dtype, device, setup, cuda
         self._precision = precision
-        self._parts, self._pointers = _Parts(model), _pointers(model)
+        self._parts = None if isinstance(model, torch.jit.ScriptModule) else _Parts(model)
+        self._pointers = _pointers(model)
         self._lock = threading.Lock()
         self._graphs: dict[tuple[bool, bool], Any] = {}
         self._outputs: dict[tuple[bool, bool], _Output] = {}
@@ -95,7 +97,10 @@ class CapturedModel:
         """
         if model is not self._model or setup != self._setup:
             return False
-        return not self._graphs or (self._parts.unchanged() and _pointers(model) == self._pointers)
+        return not self._graphs or self._is_unchanged()
+
+    def _is_unchanged(self) -> bool:
+        return self._parts is not None and self._parts.unchanged() and _pointers(self._model) == self._pointers
 
     @torch.inference_mode()
     def __call__(self, pixels: Image | None, second: PackedEvents | Plane | None) -> Frame:
@@ -115,7 +120,8 @@ class CapturedModel:
             if graph is None or torch.is_autocast_enabled(self._device.type):
                 self._run(given)
             else:
-                graph.replay()
+                with _CAPTURING:  # torch 2.6 refuses a replay meanwhile
+                    graph.replay()
             output = self._outputs[given]
             output.host.copy_(output.memory, non_blocking=True)
             if self._cuda is not None:
@@ -132,12 +138,13 @@ class CapturedModel:
             ValueError: A graph may differ from the model, and there is none now; the message is the reason.
         """
         try:
-            if any(self._parts.hooks):
-                raise ValueError("it has hooks on its forward pass, which a graph skips")
-            with self._lock, _CAPTURING, self._on_stream():
+            if self._parts is None or any(self._parts.hooks):
+                raise ValueError("it has hooks on its forward pass, which a graph skips, or is a TorchScript")
+            # autocast keeps copies of weights, and a graph would go on to read them
+            with self._lock, torch.autocast(self._device.type, enabled=False), self._on_stream():
                 for given in _SETS if type(self._model) in get_args(Network) else _SETS[:1]:
                     self._capture(given)
-            if not self._parts.unchanged() or _pointers(self._model) != self._pointers:
+            if not self._is_unchanged():
                 raise ValueError("it changes its own attributes while it runs")
         except Exception as error:  # a model of the user's own, and CUDA, may raise anything
             self._graphs.clear()
@@ -145,13 +152,13 @@ class CapturedModel:
             raise ValueError(str(cause).strip().partition("\n")[0] or type(cause).__name__) from error
 
     def _capture(self, given: tuple[bool, bool]) -> None:
-        with _NoValueRead():  # type: ignore[no-untyped-call]
+        with _NoCopy():  # type: ignore[no-untyped-call]
             self._run(given)  # also compiles and allocates all that the capture must not
         output = self._outputs[given]
         expected = output.memory.clone()
         pool = next(iter(self._graphs.values())).pool() if self._graphs else None  # graphs run one after the other
         graph = self._cuda.CUDAGraph()
-        with self._cuda.graph(graph, pool=pool, stream=self._stream, capture_error_mode="thread_local"):
+        with _CAPTURING, self._cuda.graph(graph, pool=pool, stream=self._stream, capture_error_mode="thread_local"):
             self._run(given)
         if self._outputs[given] is not output:
             raise ValueError("its mask has another size in every frame")
@@ -217,9 +224,31 @@ def unit_image(pixels: Tensor, scale: Tensor) -> Tensor:
 
 
 def empty_cache() -> None:
-    """Give back what torch's allocator keeps on the GPUs, while nothing is captured."""
-    with _CAPTURING:
+    """Give back what torch's allocator keeps on the GPUs, while nothing is captured.
+
+    Nothing comes back after an error that ends all use of a GPU in this process, as an illegal access does.
+    """
+    with _CAPTURING, suppress(RuntimeError):
         torch.cuda.empty_cache()
+
+
+class _NoCopy(_NoValueRead):  # type: ignore[no-untyped-call]
+    """Raise also where data move between the CPU and the device: they would be waited for, and end a capture.
+
+    After a capture that failed, torch's allocator and generator go on as if it were still under way.
+    """
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = super().__torch_dispatch__(func, types, args, kwargs)
+        packet = func._overloadpacket
+        if packet in (torch.ops.aten._to_copy, torch.ops.aten.copy_):
+            tensors = [x for x in tree_leaves((args, result)) if isinstance(x, Tensor)]
+            copies = len({x.device.type for x in tensors}) > 1
+        else:
+            copies = packet is torch.ops.aten.lift_fresh  # of `torch.tensor([...], device=...)`
+        if copies:
+            raise ValueError(f"it copies between the CPU and the GPU ({func})")
+        return result
 
 
 class _Upload:

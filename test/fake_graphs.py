@@ -39,6 +39,10 @@ class FakeGraph(TorchDispatchMode):
 
     def replay(self) -> None:
         self.replays += 1
+        with torch.autocast("cpu", enabled=False):  # a replay runs what was captured, whatever Python has set
+            self._replay()
+
+    def _replay(self) -> None:
         for func, args, kwargs, kept in self._steps:
             found = [x for x in tree_leaves(func(*args, **kwargs)) if isinstance(x, Tensor)]
             for mine, new in zip(kept, found, strict=True):

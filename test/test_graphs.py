@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from mambaseg_core import inference
 from mambaseg_core.checkpoint import create_model
 from mambaseg_core.events import Events
-from mambaseg_core.graphs import CapturedModel
+from mambaseg_core.graphs import CapturedModel, _NoCopy
 from mambaseg_core.inference import Mask, Segmenter
 from mambaseg_core.models.presets import PRESETS
 
 SIZE = (24, 32)
 CPU = torch.device("cpu")
+FRAME = torch.zeros(1, 3, *SIZE), torch.zeros(1, 10, *SIZE)
 CASES = [
     (name, precision)
     for name in ("mambaseg_nano", "sigma_nano", "rsgmamba_nano")
@@ -42,6 +43,16 @@ def on_device(segmenter: Segmenter, cuda: FakeCuda | None) -> CapturedModel:
     captured = CapturedModel(segmenter.model, segmenter.dtype, CPU, segmenter.preprocessing, segmenter.precision, cuda)
     segmenter._captured = captured
     return captured
+
+
+def on_gpu(segmenter: Segmenter, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a Segmenter believe itself on a GPU."""
+
+    def on_cpu(model: nn.Module, dtype: torch.dtype, _device: Any, setup: Any, precision: str, _cuda: Any) -> Any:
+        return CapturedModel(model, dtype, CPU, setup, precision, cuda)
+
+    monkeypatch.setattr(inference, "CapturedModel", on_cpu)
+    segmenter.device = SimpleNamespace(type="cuda")  # type: ignore[assignment]
 
 
 def on_graph(segmenter: Segmenter, *inputs: Any) -> Mask:
@@ -102,14 +113,9 @@ def test_warm_up_captures_and_every_frame_after_it_replays(
     nano: nn.Module, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole way of a Segmenter that believes itself on a GPU, from the outside."""
-
-    def on_cpu(model: nn.Module, dtype: torch.dtype, _device: Any, setup: Any, precision: str, _cuda: Any) -> Any:
-        return CapturedModel(model, dtype, CPU, setup, precision, cuda)
-
-    monkeypatch.setattr(inference, "CapturedModel", on_cpu)
     said: list[str] = []
     segmenter, plain = made(nano, said=said), made(nano)
-    segmenter.device = SimpleNamespace(type="cuda")  # type: ignore[assignment]
+    on_gpu(segmenter, cuda, monkeypatch)
     segmenter.warm_up()
     assert len(cuda.graphs) == 3
     other = segmenter.for_camera(None)
@@ -162,6 +168,18 @@ def test_new_values_of_weights_are_seen_and_new_weights_end_the_graphs(nano: nn.
     assert "has changed since `warm_up` and runs without its graphs" in said[0]
 
 
+class Sum(nn.Module):
+    """A small network that TorchScript takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Conv2d(13, 5, 1)
+
+    def forward(self, image: Tensor, second: Tensor) -> Tensor:
+        logits: Tensor = self.last(torch.cat((image, second), 1))
+        return logits
+
+
 class Counting(nn.Module):
     """A network of a user's own that reads a value."""
 
@@ -182,6 +200,61 @@ def test_a_model_that_cannot_be_captured_runs_eagerly_with_a_sentence(cuda: Fake
     assert "cannot be captured in a CUDA graph: its Python code depends on values" in said[0]
     given = frame("events", 1)
     assert same(on_graph(segmenter, *given), made(segmenter.model).segment(*given))
+
+
+def traced(model: nn.Module) -> Any:
+    return torch.jit.trace(model, FRAME)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:DeprecationWarning")
+@pytest.mark.parametrize("make", [torch.jit.script, traced])
+def test_a_torchscript_model_runs_eagerly(make: Any, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = make(Sum().eval())
+    segmenter, plain = made(model), made(model)
+    on_gpu(segmenter, cuda, monkeypatch)
+    segmenter.warm_up()
+    assert not cuda.graphs
+    given = frame("events", 1)
+    assert same(segmenter.segment(*given), plain.segment(*given))
+
+
+def test_a_graph_that_is_captured_under_autocast_has_the_bits_of_the_model(nano: nn.Module, cuda: FakeCuda) -> None:
+    segmenter = made(nano)
+    captured = on_device(segmenter, cuda)
+    with torch.autocast("cpu", torch.bfloat16):
+        captured.capture()
+    given = frame("events", 1)
+    assert same(on_graph(segmenter, *given), made(nano).segment(*given))
+
+
+class Copying(nn.Module):
+    """A network of a user's own that makes a tensor out of numbers: on a GPU a copy, which ends a capture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Conv2d(13, 5, 1)
+
+    def forward(self, image: Tensor, second: Tensor) -> Tensor:
+        return self.last(torch.cat((image, second), 1)) * torch.tensor([2.0], device=image.device)
+
+
+def test_copies_from_and_to_the_device_are_refused_before_a_capture(cuda: FakeCuda) -> None:
+    """A capture that fails leaves torch's allocator and generator as if it were still under way."""
+    said: list[str] = []
+    segmenter = made(Copying(), said=said)
+    segmenter._capture(on_device(segmenter, cuda))
+    assert "cannot be captured in a CUDA graph: it copies between the CPU and the GPU" in said[0]
+    assert not cuda.graphs
+
+
+def test_copies_between_devices_are_refused() -> None:
+    here, there = torch.zeros(3), torch.empty(3, device="meta")
+    for copy_over in (lambda: here.to("meta"), lambda: there.copy_(here)):
+        with pytest.raises(ValueError, match="it copies between the CPU and the GPU"), _NoCopy():
+            copy_over()
+    with _NoCopy():
+        there.copy_(there.half().float())
 
 
 def test_a_driver_that_captures_nothing_leaves_the_eager_way(nano: nn.Module, cuda: FakeCuda) -> None:
