@@ -173,10 +173,11 @@ class SegmentationNode(LifecycleNode):
             self._state = before
             self._condition.reason = f"cannot {what}: {sentence_of(error)}"
             self.get_logger().error(self._condition.reason)
-            undo()
-            return Done.FAILURE
-        self._condition.reason, self._state = "", state
-        return Done.SUCCESS
+        else:
+            self._condition.reason, self._state = "", state
+            return Done.SUCCESS
+        undo()  # now that no traceback holds what was loaded of a model
+        return Done.FAILURE
 
     def _load(self) -> None:
         parameters, begin = self._read_parameters(), time.monotonic()

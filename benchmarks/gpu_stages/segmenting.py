@@ -28,17 +28,22 @@ NETWORKS = ("mambaseg_nano", "mambaseg_dsec", "mambaseg_compact")
 
 
 def segmenter(run: Run) -> None:
-    """Time starts in new processes, then frames in each precision in this one."""
+    """Time starts in new processes, and frames in each precision in this one: those of the targets first."""
     names = NETWORKS[:1] if run.tiny else NETWORKS
-    half = "float16" if run.on_gpu else "float32"
+    precisions = _precisions(run)
+    _time_all(run, names, precisions[:1])
     for name in names[:2]:
         with tempfile.TemporaryDirectory() as cache:
             for start in ("cold", "warm"):
                 with run.part(f"{start} start of {name}"):
-                    row = _start_elsewhere(run, name, half, Path(cache))
-                    run.add(table="start", model=name, precision=half, start=start, **row)
-    for name in names:
-        for precision in _precisions(run):
+                    row = _start_elsewhere(run, name, precisions[0], Path(cache))
+                    run.add(table="start", model=name, precision=precisions[0], start=start, **row)
+    _time_all(run, names, precisions[1:])
+
+
+def _time_all(run: Run, names: tuple[str, ...], precisions: list[str]) -> None:
+    for precision in precisions:
+        for name in names:
             with run.part(f"frames of {name} in {precision}"):
                 _time_frames(run, name, precision)
 

@@ -25,7 +25,9 @@ def scatter(packed, grid, count, bins, width, plane, BITS: tl.constexpr, BLOCK: 
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     exists = i < count
     event = tl.load(packed + i, exists, 0)
-    pixel = (event >> 16 & 0x7FFF) * width + (event & 0xFFFF)
+    x = event & 0xFFFF
+    pixel = (event >> 16 & 0x7FFF) * width + x
+    exists &= (x < width) & (pixel < plane)  # an event outside would be written into other memory
     sign = ((event >> 31 & 1) * 2 - 1).to(tl.float32)
     time = event >> 32 & 0xFFFFFFFF
     bin_index = time >> BITS

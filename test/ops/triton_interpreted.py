@@ -222,7 +222,8 @@ def test_voxel_grid(bins: int, n: int) -> None:
     events = Events.from_arrays(x, y, np.sort(t), p, height=7, width=9)
     packed = torch.from_numpy(pack_events(events, np.array([0, 10**8]), bins=bins, mode="bilinear"))
     got, wanted = torch.full((bins, 7, 9), torch.nan), torch.empty(bins, 7, 9)
-    triton_voxel.scatter_(got, packed)
+    outside = torch.tensor([9, 7 << 16, 9 | 7 << 16, 0x7FFF << 16])  # beyond the width, the height, both, by far
+    triton_voxel.scatter_(got, torch.cat((packed, outside)))
     scatter_reference_(wanted, packed)
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
     assert bool(wanted.any()) == (n > 0)
