@@ -54,11 +54,13 @@ class Mask:
 def choose_device(device: str) -> torch.device:
     """Return a torch device for "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:N".
 
+    That of CUDA has a number, so that it is the same in every thread.
+
     Raises:
         ValueError: the name is not a device, or this machine has none of the kind.
     """
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
@@ -67,7 +69,7 @@ def choose_device(device: str) -> torch.device:
         raise ValueError(f"device is {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device is {device!r}, but torch sees no CUDA device here: use 'auto' or 'cpu'")
-    return chosen
+    return selection.numbered(chosen)
 
 
 class Segmenter:

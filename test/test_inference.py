@@ -113,6 +113,14 @@ def test_a_model_that_gives_nan_is_refused(image: np.ndarray, events: Events) ->
         Segmenter(model, "cpu").segment(image, events)
 
 
+def test_a_gpu_is_chosen_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each thread has a current device of its own: "cuda" alone would be another one there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert [str(choose_device(name)) for name in ("auto", "cuda", "cuda:0")] == ["cuda:1", "cuda:1", "cuda:0"]
+
+
 def test_devices_are_chosen_or_refused() -> None:
     assert choose_device("cpu").type == "cpu"
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
@@ -171,9 +179,9 @@ def test_a_gpu_that_does_not_work_is_left_for_the_cpu_only_where_the_device_is_a
     assert (
         said
         == [left.warning]
-        == ["device is 'cuda', on which torch cannot compute (RuntimeError: no kernel); the model runs on the CPU"]
+        == ["device is 'cuda:0', on which torch cannot compute (RuntimeError: no kernel); the model runs on the CPU"]
     )
-    with pytest.raises(ValueError, match="device is 'cuda', on which torch cannot compute"):
+    with pytest.raises(ValueError, match="device is 'cuda:0', on which torch cannot compute"):
         Segmenter(segmenter.model, "cuda")
 
 
@@ -183,5 +191,5 @@ def test_a_back_end_that_is_not_the_best_is_said(segmenter: Segmenter, monkeypat
     monkeypatch.setattr(selection, "explain", lambda device: selection.Choice("reference", "triton: no C compiler"))
     other = copy.copy(segmenter)
     other.warning, other._warn = "", said.append
-    assert other._working_device("cuda") == torch.device("cuda")
-    assert said == ["scans on cuda run on the back end 'reference', which may be slow: triton: no C compiler"]
+    assert other._working_device("cuda") == torch.device("cuda:0")
+    assert said == ["scans on cuda:0 run on the back end 'reference', which may be slow: triton: no C compiler"]

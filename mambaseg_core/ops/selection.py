@@ -75,7 +75,7 @@ def _missing(backend: str, device: torch.device | None = None) -> str:
     if backend == "reference":
         return ""
     absent = _triton() if backend == "triton" else _mamba_ssm()
-    return absent or _fault(backend, _default() if device is None else _numbered(device))
+    return absent or _fault(backend, _default() if device is None else numbered(device))
 
 
 def _fault(backend: str, device: torch.device) -> str:
@@ -101,10 +101,10 @@ def _tried(backend: str, device: torch.device) -> str:
 
 
 def _default() -> torch.device:
-    return torch.device("cpu") if _INTERPRETED else _numbered(torch.device("cuda"))
+    return torch.device("cpu") if _INTERPRETED else numbered(torch.device("cuda"))
 
 
-def _numbered(device: torch.device) -> torch.device:
+def numbered(device: torch.device) -> torch.device:
     """Return "cuda" as "cuda:N", as tensors name it."""
     if device.type != "cuda" or device.index is not None:
         return device
@@ -213,7 +213,7 @@ def choose(device: torch.device | str, backend: str | None) -> str:
 
 def explain(device: torch.device | str, backend: str | None = None) -> Choice:
     """Return what `choose` does, with the reason why no better back end runs."""
-    device, asked, source = _numbered(torch.device(device)), backend, "backend="
+    device, asked, source = numbered(torch.device(device)), backend, "backend="
     if asked is None:
         asked, source = os.environ.get("MAMBASEG_BACKEND") or None, "MAMBASEG_BACKEND="
     if asked is None:
