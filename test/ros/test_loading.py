@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import GetParameters
+
+from mambaseg_ros.node import Done, SegmentationNode
 
 pytestmark = pytest.mark.ros
 
@@ -88,3 +93,29 @@ def test_one_camera_that_loads_does_not_hold_up_another(
     pipe.write_text("no: calibration")
     peer.spin_until(future.done, "the end of the load")
     assert (state("left"), state("right")) == ("unconfigured", "unconfigured")
+
+
+def test_what_failed_to_load_is_free_when_its_memory_is_given_back() -> None:
+    """A traceback holds all that its functions made; on a full GPU that is what the next try needs."""
+    made: list[weakref.ref[Any]] = []
+    freed: list[bool] = []
+
+    def work() -> None:
+        model = {1, 2}
+        made.append(weakref.ref(model))
+        raise MemoryError("the GPU is full")
+
+    def undo() -> None:
+        gc.collect()
+        freed.append(made[0]() is None)
+
+    said: list[str] = []
+    node: Any = SimpleNamespace(
+        _state="unconfigured",
+        _condition=SimpleNamespace(reason=""),
+        get_logger=lambda: SimpleNamespace(error=said.append),
+    )
+    assert SegmentationNode._transition(node, "configure", work, undo, "inactive") == Done.FAILURE
+    assert freed == [True]
+    assert (said, node._state) == ([node._condition.reason], "unconfigured")
+    assert "the GPU is full" in said[0]
