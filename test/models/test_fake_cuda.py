@@ -14,7 +14,6 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from mambaseg_core.checkpoint import create_model
 from mambaseg_core.data.sample import Batch
-from mambaseg_core.graphs import _NoCopy
 from mambaseg_core.models.presets import PRESETS
 from mambaseg_core.models.scans import DirectionalScan
 from mambaseg_core.ops import gradients, reference, scan
@@ -57,10 +56,9 @@ def frames(model: nn.Module) -> tuple[tuple[Tensor | None, Tensor | None], ...]:
 def run(model: nn.Module, dtype: torch.dtype = torch.float32) -> OnlyOn:
     """Take the answers of a network from "meta" for each set of inputs on `cuda:0`."""
     model = lowered(model.eval(), dtype, GPU)
-    with only_on(GPU) as watch, torch.no_grad():
+    with only_on(GPU) as watch, torch.inference_mode():
         for inputs in frames(moved(model, GPU)):
-            with _NoCopy():
-                found = answer(model, dtype, GPU, *inputs)
+            found = answer(model, dtype, GPU, *inputs)
             assert found.ids.shape == found.confidence.shape == SIZE
     return watch
 
