@@ -120,8 +120,7 @@ class CapturedModel:
             if graph is None or torch.is_autocast_enabled(self._device.type):
                 self._run(given)
             else:
-                with _CAPTURING:  # torch 2.6 refuses a replay meanwhile
-                    graph.replay()
+                _replay(graph)
             output = self._outputs[given]
             output.host.copy_(output.memory, non_blocking=True)
             if self._cuda is not None:
@@ -138,8 +137,10 @@ class CapturedModel:
             ValueError: A graph may differ from the model, and there is none now; the message is the reason.
         """
         try:
-            if self._parts is None or any(self._parts.hooks):
-                raise ValueError("it has hooks on its forward pass, which a graph skips, or is a TorchScript")
+            if self._parts is None:
+                raise ValueError("it is TorchScript")
+            if any(self._parts.hooks):
+                raise ValueError("it has hooks on its forward pass, which a graph skips")
             # autocast keeps copies of weights, and a graph would go on to read them
             with self._lock, torch.autocast(self._device.type, enabled=False), self._on_stream():
                 for given in _SETS if type(self._model) in get_args(Network) else _SETS[:1]:
@@ -163,7 +164,7 @@ class CapturedModel:
         if self._outputs[given] is not output:
             raise ValueError("its mask has another size in every frame")
         output.memory.zero_()
-        graph.replay()
+        _replay(graph)
         if not output.agrees(expected):
             raise ValueError("a captured copy gives another mask than the model")
         self._graphs[given] = graph
@@ -221,6 +222,12 @@ def unit_image(pixels: Tensor, scale: Tensor) -> Tensor:
     """
     image = scale[pixels.long()]
     return image[None] if image.dim() == 2 else image.permute(2, 0, 1)
+
+
+def _replay(graph: Any) -> None:
+    """Run a graph while nothing is captured: torch 2.6 refuses it then."""
+    with _CAPTURING:
+        graph.replay()
 
 
 def empty_cache() -> None:
