@@ -262,7 +262,9 @@ class EventIntake:
         assert self.clock is not None  # made with the decoder
         decoded = self._decoder.decode_packets([Packet(packet.events, int(packet.time_base), int(packet.seq))])
         events = Events(*decoded.columns, *sensor[1:])
-        return self.clock.to_ros(events, stamp_to_ns(packet.header.stamp)), decoded.refused[0]
+        in_ros_time = self.clock.to_ros(events, stamp_to_ns(packet.header.stamp))
+        self._say_jumps()  # here, since a packet whose times are refused moves the clock too
+        return in_ros_time, decoded.refused[0]
 
     def _decode_run(self, run: list[Any]) -> DecodedRun | None:
         """Decode messages of one sensor together; return None, with nothing changed, where one is not as usual."""

@@ -20,12 +20,13 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from mambaseg_ros.msg import EventArray, SegmentationStatus
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import ListParameters, SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
 HANG_S = 300.0  # guards against hangs only
+ASK_AGAIN_S = 2.0
 DRIVERS: dict[str, tuple[str, Any, Any]] = {
     "image": ("images", Image, qos_profile_sensor_data), "events": ("events", EventArray, 1000),
     "second": ("second_images", Image, qos_profile_sensor_data),
@@ -140,9 +141,34 @@ class Peer:
         if topic in self._drivers:
             self._drivers.pop(topic).destroy_node()
 
-    def call(self, kind: Any, name: str, request: Any) -> Any:
+    def client(self, kind: Any, name: str) -> Any:
+        """Return a client of one of the node's services whose answers come.
+
+        `service_is_ready` says only that this side knows the service. An answer that leaves before the service knows
+        its reader here is lost. Readers become known in the order in which they were made: once a question of a
+        second client is answered, and it may be asked again, the first one's reader is known.
+        """
         client = self.node.create_client(kind, name)
-        self.spin_until(client.service_is_ready, f"service {name}")
+        self.spin_until(client.service_is_ready, f"service {name}")  # a request before that is lost
+        probed = f"{name.rpartition('/')[0]}/list_parameters"
+        probe = self.node.create_client(ListParameters, probed)
+        self.spin_until(probe.service_is_ready, f"service {probed}")
+        asked: list[Any] = []
+        next_s = 0.0
+
+        def answered() -> bool:
+            nonlocal next_s
+            if time.monotonic() >= next_s:
+                asked.append(probe.call_async(ListParameters.Request()))
+                next_s = time.monotonic() + ASK_AGAIN_S
+            return any(future.done() for future in asked)
+
+        self.spin_until(answered, f"an answer of {probed}")
+        self.node.destroy_client(probe)
+        return client
+
+    def call(self, kind: Any, name: str, request: Any) -> Any:
+        client = self.client(kind, name)
         future = client.call_async(request)
         self.spin_until(future.done, f"an answer of {name}")
         self.node.destroy_client(client)

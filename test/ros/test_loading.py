@@ -38,8 +38,7 @@ def test_everything_is_answered_while_a_model_is_loaded(
 ) -> None:
     peer.process = start(*node_command(autostart="false", calibration=pipe))
     assert state_of(peer) == "unconfigured"
-    client = peer.node.create_client(ChangeState, "/mambaseg/change_state")
-    peer.spin_until(client.service_is_ready, "the service")  # a request before that is lost
+    client = peer.client(ChangeState, "/mambaseg/change_state")
     asked = [
         client.call_async(ChangeState.Request(transition=Transition(id=number)))
         for number in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
@@ -85,8 +84,7 @@ def test_one_camera_that_loads_does_not_hold_up_another(
         return str(peer.call(GetState, f"/{camera}/mambaseg/get_state", GetState.Request()).current_state.label)
 
     assert (state("left"), state("right")) == ("unconfigured", "unconfigured")
-    client = peer.node.create_client(ChangeState, "/left/mambaseg/change_state")
-    peer.spin_until(client.service_is_ready, "the service")
+    client = peer.client(ChangeState, "/left/mambaseg/change_state")
     future = client.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE)))
     peer.spin_until(lambda: state("left") == "configuring", "the load")
     assert state("right") == "unconfigured"

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mambaseg_core.events import Window
@@ -109,6 +109,27 @@ def state_of(intake: EventIntake) -> dict[str, Any]:
     return state
 
 
+LAST_PACKETS_BEYOND_ANY_STAMP = [
+    RawMessage(
+        PACKET_TYPES[0],
+        serialized(
+            PACKET_TYPES[0],
+            stamp_ns=min(START_NS + index * MS if index < 6 else 2**62, 2**31 * S - 1),
+            size=(4, 6),
+            seq=index,
+            frame_id="camera",
+            little=True,
+            events=np.frombuffer(words(3_000_000 + index * 1000, [100, 100], 1), np.uint8),
+            encoding="evt3",
+            is_bigendian=False,
+            time_base=0,
+        ),
+    )
+    for index in range(9)
+]
+
+
+@example(messages=LAST_PACKETS_BEYOND_ANY_STAMP, cuts=[1] + [15] * 29, mode="auto")
 @settings(max_examples=100)
 @given(
     messages=streams(),
