@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mambaseg_core.synth.conditions import Conditions, Motion
+from mambaseg_core.synth.conditions import Conditions
 from mambaseg_core.synth.event_camera import EventSimulator, log_intensity
 from mambaseg_core.synth.light import DAYLIGHT
+from mambaseg_core.synth.motion import Motion
 from mambaseg_core.synth.pinhole import PinholeView
 from mambaseg_core.synth.render import Renderer, Rendering
 from mambaseg_core.synth.rig import RawEventCamera, event_view, image_view, make_calibration
