@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from mambaseg_core import Calibration, Events
 from mambaseg_core.synth.conditions import draw_conditions
-from mambaseg_core.synth.event_camera import SENSOR, EventSimulator
+from mambaseg_core.synth.event_camera import EventSimulator
+from mambaseg_core.synth.event_model import GEN3
 from mambaseg_core.synth.render import Renderer
 from mambaseg_core.synth.rig import RawEventCamera, event_view, frame_camera, make_calibration
 from mambaseg_core.synth.scene import build_scene
@@ -53,7 +54,7 @@ def drive(
         RawEventCamera(scene, calibration, conditions),
     )
     labels = Renderer(scene.quads, scene.ground, event_view(calibration), gray=True)
-    simulator = EventSimulator(eyes.intensity(0.0), 0, rng=event_rng, model=SENSOR)
+    simulator = EventSimulator(eyes.intensity(0.0), 0, rng=event_rng, model=GEN3)
     for number in range(1, frames + 1):
         end_us = number * every_us
         times = range(end_us - every_us + STEP_US, end_us + 1, STEP_US)

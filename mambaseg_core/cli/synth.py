@@ -17,7 +17,7 @@ SECONDS, IMAGE_SIZE = 2.0, (540, 720)  # of a single sequence; the benchmark has
 def synth(
     out: Annotated[Path, typer.Argument(help="folder for the sequence, or for the benchmark's two parts")],
     name: Annotated[str, typer.Option(help="name of the sequence")] = "synthetic_00_a",
-    condition: Annotated[str, typer.Option(help="day, night, glare or fast")] = "day",
+    condition: Annotated[str, typer.Option(help="day, night, glare, tunnel, rain, fast or turn")] = "day",
     seconds: Annotated[
         float | None, typer.Option(help="length of a drive, seconds; default 2, benchmark 1.3 (pairs: 1)")
     ] = None,
@@ -28,6 +28,7 @@ def synth(
         str | None,
         typer.Option(help="frame camera, height x width; default 540x720. Benchmark: 240x320 for both cameras"),
     ] = None,
+    sensor: Annotated[str, typer.Option(help="event camera: davis346 or gen3; the benchmark has both")] = "gen3",
     benchmark: Annotated[
         bool, typer.Option("--benchmark", help="write one fixed train and test split, all conditions")
     ] = False,
@@ -76,6 +77,7 @@ def synth(
             seed=seed,
             image_size=given.get("size", IMAGE_SIZE),
             event_size=_size("event_size", event_size),
+            sensor=sensor,
             progress=progress,
         )
     console.print(f"{summary.path}: {summary.images} images, {summary.events} events, {summary.labels} labels")

@@ -3,7 +3,8 @@
     <root>/splits.yaml
            train/<condition>_<number>/, test/<condition>_<number>/   as `dsec_drive.write_sequence` writes them
 
-Every sequence has its own seed, hence its own street, vehicle and noise; none is in both parts.
+Every sequence has its own seed, hence its own street, vehicle and noise; none is in both parts. The event
+camera is that of one sensor and the other in turn.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mambaseg_core.data.dsec import DESCRIPTION
 from mambaseg_core.files import write_text
 from mambaseg_core.synth.conditions import CONDITIONS
 from mambaseg_core.synth.dsec_drive import DriveSettings, write_sequence
+from mambaseg_core.synth.event_model import SENSORS
 from mambaseg_core.synth.processes import Progress, in_processes
 from mambaseg_core.synth.rig import Size
 
@@ -79,11 +81,12 @@ def write_benchmark(
 
 
 def _drives(root: Path, size: Size, sequences: Mapping[str, int], seconds: float) -> Iterator[Drive]:
+    sensors = tuple(SENSORS)
     for part, first in SEEDS.items():
         for number in range(sequences[part]):
             for place, condition in enumerate(CONDITIONS):
                 seed = first + place * PER_CONDITION + number
-                settings = DriveSettings(condition, seconds, FPS, seed, size, size)
+                settings = DriveSettings(condition, seconds, FPS, seed, size, size, sensors[number % len(sensors)])
                 yield Drive(root / part / f"{condition}_{number:02d}", settings)
 
 
@@ -111,4 +114,5 @@ def _write(drive: Drive) -> None:
         seed=settings.seed,
         image_size=settings.image_size,
         event_size=settings.event_size,
+        sensor=settings.sensor,
     )

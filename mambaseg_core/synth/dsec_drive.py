@@ -4,7 +4,7 @@
                   events/left/events.h5, rectify_map.h5
                   images/left/rectified/%06d.png, images/timestamps.txt
                   semantic/11classes/data/%06d.png, semantic/timestamps.txt
-                  sequence.yaml: the condition and how the sequence was made
+                  sequence.yaml: the condition, the sensor and how the sequence was made
 
 DSEC-Semantic has four published layouts; the released training code reads this one.
 """
@@ -27,13 +27,14 @@ from mambaseg_core.pictures import write_png
 from mambaseg_core.recordings.hdf5.dsec import blosc_zstd
 from mambaseg_core.recordings.hdf5.dsec_writer import new_dsec
 from mambaseg_core.synth.conditions import draw_conditions
-from mambaseg_core.synth.event_camera import SENSOR, EventSimulator
+from mambaseg_core.synth.event_camera import EventSimulator
+from mambaseg_core.synth.event_model import check_sensor, draw_sensor
 from mambaseg_core.synth.processes import Progress
 from mambaseg_core.synth.render import Renderer
 from mambaseg_core.synth.rig import RawEventCamera, Size, event_view, frame_camera, make_calibration
 from mambaseg_core.synth.scene import build_scene
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Version of the generator: with it, the same settings produce the same sequence."""
 
 T_OFFSET_US: Final = 51_648_207_113
@@ -74,6 +75,7 @@ class DriveSettings:
     seed: int
     image_size: Size
     event_size: Size
+    sensor: str = "gen3"
 
     def description(self) -> dict[str, Any]:
         """Return the content of `sequence.yaml`."""
@@ -91,6 +93,7 @@ def write_sequence(
     seed: int = 0,
     image_size: Size = (540, 720),
     event_size: Size = (480, 640),
+    sensor: str = "gen3",
     progress: Progress | None = None,
 ) -> SequenceSummary:
     """Render a drive through a street and write it as `<root>/<name>`, which appears when it is complete.
@@ -98,13 +101,14 @@ def write_sequence(
     Args:
         root: folder for the sequence; created if missing.
         name: name of the sequence.
-        condition: "day", "night", "glare" or "fast" (`conditions.CONDITIONS`).
+        condition: a name in `conditions.CONDITIONS`.
         seconds: length; the first image comes 1 / fps after the first events.
         fps: images (and labels) per second.
         seed: the same seed produces the same sequence.
         image_size: (height, width) of the images, pixels.
         event_size: (height, width) of the event camera, pixels; labels have 11/12 of its rows, as in
             DSEC-Semantic.
+        sensor: the event camera, a name in `event_model.SENSORS`; the seed draws a specimen of it.
         progress: called with steps done and steps in all.
 
     Raises:
@@ -112,11 +116,12 @@ def write_sequence(
         WriteError: the sequence cannot be written.
     """
     check_settings(name, seconds, fps, image_size, event_size)
+    check_sensor(sensor)
     target = Path(root) / name
     if target.exists():
         raise ValueError(f"{target} exists already, expected a new folder; remove it or choose another name")
     target.parent.mkdir(parents=True, exist_ok=True)
-    settings = DriveSettings(condition, seconds, fps, seed, image_size, event_size)
+    settings = DriveSettings(condition, seconds, fps, seed, image_size, event_size, sensor)
     with atomic_path(target) as folder:
         summary = _Drive(folder, settings, progress or (lambda done, total: None)).write()
     return replace(summary, path=target)
@@ -126,13 +131,14 @@ class _Drive:
     """Writes one sequence into a folder."""
 
     def __init__(self, folder: Path, settings: DriveSettings, progress: Progress) -> None:
-        seeds = np.random.SeedSequence(settings.seed).spawn(4)
-        conditions_rng, scene_rng, self._image_rng, self._event_rng = map(np.random.default_rng, seeds)
+        seeds = np.random.SeedSequence(settings.seed).spawn(5)
+        conditions_rng, scene_rng, self._image_rng, self._event_rng, sensor_rng = map(np.random.default_rng, seeds)
         seconds, fps = settings.seconds, settings.fps
         self._folder = folder
         self._settings = settings
         self._conditions = draw_conditions(settings.condition, conditions_rng, seconds)
         self._scene = build_scene(scene_rng, seconds, self._conditions)
+        self._sensor = draw_sensor(settings.sensor, sensor_rng)
         self._calibration = make_calibration(settings.image_size, settings.event_size)
         self._end_us = round(seconds * 1e6)
         self._image_times_us = [round((i + 1) * 1e6 / fps) - _LEAD_US for i in range(int(seconds * fps + 1e-6))]
@@ -180,7 +186,7 @@ class _Drive:
 
     def _write_events(self) -> int:
         camera = RawEventCamera(self._scene, self._calibration, self._conditions)
-        simulator = EventSimulator(camera.intensity(0.0), 0, rng=self._event_rng, model=SENSOR)
+        simulator = EventSimulator(camera.intensity(0.0), 0, rng=self._event_rng, model=self._sensor)
         with new_dsec(self._folder / "events/left/events.h5", T_OFFSET_US) as writer:
             for step in range(self._steps):
                 t_us = min((step + 1) * _STEP_US, self._end_us)

@@ -1,59 +1,27 @@
-"""An event camera: threshold crossings of log intensity between finely spaced frames, and sensor noise."""
+"""An event camera: a logarithmic photoreceptor of limited bandwidth, threshold crossings, refractory time and noise.
+
+The model is that of v2e (Hu, Liu, Delbruck 2021); `event_model` has its parameters, their units and sources.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from math import isinf
 
 import numpy as np
-import numpy.typing as npt
 
 from mambaseg_core.events import Events
+from mambaseg_core.synth.event_model import DARK, IDEAL, EventModel
+from mambaseg_core.synth.event_noise import Crossings, EventNoise
 from mambaseg_core.synth.textures import Plane
-
-DARK = 0.001
-"""The photodiode's dark current, in the unit of the intensity; added before the logarithm."""
-
-Crossings = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int8]]
-"""Pixel index, time (us) and polarity of some events."""
-
-
-@dataclass(frozen=True)
-class EventModel:
-    """Parameters of the sensor.
-
-    Attributes:
-        threshold: change of log intensity per event, above 0.
-        mismatch: standard deviation of the pixels' thresholds, as a share.
-        shot_hz: random events of either sign per pixel and second in bright light; their rate grows in the dark by
-            the factor 1 + `shot_intensity` / intensity.
-        shot_intensity: intensity at which shot noise has doubled.
-        leak_hz: ON events per pixel and second without any change of intensity.
-        hot_share: share of the pixels that fire all the time.
-        hot_hz: events per second of each of these.
-        refractory_us: silence of a pixel after an event, microseconds.
-    """
-
-    threshold: float = 0.2
-    mismatch: float = 0.0
-    shot_hz: float = 0.0
-    shot_intensity: float = 0.02
-    leak_hz: float = 0.0
-    hot_share: float = 0.0
-    hot_hz: float = 100.0
-    refractory_us: int = 0
-
-
-IDEAL = EventModel()
-SENSOR = EventModel(mismatch=0.04, shot_hz=0.08, leak_hz=0.06, hot_share=1e-4, refractory_us=300)
-"""The sensor of `mambaseg synth`; its values are of the size reported for DAVIS and Prophesee sensors."""
 
 
 class EventSimulator:
     """Turns frames into events.
 
-    Each pixel remembers the log intensity of its last event. If a frame differs from it by a threshold or more, the
-    pixel fires once per threshold crossed, at the times at which a straight line from frame to frame crosses it.
-    Events within the refractory time are lost. Noise does not change the pixels' memory.
+    The log intensity goes from frame to frame in a straight line, and through a first-order low pass whose cutoff grows
+    with the intensity. Each pixel remembers the level of its last event. If the level differs from it by a threshold or
+    more, the pixel fires once per threshold crossed, at the times at which a straight line from frame to frame crosses
+    it. A leak lowers the memory all the time. Events within the refractory time are lost, noise included.
 
     Args:
         frame: float32 [H, W] intensity at the start; 1 is a white wall by day.
@@ -63,16 +31,21 @@ class EventSimulator:
     """
 
     def __init__(self, frame: Plane, t_us: int, *, rng: np.random.Generator, model: EventModel = IDEAL) -> None:
-        if not model.threshold > 0:
-            raise ValueError(f"threshold is {model.threshold}, expected above 0; 0.2 is usual")
         self._model = model
-        self._rng = rng
-        self._level = log_intensity(frame)
-        self._memory = self._level.copy()
+        self._intensity = np.maximum(frame, 0)
+        self._light = log_intensity(frame)
+        self._level = self._light  # after the low pass
         self._t_us = t_us
-        spread = 1 + model.mismatch * np.clip(rng.standard_normal(frame.shape, np.float32), -3, 3)
-        self._threshold = np.asarray(model.threshold * spread, np.float32)
-        self._hot = np.flatnonzero(rng.random(frame.size) < model.hot_share)
+        self._on, self._off = (
+            np.asarray(
+                mean * (1 + model.mismatch * np.clip(rng.standard_normal(frame.shape, np.float32), -3, 3)), np.float32
+            )
+            for mean in (model.threshold_on, model.threshold_off)
+        )
+        self._memory = self._level.copy()
+        if model.leak_hz:
+            self._memory -= self._on * rng.random(frame.shape, np.float32)  # where a long rest leaves it
+        self._noise = EventNoise(model, self._on, self._off, rng)
         self._last_us = np.full(frame.size, -(1 << 40), np.int64)  # time of each pixel's last event
 
     def step(self, frame: Plane, t_us: int) -> Events:
@@ -90,67 +63,69 @@ class EventSimulator:
                 f"got a frame {list(frame.shape)} at {t_us} us, expected {list(self._level.shape)} after "
                 f"{self._t_us} us; pass frames of one size in time order"
             )
-        level = log_intensity(frame)
-        signal = self._rested(self._crossings(level, t_us - self._t_us))
-        parts = [signal, *self._noise(frame, t_us - self._t_us)]
+        span_us, old = t_us - self._t_us, self._level
+        self._expose(frame, span_us * 1e-6)
+        parts = [self._crossings(old, span_us), *self._noise.draw(self._intensity, span_us)]
         index, t, p = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        if self._model.refractory_us:
+            index, t, p = self._rested((index, t, p))
         order = np.argsort(t, kind="stable")
-        y, x = np.divmod(index[order], level.shape[1])
+        y, x = np.divmod(index[order], frame.shape[1])
         t_ns = (t[order] + self._t_us) * 1000
-        self._level, self._t_us = level, t_us
-        return Events(x.astype(np.uint16), y.astype(np.uint16), t_ns, p[order], *level.shape)
+        self._t_us = t_us
+        return Events(x.astype(np.uint16), y.astype(np.uint16), t_ns, p[order], *frame.shape)
 
-    def _crossings(self, level: Plane, span_us: int) -> Crossings:
+    def _expose(self, frame: Plane, seconds: float) -> None:
+        """Move the level on to a frame's time: the exact answer of a first-order low pass to a straight line."""
+        model, before, light = self._model, self._intensity, log_intensity(frame)
+        self._intensity = np.maximum(frame, 0)
+        if isinf(model.bandwidth_hz):
+            self._level = light
+        else:
+            mean = (before + self._intensity) * np.float32(0.5)
+            turns = (mean * np.float32(model.bandwidth_slope_hz) + np.float32(model.bandwidth_hz)) * np.float32(
+                2 * np.pi * seconds
+            )
+            left = np.exp(-turns)
+            lag = (light - self._light) * (1 - left) / turns
+            self._level = light - lag + (self._level - self._light) * left
+        self._light = light
+
+    def _crossings(self, old: Plane, span_us: int) -> Crossings:
         """Return each crossing, its time counted from the last frame; update the memory."""
-        steps = np.trunc((level - self._memory) / self._threshold).ravel()  # signed number of events
-        fired = np.flatnonzero(steps)
-        sign, count = np.sign(steps[fired]), np.abs(steps[fired]).astype(np.int64)
-        planes = (self._level, level, self._memory, self._threshold)
-        old, new, memory, threshold = (plane.ravel()[fired] for plane in planes)
+        before = old - self._memory
+        if self._model.leak_hz:
+            self._memory -= self._on * np.float32(self._model.leak_hz * span_us * 1e-6)
+        change = self._level - self._memory
+        fired = np.flatnonzero((change >= self._on) | (change <= -self._off))
+        before, change, on, off = (plane.ravel()[fired] for plane in (before, change, self._on, self._off))
+        step = np.where(change > 0, on, -off)
+        count = np.floor(change / step).astype(np.int64)
+        self._memory.ravel()[fired] += count * step
         index = np.repeat(np.arange(len(fired)), count)
         number = np.arange(len(index)) - np.repeat(np.cumsum(count) - count, count) + 1  # 1, 2, ... for each pixel
-        crossed = memory[index] + sign[index] * number * threshold[index]
-        share = (crossed - old[index]) / (new - old)[index]
+        share = (number * step[index] - before[index]) / (change - before)[index]
         t = np.clip((share * span_us).astype(np.int64), 0, span_us - 1)
-        self._memory.ravel()[fired] += steps[fired] * threshold
-        return fired[index], t, sign[index].astype(np.int8)
+        return fired[index], t, np.sign(step[index]).astype(np.int8)
 
     def _rested(self, events: Crossings) -> Crossings:
-        """Return the events outside any refractory time; those of a pixel come in a row, in time order."""
+        """Return the events outside any refractory time, those of a pixel in a row."""
         index, t, p = events
-        silence = self._model.refractory_us
-        if not silence or not len(index):
-            return events
-        absolute = t + self._t_us
-        kept = np.ones(len(index), bool)
-        while True:
-            rows = np.flatnonzero(kept)
-            before = np.empty(len(rows), np.int64)
-            before[1:] = absolute[rows[:-1]]
+        order = np.argsort(index * (1 << 32) + t, kind="stable")
+        index, absolute, p = index[order], t[order] + self._t_us, p[order]
+        rows = np.arange(len(index))
+        while len(rows):
             first = np.r_[True, index[rows[1:]] != index[rows[:-1]]]
+            before = np.r_[0, absolute[rows[:-1]]]
             before[first] = self._last_us[index[rows[first]]]
-            early = absolute[rows] - before < silence
+            early = absolute[rows] - before < self._model.refractory_us
             # in a run of early events only the first is surely lost: the next then follows an older event
             lost = early & ~np.r_[False, early[:-1] & ~first[1:]]
             if not lost.any():
                 break
-            kept[rows[lost]] = False
-        self._last_us[index[kept]] = absolute[kept]  # the last of a pixel's events wins
-        return index[kept], t[kept], p[kept]
-
-    def _noise(self, frame: Plane, span_us: int) -> list[Crossings]:
-        model, pixels, seconds = self._model, frame.size, span_us * 1e-6
-        rate = 1 + np.float32(model.shot_intensity) / (np.maximum(frame, 0) + np.float32(DARK))
-        edges = np.cumsum(rate.ravel(), dtype=np.float64)
-        number = int(self._rng.poisson(model.shot_hz * edges[-1] * seconds))
-        shot = np.searchsorted(edges, self._rng.random(number) * edges[-1])
-        leak = self._rng.integers(0, pixels, int(self._rng.poisson(model.leak_hz * pixels * seconds)))
-        hot = np.repeat(self._hot, self._rng.poisson(model.hot_hz * seconds, len(self._hot)))
-        signs = self._rng.integers(0, 2, len(shot)) * 2 - 1, np.ones(len(leak)), np.ones(len(hot))
-        return [
-            (where.astype(np.int64), self._rng.integers(0, span_us, len(where)), sign.astype(np.int8))
-            for where, sign in zip((shot, leak, hot), signs, strict=True)
-        ]
+            rows = rows[~lost]
+        self._last_us[index[rows]] = absolute[rows]  # the last of a pixel's events wins
+        return index[rows], absolute[rows] - self._t_us, p[rows]
 
 
 def log_intensity(frame: Plane) -> Plane:

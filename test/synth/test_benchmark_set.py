@@ -34,6 +34,12 @@ def test_two_parts_of_four_conditions_that_share_no_scene(tmp_path: Path) -> Non
         write(tmp_path, seconds=0.2)
 
 
+def test_the_sensors_take_turns(tmp_path: Path) -> None:
+    write_benchmark(tmp_path, size=(48, 64), sequences={"train": 2, "test": 0}, seconds=0.1)
+    sensors = [path.read_text().split("sensor: ")[1].split()[0] for path in sorted(tmp_path.glob("train/day*/*.yaml"))]
+    assert sensors == ["davis346", "gen3"]
+
+
 def test_no_processes(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="jobs is 0"):
         write(tmp_path, jobs=0)

@@ -97,6 +97,16 @@ def test_another_seed_produces_another_sequence(
     assert (other.path / first).read_bytes() != (summary.path / first).read_bytes()
 
 
+def test_a_sequence_names_its_sensor(tmp_path: Path, write_small: Callable[..., SequenceSummary]) -> None:
+    """Another sensor has other events, in front of the same street."""
+    first, second = (write_small(tmp_path, name=name, sensor=name, seconds=0.1) for name in ("gen3", "davis346"))
+    assert "sensor: gen3\n" in (first.path / "sequence.yaml").read_text()
+    assert "sensor: davis346\n" in (second.path / "sequence.yaml").read_text()
+    image = "images/left/rectified/000000.png"
+    assert (first.path / image).read_bytes() == (second.path / image).read_bytes()
+    assert first.events != second.events
+
+
 def test_images_are_rgb_and_bright(summary: SequenceSummary) -> None:
     sequence = DsecSequence(summary.path)
     image = sequence.image(3)
@@ -142,6 +152,7 @@ def test_an_existing_sequence_is_not_touched(
         ({"seconds": 1e9}, "at most 600 s"),
         ({"fps": -1.0}, "fps=-1.0"),
         ({"condition": "fog"}, "condition is 'fog', expected one of day, night, glare, fast"),
+        ({"sensor": "dvs128"}, "sensor is 'dvs128', expected one of davis346, gen3"),
         ({"name": "a/b"}, "name is 'a/b'"),
         ({"name": ".."}, r"name is '\.\.'"),
         ({"name": ""}, "name is ''"),
