@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from mambaseg_core.synth.light import Light
-from mambaseg_core.synth.motion import Motion
+from mambaseg_core.synth.motion import Motion, draw_motion
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,5 @@ def draw_conditions(name: str, rng: np.random.Generator, seconds: float) -> Cond
     """
     if name not in CONDITIONS:
         raise ValueError(f"condition is {name!r}, expected one of {', '.join(CONDITIONS)}; choose one of these")
-    motion = Motion(
-        speed=float(rng.uniform(7, 11)),
-        eye_m=float(rng.uniform(1.35, 1.75)),
-        offset_m=float(rng.uniform(-0.4, 0.4)),
-        yaw=float(rng.uniform(0.01, 0.10)),
-        phase=float(rng.random()),
-    )
+    motion = draw_motion(rng, seconds, may_stand=name != "fast")
     return CONDITIONS[name](rng, motion, seconds)

@@ -106,8 +106,7 @@ def write_sequence(
         fps: images (and labels) per second.
         seed: the same seed produces the same sequence.
         image_size: (height, width) of the images, pixels.
-        event_size: (height, width) of the event camera, pixels; labels have 11/12 of its rows, as in
-            DSEC-Semantic.
+        event_size: (height, width) of the event camera, pixels; labels have its size too.
         sensor: the event camera, a name in `event_model.SENSORS`; the seed draws a specimen of it.
         progress: called with steps done and steps in all.
 
@@ -139,7 +138,7 @@ class _Drive:
         self._conditions = draw_conditions(settings.condition, conditions_rng, seconds)
         self._scene = build_scene(scene_rng, seconds, self._conditions)
         self._sensor = draw_sensor(settings.sensor, sensor_rng)
-        self._calibration = make_calibration(settings.image_size, settings.event_size)
+        self._calibration = make_calibration(settings.image_size, settings.event_size, self._conditions.motion.focal)
         self._end_us = round(seconds * 1e6)
         self._image_times_us = [round((i + 1) * 1e6 / fps) - _LEAD_US for i in range(int(seconds * fps + 1e-6))]
         self._steps = -(-self._end_us // _STEP_US)
@@ -178,10 +177,9 @@ class _Drive:
 
     def _write_labels(self) -> None:
         renderer = Renderer(self._scene.quads, self._scene.ground, event_view(self._calibration), gray=True)
-        rows = label_rows(self._calibration.event_size[0])
         for index, t_us in enumerate(self._image_times_us):
             labels = renderer.render(self._conditions.motion.pose(t_us * 1e-6), t_us * 1e-6).labels
-            write_png(self._folder / f"semantic/11classes/data/{index:06d}.png", labels[:rows])
+            write_png(self._folder / f"semantic/11classes/data/{index:06d}.png", labels)
             self._advance()
 
     def _write_events(self) -> int:
@@ -193,11 +191,6 @@ class _Drive:
                 writer.write(simulator.step(camera.intensity(t_us * 1e-6), t_us))
                 self._advance()
         return writer.count
-
-
-def label_rows(height: int) -> int:
-    """Return the rows of the rectified event view that DSEC-Semantic's labels keep: 440 of 480."""
-    return height - round(40 * height / 480)
 
 
 def check_settings(name: str, seconds: float, fps: float, image_size: Size, event_size: Size) -> None:

@@ -1,4 +1,4 @@
-"""The ground of the synthetic street: road with markings, curbs, tiled sidewalks; and the clouds above it.
+"""The ground of the synthetic street: road with markings, curbs, sidewalks, grass; and the shadows on it.
 
 Markings and joints are drawn in closed form and fade out where a pixel covers more than their width. So no far detail
 flickers, which an event camera would see.
@@ -6,44 +6,67 @@ flickers, which an event camera would see.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.synth.textures import LUMA, Color, Plane, as_plane, noise
+from mambaseg_core.synth.markings import Markings, grid, stripe
+from mambaseg_core.synth.quads import ROAD, SIDEWALK, VEGETATION
+from mambaseg_core.synth.road import Road
+from mambaseg_core.synth.shadows import ShadowMap
+from mambaseg_core.synth.sky import CLEAR, Sky, Weather, tone
+from mambaseg_core.synth.surfaces import Surfaces, draw_surfaces
+from mambaseg_core.synth.textures import Plane, as_plane, lookup, noise, wrapped
 
-ROAD, SIDEWALK = 5, 6
-LANE_M: Final = 3.2
-ROAD_HALF_M: Final = 5.3  # a lane and a row of parked cars on each side
-SIDEWALK_HALF_M: Final = 8.3
+FAR_M: Final = 140.0
+"""Nothing farther is drawn, but the skyline."""
 
-_ASPHALT, _PAINT, _TILES, _KERB = 0.30, 0.86, 0.56, 0.68
-_ROAD_TINT: Color = (0.98, 1.0, 1.03)
-_TILES_TINT: Color = (1.05, 0.99, 0.90)
-_GRAIN_PX: Final = 512
 _GRAIN_PER_M: Final = 40.0
-_CLOUD_PER_UNIT: Final = 60.0
-CROSSINGS_M: Final = 70.0  # from one zebra crossing to the next
-CROSSING_AT_M: Final = 30.0  # position of the first
+_MEDIAN, _ROAD, _VERGE, _WALK, _YARD = range(5)
 
 
 class Ground:
-    """The plane y = 0 and the sky's clouds.
+    """The ground, and the sky above it.
 
     Args:
-        rng: draws the grain.
+        rng: draws the grain and, unless `surfaces` is given, the colors.
+        road: the road.
+        weather: the weather.
+        surfaces: colors of the ground and the paint on it.
+        shadows: shadows on it.
+        town: chance that the skyline is of houses.
     """
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._grain = _wrapped(noise(rng, (_GRAIN_PX, _GRAIN_PX), (2.0, 3.5)))
-        self._stains = _wrapped(noise(rng, (_GRAIN_PX, _GRAIN_PX), (24, 60)))
-        self._clouds = _wrapped(noise(rng, (_GRAIN_PX, _GRAIN_PX), (18, 50)))
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        road: Road = Road(),
+        weather: Weather = CLEAR,
+        *,
+        surfaces: Surfaces | None = None,
+        shadows: ShadowMap | None = None,
+        town: float = 0.0,
+    ) -> None:
+        self.road = road
+        self.sky = Sky(rng, weather, town)
+        self._surfaces = surfaces or draw_surfaces(rng, road)
+        self._markings = Markings(road, self._surfaces.paint)
+        self._shadows = shadows
+        self._grain = wrapped(noise(rng, (512, 512), (2.0, 3.5)))
+        self._stains = wrapped(noise(rng, (512, 512), (24, 60)))
+        zones = self._surfaces.zones
+        self._labels = np.asarray([zone.label for zone in zones], np.uint8)
+        self._colors = np.asarray([zone.color for zone in zones], np.float32)
+        self._grays = as_plane([tone(zone.color, gray=True) for zone in zones])
+        self._rough = np.asarray([[z.grain for z in zones], [z.stains for z in zones], [z.joints for z in zones]], np.float32)
 
-    def clouds(self, x: Plane, z: Plane) -> Plane:
-        """Return the share of cloud in 0..1 at points [H, W] of a plane at unit height."""
-        return as_plane(np.clip(0.45 + 0.6 * _lookup(self._clouds, x, z, _CLOUD_PER_UNIT), 0, 1))
+    def in_clear_weather(self) -> Ground:
+        """Return the same ground under a clear sky, without shadows: brightnesses from which others are computed."""
+        other = copy(self)
+        other.sky, other._shadows = self.sky.in_clear_weather(), None
+        return other
 
     def draw(
         self,
@@ -53,7 +76,7 @@ class Ground:
         *,
         focal_px: float,
     ) -> None:
-        """Paint color [H, W, C], labels and depth [H, W] where rays [3, H, W] point down.
+        """Paint color [H, W, C], labels and depth [H, W] where rays [3, H, W] meet the ground.
 
         Args:
             into: the three arrays, written in place.
@@ -62,80 +85,73 @@ class Ground:
             focal_px: focal length, for the size of a pixel on the ground.
         """
         color, labels, depth = into
-        height = np.float32(-float(position[1]))
-        down = directions[1]
-        below = down > 1e-4
-        distance = height / np.where(below, down, 1)
+        found = self.road.hit(directions, position)
+        met = found < FAR_M
+        distance = as_plane(np.where(met, found, np.float32(FAR_M)))
+        above = np.float32(-float(position[1]) - self.road.height(float(position[2])))
         x = np.float32(position[0]) + distance * directions[0]
         z = np.float32(position[2]) + distance * directions[2]
+        across = as_plane(self.road.across(x, z))
         wide = as_plane(distance * np.float32(1 / focal_px))  # meters that a pixel covers across
-        long = as_plane(wide * distance / height)  # and along the street
-        side = np.abs(x)
-        road = side < ROAD_HALF_M
-        value = self._values(x, z, side, road, (wide, long))
-        painted = value[..., None] if color.shape[-1] == 1 else value[..., None] * _tints(road)
-        np.copyto(color, painted, where=below[..., None])
-        np.copyto(labels, np.where(road, np.uint8(ROAD), np.uint8(SIDEWALK)), where=below)
-        np.copyto(depth, distance, where=below)
+        long = as_plane(wide * distance / above)  # and along the street
+        zone = self._zones(across, z)
+        value = self._paint(across, z, zone, (wide, long), gray=color.shape[-1] == 1)
+        np.copyto(color, value, where=met[..., None])
+        np.copyto(labels, self._labels[zone], where=met)
+        np.copyto(depth, distance, where=met)
 
-    def _values(
-        self, x: Plane, z: Plane, side: Plane, road: npt.NDArray[np.bool_], footprint: tuple[Plane, Plane]
+    def _zones(self, across: Plane, z: Plane) -> npt.NDArray[np.uint8]:
+        road, side = self.road, np.abs(across)
+        edges = (road.median_m / 2, road.half_m, road.walk_from_m, road.street_half_m)
+        zone = np.zeros(across.shape, np.uint8)
+        for edge in edges:
+            zone += side >= np.float32(edge)
+        if road.side_half_m:
+            away = self._markings.from_crossing(z)
+            beside = side >= np.float32(road.half_m)
+            if len(road.side_signs) == 1:
+                beside &= across * np.float32(road.side_signs[0]) > 0
+            zone[beside & (away < np.float32(road.side_half_m + road.walk_m))] = _WALK
+            zone[beside & (away < np.float32(road.side_half_m))] = _ROAD
+            zone[(away < np.float32(road.side_half_m)) & (zone == _MEDIAN)] = _ROAD
+        return zone
+
+    def _paint(
+        self,
+        across: Plane,
+        z: Plane,
+        zone: npt.NDArray[np.uint8],
+        footprint: tuple[Plane, Plane],
+        *,
+        gray: bool,
     ) -> Plane:
         wide, long = footprint
-        grain = _lookup(self._grain, x, z, _GRAIN_PER_M) / (1 + long * 30)
-        stains = _lookup(self._stains, x, z, _GRAIN_PER_M / 2) / (1 + long)
-        paint = _markings(x, z, side, wide, long) * (0.92 + 0.08 * stains)
-        asphalt = _ASPHALT * (1 + 0.13 * grain + 0.09 * stains)
-        kerb = _stripe(side - (ROAD_HALF_M + 0.1), 0.1, wide)
-        joints = np.maximum(_grid(x, 0.75, 0.02, wide), _grid(z, 0.75, 0.02, long))
-        tiles = _TILES * (1 + 0.05 * grain + 0.05 * stains - 0.30 * joints)
-        return np.where(road, asphalt + paint * (_PAINT - asphalt), tiles + kerb * (_KERB - tiles))
+        surfaces = self._surfaces
+        grain = lookup(self._grain, across, z, _GRAIN_PER_M) / (1 + long * 30)
+        stains = lookup(self._stains, across * 2, z, _GRAIN_PER_M / 3) / (1 + long)
+        light = 1 + self._rough[0][zone] * grain + self._rough[1][zone] * stains
+        if surfaces.has_joints:
+            tiled = np.nonzero(self._rough[2][zone] > 0)
+            x, y, joint_m = across[tiled], z[tiled], surfaces.joint_m
+            joints = np.maximum(grid(x, joint_m, 0.02, wide[tiled]), grid(y, joint_m, 0.02, long[tiled]))
+            light[tiled] -= self._rough[2][zone[tiled]] * joints
+        value = (self._grays if gray else self._colors)[zone] * light[..., None]
+        painted = np.nonzero(zone == _ROAD)
+        paint = self._markings.share(across[painted], z[painted], wide[painted], long[painted])
+        painted, paint = _where(painted, paint)
+        cover = surfaces.paint.cover
+        wear = np.clip(cover + 0.25 * stains[painted] - 0.2 * (1 - cover) * grain[painted], 0, 1)
+        value[painted] += (paint * wear)[:, None] * (tone(surfaces.paint.color, gray=gray) - value[painted])
+        beside = np.nonzero(zone >= _VERGE)
+        curb = stripe(np.abs(across[beside]) - np.float32(self.road.half_m + 0.08), 0.08, wide[beside])
+        beside, curb = _where(beside, curb * np.float32(surfaces.curb_cover))
+        value[beside] += curb[:, None] * (tone(surfaces.curb, gray=gray) - value[beside])
+        if self._shadows is not None:
+            value *= self._shadows.light(across, z)[..., None]
+        return as_plane(value)
 
 
-def _markings(x: Plane, z: Plane, side: Plane, wide: Plane, long: Plane) -> Plane:
-    """Return the share of white paint in 0..1: dashed middle line, parking lines, zebra crossings."""
-    dash = z * np.float32(1 / 6.0)
-    dash = np.abs(dash - np.floor(dash) - np.float32(0.5)) * 6
-    middle = _stripe(x, 0.08, wide) * np.clip((1.5 - dash) / long + 0.5, 0, 1)
-    edge = _stripe(side - LANE_M, 0.06, wide)
-    along = (z - np.float32(CROSSING_AT_M)) * np.float32(1 / CROSSINGS_M)
-    along = np.abs(along - np.rint(along)) * np.float32(CROSSINGS_M)
-    crossing = np.clip((1.8 - along) / long + 0.5, 0, 1)
-    bars = np.abs(x - np.floor(x) - np.float32(0.5))
-    zebra = crossing * np.clip((0.25 - bars) / wide + 0.5, 0, 1)
-    free = 1 - crossing
-    return as_plane(np.maximum(np.maximum(middle, edge) * free, zebra))
-
-
-def _stripe(distance: Plane, half_width: float, footprint: Plane) -> Plane:
-    """Return the share of each pixel that a stripe covers."""
-    share = (half_width - np.abs(distance)) / footprint + np.float32(0.5)
-    return as_plane(np.clip(share, 0, np.minimum(1, 2 * half_width / footprint)))
-
-
-def _grid(coordinate: Plane, period: float, width: float, footprint: Plane) -> Plane:
-    """Return joints every `period` meters, which fade where a pixel covers several."""
-    phase = coordinate * np.float32(1 / period)
-    distance = np.abs(phase - np.floor(phase) - np.float32(0.5)) * np.float32(period)
-    resolved = as_plane(np.clip(1.5 - 2 * footprint / period, 0, 1))
-    return _stripe(distance, width / 2, footprint) * resolved
-
-
-def _tints(road: npt.NDArray[np.bool_]) -> Plane:
-    """Return RGB factors of luma 1, float32 [H, W, 3]."""
-    table = np.asarray((_TILES_TINT, _ROAD_TINT), np.float32)
-    table /= (table @ np.asarray(LUMA, np.float32))[:, None]
-    return as_plane(table[road.astype(np.intp)])
-
-
-def _wrapped(picture: Plane) -> Plane:
-    """Repeat the first row and column at the end, for interpolation across the border."""
-    return as_plane(np.pad(picture, ((0, 1), (0, 1)), mode="wrap"))
-
-
-def _lookup(picture: Plane, x: Plane, z: Plane, per_metre: float) -> Plane:
-    """Sample a repeating image at points [H, W]."""
-    scale = np.float32(per_metre / _GRAIN_PX)
-    columns, rows = x * scale, z * scale
-    columns, rows = (columns - np.floor(columns)) * _GRAIN_PX, (rows - np.floor(rows)) * _GRAIN_PX
-    return np.asarray(cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+def _where(places: tuple[npt.NDArray[np.intp], ...], share: Plane) -> tuple[tuple[npt.NDArray[np.intp], ...], Plane]:
+    """Keep the places where a share is above 0."""
+    kept = np.flatnonzero(share > 0)
+    return tuple(place[kept] for place in places), share[kept]

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from mambaseg_core.synth.road import Road
 from mambaseg_core.synth.textures import Plane
 
 Position = npt.NDArray[np.float64]
@@ -57,7 +58,15 @@ class Light:
         return self == DAYLIGHT
 
     def shine(
-        self, color: Plane, depth: Plane, glow: Plane, *, rays: Plane, directions: Plane, position: Position
+        self,
+        color: Plane,
+        depth: Plane,
+        glow: Plane,
+        *,
+        rays: Plane,
+        directions: Plane,
+        position: Position,
+        road: Road = Road(),
     ) -> None:
         """Turn reflectances into radiances, in place.
 
@@ -68,6 +77,7 @@ class Light:
             rays: float32 [3, H, W], rays of unit depth in the vehicle's axes.
             directions: the same rays in the world's axes.
             position: position of the camera, float64 [3], meters.
+            road: the road, which the street lamps stand along.
         """
         sky = np.isinf(depth)
         distance = np.where(sky, np.float32(_SKY_M), depth)
@@ -76,8 +86,8 @@ class Light:
         along = distance * directions[2] + np.float32(position[2])
         if self.low_beam:
             light += np.where(sky, 0, self._low_beam(distance, rays))
-        if self.lamps:
-            light += np.where(sky, 0, self._lamps(across, along))
+        if self.lamps and road.lit:
+            light += np.where(sky, 0, self._lamps(road.across(across, along) * np.float32(_LAMP_X_M / road.lamps_m), along))
         if self.tunnel_end_m is not None:
             light = np.where(along < self.tunnel_end_m, np.float32(self.tunnel), light)
         light += np.float32(self.glow) * glow

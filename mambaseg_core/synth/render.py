@@ -1,7 +1,7 @@
-"""Ray casting of the synthetic street: a ground plane and axis-parallel textured rectangles ("quads").
+"""Ray casting of the synthetic street: a ground and textured parallelograms ("quads").
 
-World axes: x right, y down (the ground is y = 0), z along the street, meters. Each pixel's ray meets each quad in
-closed form. So labels, depth and colors of any view are exact at the pixel centers.
+World axes: x right, y down, z along the street, meters. Each pixel's ray meets each quad in closed form. So labels,
+depth and colors of any view are exact at the pixel centers.
 """
 
 from __future__ import annotations
@@ -13,57 +13,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.synth.ground import Ground
+from mambaseg_core.synth.ground import FAR_M, Ground
 from mambaseg_core.synth.light import DAYLIGHT, Light
 from mambaseg_core.synth.pinhole import NEAR_M, Matrix, PinholeView, Pose, bounding_boxes
-from mambaseg_core.synth.textures import LUMA, Plane, Texture
+from mambaseg_core.synth.quads import Quad
+from mambaseg_core.synth.sky import CLEAR, Weather, tone
+from mambaseg_core.synth.textures import Plane
 
-FAR_M = 140.0
+_ROW = 1024  # points in a row of one look-up
 _SPECK_PX = 6  # a quad is skipped if its bounding box has no more pixels
-_HAZE_M = 170.0
-_HAZE = np.asarray((0.80, 0.83, 0.87), np.float32)
-_ZENITH = np.asarray((0.38, 0.56, 0.82), np.float32)
-_PLANES = {0: (2, 1), 1: (0, 2), 2: (0, 1)}  # axis of the normal -> axes of the texture's columns and rows
-
-
-@dataclass(frozen=True, eq=False)
-class Quad:
-    """A rectangle normal to a world axis.
-
-    Attributes:
-        axis: axis of the normal: 0 (x), 1 (y) or 2 (z).
-        offset: position on that axis, meters.
-        columns: start and end along z (axis 0) or x (axis 1, 2), meters; the texture's left and right edge.
-        rows: start and end along y (axis 0, 2) or z (axis 1), meters; the texture's top and bottom edge.
-        textures: textures shown in turn.
-        label: class id; None keeps the ground's (shadows).
-        shade: factor on the texture's brightness.
-        velocity: (x, z), meters per second.
-        rate_hz: textures per second.
-        glow: how much it shines by itself, scaled by `Light.glow`.
-        facing: -1 or 1: visible only from below or above `offset` on the axis; 0: from both sides.
-    """
-
-    axis: int
-    offset: float
-    columns: tuple[float, float]
-    rows: tuple[float, float]
-    textures: tuple[Texture, ...]
-    label: int | None
-    shade: float = 1.0
-    velocity: tuple[float, float] = (0.0, 0.0)
-    rate_hz: float = 0.0
-    glow: float = 0.0
-    facing: int = 0
-
-    def corners(self) -> Matrix:
-        """Return the corners at time 0, float64 [4, 3], meters."""
-        points = np.empty((4, 3))
-        column_axis, row_axis = _PLANES[self.axis]
-        points[:, self.axis] = self.offset
-        points[:, column_axis] = [self.columns[index] for index in (0, 1, 1, 0)]
-        points[:, row_axis] = [self.rows[index] for index in (0, 0, 1, 1)]
-        return points
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +41,26 @@ class Rendering:
     glow: Plane
 
 
-def reflectance(frame: Rendering) -> Plane:
+@dataclass(frozen=True)
+class _Visible:
+    """A quad that may be visible: its number, bounding region, nearest depth, texels per pixel and linear forms.
+
+    The forms [4, 3] of a pixel (x, y, 1) are 1 / depth times a constant, columns / depth and rows / depth (the texture
+    as the unit square); the last holds that constant and the offsets of columns and rows.
+    """
+
+    index: int
+    region: tuple[slice, slice]
+    nearest: float
+    texels: float
+    forms: npt.NDArray[np.float32]
+
+
+def reflectance(frame: Rendering, weather: Weather = CLEAR) -> Plane:
     """Return the colors of a rendering by day without the haze, float32 [H, W, C]; the sky keeps its own."""
-    dense = np.exp(np.where(np.isinf(frame.depth), np.float32(0), frame.depth) * np.float32(1 / _HAZE_M))[..., None]
-    haze = _HAZE if frame.color.shape[-1] == 3 else np.asarray([_HAZE @ np.asarray(LUMA, np.float32)])
+    depth = np.where(np.isinf(frame.depth), np.float32(0), frame.depth)
+    dense = np.exp(depth * np.float32(1 / weather.haze_m))[..., None]
+    haze = tone(weather.horizon, gray=frame.color.shape[-1] == 1)
     return np.asarray((frame.color - haze) * dense + haze, np.float32)
 
 
@@ -95,7 +69,7 @@ class Renderer:
 
     Args:
         quads: quads of the street.
-        ground: ground under them.
+        ground: ground under them, and the sky.
         view: the camera.
         gray: one channel (luma) instead of RGB.
         light: light on the street.
@@ -116,140 +90,161 @@ class Renderer:
         self._gray = gray
         self._light = light
         self._rays = view.rays()
-        self._corners = np.stack([quad.corners() for quad in quads])
-        self._facing = np.zeros((len(quads), 3))
-        self._facing[np.arange(len(quads)), [quad.axis for quad in quads]] = [quad.facing for quad in quads]
-        self._velocity = np.asarray([(quad.velocity[0], 0.0, quad.velocity[1]) for quad in quads])
+        self._vectors = np.stack([quad.vectors() for quad in quads])  # [quads, 3 (corner, across, down), 3]
+        self._facing = np.asarray([quad.facing for quad in quads])
+        shapes = np.asarray([quad.textures[0].gray[0].shape for quad in quads], np.float64)
+        lengths = np.linalg.norm(self._vectors[:, 1:], axis=-1)
+        self._texels_per_m = np.sqrt((shapes[:, ::-1] / lengths).prod(axis=1))
+        carried: dict[int, list[int]] = {}
+        for number, quad in enumerate(quads):
+            if quad.mover is not None:
+                carried.setdefault(id(quad.mover), []).append(number)
+        self._carried = [(quads[numbers[0]].mover, np.asarray(numbers)) for numbers in carried.values()]
 
     def render(self, pose: Pose, seconds: float) -> Rendering:
         """Draw the street at a time, seen from a pose."""
         directions = (pose.rotation.T.astype(np.float32) @ self._rays).reshape(3, *self._view.size)
-        frame = self._background(pose, directions)
-        shift = self._velocity * seconds
-        with np.errstate(divide="ignore", invalid="ignore"):
-            for index, region, nearest in self._visible(pose, shift):
-                origin = pose.position - shift[index]
-                self._draw(self._quads[index], frame, region, directions, origin, seconds, nearest)
-        clear = np.exp(np.where(np.isinf(frame.depth), np.float32(0), frame.depth) * np.float32(-1 / _HAZE_M))
-        haze = self._tone(_HAZE)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            frame = self._background(pose, directions)
+            ground = frame.depth.copy()
+            for visible in self._visible(pose, seconds):
+                self._draw(self._quads[visible.index], visible, frame, ground, seconds)
+        weather = self._ground.sky.weather
+        clear = np.exp(np.where(np.isinf(frame.depth), np.float32(0), frame.depth) * np.float32(-1 / weather.haze_m))
+        haze = tone(weather.horizon, gray=self._gray)
         np.subtract(frame.color, haze, out=frame.color)
         np.multiply(frame.color, clear[..., None], out=frame.color)
         np.add(frame.color, haze, out=frame.color)
         if not self._light.is_day:
-            rays = self._rays.reshape(directions.shape)
-            self._light.shine(
-                frame.color, frame.depth, frame.glow, rays=rays, directions=directions, position=pose.position
-            )
+            self._shine(frame, directions, pose)
         return frame
 
-    def _tone(self, rgb: Plane) -> Plane:
-        return np.asarray([rgb @ np.asarray(LUMA, np.float32)]) if self._gray else rgb
+    def _shine(self, frame: Rendering, directions: Plane, pose: Pose) -> None:
+        self._light.shine(
+            frame.color,
+            frame.depth,
+            frame.glow,
+            rays=self._rays.reshape(directions.shape),
+            directions=directions,
+            position=pose.position,
+            road=self._ground.road,
+        )
 
     def _background(self, pose: Pose, directions: Plane) -> Rendering:
-        """Draw the sky above the horizon and the ground below it."""
+        """Draw the ground, and the sky where there is none."""
         height, width = self._view.size
-        down = directions[1]
         color = np.empty((height, width, 1 if self._gray else 3), np.float32)
         labels = np.zeros((height, width), np.uint8)
         depth = np.full((height, width), np.inf, np.float32)
-        rows_above = np.flatnonzero((down <= 0).any(axis=1))
-        if len(rows_above):
-            self._sky(color[: rows_above[-1] + 1], directions[:, : rows_above[-1] + 1])
-        rows_below = np.flatnonzero((down > 0).any(axis=1))
-        if len(rows_below):
-            below = slice(int(rows_below[0]), height)
-            focal = float(self._view.matrix[0, 0])
-            self._ground.draw(
-                (color[below], labels[below], depth[below]),
-                directions[:, below],
-                pose.position,
-                focal_px=focal,
-            )
+        focal = float(self._view.matrix[0, 0])
+        low = np.flatnonzero((directions[1] > -0.2).any(axis=1))  # no ground is so steep
+        if len(low):
+            below = slice(int(low[0]), int(low[-1]) + 1)
+            into = color[below], labels[below], depth[below]
+            self._ground.draw(into, directions[:, below], pose.position, focal_px=focal)
+        high = np.flatnonzero(np.isinf(depth).any(axis=1))
+        if len(high):
+            above = slice(int(high[0]), int(high[-1]) + 1)
+            sky = np.empty_like(color[above])
+            self._ground.sky.draw(sky, directions[:, above])
+            np.copyto(color[above], sky, where=np.isinf(depth[above])[..., None])
+            self._ground.sky.backdrop((color[above], labels[above], depth[above]), directions[:, above])
         return Rendering(color, labels, depth, np.zeros((height, width), np.float32))
 
-    def _sky(self, color: Plane, directions: Plane) -> None:
-        up = np.maximum(-directions[1], 1e-3)
-        clouds = self._ground.clouds(directions[0] / up, directions[2] / up) * np.minimum(up * 4, 1)
-        share = np.minimum(up * 1.6, 1) * (1 - 0.65 * clouds)
-        haze = self._tone(_HAZE)
-        color[...] = haze + share[..., None] * (self._tone(_ZENITH) - haze)
-
-    def _visible(self, pose: Pose, shift: Matrix) -> list[tuple[int, tuple[slice, slice], float]]:
-        """Return number, bounding region and nearest depth of the quads that may be visible, nearest first."""
+    def _visible(self, pose: Pose, seconds: float) -> list[_Visible]:
+        """Return the quads that may be visible, nearest first."""
         to_camera = self._view.rotation @ pose.rotation
-        points = (self._corners + shift[:, None] - pose.position) @ to_camera.T  # [quads, 4, 3]
+        vectors = self._vectors.copy()
+        for mover, numbers in self._carried:
+            assert mover is not None
+            origin, axes = mover.frame(seconds)
+            vectors[numbers] = vectors[numbers] @ axes.T
+            vectors[numbers, 0] += origin
+        vectors[:, 0] -= pose.position
+        vectors = vectors @ to_camera.T
+        corner, across, down = vectors[:, 0], vectors[:, 1], vectors[:, 2]
+        points = np.stack([corner, corner + across, corner + across + down, corner + down], axis=1)
         depth = points[..., 2]
         nearest, farthest = depth.min(axis=1), depth.max(axis=1)
-        from_quads = pose.position - shift - self._corners[:, 0]
-        faces = (self._facing * from_quads).sum(axis=1) >= 0
+        normal = np.cross(across, down)
+        away = (normal * corner).sum(axis=1)
+        faces = self._facing * away >= 0
         candidates = np.flatnonzero((farthest > NEAR_M) & (nearest < FAR_M) & faces)
         boxes = bounding_boxes(points[candidates], self._view)
         extent = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
         seen = extent[:, 0] * extent[:, 1] > _SPECK_PX
         candidates, boxes = candidates[seen], boxes[seen].astype(int)
         order = np.argsort(nearest[candidates], kind="stable")
+        candidates, boxes = candidates[order], boxes[order]
+        return self._forms(candidates, boxes, points, normal, away)
+
+    def _forms(
+        self, chosen: npt.NDArray[np.int64], boxes: npt.NDArray[np.int64], points: Matrix, normal: Matrix, away: Matrix
+    ) -> list[_Visible]:
+        corner, normal, away = points[chosen, 0], normal[chosen], away[chosen]
+        across, down = points[chosen, 1] - corner, points[chosen, 3] - corner
+        squared = (normal * normal).sum(axis=1, keepdims=True)
+        columns, rows = np.cross(down, normal) / squared, np.cross(normal, across) / squared
+        inverse = np.linalg.inv(self._view.matrix)
+        forms = np.stack([normal, columns, rows], axis=1) @ inverse
+        offsets = np.stack([away, (columns * corner).sum(axis=1), (rows * corner).sum(axis=1)], axis=1)
+        nearest = np.maximum(points[chosen, :, 2].min(axis=1), NEAR_M)
+        middle = points[chosen].mean(axis=1)
+        turned = np.abs((normal * middle).sum(axis=1)) / np.sqrt(squared[:, 0]) / np.linalg.norm(middle, axis=1)
+        depth = np.maximum(nearest, 3.0 * (1 - turned)) * (1 + 0.3 * (1 - turned))
+        texels = self._texels_per_m[chosen] * depth / self._view.matrix[0, 0] / np.sqrt(np.maximum(turned, 0.12))
+        packed = np.concatenate([forms, offsets[:, None]], axis=1).astype(np.float32)
         return [
-            (int(index), (slice(top, bottom), slice(left, right)), max(NEAR_M, float(nearest[index])))
-            for index, (left, top, right, bottom) in zip(candidates[order], boxes[order].tolist(), strict=True)
+            _Visible(int(index), (slice(top, bottom), slice(left, right)), float(near), float(detail), form)
+            for index, (left, top, right, bottom), near, detail, form in zip(
+                chosen, boxes.tolist(), nearest, texels, packed, strict=True
+            )
         ]
 
-    def _draw(
-        self,
-        quad: Quad,
-        frame: Rendering,
-        region: tuple[slice, slice],
-        directions: Plane,
-        origin: Matrix,
-        seconds: float,
-        nearest: float,
-    ) -> None:
+    def _draw(self, quad: Quad, visible: _Visible, frame: Rendering, ground: Plane, seconds: float) -> None:
+        region = visible.region
         zbuffer = frame.depth[region]
-        if zbuffer.max() <= nearest:
+        if quad.label is not None and zbuffer.max() <= visible.nearest:
             return
-        column_axis, row_axis = _PLANES[quad.axis]
         texture = quad.textures[int(seconds * quad.rate_hz) % len(quad.textures)]
         height, width = texture.gray[0].shape
-        column_scale = width / (quad.columns[1] - quad.columns[0])
-        row_scale = height / (quad.rows[1] - quad.rows[0])
-        depth = np.float32(quad.offset - origin[quad.axis]) / directions[quad.axis][region]
-        hit = (depth > NEAR_M) & (depth < zbuffer)
-        if not hit.any():
+        x = np.arange(region[1].start, region[1].stop, dtype=np.float32)
+        y = np.arange(region[0].start, region[0].stop, dtype=np.float32)
+        plane, *sides = visible.forms[:3]
+        constant, *offsets = visible.forms[3]
+        depth = constant / (plane[0] * x + (plane[1] * y + plane[2])[:, None])
+        nearer = depth < zbuffer if quad.label is not None else zbuffer == ground[region]
+        places = np.nonzero(nearer & (depth > NEAR_M))
+        if not len(places[0]):
             return
-        columns = depth * directions[column_axis][region]
-        rows = depth * directions[row_axis][region]
-        columns = (columns + np.float32(origin[column_axis] - quad.columns[0])) * np.float32(column_scale)
-        rows = (rows + np.float32(origin[row_axis] - quad.rows[0])) * np.float32(row_scale)
-        hit &= (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-        if texture.alpha is not None:
-            hit &= cv2.remap(texture.alpha, columns - 0.5, rows - 0.5, cv2.INTER_LINEAR) > 0.5
-        if not hit.any():
+        depth, y, x = depth[places], y[places[0]], x[places[1]]
+        columns, rows = (
+            depth * (form[0] * x + (form[1] * y + form[2])) - offset
+            for form, offset in zip(sides, offsets, strict=True)
+        )
+        inside = (columns >= 0) & (columns < 1) & (rows >= 0) & (rows < 1)
+        columns, rows = columns * np.float32(width), rows * np.float32(height)
+        level = float(np.log2(max(visible.texels, 1.0)))
+        if texture.alpha is not None and inside.any():
+            inside &= _sample(texture.alpha, columns, rows, level) > 0.5
+        chosen = np.flatnonzero(inside)
+        if not len(chosen):
             return
-        texels_per_px = self._texels_per_pixel(quad, origin, nearest, abs(column_scale), abs(row_scale))
+        places = places[0][chosen], places[1][chosen]
+        if quad.label is None:
+            frame.color[region][places] *= np.float32(quad.shade)
+            return
         levels = texture.gray if self._gray else texture.rgb
-        color = _sample(levels, columns, rows, np.log2(max(texels_per_px, 1.0))) * np.float32(quad.shade)
-        np.copyto(frame.color[region], color.reshape(*hit.shape, -1), where=hit[..., None])
-        np.copyto(zbuffer, depth, where=hit)
+        color = _sample(levels, columns[chosen], rows[chosen], level) * np.float32(quad.shade)
+        frame.color[region][places] = color.reshape(len(chosen), -1)
+        zbuffer[places] = depth[chosen]
         if self._light.glow:
-            np.copyto(frame.glow[region], np.float32(quad.glow), where=hit)
-        if quad.label is not None:
-            np.copyto(frame.labels[region], np.uint8(quad.label), where=hit)
-
-    def _texels_per_pixel(
-        self, quad: Quad, origin: Matrix, nearest: float, column_scale: float, row_scale: float
-    ) -> float:
-        """Return the texture pixels per pixel near the middle of the visible part, smooth in the pose."""
-        if quad.axis == 2:
-            depth = nearest
-            stretch = 1.0
-        else:
-            depth = max(nearest, 3.0) * 1.3
-            stretch = max(1.0, depth / max(abs(quad.offset - float(origin[quad.axis])), 0.3))
-        per_metre = depth / float(self._view.matrix[0, 0])
-        return per_metre * float(np.sqrt(column_scale * row_scale * stretch))
+            frame.glow[region][places] = quad.glow
+        frame.labels[region][places] = quad.label
 
 
 def _sample(levels: Sequence[Plane], columns: Plane, rows: Plane, level: float) -> Plane:
-    """Look up a texture between its two nearest resolutions; coordinates are in pixels of the finest."""
+    """Look up a texture between its two nearest resolutions; coordinates [n] are in pixels of the finest."""
     level = min(level, len(levels) - 1.0)
     fine = int(level)
     color = _lookup(levels, columns, rows, fine)
@@ -259,13 +254,14 @@ def _sample(levels: Sequence[Plane], columns: Plane, rows: Plane, level: float) 
 
 
 def _lookup(levels: Sequence[Plane], columns: Plane, rows: Plane, index: int) -> Plane:
-    picture = levels[index]
-    scale_x, scale_y = (picture.shape[axis] / levels[0].shape[axis] for axis in (1, 0))
-    sampled = cv2.remap(
-        picture,
-        columns * np.float32(scale_x) - np.float32(0.5),
-        rows * np.float32(scale_y) - np.float32(0.5),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(sampled, np.float32)
+    """Look up one resolution at points [n]: [n] or [n, 3]. OpenCV takes images of up to 32766 rows only."""
+    picture, count = levels[index], len(columns)
+    scale_x, scale_y = (np.float32(picture.shape[axis] / levels[0].shape[axis]) for axis in (1, 0))
+    wide = min(count, _ROW)
+    shape = -(-count // wide), wide
+    points = columns * scale_x - np.float32(0.5), rows * scale_y - np.float32(0.5)
+    if count % wide:
+        points = np.resize(points[0], shape[0] * wide), np.resize(points[1], shape[0] * wide)
+    x, y = (point.reshape(shape) for point in points)
+    sampled = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(sampled.reshape(shape[0] * wide, *picture.shape[2:])[:count], np.float32)

@@ -37,7 +37,7 @@ CAMERAS: Final[dict[str, type[ThermalCamera] | type[DepthCamera]]] = {"thermal":
 
 SECONDS: Final = 1.0
 FPS: Final = 4.0
-VERSION: Final = 1
+VERSION: Final = 2
 """Version of this generator: with it, the same settings produce the same images."""
 
 _FOLDERS: Final = ("RGB", "Modal", "Label")
@@ -144,7 +144,7 @@ def write_drive(drive: PairDrive) -> None:
     conditions_rng, scene_rng, image_rng, second_rng = map(np.random.default_rng, seeds)
     conditions = draw_conditions(settings.condition, conditions_rng, settings.seconds)
     scene = build_scene(scene_rng, settings.seconds, conditions)
-    calibration = make_calibration(settings.size, settings.size)
+    calibration = make_calibration(settings.size, settings.size, conditions.motion.focal)
     camera = frame_camera(scene, calibration, conditions, image_rng)
     second = CAMERAS[settings.second](scene, jittered_views(calibration), conditions, second_rng)
     labels = Renderer(scene.quads, scene.ground, image_view(calibration), gray=True)

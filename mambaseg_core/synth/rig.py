@@ -11,6 +11,7 @@ from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.cameras.camera import Camera
 from mambaseg_core.synth.conditions import Conditions
 from mambaseg_core.synth.frame_camera import FrameCamera
+from mambaseg_core.synth.motion import FOCAL
 from mambaseg_core.synth.pinhole import PinholeView, rotation
 from mambaseg_core.synth.render import Renderer
 from mambaseg_core.synth.scene import Scene
@@ -22,20 +23,21 @@ Size = tuple[int, int]
 _JITTER_PX: Final = ((-0.25, -0.25), (0.25, 0.25), (0.25, -0.25), (-0.25, 0.25))
 
 
-def make_calibration(image_size: Size, event_size: Size) -> Calibration:
+def make_calibration(image_size: Size, event_size: Size, focal: float = FOCAL) -> Calibration:
     """Return the synthetic rig: one optical center, two views slightly turned, a distorted event camera.
 
     Args:
         image_size: (height, width) of the rectified frame camera, pixels.
         event_size: (height, width) of the event camera, pixels.
+        focal: focal length of the frame camera in widths of its image; that of the event camera is a little longer.
     """
     (he, we), (hi, wi) = event_size, image_size
     t_10 = np.eye(4)
     t_10[:3, :3] = rotation(-0.004, 0.021, -0.009)
     return Calibration(
-        event_raw=Camera(0.87 * we, 0.87 * we, 0.525 * we, 0.455 * he, he, we, (-0.1, 0.18, -0.0004, 0.0002)),
-        event=Camera(0.90 * we, 0.90 * we, 0.515 * we, 0.470 * he, he, we),
-        image=Camera(0.80 * wi, 0.80 * wi, 0.502 * wi, 0.520 * hi, hi, wi),
+        event_raw=Camera(1.0875 * focal * we, 1.0875 * focal * we, 0.525 * we, 0.455 * he, he, we, (-0.1, 0.18, -0.0004, 0.0002)),
+        event=Camera(1.125 * focal * we, 1.125 * focal * we, 0.515 * we, 0.470 * he, he, we),
+        image=Camera(focal * wi, focal * wi, 0.502 * wi, 0.520 * hi, hi, wi),
         R_rect0=rotation(0.0013, 0.0091, -0.0031),
         R_rect1=rotation(-0.0034, -0.0122, 0.0133),
         T_10=t_10,

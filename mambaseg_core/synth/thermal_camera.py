@@ -14,13 +14,26 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.synth.cars_and_people import RUBBER, SKIN
 from mambaseg_core.synth.conditions import Conditions
-from mambaseg_core.synth.ground import ROAD, SIDEWALK
+from mambaseg_core.synth.people import SKIN
 from mambaseg_core.synth.pinhole import PinholeView, Pose
-from mambaseg_core.synth.render import Quad, Renderer, Rendering, reflectance
-from mambaseg_core.synth.scene import BUILDING, CAR, FENCE, PERSON, POLE, SIGN, VEGETATION, WALL, Scene, from_z
-from mambaseg_core.synth.textures import GLASS, Color, Plane, Texture, as_plane
+from mambaseg_core.synth.quads import (
+    BUILDING,
+    CAR,
+    FENCE,
+    PERSON,
+    POLE,
+    ROAD,
+    SIDEWALK,
+    SIGN,
+    VEGETATION,
+    WALL,
+    Quad,
+)
+from mambaseg_core.synth.render import Renderer, Rendering, reflectance
+from mambaseg_core.synth.scene import Scene
+from mambaseg_core.synth.textures import GLASS, Color, Plane, Texture, as_plane, halved
+from mambaseg_core.synth.vehicle_paint import RUBBER, SCREEN
 
 ZERO_C: Final = 273.15
 
@@ -38,6 +51,7 @@ _WARMTH: Final = {
 _SKIN_C: Final = 33.0
 _ENGINE_K, _TYRE_K, _EXHAUST_K = 24.0, 11.0, 35.0  # above the rest of the car
 _PARKED_WARM: Final = 0.25  # share of the parked cars that have just been driven
+_BRIGHTEST: Final = 100.0  # ground and skyline still have brightnesses, which are less; temperatures are more
 _SKY_GRAY: Final = (0.825, 0.536)  # the renderer's gray sky at the horizon and overhead
 
 
@@ -147,10 +161,10 @@ class ThermalCamera:
         air = climate.air_c + ZERO_C
         end_m = self._conditions.light.tunnel_end_m
         sun = climate.sun * np.where(frame.depth + pose.position[2] < end_m, 0, 1) if end_m is not None else climate.sun
-        for label in (ROAD, SIDEWALK):
+        for label in (ROAD, SIDEWALK, VEGETATION, BUILDING):
             (hot, cool), (grain_sun, grain_dark) = _WARMTH[label]
             base = sun * hot + (1 - sun) * cool + (sun * grain_sun + (1 - sun) * grain_dark) * (value - 0.35)
-            value = np.where(frame.labels == label, air + base, value)
+            value = np.where((frame.labels == label) & (value < _BRIGHTEST), air + base, value)
         overhead = (_SKY_GRAY[0] - frame.color[..., 0]) / (_SKY_GRAY[0] - _SKY_GRAY[1])
         return np.where(np.isinf(frame.depth), air - 3 - climate.sky_k * overhead, value).astype(np.float32)
 
@@ -169,15 +183,15 @@ def thermal_scene(scene: Scene, climate: Climate, rng: np.random.Generator, tunn
     for quad in scene.quads:
         if quad.label is None:
             continue
-        if quad.label == CAR and quad.axis == 2 and not quad.glow and quad.rows[1] == 0:  # rear or nose: a new car
-            driven = quad.velocity != (0.0, 0.0) or bool(rng.random() < _PARKED_WARM)
-        sun = 0.0 if tunnel_end_m is not None and from_z(quad) < tunnel_end_m else climate.sun
+        if quad.part == "rear":  # the first part of each vehicle
+            driven = quad.mover is not None or bool(rng.random() < _PARKED_WARM)
+        sun = 0.0 if tunnel_end_m is not None and quad.nearest_z < tunnel_end_m else climate.sun
         offset = float(rng.normal(0, 1.2 if quad.label in (BUILDING, CAR) else 0.5))
-        if quad.label == BUILDING and quad.axis == 0:
-            offset += 6 * sun * (quad.shade - 0.86) / 0.14  # the side that the sun shines on, and the other one
+        if quad.label == BUILDING:
+            offset += 12 * sun * (quad.shade - 0.7)  # the side that the sun shines on, and the other one
         textures = tuple(painter.texture(texture, quad, sun, driven) for texture in quad.textures)
         quads.append(replace(quad, textures=textures, shade=1 + offset / (climate.air_c + ZERO_C), glow=0.0))
-    return Scene(tuple(quads), scene.ground)
+    return Scene(tuple(quads), scene.ground.in_clear_weather())
 
 
 class _Painter:
@@ -189,10 +203,10 @@ class _Painter:
 
     def texture(self, texture: Texture, quad: Quad, sun: float, driven: bool) -> Texture:
         """Return the kelvin of a quad's texture."""
-        kind = _car_part(quad) if quad.label == CAR else ""
+        kind = quad.part if quad.label == CAR else ""
         key = (id(texture), quad.label, kind, sun, driven and quad.label == CAR, quad.glow > 0)
         if key not in self._known:
-            self._known[key] = _levels(self._celsius(texture, quad, kind, sun, driven) + ZERO_C, texture.alpha)
+            self._known[key] = Texture((), halved(self._celsius(texture, quad, kind, sun, driven) + ZERO_C), texture.alpha)
         return self._known[key]
 
     def _celsius(self, texture: Texture, quad: Quad, kind: str, sun: float, driven: bool) -> Plane:
@@ -212,18 +226,10 @@ class _Painter:
         return as_plane(air + sun * hot + (1 - sun) * cool + grain * (gray - gray.mean()))
 
 
-def _car_part(quad: Quad) -> str:
-    if quad.glow:
-        return "lamp"
-    if quad.axis == 2:
-        return "screen" if quad.rows[1] else "rear" if quad.rows[0] == -1.5 else "nose"
-    return "side" if quad.axis == 0 else "bonnet"
-
-
 def _car(rgb: Plane, gray: Plane, part: str, air: float, *, sun: float, driven: bool) -> Plane:
     """Return the degrees Celsius of a part of a car: dark paint heats up in the sun, glass shows the sky."""
     paint = air + sun * (4 + 14 * (1 - gray)) - (1 - sun)
-    glass = np.maximum(_near(rgb, GLASS), _near(rgb, (0.22, 0.27, 0.32)))
+    glass = np.maximum(_near(rgb, GLASS), _near(rgb, SCREEN))
     celsius = paint + glass * (air - 5 + 4 * driven - paint)
     if not driven:
         return as_plane(celsius)
@@ -234,20 +240,10 @@ def _car(rgb: Plane, gray: Plane, part: str, air: float, *, sun: float, driven: 
         "side": 0.45 * _ENGINE_K * np.clip((columns - 0.62) / 0.2, 0, 1),
         "rear": 4 * rows + _EXHAUST_K * np.exp(-(((columns - 0.25) / 0.07) ** 2) - ((rows - 0.78) / 0.05) ** 2),
         "lamp": 9 * np.ones_like(gray),
-        "screen": np.zeros_like(gray),
-    }[part]
+    }.get(part, np.zeros_like(gray))
     return as_plane(celsius + warm * (1 - glass) + _TYRE_K * _near(rgb, RUBBER))
 
 
 def _near(rgb: Plane, color: Color) -> Plane:
     """Return 1 where an image [h, w, 3] has a color, else 0."""
     return as_plane(np.abs(rgb - np.asarray(color, np.float32)).max(-1) < 0.03)
-
-
-def _levels(kelvin: Plane, alpha: Plane | None) -> Texture:
-    """Build a texture of temperatures at halving resolutions."""
-    levels = [as_plane(kelvin)]
-    while min(levels[-1].shape) >= 8:
-        height, width = levels[-1].shape
-        levels.append(as_plane(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA)))
-    return Texture((), tuple(levels), alpha)

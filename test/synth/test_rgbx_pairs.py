@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from mambaseg_core.labels import DSEC_11
 from mambaseg_core.preprocessing import picture_preprocessing
 from mambaseg_core.synth.conditions import Conditions, draw_conditions
 from mambaseg_core.synth.depth_camera import DepthCamera, hidden
+from mambaseg_core.synth.motion import Motion
 from mambaseg_core.synth.pinhole import PinholeView
+from mambaseg_core.synth.quads import CAR, PERSON
 from mambaseg_core.synth.render import Renderer
 from mambaseg_core.synth.rgbx_pairs import PairDrive, PairSettings, write_drive, write_pairs
 from mambaseg_core.synth.rig import jittered_views, make_calibration
-from mambaseg_core.synth.scene import CAR, PERSON, Scene, build_scene
+from mambaseg_core.synth.scene import Scene, build_scene
 from mambaseg_core.synth.thermal_camera import ZERO_C, ThermalCamera
 
 SIZE = (120, 160)
@@ -30,7 +33,7 @@ def views() -> list[PinholeView]:
 @lru_cache
 def street(condition: str, seed: int = 5) -> tuple[Scene, Conditions]:
     rng = np.random.default_rng(seed)
-    conditions = draw_conditions(condition, rng, 1.0)
+    conditions = replace(draw_conditions(condition, rng, 1.0), motion=Motion())  # a common street
     return build_scene(rng, 1.0, conditions), conditions
 
 
@@ -53,7 +56,7 @@ def test_by_night_people_and_engines_are_warm_and_the_sky_is_cold(
 ) -> None:
     labels, celsius, camera = nights
     air = camera.climate.air_c
-    sky = celsius[(labels == 0) & (np.arange(SIZE[0]) < 30)[:, None]]
+    sky = celsius[cv2.erode((labels == 0).astype(np.uint8), np.ones((5, 5))) > 0]
     assert sky.max() < air - 2
     assert sky.min() < air - 15
     assert air + 1 < np.median(celsius[labels == ROAD]) < air + 9
