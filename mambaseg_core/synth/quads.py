@@ -142,7 +142,7 @@ def along_road(
     label: int,
 ) -> Quad:
     """Return a vertical quad between two places on the road, its foot on the lower of the two."""
-    first, last = road.point(along[0], across[0]), road.point(along[1], across[1])
+    first, last = (_triple(road.point(*place)) for place in zip(along, across, strict=True))
     level, foot = -max(first[1], last[1]), -min(first[1], last[1])
     bounds = min(level, foot) + heights[0], max(level, foot) + heights[1]
     return upright((first[0], first[2]), (last[0], last[2]), bounds, texture, label)
