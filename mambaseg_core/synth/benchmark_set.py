@@ -1,4 +1,4 @@
-"""`mambaseg synth --benchmark`: one fixed train and test split of short synthetic drives, four conditions in both.
+"""`mambaseg synth --benchmark`: one fixed train and test split of many short synthetic drives, all conditions in both.
 
     <root>/splits.yaml
            train/<condition>_<number>/, test/<condition>_<number>/   as `dsec_drive.write_sequence` writes them
@@ -25,11 +25,17 @@ from mambaseg_core.synth.event_model import SENSORS
 from mambaseg_core.synth.processes import Progress, in_processes
 from mambaseg_core.synth.rig import Size
 
-SEQUENCES: Final = {"train": 12, "test": 4}
+SEQUENCES: Final = {"train": 40, "test": 8}
 """Number of sequences of each condition."""
 
-SECONDS: Final = 1.3
-FPS: Final = 10.0
+SECONDS: Final = 0.55
+FPS: Final = 30.0
+FIRST_LABEL: Final = 3
+"""The first label that is used: three older images, the oldest 100 ms old, come before it."""
+
+LABEL_STEP: Final = 6
+"""Every sixth label is used, 200 ms apart: many streets teach more than many moments of one."""
+
 SIZE: Final = (240, 320)
 
 SEEDS: Final = {"train": 10_000, "test": 20_000}  # first seed of each part
@@ -75,8 +81,11 @@ def write_benchmark(
     drives = list(_drives(root, size, sequences, seconds))
     missing = [drive for drive in drives if not _is_written(drive)]
     in_processes(_write, missing, jobs=jobs, before=len(drives) - len(missing), progress=progress)
-    parts = {part: sorted(drive.folder.name for drive in drives if drive.folder.parent.name == part) for part in SEEDS}
-    write_text(root / "splits.yaml", yaml.safe_dump(parts))
+    splits: dict[str, list[str] | int] = {
+        part: sorted(drive.folder.name for drive in drives if drive.folder.parent.name == part) for part in SEEDS
+    }
+    splits |= {"first_label": FIRST_LABEL, "label_step": LABEL_STEP}
+    write_text(root / "splits.yaml", yaml.safe_dump(splits))
     return len(drives) * int(seconds * FPS + 1e-6)
 
 

@@ -65,5 +65,5 @@ def draw_conditions(name: str, rng: np.random.Generator, seconds: float) -> Cond
     """
     if name not in CONDITIONS:
         raise ValueError(f"condition is {name!r}, expected one of {', '.join(CONDITIONS)}; choose one of these")
-    motion = draw_motion(rng, seconds, may_stand=name != "fast")
+    motion = draw_motion(rng, seconds, may_stand=name not in ("fast", "turn"))
     return CONDITIONS[name](rng, motion, seconds)

@@ -58,7 +58,9 @@ def concrete(rng: np.random.Generator, *, width_m: float, height_m: float) -> Te
 def fence(rng: np.random.Generator, *, width_m: float, height_m: float) -> Texture:
     """Paint a fence: closed boards, pickets, iron bars or a mesh."""
     kind = str(rng.choice(["boards", "pickets", "bars", "mesh"], p=[0.3, 0.25, 0.3, 0.15]))
-    color = varied(rng, (0.48, 0.36, 0.25), 0.3) if kind in ("boards", "pickets") else varied(rng, (0.18, 0.2, 0.2), 0.5)
+    color = (
+        varied(rng, (0.48, 0.36, 0.25), 0.3) if kind in ("boards", "pickets") else varied(rng, (0.18, 0.2, 0.2), 0.5)
+    )
     if rng.random() < 0.2:
         color = (0.9, 0.9, 0.88)
     size = px(height_m), px(width_m)
@@ -114,7 +116,11 @@ def sign(rng: np.random.Generator, kind: str) -> tuple[Texture, float, float]:
     elif kind in ("triangle", "stop"):
         turn = np.linspace(0, 2 * np.pi, 3 if kind == "triangle" else 8, endpoint=False)
         start = -np.pi / 2 if kind == "triangle" else np.pi / 8
-        for radius, into, color in ((33, alpha, 1.0), (33, picture, red), (21, picture, _WHITE if kind == "triangle" else red)):
+        for radius, into, color in (
+            (33, alpha, 1.0),
+            (33, picture, red),
+            (21, picture, _WHITE if kind == "triangle" else red),
+        ):
             points = np.stack([np.cos(turn + start), np.sin(turn + start)], axis=1) * radius + (32, 36)
             cv2.fillPoly(into, [points.astype(np.int32)], color)
         if kind == "stop":

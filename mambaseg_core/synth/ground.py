@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.synth.markings import Markings, grid, stripe
-from mambaseg_core.synth.quads import ROAD, SIDEWALK, VEGETATION
 from mambaseg_core.synth.road import Road
 from mambaseg_core.synth.shadows import ShadowMap
 from mambaseg_core.synth.sky import CLEAR, Sky, Weather, tone
@@ -60,7 +59,9 @@ class Ground:
         self._labels = np.asarray([zone.label for zone in zones], np.uint8)
         self._colors = np.asarray([zone.color for zone in zones], np.float32)
         self._grays = as_plane([tone(zone.color, gray=True) for zone in zones])
-        self._rough = np.asarray([[z.grain for z in zones], [z.stains for z in zones], [z.joints for z in zones]], np.float32)
+        self._rough = np.asarray(
+            [[z.grain for z in zones], [z.stains for z in zones], [z.joints for z in zones]], np.float32
+        )
 
     def in_clear_weather(self) -> Ground:
         """Return the same ground under a clear sky, without shadows: brightnesses from which others are computed."""

@@ -67,7 +67,10 @@ class Houses:
                 self._garden(side, (along, along + width), setback, with_tree=not is_built)
             if (setback > 1.5 or not is_built) and street.rng.random() < place.bounded:
                 self._boundary(side, (along, along + width))
-            along, gap = along + width + (0.0 if street.rng.random() < 0.6 else float(street.rng.uniform(1, 5))), not is_built
+            along, gap = (
+                along + width + (0.0 if street.rng.random() < 0.6 else float(street.rng.uniform(1, 5))),
+                not is_built,
+            )
 
     def _house(self, side: int, along: tuple[float, float], front: float, *, near_wall: bool) -> None:
         street = self._street
@@ -155,7 +158,9 @@ class Houses:
         while across < 40:
             width = float(street.rng.uniform(*street.place.lot_m))
             paint = self._paints[int(street.rng.integers(len(self._paints)))]
-            street.wall((street.end_m,) * 2, (across, across + width), (0, paint.eaves_m), paint.front, BUILDING, part="side")
+            street.wall(
+                (street.end_m,) * 2, (across, across + width), (0, paint.eaves_m), paint.front, BUILDING, part="side"
+            )
             across += width
 
 

@@ -87,7 +87,9 @@ class Light:
         if self.low_beam:
             light += np.where(sky, 0, self._low_beam(distance, rays))
         if self.lamps and road.lit:
-            light += np.where(sky, 0, self._lamps(road.across(across, along) * np.float32(_LAMP_X_M / road.lamps_m), along))
+            light += np.where(
+                sky, 0, self._lamps(road.across(across, along) * np.float32(_LAMP_X_M / road.lamps_m), along)
+            )
         if self.tunnel_end_m is not None:
             light = np.where(along < self.tunnel_end_m, np.float32(self.tunnel), light)
         light += np.float32(self.glow) * glow

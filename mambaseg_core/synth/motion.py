@@ -27,6 +27,8 @@ class Motion:
         offset_m: offset from the middle of the lane to the right, meters.
         yaw: slow turns to both sides, radians.
         shake: fast pitching and yawing, radians.
+        turn: turns to both sides by this angle, radians; the vehicle goes where it heads.
+        turn_hz: turns to one side and back per second; the yaw rate reaches 2 pi turn_hz turn.
         phase: phase of all these oscillations, 0..1.
         road: the road.
         lane: number of the lane, from the middle of the road.
@@ -41,6 +43,8 @@ class Motion:
     offset_m: float = 0.0
     yaw: float = 0.012
     shake: float = 0.003
+    turn: float = 0.0
+    turn_hz: float = 0.4
     phase: float = 0.0
     road: Road = Road()
     lane: int = 0
@@ -55,7 +59,8 @@ class Motion:
         moving = min(1.0, self.speed / 4)  # a standing vehicle does not sway
         along = self.speed * seconds
         across = self.road.lane_across(self.lane) + self.offset_m + 0.12 * moving * np.sin(0.23 * wave)
-        yaw = self.yaw * np.sin(0.31 * wave) + self.shake * np.sin(3.1 * wave)
+        across += self.speed * self.turn / (2 * np.pi * self.turn_hz) * np.cos(self.turn_hz * wave)
+        yaw = self.turn * np.sin(self.turn_hz * wave) + self.yaw * np.sin(0.31 * wave) + self.shake * np.sin(3.1 * wave)
         pitch = 0.003 * np.sin(1.3 * wave) + self.shake * np.sin(4.3 * wave + 2)
         roll = 0.003 * np.sin(0.9 * wave + 1)
         up = self.eye_m + 0.015 * moving * np.sin(1.7 * wave)

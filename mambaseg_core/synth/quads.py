@@ -112,9 +112,7 @@ def upright(
     return Quad((start[0], -top, start[1]), across, (0.0, top - bottom, 0.0), (texture,), label)
 
 
-def flat(
-    x: tuple[float, float], z: tuple[float, float], height: float, texture: Texture, label: int | None
-) -> Quad:
+def flat(x: tuple[float, float], z: tuple[float, float], height: float, texture: Texture, label: int | None) -> Quad:
     """Return a horizontal quad; the texture's top edge lies at the far z."""
     return Quad((x[0], -height, z[1]), (x[1] - x[0], 0.0, 0.0), (0.0, 0.0, z[0] - z[1]), (texture,), label)
 

@@ -35,7 +35,9 @@ def make_calibration(image_size: Size, event_size: Size, focal: float = FOCAL) -
     t_10 = np.eye(4)
     t_10[:3, :3] = rotation(-0.004, 0.021, -0.009)
     return Calibration(
-        event_raw=Camera(1.0875 * focal * we, 1.0875 * focal * we, 0.525 * we, 0.455 * he, he, we, (-0.1, 0.18, -0.0004, 0.0002)),
+        event_raw=Camera(
+            1.0875 * focal * we, 1.0875 * focal * we, 0.525 * we, 0.455 * he, he, we, (-0.1, 0.18, -0.0004, 0.0002)
+        ),
         event=Camera(1.125 * focal * we, 1.125 * focal * we, 0.515 * we, 0.470 * he, he, we),
         image=Camera(focal * wi, focal * wi, 0.502 * wi, 0.520 * hi, hi, wi),
         R_rect0=rotation(0.0013, 0.0091, -0.0031),

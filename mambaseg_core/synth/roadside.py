@@ -50,7 +50,9 @@ class Roadside:
             self._each(side, 30.0, lambda along: self._mast(along, far, height, 0.13, self._wood))
         if street.road.walk_m and street.rng.random() < 0.3:
             high = float(street.rng.uniform(0.7, 1.1))
-            self._each(side, 2.5 * self._sparse, lambda along: self._mast(along, side * (edge - 0.2), high, 0.06, self._metal))
+            self._each(
+                side, 2.5 * self._sparse, lambda along: self._mast(along, side * (edge - 0.2), high, 0.06, self._metal)
+            )
         self._rails(side)
         if street.road.side_half_m and street.rng.random() < 0.5:
             crossing = street.next_crossing(street.start_m)
@@ -82,7 +84,9 @@ class Roadside:
             if wild:
                 away = road.half_m + float(rng.uniform(2.5, 16))
                 if rng.random() < 0.6:
-                    street.plant(self._bushes[int(rng.integers(3))], along + 1, side * (away - float(rng.uniform(0, 2))))
+                    street.plant(
+                        self._bushes[int(rng.integers(3))], along + 1, side * (away - float(rng.uniform(0, 2)))
+                    )
             street.plant(plant, along, side * away, size * float(rng.uniform(0.8, 1.2)))
 
         if wild or rng.random() < 0.7:

@@ -68,7 +68,13 @@ def draw_weather(rng: np.random.Generator) -> Weather:
         tint = level * (1 + rng.normal(0, 0.02, 3))
         overhead = tint * rng.uniform(0.85, 1.05)
         return Weather(
-            _rgb(overhead), _rgb(tint), _rgb(tint * rng.uniform(0.8, 1.05)), 0.5, float(rng.uniform(0, 0.5)), haze_m, sun
+            _rgb(overhead),
+            _rgb(tint),
+            _rgb(tint * rng.uniform(0.8, 1.05)),
+            0.5,
+            float(rng.uniform(0, 0.5)),
+            haze_m,
+            sun,
         )
     if kind == "low":
         warm = np.asarray((0.55, rng.uniform(0.22, 0.4), rng.uniform(0.0, 0.2))) * rng.uniform(0.5, 1.2)
@@ -76,7 +82,9 @@ def draw_weather(rng: np.random.Generator) -> Weather:
         cloud = pale * (0.75, 0.65, 0.68)
         cover, billow = float(rng.uniform(-0.3, 0.5)), float(rng.uniform(0.2, 0.6))
         contrast = float(rng.uniform(0.2, 0.8))
-        return Weather(_rgb(0.7 * blue), _rgb(0.8 * pale), _rgb(cloud), cover, billow, haze_m, low, contrast, _rgb(warm))
+        return Weather(
+            _rgb(0.7 * blue), _rgb(0.8 * pale), _rgb(cloud), cover, billow, haze_m, low, contrast, _rgb(warm)
+        )
     cover = float(rng.uniform(0.25, 0.8)) if kind == "cloudy" else float(rng.uniform(-0.6, 0.0))
     contrast = float(rng.uniform(0.0, 0.8)) if kind == "cloudy" else float(rng.uniform(0.6, 1.0))
     cloud = np.clip(pale * rng.uniform(0.8, 1.3), 0, 1.4)

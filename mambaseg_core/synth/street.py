@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from mambaseg_core.synth.conditions import Conditions
-from mambaseg_core.synth.places import PLACES
 from mambaseg_core.synth.pinhole import Matrix
+from mambaseg_core.synth.places import PLACES
 from mambaseg_core.synth.plants import Plant
 from mambaseg_core.synth.quads import VEGETATION, Mover, Quad, along_road, carried, upright
 from mambaseg_core.synth.shadows import ShadowMap

@@ -206,7 +206,9 @@ class _Painter:
         kind = quad.part if quad.label == CAR else ""
         key = (id(texture), quad.label, kind, sun, driven and quad.label == CAR, quad.glow > 0)
         if key not in self._known:
-            self._known[key] = Texture((), halved(self._celsius(texture, quad, kind, sun, driven) + ZERO_C), texture.alpha)
+            self._known[key] = Texture(
+                (), halved(self._celsius(texture, quad, kind, sun, driven) + ZERO_C), texture.alpha
+            )
         return self._known[key]
 
     def _celsius(self, texture: Texture, quad: Quad, kind: str, sun: float, driven: bool) -> Plane:

@@ -31,7 +31,9 @@ def paint_side(rng: np.random.Generator, shape: Shape, color: Color, *, tail_up:
     _polygon(picture, [(0, 0), (0, 0.42), (long, 0.42), (long, 0)], shape.height, dark)
     if shape.kind in ("lorry", "van"):
         cab = screen - 1.5
-        _polygon(picture, [(cab + 0.2, 1.3), (cab + 0.2, top - 0.3), (roof_to, top - 0.3), (screen - 0.1, 1.3)], top, GLASS)
+        _polygon(
+            picture, [(cab + 0.2, 1.3), (cab + 0.2, top - 0.3), (roof_to, top - 0.3), (screen - 0.1, 1.3)], top, GLASS
+        )
         if shape.kind == "lorry":
             box(picture, 0, 0, px(cab), picture.shape[0] - px(1.0), any_color(rng, (0.3, 0.95), 0.4))
         _polygon(picture, [(cab, 0.4), (cab, top), (cab + 0.06, top), (cab + 0.06, 0.4)], top, dark)
@@ -42,7 +44,12 @@ def paint_side(rng: np.random.Generator, shape: Shape, color: Color, *, tail_up:
         for left, right in zip(edges[:-1], edges[1:] - 0.08, strict=True):
             high = top - 0.12 if shape.kind != "bus" else top - 0.5
             right_high = min(right, max(left + 0.2, roof_to + 0.05))
-            _polygon(picture, [(left, sill), (max(left, roof_from + 0.2), high), (right_high, high), (right, sill)], top, GLASS)
+            _polygon(
+                picture,
+                [(left, sill), (max(left, roof_from + 0.2), high), (right_high, high), (right, sill)],
+                top,
+                GLASS,
+            )
     box(picture, picture.shape[1] - 6, picture.shape[0] - px(0.78), 6, px(0.14), (0.9, 0.9, 0.85))
     box(picture, 0, picture.shape[0] - px(0.95), 5, px(0.2), (0.7, 0.08, 0.06))
     radius = 0.31 if shape.length < 5 else 0.36 if shape.length < 7 else 0.48
@@ -59,7 +66,12 @@ def paint_tail(rng: np.random.Generator, shape: Shape, color: Color, up: float) 
     picture, alpha = _blank(rng, shape.width, up, color)
     wide = shape.width
     lean = 0.14 if shape.kind in ("hatchback", "suv") else 0.03
-    _polygon(alpha, [(0, _CLEAR_M), (0, 0.6 * up), (lean, up), (wide - lean, up), (wide, 0.6 * up), (wide, _CLEAR_M)], up, 1.0)
+    _polygon(
+        alpha,
+        [(0, _CLEAR_M), (0, 0.6 * up), (lean, up), (wide - lean, up), (wide, 0.6 * up), (wide, _CLEAR_M)],
+        up,
+        1.0,
+    )
     if shape.kind in ("hatchback", "suv", "van", "bus"):
         low = 0.62 * up
         _polygon(picture, [(0.2, low), (0.27, up - 0.12), (wide - 0.27, up - 0.12), (wide - 0.2, low)], up, GLASS)
@@ -78,7 +90,12 @@ def paint_nose(rng: np.random.Generator, shape: Shape, color: Color) -> Texture:
     """Paint a vehicle's nose up to the bonnet."""
     up, wide = shape.bonnet_up, shape.width
     picture, alpha = _blank(rng, wide, up, color)
-    _polygon(alpha, [(0, _CLEAR_M), (0, up - 0.08), (0.1, up), (wide - 0.1, up), (wide, up - 0.08), (wide, _CLEAR_M)], up, 1.0)
+    _polygon(
+        alpha,
+        [(0, _CLEAR_M), (0, up - 0.08), (0.1, up), (wide - 0.1, up), (wide, up - 0.08), (wide, _CLEAR_M)],
+        up,
+        1.0,
+    )
     for left in (0.08, wide - 0.44):
         box(picture, px(left), picture.shape[0] - px(0.78), px(0.36), px(0.18), (0.95, 0.95, 0.88))
     box(picture, px(0.5), picture.shape[0] - px(0.75), px(wide - 1.0), px(0.18), (0.10, 0.10, 0.11))
@@ -100,9 +117,7 @@ def _blank(rng: np.random.Generator, wide: float, high: float, color: Color) -> 
     return canvas(rng, size, color, 0.02), np.zeros(size, np.float32)
 
 
-def _polygon(
-    picture: Plane, points: list[tuple[float, float]], high: float, color: tuple[float, ...] | float
-) -> None:
+def _polygon(picture: Plane, points: list[tuple[float, float]], high: float, color: tuple[float, ...] | float) -> None:
     """Fill a polygon whose corners are (meters from the left, meters above the road)."""
     scale = picture.shape[0] / high
     corners: npt.NDArray[np.int32] = np.rint([(x * scale, (high - y) * scale) for x, y in points]).astype(np.int32)

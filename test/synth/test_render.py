@@ -7,7 +7,7 @@ import pytest
 
 from mambaseg_core.synth.ground import Ground
 from mambaseg_core.synth.pinhole import PinholeView, Pose, rotation
-from mambaseg_core.synth.quads import ROAD, SIDEWALK, VEGETATION, Mover, Quad, along_road, carried, flat, upright
+from mambaseg_core.synth.quads import ROAD, SIDEWALK, VEGETATION, Mover, Quad, carried, flat, upright
 from mambaseg_core.synth.render import Renderer, Rendering
 from mambaseg_core.synth.road import Road
 from mambaseg_core.synth.shadows import ShadowMap
@@ -155,7 +155,9 @@ def test_a_house_casts_its_shadow_away_from_the_sun() -> None:
     weather = Weather(sun=(-np.pi / 2, np.pi / 4), contrast=1.0)
     shadows = ShadowMap(weather, 60.0)
     shadows.box((0.0, 60.0), (-10.0, -8.0), 6.0)
-    light = [float(shadows.light(np.full((1, 1), x, np.float32), np.full((1, 1), 30, np.float32))[0, 0]) for x in (-3, -1)]
+    light = [
+        float(shadows.light(np.full((1, 1), x, np.float32), np.full((1, 1), 30, np.float32))[0, 0]) for x in (-3, -1)
+    ]
     assert light[0] < 0.5
     assert light[1] == 1.0
 
