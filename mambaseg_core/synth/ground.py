@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.synth.markings import Markings, grid, stripe
-from mambaseg_core.synth.road import Road
+from mambaseg_core.synth.road import STRAIGHT, Road
 from mambaseg_core.synth.shadows import ShadowMap
 from mambaseg_core.synth.sky import CLEAR, Sky, Weather, tone
 from mambaseg_core.synth.surfaces import Surfaces, draw_surfaces
@@ -41,7 +41,7 @@ class Ground:
     def __init__(
         self,
         rng: np.random.Generator,
-        road: Road = Road(),
+        road: Road = STRAIGHT,
         weather: Weather = CLEAR,
         *,
         surfaces: Surfaces | None = None,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
 from mambaseg_core.synth import facades, furniture, plants
 from mambaseg_core.synth.facades import HousePaint
-from mambaseg_core.synth.quads import BUILDING, FENCE, VEGETATION, WALL, Quad
+from mambaseg_core.synth.pinhole import Matrix
+from mambaseg_core.synth.quads import BUILDING, FENCE, VEGETATION, WALL, Quad, as_triple
 from mambaseg_core.synth.street import Street
 from mambaseg_core.synth.textures import Texture
 
@@ -101,12 +103,9 @@ class Houses:
         ridge, last = road.point(center, side * across[0], top), road.point(center, side * across[1], top)
         self._slope(ridge, last - ridge, base - ridge, paint)
 
-    def _slope(self, corner: np.typing.NDArray[np.float64], *vectors_and_paint: object) -> None:
-        across, down, paint = vectors_and_paint
-        assert isinstance(across, np.ndarray) and isinstance(down, np.ndarray) and isinstance(paint, HousePaint)
-        points = [tuple(float(value) for value in vector) for vector in (corner, across, down)]
-        quad = Quad(points[0], points[1], points[2], (paint.roof,), BUILDING, part="roof")  # type: ignore[arg-type]
-        self._street.add(quad)
+    def _slope(self, corner: Matrix, across: Matrix, down: Matrix, paint: HousePaint) -> None:
+        first, second, third = (as_triple(vector) for vector in (corner, across, down))
+        self._street.add(Quad(first, second, third, (paint.roof,), BUILDING, part="roof"))
 
     def _garden(self, side: int, along: tuple[float, float], setback: float, *, with_tree: bool) -> None:
         street, rng = self._street, self._street.rng
@@ -128,7 +127,7 @@ class Houses:
         across = side * (street.road.street_half_m + 0.1)
         parts = max(1, round((along[1] - along[0]) / 8))
         edges = np.linspace(*along, parts + 1).tolist()
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
+        for first, last in pairwise(edges):
             street.wall((first, last), (across, across), (0, height), texture, label, outward=-side)
 
     def side_streets(self, side: int) -> None:

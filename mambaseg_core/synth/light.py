@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.synth.road import Road
+from mambaseg_core.synth.road import STRAIGHT, Road
 from mambaseg_core.synth.textures import Plane
 
 Position = npt.NDArray[np.float64]
@@ -66,7 +66,7 @@ class Light:
         rays: Plane,
         directions: Plane,
         position: Position,
-        road: Road = Road(),
+        road: Road = STRAIGHT,
     ) -> None:
         """Turn reflectances into radiances, in place.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mambaseg_core.synth.pinhole import Pose, rotation
 from mambaseg_core.synth.places import PLACES, draw_road
-from mambaseg_core.synth.road import Road
+from mambaseg_core.synth.road import STRAIGHT, Road
 
 FOCAL: Final = 0.80
 """Focal length of the frame camera, in widths of its image."""
@@ -46,7 +46,7 @@ class Motion:
     turn: float = 0.0
     turn_hz: float = 0.4
     phase: float = 0.0
-    road: Road = Road()
+    road: Road = STRAIGHT
     lane: int = 0
     pitch: float = 0.0
     roll: float = 0.0

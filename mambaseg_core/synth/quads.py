@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from mambaseg_core.synth.pinhole import Matrix, rotation
 from mambaseg_core.synth.road import Road
@@ -126,7 +125,7 @@ def carried(quads: Iterable[Quad], mover: Mover) -> list[Quad]:
     for quad in quads:
         vectors = quad.vectors() @ axes.T
         vectors[0] += origin
-        corner, across, down = (_triple(vector) for vector in vectors)
+        corner, across, down = (as_triple(vector) for vector in vectors)
         placed.append(replace(quad, corner=corner, across=across, down=down))
     return placed
 
@@ -140,11 +139,13 @@ def along_road(
     label: int,
 ) -> Quad:
     """Return a vertical quad between two places on the road, its foot on the lower of the two."""
-    first, last = (_triple(road.point(*place)) for place in zip(along, across, strict=True))
+    first, last = (as_triple(road.point(*place)) for place in zip(along, across, strict=True))
     level, foot = -max(first[1], last[1]), -min(first[1], last[1])
     bounds = min(level, foot) + heights[0], max(level, foot) + heights[1]
     return upright((first[0], first[2]), (last[0], last[2]), bounds, texture, label)
 
 
-def _triple(vector: npt.NDArray[np.float64]) -> Triple:
-    return float(vector[0]), float(vector[1]), float(vector[2])
+def as_triple(vector: Matrix) -> Triple:
+    """Return a vector [3] as a tuple."""
+    x, y, z = vector.tolist()
+    return x, y, z

@@ -132,3 +132,7 @@ class Road:
         below = linear + np.sqrt(np.maximum(square, 0))
         met = (square > 0) & (below > 2e-4)
         return np.where(met, 2 * above / np.where(met, below, 1), np.float32(np.inf))
+
+
+STRAIGHT = Road()
+"""A straight and flat street of two lanes."""

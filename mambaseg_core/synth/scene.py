@@ -13,7 +13,7 @@ from mambaseg_core.synth.conditions import Conditions
 from mambaseg_core.synth.furniture import concrete
 from mambaseg_core.synth.ground import Ground
 from mambaseg_core.synth.houses import Houses, lit_windows
-from mambaseg_core.synth.quads import CAR, PERSON, POLE, SIGN, WALL, Quad
+from mambaseg_core.synth.quads import CAR, PERSON, POLE, SIGN, WALL, Quad, as_triple
 from mambaseg_core.synth.roadside import Roadside
 from mambaseg_core.synth.sky import Weather, draw_weather
 from mambaseg_core.synth.street import Street
@@ -90,5 +90,5 @@ def _ceiling(
 ) -> None:
     corner = street.road.point(along[0], across[0], up)
     sides = street.road.point(along[0], across[1], up) - corner, street.road.point(along[1], across[0], up) - corner
-    first, second, third = (tuple(vector.tolist()) for vector in (corner, *sides))
+    first, second, third = (as_triple(vector) for vector in (corner, *sides))
     street.add(Quad(first, second, third, (texture,), WALL, glow=glow))

@@ -7,6 +7,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from mambaseg_core.synth.pinhole import Matrix
 from mambaseg_core.synth.sky import Weather
 from mambaseg_core.synth.textures import Plane, as_plane
 
@@ -43,7 +44,7 @@ class ShadowMap:
         """Add the shadow of a tree's crown."""
         turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)
         disc = np.stack([np.cos(turn), np.sin(turn)], axis=1) * radius
-        self._fill(disc + (across, along) + height * np.asarray(self._cast))
+        self._fill(disc + np.asarray((across, along)) + height * np.asarray(self._cast))
 
     def light(self, across: Plane, z: Plane) -> Plane:
         """Return the share of light that is left at points [H, W]."""
@@ -58,6 +59,6 @@ class ShadowMap:
         dark = cv2.remap(rows, columns, places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         return as_plane(1 - self._depth * dark)
 
-    def _fill(self, points: np.typing.NDArray[np.float64]) -> None:
-        pixels = ((points + (_HALF_M, _BACK_M)) * _PER_M).astype(np.float32)
+    def _fill(self, points: Matrix) -> None:
+        pixels = ((points + np.asarray((_HALF_M, _BACK_M))) * _PER_M).astype(np.float32)
         cv2.fillConvexPoly(self._map, cv2.convexHull(pixels).astype(np.int32), 1.0)

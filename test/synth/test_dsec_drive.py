@@ -10,7 +10,7 @@ import pytest
 
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.synth import dsec_drive
-from mambaseg_core.synth.dsec_drive import T_OFFSET_US, SequenceSummary, label_rows
+from mambaseg_core.synth.dsec_drive import T_OFFSET_US, SequenceSummary
 from mambaseg_core.synth.rig import make_calibration
 
 
@@ -59,13 +59,12 @@ def test_the_rectify_map_is_the_calibration_s(summary: SequenceSummary) -> None:
     assert np.abs(stored - np.stack(np.meshgrid(np.arange(160), np.arange(120)), -1)).max() > 2
 
 
-def test_labels_have_dsec_s_rows_and_classes(summary: SequenceSummary) -> None:
-    assert [label_rows(height) for height in (480, 120, 240)] == [440, 110, 220]
+def test_labels_have_the_event_view_s_size_and_dsec_s_classes(summary: SequenceSummary) -> None:
     sequence = DsecSequence(summary.path)
     seen: set[int] = set()
     for index in range(len(sequence)):
         labels = sequence.label(index)
-        assert labels.shape == (110, 160)
+        assert labels.shape == (120, 160)
         seen |= set(np.unique(labels).tolist())
         assert (labels == 5).mean() > 0.15  # road
         assert labels[-1, 80] == 5

@@ -9,7 +9,7 @@ from mambaseg_core.synth.ground import Ground
 from mambaseg_core.synth.pinhole import PinholeView, Pose, rotation
 from mambaseg_core.synth.quads import ROAD, SIDEWALK, VEGETATION, Mover, Quad, carried, flat, upright
 from mambaseg_core.synth.render import Renderer, Rendering
-from mambaseg_core.synth.road import Road
+from mambaseg_core.synth.road import STRAIGHT, Road
 from mambaseg_core.synth.shadows import ShadowMap
 from mambaseg_core.synth.sky import Weather
 from mambaseg_core.synth.textures import LUMA, Texture, make_texture
@@ -18,7 +18,6 @@ SIZE = (80, 100)
 VIEW = PinholeView(np.asarray([[100.0, 0, 49.5], [0, 100.0, 39.5], [0, 0, 1]]), np.eye(3), SIZE)
 POSE = Pose(np.asarray([0.0, -1.5, 0.0]), np.eye(3))
 CAR = 8
-STRAIGHT = Road()
 BENT = Road(bends=((6.0, 0.03, 0.4),))
 
 
