@@ -19,7 +19,15 @@ from mambaseg_core.synth.scene import Scene
 from mambaseg_core.synth.textures import Plane, noise
 
 FARTHEST_MM: Final = 65_535
-_PATCHES: Final = {"day": 0.03, "night": 0.12, "glare": 0.10, "fast": 0.06}  # share without a match
+_PATCHES: Final = {  # share without a match
+    "day": 0.03,
+    "night": 0.12,
+    "glare": 0.10,
+    "tunnel": 0.10,
+    "rain": 0.12,
+    "fast": 0.06,
+    "turn": 0.04,
+}
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ class CameraModel:
         reference_s: exposure that brings a white wall by day to full scale.
         longest_s: longest exposure; in less light the gain rises.
         highest_gain: highest gain; in even less light the image stays dark.
-        target: mean signal that the control aims for.
+        target: median signal that the control aims for; the sun and lamps, however bright, do not change a median.
+        metered: share of the rows, from the bottom, in which it measures: the road, more than the sky.
         lag_s: time constant of the control.
         settled_s: the exposure of the first image is right for the scene this long before it.
         shot: standard deviation of the shot noise at full scale and gain 1; it grows as sqrt(signal * gain).
@@ -36,7 +37,8 @@ class CameraModel:
     reference_s: float = 0.004
     longest_s: float = 0.030
     highest_gain: float = 10.0
-    target: float = 0.42
+    target: float = 0.34
+    metered: float = 0.6
     lag_s: float = 0.4
     settled_s: float = 0.8
     shot: float = 0.02
@@ -87,16 +89,11 @@ class FrameCamera:
         self._seconds = seconds
 
     def _wanted(self, radiance: Plane) -> float:
-        """Return the exposure at which the mean of the signal, cut at full scale, is the target."""
+        """Return the exposure at which the median of the metered part is the target."""
         model = self._model
-        low, high = 1e-3, model.longest_s / model.reference_s * model.highest_gain
-        for _ in range(16):
-            middle = (low * high) ** 0.5
-            if float(np.minimum(radiance[::4, ::4] * np.float32(middle), 1).mean()) < model.target:
-                low = middle
-            else:
-                high = middle
-        return float((low * high) ** 0.5)
+        seen = radiance[round(len(radiance) * (1 - model.metered)) :: 4, ::4]
+        longest = model.longest_s / model.reference_s * model.highest_gain
+        return min(model.target / max(float(np.median(seen)), 1e-6), longest)
 
     def _develop(self, signal: Plane, gain: float) -> Image:
         model = self._model

@@ -40,6 +40,7 @@ class Light:
         tunnel: ambient light in the tunnel.
         sun: (azimuth, elevation) of the low sun, radians; None if it is not visible.
         veil: light that the sun scatters into both lenses, next to it.
+        veil_rad: angle from the sun at which a third of it is left, radians.
     """
 
     ambient: float = 1.0
@@ -51,6 +52,7 @@ class Light:
     tunnel: float = 1.0
     sun: tuple[float, float] | None = None
     veil: float = 0.0
+    veil_rad: float = 0.13
 
     @property
     def is_day(self) -> bool:
@@ -117,7 +119,7 @@ class Light:
         azimuth, elevation = self.sun
         squared = (rays[0] - np.float32(azimuth)) ** 2 + (rays[1] + np.float32(elevation)) ** 2
         disc = 60 * np.exp(-squared / np.float32(0.02**2))
-        return np.asarray(disc + self.veil / (1 + squared / np.float32(0.13**2)) ** 1.5, np.float32)
+        return np.asarray(disc + self.veil / (1 + squared / np.float32(self.veil_rad**2)) ** 1.5, np.float32)
 
 
 DAYLIGHT: Final = Light()

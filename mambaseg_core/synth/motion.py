@@ -60,12 +60,13 @@ class Motion:
         along = self.speed * seconds
         across = self.road.lane_across(self.lane) + self.offset_m + 0.12 * moving * np.sin(0.23 * wave)
         across += self.speed * self.turn / (2 * np.pi * self.turn_hz) * np.cos(self.turn_hz * wave)
-        yaw = self.turn * np.sin(self.turn_hz * wave) + self.yaw * np.sin(0.31 * wave) + self.shake * np.sin(3.1 * wave)
+        yaw = self.yaw * np.sin(0.31 * wave) + self.shake * np.sin(3.1 * wave)
+        turn = self.turn * np.sin(self.turn_hz * wave)
         pitch = 0.003 * np.sin(1.3 * wave) + self.shake * np.sin(4.3 * wave + 2)
         roll = 0.003 * np.sin(0.9 * wave + 1)
         up = self.eye_m + 0.015 * moving * np.sin(1.7 * wave)
         heading, slope = self.road.angles(along)
-        swaying = rotation(self.pitch + moving * pitch, moving * yaw - self.turned, self.roll + moving * roll)
+        swaying = rotation(self.pitch + moving * pitch, moving * yaw + turn - self.turned, self.roll + moving * roll)
         course = rotation(-slope, 0.0, 0.0) @ rotation(0.0, -heading, 0.0)
         return Pose(self.road.point(along, float(across), float(up)), swaying @ course)
 

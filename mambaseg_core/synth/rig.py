@@ -11,6 +11,7 @@ from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.cameras.camera import Camera
 from mambaseg_core.synth.conditions import Conditions
 from mambaseg_core.synth.frame_camera import FrameCamera
+from mambaseg_core.synth.lens import Lens
 from mambaseg_core.synth.motion import FOCAL
 from mambaseg_core.synth.pinhole import PinholeView, rotation
 from mambaseg_core.synth.render import Renderer
@@ -70,12 +71,14 @@ def frame_camera(
     scene: Scene, calibration: Calibration, conditions: Conditions, rng: np.random.Generator
 ) -> FrameCamera:
     """Return the frame camera of a drive; `rng` draws its noise."""
+    lens = Lens(conditions.dirt, calibration.image_size, 0)
     renderers = [
         Renderer(scene.quads, scene.ground, view, light=conditions.light) for view in jittered_views(calibration)
     ]
 
     def radiance(seconds: float, sample: int) -> Plane:
-        return renderers[sample % len(renderers)].render(conditions.motion.pose(seconds), seconds).color
+        frame = renderers[sample % len(renderers)].render(conditions.motion.pose(seconds), seconds)
+        return lens.look(frame.color, seconds)
 
     return FrameCamera(radiance, rng)
 
@@ -93,9 +96,11 @@ class RawEventCamera:
         self._columns, self._rows = np.ascontiguousarray(np.moveaxis(rectified + np.float32(margin), -1, 0))
         view = event_view(calibration, margin=margin)
         self._motion = conditions.motion
+        self._lens = Lens(conditions.dirt, calibration.event_size, 1)
         self._renderer = Renderer(scene.quads, scene.ground, view, gray=True, light=conditions.light)
 
     def intensity(self, seconds: float) -> Plane:
         """Return the intensity at a time of the drive, float32 [H, W]; 1 is a white wall by day."""
         rectified = self._renderer.render(self._motion.pose(seconds), seconds).color
-        return np.asarray(cv2.remap(rectified, self._columns, self._rows, cv2.INTER_LINEAR), np.float32)
+        raw = np.asarray(cv2.remap(rectified, self._columns, self._rows, cv2.INTER_LINEAR), np.float32)
+        return self._lens.look(raw, seconds)

@@ -73,12 +73,15 @@ class Climate:
 
 
 def draw_climate(conditions: Conditions, rng: np.random.Generator) -> Climate:
-    """Draw the climate of a drive: full sun by day, none at night, little of it on a dull evening."""
+    """Draw the climate of a drive: full sun by day, none at night, little of it in rain."""
     low, high, sun, sky_k = {
         "day": (12, 28, 1.0, 40),
         "night": (2, 16, 0.0, 45),
         "glare": (8, 26, 0.6, 35),
+        "tunnel": (8, 26, 0.6, 35),
+        "rain": (4, 18, 0.1, 8),
         "fast": (6, 20, 0.15, 14),
+        "turn": (12, 28, 1.0, 40),
     }[conditions.name]
     return Climate(float(rng.uniform(low, high)), sun, sky_k, conditions.light.glow > 0)
 

@@ -49,9 +49,10 @@ def test_the_camera_suffers(drives: dict[str, DsecSequence]) -> None:
     white = {name: float((np.asarray(taken) > 253).mean()) for name, taken in images.items()}
     blurred = {name: sharpness(taken) for name, taken in images.items()}
     assert 80 < mean["day"] < 150
-    assert mean["night"] < 0.6 * mean["day"]
-    assert white["day"] < 0.01
+    assert mean["night"] < 25
+    assert white["day"] < 0.05
     assert white["glare"] > 0.1
+    assert white["tunnel"] > 0.1
     assert blurred["fast"] < 0.85 * blurred["day"]
     assert blurred["night"] > 2 * blurred["day"]  # noise
 
@@ -96,10 +97,8 @@ def test_nothing_moves_nothing_fires() -> None:
 
 
 def test_a_tunnel_s_end_blinds_the_camera(tmp_path: Path, write_small: Callable[..., SequenceSummary]) -> None:
-    rngs = [np.random.default_rng(np.random.SeedSequence(seed).spawn(4)[0]) for seed in range(20)]
-    seed = next(n for n, rng in enumerate(rngs) if draw_conditions("glare", rng, 0.3).light.tunnel_end_m is not None)
-    sequence = DsecSequence(write_small(tmp_path, condition="glare", seed=seed).path)
-    image = gray(sequence)[0]
-    assert (image > 253).mean() > 0.1
-    assert (image < 70).mean() > 0.2
+    rngs = [np.random.default_rng(np.random.SeedSequence(seed).spawn(5)[0]) for seed in range(20)]
+    ends = [draw_conditions("tunnel", rng, 0.3).light.tunnel_end_m or 0 for rng in rngs]
+    sequence = DsecSequence(write_small(tmp_path, condition="tunnel", seed=int(np.argmax(ends))).path)
+    assert (gray(sequence)[0] > 253).mean() > 0.1
     assert (sequence.label(1) == 9).mean() > 0.1  # the tunnel is a wall

@@ -150,7 +150,7 @@ def test_an_existing_sequence_is_not_touched(
         ({"seconds": float("nan")}, "seconds=nan"),
         ({"seconds": 1e9}, "at most 600 s"),
         ({"fps": -1.0}, "fps=-1.0"),
-        ({"condition": "fog"}, "condition is 'fog', expected one of day, night, glare, fast"),
+        ({"condition": "fog"}, "condition is 'fog', expected one of day, night, glare, tunnel, rain, fast, turn"),
         ({"sensor": "dvs128"}, "sensor is 'dvs128', expected one of davis346, gen3"),
         ({"name": "a/b"}, "name is 'a/b'"),
         ({"name": ".."}, r"name is '\.\.'"),
