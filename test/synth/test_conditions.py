@@ -75,7 +75,7 @@ def test_events_know_nothing_of_labels(name: str) -> None:
     """The same street with other class ids has the very same events: they depend on light only."""
     conditions = draw_conditions(name, np.random.default_rng(1), 0.1)
     scene = build_scene(np.random.default_rng(2), 0.1, conditions)
-    unnamed = Scene(tuple(replace(quad, label=0) for quad in scene.quads), scene.ground)
+    unnamed = Scene(tuple(replace(quad, label=quad.label and 0) for quad in scene.quads), scene.ground)
     found = []
     for street in (scene, unnamed):
         camera = RawEventCamera(street, make_calibration(SIZE, SIZE), conditions)

@@ -10,6 +10,7 @@ import pytest
 
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.synth import dsec_drive
+from mambaseg_core.synth.conditions import draw_conditions
 from mambaseg_core.synth.dsec_drive import T_OFFSET_US, SequenceSummary
 from mambaseg_core.synth.rig import make_calibration
 
@@ -55,7 +56,9 @@ def test_the_rectify_map_is_the_calibration_s(summary: SequenceSummary) -> None:
     with h5py.File(summary.path / "events/left/rectify_map.h5") as file:
         stored = file["rectify_map"][()]
     assert stored.dtype == np.float32
-    np.testing.assert_allclose(stored, make_calibration((135, 180), (120, 160)).rectify_map(), atol=1e-3)
+    conditions = draw_conditions("day", np.random.default_rng(np.random.SeedSequence(0).spawn(1)[0]), 0.3)
+    calibration = make_calibration((135, 180), (120, 160), conditions.motion.focal)
+    np.testing.assert_allclose(stored, calibration.rectify_map(), atol=1e-3)
     assert np.abs(stored - np.stack(np.meshgrid(np.arange(160), np.arange(120)), -1)).max() > 2
 
 
@@ -67,10 +70,9 @@ def test_labels_have_the_event_view_s_size_and_dsec_s_classes(summary: SequenceS
         assert labels.shape == (120, 160)
         seen |= set(np.unique(labels).tolist())
         assert (labels == 5).mean() > 0.15  # road
-        assert labels[-1, 80] == 5
         assert labels[0, 70] in (0, 1, 7)
     assert seen <= set(range(11))
-    assert seen >= {0, 1, 3, 5, 6, 7, 8}
+    assert seen >= {0, 5, 7}  # what any place has
 
 
 def test_the_same_seed_produces_the_same_sequence(
