@@ -44,7 +44,7 @@ def _night(rng: np.random.Generator, motion: Motion, seconds: float) -> Conditio
     light = Light(
         ambient=_between(rng, 0.8e-4, 1.8e-4),
         sky=_between(rng, 0.3e-4, 1.0e-4),
-        low_beam=_between(rng, 0.0012, 0.003),
+        low_beam=_between(rng, 0.0012, 0.004),
         lamps=_between(rng, 0.0008, 0.0018),
         glow=_between(rng, 0.02, 0.08),
     )

@@ -36,14 +36,14 @@ class CameraModel:
 
     reference_s: float = 0.004
     longest_s: float = 0.030
-    highest_gain: float = 10.0
+    highest_gain: float = 16.0
     target: float = 0.34
     metered: float = 0.6
     lag_s: float = 0.4
     settled_s: float = 0.8
     shot: float = 0.02
-    read: float = 0.006
-    sample_s: float = 0.0025
+    read: float = 0.004
+    sample_s: float = 0.005
 
 
 class FrameCamera:

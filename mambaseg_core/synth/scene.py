@@ -57,8 +57,8 @@ def build_scene(rng: np.random.Generator, seconds: float, conditions: Conditions
 
 
 def _weather(rng: np.random.Generator, conditions: Conditions) -> Weather:
-    """Draw the weather; in the dark no sun shines, and the low sun stands where the glare comes from."""
-    weather, light = draw_weather(rng), conditions.light
+    """Draw the weather: an overcast sky in rain; no sun in the dark."""
+    weather, light = draw_weather(rng, overcast=conditions.dirt.drops > 0), conditions.light
     if light.ambient < _DARK:
         return replace(weather, contrast=0.0, warm=(0.0, 0.0, 0.0))
     return weather

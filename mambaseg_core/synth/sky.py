@@ -56,9 +56,11 @@ class Weather:
 CLEAR: Final = Weather()
 
 
-def draw_weather(rng: np.random.Generator) -> Weather:
-    """Draw the weather: white and gray covers, clouds, clear skies, low suns."""
+def draw_weather(rng: np.random.Generator, *, overcast: bool = False) -> Weather:
+    """Draw the weather: white and gray covers, clouds, clear skies, low suns; only covers if `overcast`."""
     kind = str(rng.choice(["white", "gray", "cloudy", "clear", "low"], p=[0.30, 0.12, 0.22, 0.24, 0.12]))
+    if overcast and kind != "white":
+        kind = "gray"
     sun = float(rng.uniform(-np.pi, np.pi)), float(rng.uniform(0.35, 1.1))
     haze_m = float(np.exp(rng.uniform(np.log(150), np.log(1500))))
     blue = np.asarray((rng.uniform(0.15, 0.45), rng.uniform(0.38, 0.62), rng.uniform(0.7, 1.0)))
