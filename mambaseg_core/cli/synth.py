@@ -19,7 +19,7 @@ def synth(
     name: Annotated[str, typer.Option(help="name of the sequence")] = "synthetic_00_a",
     condition: Annotated[str, typer.Option(help="day, night, glare, tunnel, rain, fast or turn")] = "day",
     seconds: Annotated[
-        float | None, typer.Option(help="length of a drive, seconds; default 2, benchmark 0.55 (pairs: 1)")
+        float | None, typer.Option(help="length of a drive, seconds; default 2, benchmark 0.35 (pairs: 1)")
     ] = None,
     fps: Annotated[float, typer.Option(help="images and labels per second")] = 20.0,
     seed: Annotated[int, typer.Option(help="the same seed always makes the same sequence")] = 0,
@@ -34,7 +34,7 @@ def synth(
     ] = False,
     sequences: Annotated[
         tuple[int, int] | None,
-        typer.Option(help="drives of each condition, train and test; default: benchmark 40 8, pairs 1 1"),
+        typer.Option(help="drives of each condition, train and test; default: benchmark 56 12, pairs 1 1"),
     ] = None,
     second: Annotated[str, typer.Option(help="second input: events, thermal or depth")] = "events",
     jobs: Annotated[int, typer.Option(help="processes, for parts train and test")] = os.cpu_count() or 1,

@@ -25,16 +25,16 @@ from mambaseg_core.synth.event_model import SENSORS
 from mambaseg_core.synth.processes import Progress, in_processes
 from mambaseg_core.synth.rig import Size
 
-SEQUENCES: Final = {"train": 40, "test": 8}
+SEQUENCES: Final = {"train": 56, "test": 12}
 """Number of sequences of each condition."""
 
-SECONDS: Final = 0.55
+SECONDS: Final = 0.35
 FPS: Final = 30.0
 FIRST_LABEL: Final = 3
 """The first label that is used: three older images, the oldest 100 ms old, come before it."""
 
 LABEL_STEP: Final = 6
-"""Every sixth label is used, 200 ms apart: many streets teach more than many moments of one."""
+"""Every sixth label is used, 200 ms apart, which are two of each drive: many streets teach more than many moments."""
 
 SIZE: Final = (240, 320)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mambaseg_core.synth.pinhole import Matrix, rotation
+from mambaseg_core.synth.pinhole import Matrix
 from mambaseg_core.synth.road import Road
 from mambaseg_core.synth.textures import Texture
 
@@ -44,7 +45,15 @@ class Mover:
         """Return the origin [3] and the axes [3, 3] (local to world) at a time."""
         along = self.along + self.speed * seconds
         heading, slope = self.road.angles(along)
-        axes = rotation(0.0, -heading, 0.0).T @ rotation(-slope, 0.0, 0.0).T @ rotation(0.0, -self.turned, 0.0).T
+        (sh, ch), (ss, cs), (st, ct) = ((math.sin(a), math.cos(a)) for a in (heading, slope, self.turned))
+        right, ahead = (ch, 0.0, -sh), (sh * cs, -ss, ch * cs)
+        axes = np.asarray(
+            [
+                [ct * r - st * a for r, a in zip(right, ahead, strict=True)],
+                [sh * ss, cs, ch * ss],
+                [ct * a + st * r for r, a in zip(right, ahead, strict=True)],
+            ]
+        ).T
         return self.road.point(along, self.across + self.aside * seconds), axes
 
 

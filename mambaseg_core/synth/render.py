@@ -6,6 +6,7 @@ depth and colors of any view are exact at the pixel centers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,8 +21,13 @@ from mambaseg_core.synth.quads import Quad
 from mambaseg_core.synth.sky import CLEAR, Weather, tone
 from mambaseg_core.synth.textures import Plane
 
+_HALF = np.float32(0.5)
 _ROW = 1024  # points in a row of one look-up
-_SPECK_PX = 6  # a quad is skipped if its bounding box has no more pixels
+_SPECK_PX = 9  # a quad is skipped if its bounding box has no more pixels
+_DETAIL_PX = {"lamp": 12, "lit": 12, "bonnet": 40, "roof": 40, "screen": 24}  # the same for some parts
+_SHINING = ("lamp", "lit")  # parts that show in the dark only
+_SHADOW_PX = 100
+_SMOOTH_PX = 64  # with more pixels, a quad is drawn between two resolutions of its texture
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +90,8 @@ class Renderer:
         gray: bool = False,
         light: Light = DAYLIGHT,
     ) -> None:
+        if not light.glow:
+            quads = [quad for quad in quads if quad.part not in _SHINING] or quads
         self._quads = quads
         self._ground = ground
         self._view = view
@@ -92,6 +100,9 @@ class Renderer:
         self._rays = view.rays()
         self._vectors = np.stack([quad.vectors() for quad in quads])  # [quads, 3 (corner, across, down), 3]
         self._facing = np.asarray([quad.facing for quad in quads])
+        self._least_px = np.asarray(
+            [_SHADOW_PX if quad.label is None else _DETAIL_PX.get(quad.part, _SPECK_PX) for quad in quads]
+        )
         shapes = np.asarray([quad.textures[0].gray[0].shape for quad in quads], np.float64)
         lengths = np.linalg.norm(self._vectors[:, 1:], axis=-1)
         self._texels_per_m = np.sqrt((shapes[:, ::-1] / lengths).prod(axis=1))
@@ -172,7 +183,7 @@ class Renderer:
         candidates = np.flatnonzero((farthest > NEAR_M) & (nearest < FAR_M) & faces)
         boxes = bounding_boxes(points[candidates], self._view)
         extent = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
-        seen = extent[:, 0] * extent[:, 1] > _SPECK_PX
+        seen = extent[:, 0] * extent[:, 1] > self._least_px[candidates]
         candidates, boxes = candidates[seen], boxes[seen].astype(int)
         order = np.argsort(nearest[candidates], kind="stable")
         candidates, boxes = candidates[order], boxes[order]
@@ -207,35 +218,39 @@ class Renderer:
         if quad.label is not None and zbuffer.max() <= visible.nearest:
             return
         texture = quad.textures[int(seconds * quad.rate_hz) % len(quad.textures)]
-        height, width = texture.gray[0].shape
         x = np.arange(region[1].start, region[1].stop, dtype=np.float32)
         y = np.arange(region[0].start, region[0].stop, dtype=np.float32)
-        plane, *sides = visible.forms[:3]
-        constant, *offsets = visible.forms[3]
+        plane, side, height = visible.forms[:3]
+        constant, left, top = visible.forms[3]
         depth = constant / (plane[0] * x + (plane[1] * y + plane[2])[:, None])
         nearer = depth < zbuffer if quad.label is not None else zbuffer == ground[region]
-        places = np.nonzero(nearer & (depth > NEAR_M))
+        nearer &= depth > NEAR_M
+        places = nearer.nonzero()
         if not len(places[0]):
             return
         depth, y, x = depth[places], y[places[0]], x[places[1]]
-        columns, rows = (
-            depth * (form[0] * x + (form[1] * y + form[2])) - offset
-            for form, offset in zip(sides, offsets, strict=True)
-        )
-        inside = (columns >= 0) & (columns < 1) & (rows >= 0) & (rows < 1)
-        columns, rows = columns * np.float32(width), rows * np.float32(height)
-        level = float(np.log2(max(visible.texels, 1.0)))
-        if texture.alpha is not None and inside.any():
-            inside &= _sample(texture.alpha, columns, rows, level) > 0.5
-        chosen = np.flatnonzero(inside)
+        columns = depth * (side[0] * x + side[1] * y + side[2]) - left
+        rows = depth * (height[0] * x + height[1] * y + height[2]) - top
+        chosen = ((columns >= 0) & (columns < 1) & (rows >= 0) & (rows < 1)).nonzero()[0]
         if not len(chosen):
             return
+        size = texture.gray[0].shape
+        columns, rows = columns[chosen] * np.float32(size[1]), rows[chosen] * np.float32(size[0])
+        level = math.log2(max(visible.texels, 1.0))
+        if len(chosen) < _SMOOTH_PX:
+            level = round(level)
+        if texture.alpha is not None:
+            opaque = (_lookup(texture.alpha, columns, rows, min(round(level), len(texture.alpha) - 1)) > 0.5).nonzero()[
+                0
+            ]
+            if not len(opaque):
+                return
+            chosen, columns, rows = chosen[opaque], columns[opaque], rows[opaque]
         places = places[0][chosen], places[1][chosen]
         if quad.label is None:
             frame.color[region][places] *= np.float32(quad.shade)
             return
-        levels = texture.gray if self._gray else texture.rgb
-        color = _sample(levels, columns[chosen], rows[chosen], level) * np.float32(quad.shade)
+        color = _sample(texture.gray if self._gray else texture.rgb, columns, rows, level) * np.float32(quad.shade)
         frame.color[region][places] = color.reshape(len(chosen), -1)
         zbuffer[places] = depth[chosen]
         if self._light.glow:
@@ -256,12 +271,13 @@ def _sample(levels: Sequence[Plane], columns: Plane, rows: Plane, level: float) 
 def _lookup(levels: Sequence[Plane], columns: Plane, rows: Plane, index: int) -> Plane:
     """Look up one resolution at points [n]: [n] or [n, 3]. OpenCV takes images of up to 32766 rows only."""
     picture, count = levels[index], len(columns)
-    scale_x, scale_y = (np.float32(picture.shape[axis] / levels[0].shape[axis]) for axis in (1, 0))
-    wide = min(count, _ROW)
-    shape = -(-count // wide), wide
-    points = columns * scale_x - np.float32(0.5), rows * scale_y - np.float32(0.5)
-    if count % wide:
-        points = np.resize(points[0], shape[0] * wide), np.resize(points[1], shape[0] * wide)
-    x, y = (point.reshape(shape) for point in points)
+    scale_x, scale_y = (
+        np.float32(picture.shape[1] / levels[0].shape[1]),
+        np.float32(picture.shape[0] / levels[0].shape[0]),
+    )
+    x, y = columns * scale_x - _HALF, rows * scale_y - _HALF
+    if count > _ROW:
+        padding = np.zeros(-count % _ROW, np.float32)
+        x, y = (np.concatenate([points, padding]).reshape(-1, _ROW) for points in (x, y))
     sampled = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(sampled.reshape(shape[0] * wide, *picture.shape[2:])[:count], np.float32)
+    return np.asarray(sampled.reshape(-1, *picture.shape[2:])[:count], np.float32)

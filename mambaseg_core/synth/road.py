@@ -7,6 +7,7 @@ to the right, measured square to it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,8 +110,16 @@ class Road:
 
     def point(self, along: float, across: float, up: float = 0.0) -> npt.NDArray[np.float64]:
         """Return the point [3] of the world at a place on the road, so far above it."""
-        x, slope = self.center(np.asarray(along, np.float64))
-        return np.asarray([float(x) + across * float(np.hypot(1, slope)), -self.height(along) - up, along])
+        x, slope = self.center_at(along)
+        return np.asarray([x + across * math.hypot(1, slope), -self.height(along) - up, along])
+
+    def center_at(self, along: float) -> tuple[float, float]:
+        """Return the center line's x and dx/dz at one place."""
+        x = slope = 0.0
+        for amplitude, number, phase in self.bends:
+            x += amplitude * math.sin(number * along + phase)
+            slope += amplitude * number * math.cos(number * along + phase)
+        return x, slope
 
     def height(self, along: float) -> float:
         """Return the height of the road."""
@@ -118,8 +127,7 @@ class Road:
 
     def angles(self, along: float) -> tuple[float, float]:
         """Return heading (positive to the right) and slope (positive uphill), radians."""
-        slope = float(self.center(np.asarray(along, np.float64))[1])
-        return float(np.arctan(slope)), float(np.arctan(self.grade + self.bow * along))
+        return math.atan(self.center_at(along)[1]), math.atan(self.grade + self.bow * along)
 
     def hit(self, directions: Array, position: Array) -> Array:
         """Return the depths float32 [H, W] at which rays [3, H, W] of unit depth meet the ground, else infinity."""

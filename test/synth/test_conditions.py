@@ -25,7 +25,7 @@ def drives(
     tmp_path_factory: pytest.TempPathFactory, write_small: Callable[..., SequenceSummary]
 ) -> dict[str, DsecSequence]:
     root = tmp_path_factory.mktemp("conditions")
-    return {name: DsecSequence(write_small(root, name=name, condition=name, seed=4).path) for name in CONDITIONS}
+    return {name: DsecSequence(write_small(root, name=name, condition=name, seed=27).path) for name in CONDITIONS}
 
 
 def sharpness(images: list[np.ndarray]) -> float:
