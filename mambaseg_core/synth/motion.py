@@ -14,7 +14,7 @@ from mambaseg_core.synth.road import STRAIGHT, Road
 FOCAL: Final = 0.80
 """Focal length of the frame camera, in widths of its image."""
 
-_STANDING: Final = 0.07  # share of the drives in which the vehicle stands
+_STANDING: Final = 0.05  # share of the drives in which the vehicle stands
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def draw_surfaces(rng: np.random.Generator, road: Road) -> Surfaces:
     grass = _varied(rng, _GRASS[int(rng.integers(len(_GRASS)))], float(rng.uniform(0.7, 1.4)), 0.08)
     green = Surface(VEGETATION, grass, 0.25, 0.2)
     pavement = Surface(SIDEWALK, walk, 0.08, 0.07, 0.0 if alike else float(rng.uniform(0.05, 0.4)))
-    track = Surface(ROAD, asphalt, float(rng.uniform(0.06, 0.2)), float(rng.uniform(0.04, 0.2)))
+    track = Surface(ROAD, asphalt, float(rng.uniform(0.04, 0.13)), float(rng.uniform(0.03, 0.15)))
     paved = road.place in ("narrow", "square") or (road.place in ("street", "avenue") and rng.random() < 0.6)
     median = green if rng.random() < 0.6 else pavement
     return Surfaces(

@@ -53,7 +53,7 @@ def test_the_camera_suffers(drives: dict[str, DsecSequence]) -> None:
     assert np.mean([(image[len(image) // 2 :] > 253).mean() for image in images["day"]]) < 0.02  # the sky may be white
     assert white["glare"] > 0.1
     assert white["tunnel"] > 0.1
-    assert blurred["fast"] < 0.85 * blurred["day"]
+    assert blurred["fast"] < 0.95 * blurred["day"]  # though its noise is sharp too
     assert blurred["night"] > 2 * blurred["day"]  # noise
 
 
