@@ -130,6 +130,9 @@ class Roadside:
             self._line(side * (road.half_m + 0.4), 0.8, rail, FENCE)
             if road.median_m and side > 0:
                 self._line(0.0, 0.8, rail, FENCE)
+        if road.walk_m and rng.random() < 0.12:
+            height = float(rng.uniform(0.8, 1.2))
+            self._line(side * (road.half_m + 0.3), height, furniture.fence(rng, width_m=8, height_m=height), FENCE)
         if road.place == "motorway" and rng.random() < 0.3:
             height = float(rng.uniform(2.5, 5.0))
             self._line(side * (road.half_m + 3.5), height, furniture.concrete(rng, width_m=8, height_m=height), WALL)
