@@ -5,8 +5,8 @@
 Each drive is rendered for a moment: an image in the event camera's view, the events of the 50 ms before it, the labels.
 
     median, saturated, black   of the image's gray levels: the middle one, share of 250 and above, of 5 and below
-    radiance, intensity        quantiles 1, 50 and 99 % of what reaches the frame and the event camera; a white wall by
-                               day has 1
+    radiance, intensity        quantiles 1, 50 and 99 % of what reaches the frame camera's lens, and of what passes the
+                               event camera's; a white wall by day has 1
     range                      from quantile 0.1 % to 99.9 % of the intensity, dB (20 log10)
     AUC                        how well a quantity tells label boundaries from all other pixels (0.5: not at all): the
                                gradient of the image, the density of events, both after the same blur; also among the
