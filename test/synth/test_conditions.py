@@ -12,10 +12,12 @@ import pytest
 
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.synth.conditions import CONDITIONS, draw_conditions
+from mambaseg_core.synth.depth_camera import DepthCamera
 from mambaseg_core.synth.dsec_drive import SequenceSummary
 from mambaseg_core.synth.event_camera import EventSimulator
-from mambaseg_core.synth.rig import RawEventCamera, make_calibration
+from mambaseg_core.synth.rig import RawEventCamera, jittered_views, make_calibration
 from mambaseg_core.synth.scene import Scene, build_scene
+from mambaseg_core.synth.thermal_camera import ThermalCamera
 
 SIZE = (120, 160)
 
@@ -102,3 +104,37 @@ def test_a_tunnel_s_end_blinds_the_camera(tmp_path: Path, write_small: Callable[
     sequence = DsecSequence(write_small(tmp_path, condition="tunnel", seed=int(np.argmax(ends))).path)
     assert (gray(sequence)[0] > 253).mean() > 0.1
     assert (sequence.label(1) == 9).mean() > 0.1  # the tunnel is a wall
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_turn_reaches_its_yaw_rate(seed: int) -> None:
+    motion = draw_conditions("turn", np.random.default_rng(seed), 1.0).motion
+    times = np.arange(0, 1 / motion.turn_hz, 0.01)
+    ahead = np.asarray([motion.pose(time).rotation[2] for time in times])  # the optical axis in the world
+    rates = np.degrees(np.abs(np.diff(np.unwrap(np.arctan2(ahead[:, 0], ahead[:, 2]))))) / 0.01
+    assert 35 < rates.max() < 110  # 40 to 90, and the road's bends and bumps
+    assert 2 < motion.speed < 5
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_every_condition_has_a_climate_and_a_stereo_match(name: str) -> None:
+    """The thermal and the depth camera know all conditions."""
+    conditions = draw_conditions(name, np.random.default_rng(1), 0.2)
+    scene = build_scene(np.random.default_rng(2), 0.2, conditions)
+    views = jittered_views(make_calibration((60, 80), (60, 80)))
+    kelvin = ThermalCamera(scene, views, conditions, np.random.default_rng(3)).temperatures(0.1)
+    assert 200 < kelvin.min() < kelvin.max() < 350
+    assert DepthCamera(scene, views, conditions, np.random.default_rng(3)).take(0.1).max() > 0
+
+
+def test_only_rain_has_dirt_and_an_overcast_sky() -> None:
+    for name in CONDITIONS:
+        drawn = [draw_conditions(name, np.random.default_rng(seed), 0.2) for seed in range(40)]
+        assert any(one.dirt.drops for one in drawn) == any(one.dirt.dust for one in drawn) == (name == "rain")
+        wet = [one for one in drawn if one.dirt.drops]
+        assert all(0 < one.dirt.film < 0.5 and one.light.ambient < 0.5 for one in wet)
+
+
+def test_a_night_is_dark() -> None:
+    lights = [draw_conditions("night", np.random.default_rng(seed), 0.2).light for seed in range(40)]
+    assert all(0.5e-4 < light.ambient < 2e-4 and light.lamps < 0.002 for light in lights)
