@@ -57,13 +57,15 @@ def test_the_area_under_the_curve_by_hand(conditions: ModuleType, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("condition", "place", "gain"), [("night", 0, 0.12), ("tunnel", 0, 0.2), ("glare", 2, 0.1)], ids=str
+    ("condition", "place", "gain"), [("night", 0, 0.12), ("tunnel", 0, 0.2), ("glare", 3, 0.1)], ids=str
 )
 def test_events_show_boundaries_that_the_image_does_not(
-    conditions: ModuleType, condition: str, place: int, gain: float
+    conditions: ModuleType, monkeypatch: pytest.MonkeyPatch, condition: str, place: int, gain: float
 ) -> None:
-    """Everywhere at night and at a tunnel's end (place 0); in glare where the image is saturated (place 2)."""
+    """Everywhere at night and at a tunnel's end (place 0); in glare where the image is saturated (place 3)."""
+    monkeypatch.setattr(conditions, "SIZE", (120, 160))
+    monkeypatch.setattr(conditions, "ENOUGH", 20)
     found = [conditions.evidence(conditions.moment(condition, seed)) for seed in (0, 1)]
-    image, events = np.mean(found, axis=0)[[place, place + 1] if place == 0 else [3, 4]]
+    image, events = np.nanmean(np.asarray(found)[:, [place, place + 1]], axis=0)
     assert events > 0.6
     assert events > image + gain
