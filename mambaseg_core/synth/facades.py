@@ -90,7 +90,7 @@ def _panes(rng: np.random.Generator, picture: Plane, color: Color) -> None:
     for top in range(0, height, rows):
         for left in range(0, width, columns):
             picture[top : top + rows, left : left + columns] *= np.float32(rng.uniform(0.75, 1.2))
-        box(picture, 0, top, width, rng.integers(2, 8), frame)
+        box(picture, 0, top, width, int(rng.integers(2, 8)), frame)
     for left in range(0, width, columns):
         box(picture, left, 0, 2, height, frame)
 
@@ -142,11 +142,11 @@ def _ground_floor(rng: np.random.Generator, picture: Plane, columns: int, floor_
         return
     box(picture, 0, top, picture.shape[1], floor_px, any_color(rng, (0.15, 0.8), 0.3))
     box(picture, 0, top + 0.08 * floor_px, picture.shape[1], 0.2 * floor_px, any_color(rng, (0.1, 0.9), 0.8))
-    door = int(rng.integers(columns))
+    entrance = int(rng.integers(columns))
     pane = tuple(rng.uniform(0.6, 2.0) * np.asarray((0.20, 0.23, 0.26)))
     for column in range(columns):
         left = (column + 0.1) * column_px
-        if column == door:
+        if column == entrance:
             box(picture, left, top + 0.34 * floor_px, 0.5 * column_px, 0.66 * floor_px, (0.18, 0.13, 0.10))
             continue
         box(picture, left, top + 0.34 * floor_px, 0.8 * column_px, 0.52 * floor_px, pane)

@@ -72,8 +72,8 @@ def fence(rng: np.random.Generator, *, width_m: float, height_m: float) -> Textu
     if kind == "mesh":
         for row in range(0, size[0], step):
             alpha[row : row + 2] = 1.0
-    for row in (0.12, 0.85):
-        top = round(row * size[0])
+    for beam in (0.12, 0.85):
+        top = round(beam * size[0])
         alpha[top : top + 4] = 1.0
     for column in range(0, size[1], 64):
         alpha[:, column : column + 4] = 1.0

@@ -69,7 +69,7 @@ class Markings:
         dash = np.abs(dash - np.floor(dash) - np.float32(0.5)) * np.float32(period)
         dashed = np.clip((paint.dash_m / 2 - dash) / long + np.float32(0.5), 0, 1)
         if paint.center != "none" and not road.median_m:
-            center = stripe(side - 0.12, paint.wide_m, wide) if paint.center == "double" else None
+            center = stripe(as_plane(side - np.float32(0.12)), paint.wide_m, wide) if paint.center == "double" else None
             center = stripe(across, paint.wide_m, wide) if center is None else center
             total = center * dashed if paint.center == "dashed" else center
         for lane in range(1, road.lanes):

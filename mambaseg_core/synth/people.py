@@ -133,8 +133,12 @@ def _bicycle(rng: np.random.Generator, *, aside: bool) -> Texture:
 
 
 def _limb(
-    into: tuple[Plane, Plane], start: tuple[float, float], end: tuple[float, float], thick: float, color: Color
+    into: tuple[Plane, Plane],
+    start: tuple[float, float],
+    end: tuple[float, float],
+    thick: float,
+    color: tuple[float, ...],
 ) -> None:
     ends = (round(start[0]), round(start[1])), (round(end[0]), round(end[1]))
-    for picture, value in zip(into, (color, 1.0), strict=True):
-        cv2.line(picture, *ends, value, max(1, round(thick)))
+    cv2.line(into[0], *ends, color, max(1, round(thick)))
+    cv2.line(into[1], *ends, 1.0, max(1, round(thick)))

@@ -63,7 +63,7 @@ def tree(rng: np.random.Generator, color: Color, shape: str) -> Plant:
         y = 0.08 + (1 - from_m - 0.16) * (1 - up)
         radius = (0.05 + 0.11 * reach) * min(width, 0.8 * height)
         cv2.circle(crown, (round(x * width), round(y * height)), max(2, round(radius)), 1.0, -1)
-    crown = cv2.GaussianBlur(crown, (0, 0), 0.05 * width + 1)
+    crown = as_plane(cv2.GaussianBlur(crown, (0, 0), 0.05 * width + 1))
     crown += 0.16 * grain(rng, crown.shape, _GRAINS)
     return _finish(rng, crown, color, (width_m, height_m), trunk=True)
 
@@ -93,7 +93,7 @@ def bush(rng: np.random.Generator, color: Color) -> Plant:
     for _ in range(14):
         centre = round(rng.uniform(0.18, 0.82) * width), round(rng.uniform(0.45, 1.0) * height)
         cv2.circle(crown, centre, round(rng.uniform(0.15, 0.3) * height), 1.0, -1)
-    crown = cv2.GaussianBlur(crown, (0, 0), 3) + 0.12 * grain(rng, crown.shape, _GRAINS)
+    crown = as_plane(cv2.GaussianBlur(crown, (0, 0), 3)) + 0.12 * grain(rng, crown.shape, _GRAINS)
     return _finish(rng, crown, color, (width_m, height_m), trunk=False)
 
 

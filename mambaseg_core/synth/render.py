@@ -184,10 +184,9 @@ class Renderer:
         boxes = bounding_boxes(points[candidates], self._view)
         extent = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
         seen = extent[:, 0] * extent[:, 1] > self._least_px[candidates]
-        candidates, boxes = candidates[seen], boxes[seen].astype(int)
+        candidates, boxes = candidates[seen], boxes[seen]
         order = np.argsort(nearest[candidates], kind="stable")
-        candidates, boxes = candidates[order], boxes[order]
-        return self._forms(candidates, boxes, points, normal, away)
+        return self._forms(candidates[order], boxes[order].astype(np.int64), points, normal, away)
 
     def _forms(
         self, chosen: npt.NDArray[np.int64], boxes: npt.NDArray[np.int64], points: Matrix, normal: Matrix, away: Matrix

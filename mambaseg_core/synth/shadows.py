@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import cv2
@@ -28,7 +29,7 @@ class ShadowMap:
     def __init__(self, weather: Weather, length_m: float) -> None:
         azimuth, elevation = weather.sun
         self._depth = np.float32(0.62 * weather.contrast)
-        reach = 1 / np.tan(max(elevation, 0.05))  # of the shadow of one meter
+        reach = 1 / math.tan(max(elevation, 0.05))  # of the shadow of one meter
         self._cast = -reach * np.sin(azimuth), -reach * np.cos(azimuth)
         self._map = np.zeros((round((length_m + 2 * _BACK_M) * _PER_M), round(2 * _HALF_M * _PER_M)), np.float32)
 

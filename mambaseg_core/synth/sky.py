@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from mambaseg_core.synth.quads import BUILDING, VEGETATION
 from mambaseg_core.synth.textures import LUMA, Color, Plane, as_plane, lookup, noise, wrapped
@@ -132,7 +133,7 @@ class Sky:
         clouds = np.clip(np.float32(weather.cover) + np.float32(weather.billow) * clouds, 0, 1)
         color += (clouds * np.minimum(up * 4, 1))[..., None] * (cloud - color)
 
-    def backdrop(self, into: tuple[Plane, Plane, Plane], directions: Plane) -> None:
+    def backdrop(self, into: tuple[Plane, npt.NDArray[np.uint8], Plane], directions: Plane) -> None:
         """Paint the skyline into color, labels and depth, where depth is infinite."""
         color, labels, depth = into
         low = np.flatnonzero((directions[1] > -1.5 * self._heights.max()).any(axis=1))
@@ -173,6 +174,6 @@ def _skyline(rng: np.random.Generator, label: int) -> tuple[Plane, Color]:
     return as_plane(heights), _rgb(np.asarray((0.24, 0.33, 0.17)) * rng.uniform(0.5, 1.3) * (1 + rng.normal(0, 0.1, 3)))
 
 
-def _rgb(values: np.typing.ArrayLike) -> Color:
+def _rgb(values: npt.ArrayLike) -> Color:
     red, green, blue = np.asarray(values, np.float64).tolist()
     return red, green, blue

@@ -7,6 +7,7 @@ import numpy as np
 from mambaseg_core.synth import people, vehicles
 from mambaseg_core.synth.quads import Mover, flat
 from mambaseg_core.synth.street import Street
+from mambaseg_core.synth.vehicle_shape import draw_shape
 
 _NEAR_M = 5.0  # nobody in our own lane is nearer
 
@@ -21,10 +22,10 @@ class Traffic:
     def __init__(self, street: Street) -> None:
         rng = street.rng
         self._street = street
-        shapes = [vehicles.draw_shape(rng) for _ in range(6)]
+        shapes = [draw_shape(rng) for _ in range(6)]
         self._moving = [vehicles.draw_vehicle(rng, shape) for shape in shapes]
         parked = 5 if street.place.parked else 0
-        self._parked = [vehicles.draw_vehicle(rng, vehicles.draw_shape(rng, parked=True)) for _ in range(parked)]
+        self._parked = [vehicles.draw_vehicle(rng, draw_shape(rng, parked=True)) for _ in range(parked)]
         self._people = [people.draw_person(rng) for _ in range(5 if street.place.people else 0)]
 
     def parked(self, side: int) -> None:

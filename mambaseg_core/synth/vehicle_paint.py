@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from mambaseg_core.synth.textures import GLASS, Color, Plane, Texture, any_color, box, canvas, make_texture, px
-
-if TYPE_CHECKING:
-    from mambaseg_core.synth.vehicles import Shape
+from mambaseg_core.synth.vehicle_shape import Shape
 
 RUBBER: Final[Color] = (0.06, 0.06, 0.07)
 SCREEN: Final[Color] = (0.22, 0.27, 0.32)

@@ -14,21 +14,9 @@ from mambaseg_core.synth.quads import CAR, Quad, flat, upright
 from mambaseg_core.synth.sky import Weather
 from mambaseg_core.synth.textures import Color, Texture, any_color, plain, varied
 from mambaseg_core.synth.vehicle_paint import paint_nose, paint_screen, paint_side, paint_tail
+from mambaseg_core.synth.vehicle_shape import Shape
 
 _COMMON: Final[tuple[Color, ...]] = ((0.82, 0.83, 0.84), (0.10, 0.10, 0.11), (0.55, 0.56, 0.58), (0.30, 0.31, 0.33))
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Measures of a vehicle, meters: its box, the bonnet's length and height, where the screen meets the roof."""
-
-    kind: str
-    length: float
-    width: float
-    height: float
-    bonnet_m: float
-    bonnet_up: float
-    screen_m: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,22 +25,6 @@ class Vehicle:
 
     shape: Shape
     quads: tuple[Quad, ...]
-
-
-def draw_shape(rng: np.random.Generator, *, parked: bool = False) -> Shape:
-    """Draw a kind of vehicle and its measures."""
-    shares = [0.42, 0.27, 0.17, 0.08, 0.03, 0.03] if parked else [0.36, 0.24, 0.15, 0.10, 0.08, 0.07]
-    kind = str(rng.choice(["hatchback", "saloon", "suv", "van", "lorry", "bus"], p=shares))
-    length, width, height, bonnet_m, bonnet_up, screen_m = {
-        "hatchback": (3.95, 1.72, 1.48, 0.85, 0.92, 0.95),
-        "saloon": (4.60, 1.80, 1.44, 1.15, 0.92, 0.95),
-        "suv": (4.60, 1.88, 1.75, 1.10, 1.10, 0.80),
-        "van": (5.40, 1.98, 2.30, 0.70, 1.15, 0.75),
-        "lorry": (8.00, 2.45, 3.40, 0.05, 1.25, 0.10),
-        "bus": (11.0, 2.50, 3.05, 0.05, 0.95, 0.10),
-    }[kind]
-    size = rng.uniform(0.93, 1.07, 3)
-    return Shape(kind, length * size[0], width * size[1], height * size[2], bonnet_m, bonnet_up * size[2], screen_m)
 
 
 def draw_vehicle(rng: np.random.Generator, shape: Shape) -> Vehicle:

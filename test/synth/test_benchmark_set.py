@@ -8,14 +8,15 @@ from mambaseg_core.data import DsecDataset
 from mambaseg_core.models.presets import preset_preprocessing
 from mambaseg_core.synth.benchmark_set import write_benchmark
 from mambaseg_core.synth.conditions import CONDITIONS
+from mambaseg_core.synth.processes import Progress
 
 SETUP = preset_preprocessing("mambaseg_dsec", size=(44, 64), channels=3)
 
 
-def write(root: Path, *, seconds: float = 0.14, jobs: int = 1, progress: object = None) -> int:
+def write(root: Path, *, seconds: float = 0.14, jobs: int = 1, progress: Progress | None = None) -> int:
     return write_benchmark(
         root, size=(48, 64), sequences={"train": 1, "test": 1}, seconds=seconds, jobs=jobs, progress=progress
-    )  # type: ignore[arg-type]
+    )
 
 
 def test_two_parts_of_all_conditions_that_share_no_scene(tmp_path: Path) -> None:
