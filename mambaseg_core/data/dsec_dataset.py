@@ -46,6 +46,7 @@ class DsecDataset(RecordingDataset):
         transform: as in `RecordingDataset`.
         cache: as in `RecordingDataset`.
         registered: whether images and events of all sequences have one view, so that there is no calibration.
+        image_age_ns: as in `RecordingDataset`.
 
     Raises:
         ValueError: the split is unknown, a sequence is missing or incomplete, or it has no label to use.
@@ -60,6 +61,7 @@ class DsecDataset(RecordingDataset):
         cache: str | Path | None = None,
         *,
         registered: bool = False,
+        image_age_ns: int = 0,
     ) -> None:
         names, first, step = read_split(Path(root), split)
         sequences = [
@@ -74,7 +76,7 @@ class DsecDataset(RecordingDataset):
                     f"sequence {name} in {root} has {len(sequence.labelled())} labeled images, expected more than "
                     f"{first}, the number skipped at its start; download DSEC-Semantic into its folder"
                 )
-        super().__init__(items, preprocessing, transform, cache)
+        super().__init__(items, preprocessing, transform, cache, image_age_ns=image_age_ns)
 
 
 def read_split(root: Path, split: str) -> tuple[tuple[str, ...], int, int]:

@@ -33,6 +33,7 @@ def open_dataset(
     cache: str = "",
     *,
     registered: bool = False,
+    image_age_ns: int = 0,
 ) -> SampleDataset:
     """Open the labeled images of a split.
 
@@ -44,9 +45,10 @@ def open_dataset(
         transform: as in `SampleDataset`.
         cache: folder of a `ViewCache` of events, or empty.
         registered: as of `DsecDataset`; the other layouts are registered always.
+        image_age_ns: as of `RecordingDataset`; 0 for the layout rgbx, whose images have no times.
 
     Raises:
-        ValueError: the folder is missing, or its content does not follow the layout.
+        ValueError: the folder is missing, its content does not follow the layout, or it has no older images.
     """
     if not root or not os.path.isdir(root):
         raise ValueError(
@@ -54,10 +56,17 @@ def open_dataset(
             "`mambaseg eval`, or with --data of `mambaseg train`"
         )
     if layout == "rgbx":
+        if image_age_ns:
+            raise ValueError(
+                f"data.image_age_ms is {image_age_ns / 1e6:g} with data.layout 'rgbx', whose images have no times; "
+                "expected 0: leave it out"
+            )
         return RgbxDataset(root, split, preprocessing, transform)
     if layout == "dsec":
-        return DsecDataset(root, split, preprocessing, transform, cache or None, registered=registered)
-    return Ddd17Dataset(root, split, preprocessing, transform, cache or None)
+        return DsecDataset(
+            root, split, preprocessing, transform, cache or None, registered=registered, image_age_ns=image_age_ns
+        )
+    return Ddd17Dataset(root, split, preprocessing, transform, cache or None, image_age_ns=image_age_ns)
 
 
 def evenly(size: int, count: int) -> list[int]:

@@ -21,7 +21,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.data.dataset import SampleDataset, Transform, check_label
+from mambaseg_core.data.dataset import SampleDataset, Transform
+from mambaseg_core.data.labelled_sequence import check_label
 from mambaseg_core.data.sample import UNKNOWN, Sample
 from mambaseg_core.labels import IGNORE
 from mambaseg_core.pictures import ENDINGS, Picture, list_pictures, read_image, read_label, read_picture

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.data.dataset import LabelledSequence, check_views
 from mambaseg_core.data.ddd17 import Ddd17Sequence
 from mambaseg_core.data.dsec import DsecSequence
+from mambaseg_core.data.labelled_sequence import LabelledSequence, check_views
 from mambaseg_core.data.rgbx import PairFolder
 from mambaseg_core.evaluation.evaluate import image_picture
 from mambaseg_core.events import Events

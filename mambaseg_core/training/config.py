@@ -44,6 +44,9 @@ class DataConfig:
             MambaSeg.
         window_ms: length of the event window before the image, milliseconds; 0: the published window (DSEC: 100,000
             events, DDD17: 50 ms).
+        image_age_ms: largest age of the image at the time of label and events, milliseconds (1 ms more is allowed, as
+            stamps jitter). Each sample's image is drawn evenly among the recording's images that are at most so old;
+            0: always the labeled image.
         registered: whether images and events of the layout dsec have one view, so that there is no calibration.
         workers: processes that load data; 0 loads in the training process.
         cache: folder that keeps decoded images and rectified events from epoch to epoch; empty: none.
@@ -65,6 +68,7 @@ class DataConfig:
     second_range: tuple[float, float] = (0.0, 255.0)
     second_channels: int = 3
     window_ms: int = 0
+    image_age_ms: float = 0.0
     registered: bool = False
     workers: int = 2
     cache: str = ""
@@ -82,10 +86,16 @@ class DataConfig:
         _within("data.cover", self.cover, 0, 1)
         _within("data.photometric", self.photometric, 0, 1)
         _within("data.window_ms", self.window_ms, 0, 1000)
+        _within("data.image_age_ms", self.image_age_ms, 0, 10_000)
         _within("data.second_channels", self.second_channels, 1, 1024)
         _one_of("data.second", self.second, SECOND_INPUTS[1:] if self.layout == "rgbx" else SECOND_INPUTS[:1])
         if not self.second_range[0] < self.second_range[1]:
             raise ValueError(f"data.second_range is {list(self.second_range)}; expected [lowest, highest] value")
+        if self.layout == "rgbx" and self.image_age_ms:
+            raise ValueError(
+                f"data.image_age_ms is {self.image_age_ms:g} with data.layout 'rgbx', whose images have no times; "
+                "expected 0: leave it out"
+            )
         if self.layout == "rgbx" and (self.cache or self.window_ms):
             raise ValueError(
                 f"data.cache is {self.cache!r} and data.window_ms {self.window_ms} with data.layout 'rgbx', which has "

@@ -101,7 +101,7 @@ def train(
     data = config.data
     setup = make_preprocessing(data)
     opened = partial(open_dataset, data.layout, data.root, cache=data.cache, registered=data.registered)
-    training = opened("train", setup, make_transform(data))
+    training = opened("train", setup, make_transform(data), image_age_ns=round(1e6 * data.image_age_ms))
     validation = opened("test", setup)
     state = _enter(folder, config, resume=resume)
     model = build_model(config, setup, warn)
