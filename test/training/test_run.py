@@ -78,6 +78,19 @@ def test_a_run_folder_holds_weights_state_metrics_and_where_it_comes_from(whole:
     assert (model.name, setup.size, setup.window.duration_ns) == ("mambaseg_nano", (64, 96), 50_000_000)
 
 
+def test_old_images_come_with_the_configuration_and_are_the_same_for_any_number_of_workers(
+    configure: Configure, tmp_path: Path
+) -> None:
+    found = []
+    for age_ms, workers in ((0, 0), (100, 0), (100, 1)):
+        folder = tmp_path / f"{age_ms}_{workers}"
+        run(configure({"loop.steps": 2, "data.image_age_ms": age_ms, "data.workers": workers}), folder)
+        found.append(lines(folder))
+    assert found[0] != found[1] == found[2]
+    with pytest.raises(ValueError, match=r"data\.image_age_ms is 50\.0, but the run in .* has 100\.0"):
+        run(configure({"loop.steps": 2, "data.image_age_ms": 50}), tmp_path / "100_0", resume=True)
+
+
 def test_the_loss_falls(configure: Configure, tmp_path: Path) -> None:
     run(configure({"loop.steps": 12}), tmp_path / "run")
     losses = [line["loss"] for line in lines(tmp_path / "run") if "loss" in line]
