@@ -128,6 +128,8 @@ class RecordingDataset(SampleDataset):
 
     def at_ages(self, number: int, ages_ns: Sequence[int]) -> list[AgedSample | None]:
         """Return the sample of that number with an image of each age; its events are read once."""
+        if not any(ages_ns):
+            return super().at_ages(number, ages_ns)
         (recording, index), setup = self.items[number], self.preprocessing
         plain = self.load(number)
         found: list[AgedSample | None] = []

@@ -14,7 +14,7 @@ from mambaseg_core.data.ddd17 import Ddd17Sequence
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.data.labelled_sequence import LabelledSequence, check_views
 from mambaseg_core.data.rgbx import PairFolder
-from mambaseg_core.evaluation.evaluate import image_picture
+from mambaseg_core.evaluation.regions import image_picture
 from mambaseg_core.events import Events
 from mambaseg_core.files import write_text
 from mambaseg_core.inference import Segmenter
