@@ -38,7 +38,8 @@ def setting_head(evaluation: Evaluation, first: str) -> tuple[str, ...]:
     """Return the heads of `region_rows` and `condition_rows`: what a row is of, then a column for each mIoU."""
     names = [name for name, _ in evaluation.columns(evaluation.ages_ms[0])]
     gain = ("both - image",) if {"both", "image"} <= set(names) else ()
-    return (first, "image age ms", "samples", "pixels", *names, *gain)
+    shown = (evaluation.second if name == "second" else name for name in names)
+    return (first, "image age ms", "samples", "pixels", *shown, *gain)
 
 
 def region_rows(evaluation: Evaluation, condition: str | None = None) -> Rows:
