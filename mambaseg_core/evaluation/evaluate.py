@@ -9,12 +9,12 @@ from typing import Final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
-from mambaseg_core.data.dataset import AgedSample, SampleDataset
+from mambaseg_core.data.dataset import SampleDataset
 from mambaseg_core.data.loading import blanked, evenly
-from mambaseg_core.data.sample import Batch, Sample, collate
+from mambaseg_core.data.sample import Batch
 from mambaseg_core.data.transforms import resize_inputs
+from mambaseg_core.evaluation.aged_batches import AgedBatch, aged_batches
 from mambaseg_core.evaluation.prior import PositionPrior
 from mambaseg_core.evaluation.regions import changed_region, find_regions, image_picture
 from mambaseg_core.evaluation.results import Evaluation, Example, JudgedSequence, Setting, Tally
@@ -69,13 +69,15 @@ def evaluate(
         progress: called with the number of samples done and of all samples.
 
     Raises:
-        ValueError: a scale or an age cannot be, no sample has an image of the first age, or the model takes one size
-            only.
+        ValueError: a scale, an age or an input cannot be, no sample has an image of the first age, or the model takes
+            one size only.
     """
     _check_scales(model, scales)
     _check_ages(ages_ms)
-    setup, numbers = dataset.preprocessing, evenly(len(dataset), samples)
     parts = (keep,) if isinstance(keep, str) else tuple(keep)
+    if not parts or not set(parts) <= set(PARTS):
+        raise ValueError(f"keep is {keep!r}; expected one or more of {', '.join(PARTS)}")
+    setup, numbers = dataset.preprocessing, evenly(len(dataset), samples)
     classes = len(setup.label_set.classes)
     tallies = {Setting(age_ms, inputs): Tally(classes) for age_ms in ages_ms for inputs in parts}
     found = Evaluation(
@@ -83,13 +85,11 @@ def evaluate(
     )
     judge = _Judge(model.eval().to(device), torch.device(device), scales, flip, found)
     shown = set(evenly(len(numbers), examples)) if examples else set()
-    aged = _AgedSubset(dataset, numbers, [0, *(round(1e6 * age_ms) for age_ms in ages_ms)])
+    ages_ns = [round(1e6 * age_ms) for age_ms in ages_ms]
     done = 0
-    for group in DataLoader(aged, batch, num_workers=workers, collate_fn=list, persistent_workers=workers > 0):
-        for row, (sample, predicted) in judge(group).items():
-            if done + row in shown:
-                found.examples.append(_example(blanked(collate([sample]), parts[0]), predicted, setup.second))
-        done += len(group)
+    for aged in aged_batches(dataset, numbers, ages_ns, batch=batch, workers=workers):
+        judge(aged, {row for row in range(len(aged.now)) if done + row in shown})
+        done += len(aged.now)
         if progress:
             progress(done, len(numbers))
     if not found.main.samples:
@@ -98,19 +98,6 @@ def evaluate(
             "expected an age at which the recordings have images: begin --ages with another, such as 0"
         )
     return found
-
-
-class _AgedSubset(Dataset[list[AgedSample | None]]):
-    """Samples of chosen numbers, each with its images of some ages."""
-
-    def __init__(self, dataset: SampleDataset, numbers: Sequence[int], ages_ns: Sequence[int]) -> None:
-        self.dataset, self.numbers, self.ages_ns = dataset, numbers, ages_ns
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, place: int) -> list[AgedSample | None]:
-        return self.dataset.at_ages(self.numbers[place], self.ages_ns)
 
 
 @dataclass(frozen=True)
@@ -123,48 +110,44 @@ class _Judge:
     flip: bool
     found: Evaluation
 
-    def __call__(self, group: list[list[AgedSample | None]]) -> dict[int, tuple[Sample, Tensor]]:
-        """Judge some samples, each with the labeled image first, then with an image of each age.
+    def __call__(self, aged: AgedBatch, shown: set[int]) -> None:
+        """Judge a batch in all settings.
 
-        Returns:
-            by place in the group: the sample of the first setting and its prediction, int64 [H, W].
+        Args:
+            aged: the batch.
+            shown: rows that become examples in the first setting.
         """
-        found, now = self.found, [one.sample for aged in group if (one := aged[0]) is not None]
-        regions = [find_regions(sample.image, sample.label, found.labels) for sample in now]
+        found, now = self.found, aged.now
+        sequences = [JudgedSequence(*names) for names in zip(now.condition, now.sequence, strict=True)]
+        regions = [find_regions(image, label, found.labels) for image, label in zip(now.image, now.label, strict=True)]
         if found.prior is not None and found.prior_tally is not None:
-            for sample, inside in zip(now, regions, strict=True):
-                found.prior_tally.add(_sequence(sample), found.prior.ids, sample.label, inside)
-        first: dict[int, tuple[Sample, Tensor]] | None = None
-        alone: list[Tensor] = []  # without the image its age does not matter
-        for number, age_ms in enumerate(found.ages_ms, 1):
-            old = {row: one for row, aged in enumerate(group) if (one := aged[number]) is not None}
-            found.left_out[age_ms] += len(group) - len(old)
+            for row, inside in enumerate(regions):
+                found.prior_tally.add(sequences[row], found.prior.ids, now.label[row], inside)
+        alone: Tensor | None = None  # without the image its age does not matter
+        for age_ms, old in zip(found.ages_ms, aged.old, strict=True):
+            batch = aged.at(old)
+            found.left_out[age_ms] += len(now) - len(batch)
             for inputs in found.inputs:
+                tally = found.tallies[Setting(age_ms, inputs)]
                 if inputs == "second":
-                    alone = alone or self._predict(now, inputs)
-                    predicted = [alone[row] for row in old]
+                    alone = self._predict(now, "second") if alone is None else alone
+                    predicted = alone[old.rows]
                 else:
-                    predicted = self._predict([one.sample for one in old.values()], inputs)
-                for (row, one), ids in zip(old.items(), predicted, strict=True):
+                    predicted = self._predict(batch, inputs)
+                for place, row in enumerate(old.rows):
                     inside = regions[row]
-                    if one.before is not None:
-                        inside = {**inside, "changed": changed_region(one.before, one.sample.label)}
-                    tally = found.tallies[Setting(age_ms, inputs)]
-                    tally.add(_sequence(one.sample), ids, one.sample.label, inside, one.sample.age_ns)
-                if first is None:
-                    first = {row: (old[row].sample, ids) for row, ids in zip(old, predicted, strict=True)}
-        return first or {}
+                    if old.before is not None:
+                        inside = {**inside, "changed": changed_region(old.before[place], now.label[row])}
+                    tally.add(sequences[row], predicted[place], now.label[row], inside, old.age_ns[place])
+                    if tally is found.main and row in shown:
+                        found.examples.append(_example(blanked(batch, inputs), predicted, place, found.second))
 
-    def _predict(self, samples: list[Sample], inputs: str) -> list[Tensor]:
-        if not samples:
-            return []
-        batch = blanked(collate(samples), inputs).to(self.device)
+    def _predict(self, batch: Batch, inputs: str) -> Tensor:
+        if not len(batch):
+            return batch.label
         with float32_products("float32", self.device):
-            return list(predict_ids(self.model, batch, scales=self.scales, flip=self.flip).cpu())
-
-
-def _sequence(sample: Sample) -> JudgedSequence:
-    return JudgedSequence(sample.condition, sample.sequence)
+            blank = blanked(batch, inputs).to(self.device)
+            return predict_ids(self.model, blank, scales=self.scales, flip=self.flip).cpu()
 
 
 @torch.inference_mode()
@@ -210,13 +193,13 @@ def _check_ages(ages_ms: Sequence[float]) -> None:
         )
 
 
-def _example(batch: Batch, predicted: Tensor, kind: str) -> Example:
-    second = batch.second[0]
-    age = f", image {batch.age_ns[0] / 1e6:.0f} ms old" if batch.age_ns[0] else ""
+def _example(batch: Batch, predicted: Tensor, row: int, kind: str) -> Example:
+    second = batch.second[row]
+    age = f", image {batch.age_ns[row] / 1e6:.0f} ms old" if batch.age_ns[row] else ""
     return Example(
-        title=f"{batch.sequence[0]}/{batch.index[0]}, {batch.condition[0]}{age}",
-        image=image_picture(batch.image[0]),
+        title=f"{batch.sequence[row]}/{batch.index[row]}, {batch.condition[row]}{age}",
+        image=image_picture(batch.image[row]),
         second=event_picture(second.sum(0).numpy() / FULL) if kind == "events" else image_picture(second[:1]),
-        truth=batch.label[0].to(torch.uint8).numpy(),
-        predicted=predicted.to(torch.uint8).numpy(),
+        truth=batch.label[row].to(torch.uint8).numpy(),
+        predicted=predicted[row].to(torch.uint8).numpy(),
     )

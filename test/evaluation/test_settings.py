@@ -19,6 +19,7 @@ from mambaseg_core.data.dataset import AgedSample, RecordingDataset, SampleDatas
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.data.loading import open_dataset
 from mambaseg_core.data.sample import Sample
+from mambaseg_core.evaluation.aged_batches import aged_batches
 from mambaseg_core.evaluation.evaluate import AGES_MS, PARTS, evaluate
 from mambaseg_core.evaluation.metrics import RESAMPLES, Scores, confusion_matrix
 from mambaseg_core.evaluation.prior import PositionPrior
@@ -107,6 +108,18 @@ def test_each_setting_is_judged_on_its_inputs(found: Any) -> None:
     assert found.left_out == {0: 0, 33: 4, 66: 12}
     assert [found.tallies[Setting(age, "both")].count() for age in (0, 33, 66)] == [12, 8, 0]
     assert found.tallies[Setting(33, "image")].mean_age_ms == 34
+
+
+def test_the_order_of_ages_and_inputs_and_the_batches_change_no_count(found: Any) -> None:
+    other = evaluate(Painted(), Streets(), keep=["second", "image"], ages_ms=[33, 0], examples=12, batch=4)
+    for setting, tally in other.tallies.items():
+        for region in REGIONS:
+            assert torch.equal(tally.matrices(region), found.tallies[setting].matrices(region))
+    assert other.main is other.tallies[Setting(33, "second")]
+    assert [example.title for example in other.examples][:2] == [
+        "drive_0/1, night, image 34 ms old", "drive_0/2, night, image 34 ms old"
+    ]  # fmt: skip
+    assert len(other.examples) == 8
 
 
 def test_regions_are_of_the_labels_time_and_the_same_for_all(found: Any) -> None:
@@ -214,6 +227,28 @@ def test_tables_have_a_dash_and_not_zero_where_there_is_nothing(found: Any, tmp_
 def test_ages_that_cannot_be(ages: list[float]) -> None:
     with pytest.raises(ValueError, match=r"ages of the image are .* ms; expected one or more different numbers from 0"):
         evaluate(Painted(), Streets(), ages_ms=ages)
+
+
+@pytest.mark.parametrize("keep", ["sound", [], ["both", "events"]])
+def test_inputs_that_cannot_be(keep: Any) -> None:
+    with pytest.raises(ValueError, match=r"keep is .*; expected one or more of both, image, second"):
+        evaluate(Painted(), Streets(), keep=keep)
+
+
+def test_workers_hand_over_few_tensors() -> None:
+    """A tensor from a worker takes an open file, of which a process has about 1000."""
+    streets = Streets()
+    (one, *_) = aged_batches(streets, range(12), [0, 33 * MS, 66 * MS], batch=12, workers=0)
+    tensors = [
+        one.now.image,
+        one.now.second,
+        one.now.label,
+        *(part for old in one.old for part in old if part is not None),
+    ]
+    assert sum(isinstance(tensor, Tensor) for tensor in tensors) <= 10
+    found = evaluate(Painted(), streets, keep=PARTS, ages_ms=[0, 33], examples=0, batch=3, workers=2)
+    again = evaluate(Painted(), streets, keep=PARTS, ages_ms=[0, 33], examples=0)
+    assert all(torch.equal(found.tallies[key].matrices(), tally.matrices()) for key, tally in again.tallies.items())
 
 
 def test_a_first_age_that_no_image_has_is_refused() -> None:
