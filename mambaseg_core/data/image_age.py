@@ -36,8 +36,10 @@ def images_until(recording: ImageTimes, index: int, most_ns: int) -> list[int]:
     """
     times = recording.image_times_ns
     ages = times[index] - times
-    near = np.flatnonzero((ages >= 0) & (ages <= most_ns + JITTER_NS)) if most_ns > 0 else [index]
-    return [int(number) for number in near if number == index or recording.image_paths[number] is not None]
+    if most_ns == 0:
+        return [index]
+    near = np.flatnonzero((ages >= 0) & (ages <= most_ns + JITTER_NS)).tolist()
+    return [number for number in near if number == index or recording.image_paths[number] is not None]
 
 
 def draw_image(recording: ImageTimes, index: int, most_ns: int, seed: int) -> int:

@@ -67,6 +67,14 @@ class Batch:
     def __len__(self) -> int:
         return len(self.stamp_ns)
 
+    def rows(self, rows: Sequence[int]) -> Batch:
+        """Return the samples with these numbers, in this order."""
+        chosen = {}
+        for name, values in vars(self).items():
+            tensor = isinstance(values, torch.Tensor)
+            chosen[name] = values[list(rows)] if tensor else tuple(values[row] for row in rows)
+        return Batch(**chosen)
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Return the batch with its tensors on a device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))

@@ -83,7 +83,7 @@ class ViewCache:
 
 def _to_arrays(window: LabelledWindow) -> Arrays:
     events = window.events
-    columns = {"x": events.x, "y": events.y, "t_ns": events.t_ns, "p": events.p}
+    columns: Arrays = {"x": events.x, "y": events.y, "t_ns": events.t_ns, "p": events.p}
     size = np.array([events.height, events.width], np.int64)
     return {"label": window.label, "edges_ns": window.edges_ns, **columns, "size": size}
 

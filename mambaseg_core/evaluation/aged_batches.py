@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -38,15 +39,7 @@ class AgedBatch(NamedTuple):
 
     def at(self, old: OldImages) -> Batch:
         """Return the samples that have an image of an age, with that image."""
-        now, rows = self.now, old.rows
-        return Batch(
-            old.image,
-            now.second[rows],
-            now.label[rows],
-            *(tuple(values[row] for row in rows) for values in (now.stamp_ns, now.sequence, now.index, now.condition)),
-            covered=tuple(now.covered[row] for row in rows),
-            age_ns=old.age_ns,
-        )
+        return replace(self.now.rows(old.rows), image=old.image, age_ns=old.age_ns)
 
 
 def aged_batches(

@@ -81,7 +81,7 @@ def evaluate(
     classes = len(setup.label_set.classes)
     tallies = {Setting(age_ms, inputs): Tally(classes) for age_ms in ages_ms for inputs in parts}
     found = Evaluation(
-        setup.label_set, tallies, [], setup.second, dict.fromkeys(ages_ms, 0), prior, prior and Tally(classes)
+        setup.label_set, tallies, [], setup.second, dict.fromkeys(ages_ms, 0), prior, Tally(classes) if prior else None
     )
     judge = _Judge(model.eval().to(device), torch.device(device), scales, flip, found)
     shown = set(evenly(len(numbers), examples)) if examples else set()

@@ -16,7 +16,8 @@ SUMMARY: tuple[str, ...] = ("condition", "samples", "mIoU %", f"{100 * LEVEL:g} 
 
 def summary_rows(evaluation: Evaluation) -> Rows:
     """Return rows of (condition, samples, mIoU, interval, accuracy); the first row has all samples."""
-    tally, rows = evaluation.main, []
+    tally = evaluation.main
+    rows: Rows = []
     for name in (None, *tally.conditions):
         scores = tally.scores(condition=name)
         values = (None, None) if scores is None else (scores.miou, scores.accuracy)
