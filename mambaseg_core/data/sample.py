@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -69,7 +70,7 @@ class Batch:
 
     def rows(self, rows: Sequence[int]) -> Batch:
         """Return the samples with these numbers, in this order."""
-        chosen = {}
+        chosen: dict[str, Any] = {}
         for name, values in vars(self).items():
             tensor = isinstance(values, torch.Tensor)
             chosen[name] = values[list(rows)] if tensor else tuple(values[row] for row in rows)
