@@ -20,6 +20,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from mambaseg_core.data.dataset import SampleDataset, Transform
 from mambaseg_core.data.labelled_sequence import check_label
@@ -134,6 +135,11 @@ class RgbxDataset(SampleDataset):
             index=number,
             condition=self.conditions.get(name, UNKNOWN),
         )
+
+    def label(self, number: int) -> torch.Tensor:
+        """Return the label of the sample of that number, int64 [H, W], without its images."""
+        ids = self._label(self.folder.names[number])
+        return self.preprocessing.label_tensor(ids, ids.shape[0])
 
     def _label(self, name: str) -> npt.NDArray[np.uint8]:
         path = self.labels[name]

@@ -229,6 +229,26 @@ def test_ages_that_cannot_be(ages: list[float]) -> None:
         evaluate(Painted(), Streets(), ages_ms=ages)
 
 
+class Pairs(SampleDataset):
+    """Samples without times of images, as pairs of two cameras have none."""
+
+    def __init__(self) -> None:
+        super().__init__(SETUP)
+        self.streets = Streets()
+
+    def __len__(self) -> int:
+        return len(self.streets)
+
+    def load(self, number: int) -> Sample:
+        return self.streets.samples[number]
+
+
+def test_where_images_have_no_times_older_ones_are_left_out() -> None:
+    found = evaluate(Painted(), Pairs(), ages_ms=[0, 33])
+    assert found.left_out == {0: 0, 33: 12}
+    assert torch.equal(found.all_confusion, evaluate(Painted(), Streets()).all_confusion)
+
+
 @pytest.mark.parametrize("keep", ["sound", [], ["both", "events"]])
 def test_inputs_that_cannot_be(keep: Any) -> None:
     with pytest.raises(ValueError, match=r"keep is .*; expected one or more of both, image, second"):
