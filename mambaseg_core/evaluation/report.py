@@ -128,7 +128,7 @@ def write_html(path: Path, evaluation: Evaluation, about: dict[str, Any]) -> Non
     parts = [
         "<!doctype html><meta charset='utf-8'><title>mambaseg eval</title>",
         f"<style>{_STYLE}</style><h1>mIoU {percent(evaluation.overall.miou)}</h1>",
-        _table(["", ""], ((html.escape(str(k)), html.escape(str(v))) for k, v in about.items())),
+        _table(["", ""], ((html.escape(key), html.escape(_text(value))) for key, value in about.items())),
         *(f"<p>{html.escape(note)}</p>" for note in notes if note),
         "<h2>By condition</h2>",
         _table(SUMMARY, summary_rows(evaluation)),
@@ -146,6 +146,12 @@ def write_html(path: Path, evaluation: Evaluation, about: dict[str, Any]) -> Non
         *(_figures(example, evaluation.labels, evaluation.second) for example in evaluation.examples),
     ]
     _write(path, "\n".join(parts) + "\n")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _by_region(evaluation: Evaluation) -> Iterable[str]:

@@ -213,9 +213,12 @@ def test_tables_have_a_dash_and_not_zero_where_there_is_nothing(found: Any, tmp_
     ]
     accuracy = 100 * found.prior_tally.scores().accuracy
     assert f"of 500 of 812 labels of the split 'train': accuracy {accuracy:.2f} %, mIoU " in prior_sentence(found)
-    write_html(tmp_path / "report.html", found, {})
+    write_html(tmp_path / "report.html", found, {"inputs": list(PARTS), "ages_ms": [0.0, 33.0], "data": "a<b"})
     page = (tmp_path / "report.html").read_text()
     assert html.escape(prior_sentence(found)) in page
+    assert "<td>both, image, second</td>" in page
+    assert "<td>0, 33</td>" in page
+    assert "<td>a&lt;b</td>" in page
     for region, text in REGIONS.items():
         assert f"<h3>{region}</h3>" in page
         assert html.escape(text) in page
