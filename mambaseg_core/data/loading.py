@@ -16,6 +16,9 @@ from mambaseg_core.data.rgbx import RgbxDataset
 from mambaseg_core.data.sample import Batch, Sample, collate
 from mambaseg_core.preprocessing import Preprocessing
 
+TIMED = ("dsec", "ddd17")
+"""Layouts whose images have times."""
+
 
 def layout_of(preprocessing: Preprocessing) -> str:
     """Return the layout in which a model's labels are published: "dsec", "ddd17" or "rgbx"."""
@@ -45,22 +48,22 @@ def open_dataset(
         transform: as in `SampleDataset`.
         cache: folder of a `ViewCache` of events, or empty.
         registered: as of `DsecDataset`; the other layouts are registered always.
-        image_age_ns: as of `RecordingDataset`; 0 for the layout rgbx, whose images have no times.
+        image_age_ns: as of `RecordingDataset`; 0 for a layout whose images have no times.
 
     Raises:
         ValueError: the folder is missing, its content does not follow the layout, or it has no older images.
     """
+    if image_age_ns and layout not in TIMED:
+        raise ValueError(
+            f"data.image_age_ms is {image_age_ns / 1e6:g} with data.layout {layout!r}, whose images have no times; "
+            "expected 0: leave it out"
+        )
     if not root or not os.path.isdir(root):
         raise ValueError(
             f"the data set's folder is {root!r}, which is no folder; expected one: name it after the checkpoint of "
             "`mambaseg eval`, or with --data of `mambaseg train`"
         )
     if layout == "rgbx":
-        if image_age_ns:
-            raise ValueError(
-                f"data.image_age_ms is {image_age_ns / 1e6:g} with data.layout 'rgbx', whose images have no times; "
-                "expected 0: leave it out"
-            )
         return RgbxDataset(root, split, preprocessing, transform)
     if layout == "dsec":
         return DsecDataset(

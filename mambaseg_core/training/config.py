@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import yaml
 
+from mambaseg_core.data.loading import TIMED
 from mambaseg_core.labels import LABEL_SETS
 from mambaseg_core.preprocessing import SECOND_INPUTS
 
@@ -91,10 +92,10 @@ class DataConfig:
         _one_of("data.second", self.second, SECOND_INPUTS[1:] if self.layout == "rgbx" else SECOND_INPUTS[:1])
         if not self.second_range[0] < self.second_range[1]:
             raise ValueError(f"data.second_range is {list(self.second_range)}; expected [lowest, highest] value")
-        if self.layout == "rgbx" and self.image_age_ms:
+        if self.image_age_ms and self.layout not in TIMED:
             raise ValueError(
-                f"data.image_age_ms is {self.image_age_ms:g} with data.layout 'rgbx', whose images have no times; "
-                "expected 0: leave it out"
+                f"data.image_age_ms is {self.image_age_ms:g} with data.layout {self.layout!r}, whose images have no "
+                "times; expected 0: leave it out"
             )
         if self.layout == "rgbx" and (self.cache or self.window_ms):
             raise ValueError(
