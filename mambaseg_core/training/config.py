@@ -28,6 +28,9 @@ class DataConfig:
         root: folder of the data set; may be given on the command line instead.
         size: (height, width) of the model's view, pixels.
         channels: channels of the image, 1 or 3.
+        crop_bottom: rows cut from the bottom of the view, where a car's own bonnet is, of 480 rows (ddd17: 260, rgbx:
+            those of `size`), and in proportion of other heights. The weights keep it, and masks are 255 there. null:
+            40 for DSEC's own recordings and 60 for DDD17, as published, else 0.
         crop: (height, width) of the random crops used for training; null: the whole view.
         scale: smallest and largest factor of the random resize before the crop.
         flip: whether half of the samples are mirrored.
@@ -53,6 +56,7 @@ class DataConfig:
     root: str = ""
     size: tuple[int, int] = (440, 640)
     channels: int = 3
+    crop_bottom: int | None = None
     crop: tuple[int, int] | None = None
     scale: tuple[float, float] = (1.0, 1.0)
     flip: bool = True
@@ -78,6 +82,8 @@ class DataConfig:
             value = getattr(self, name)
             if value is not None and min(value) < 1:
                 raise ValueError(f"data.{name} is {list(value)}; expected [height, width], at least 1 each")
+        if self.crop_bottom is not None:
+            _within("data.crop_bottom", self.crop_bottom, 0, 100_000)
         _within("data.modality_dropout", self.modality_dropout, 0, 1)
         _within("data.cover", self.cover, 0, 1)
         _within("data.photometric", self.photometric, 0, 1)
