@@ -35,6 +35,11 @@ class DataConfig:
         scale: smallest and largest factor of the random resize before the crop.
         flip: whether half of the samples are mirrored.
         photometric: strength of brightness and contrast noise on the image, 0 for none.
+        class_colors: probability that a class of an image gets random colors, independently of the other classes.
+        camera: strength of the effects of other cameras on the image, 0 to 1: haze, blur, vignetting, exposure, white
+            balance, noise, gamma, saturation, hue, JPEG.
+        misalignment_px: largest shift of the image against events and label, as by an error of the calibration, pixels;
+            with the layout rgbx, of the second image against image and label.
         modality_dropout: probability that one of a sample's two inputs is blanked.
         cover: probability of a covered lens, that is, darkness and noise. It applies to the image; with the layout
             rgbx, to either camera.
@@ -61,6 +66,9 @@ class DataConfig:
     scale: tuple[float, float] = (1.0, 1.0)
     flip: bool = True
     photometric: float = 0.0
+    class_colors: float = 0.0
+    camera: float = 0.0
+    misalignment_px: float = 0.0
     modality_dropout: float = 0.0
     cover: float = 0.0
     inputs: str = "both"
@@ -86,7 +94,9 @@ class DataConfig:
             _within("data.crop_bottom", self.crop_bottom, 0, 100_000)
         _within("data.modality_dropout", self.modality_dropout, 0, 1)
         _within("data.cover", self.cover, 0, 1)
-        _within("data.photometric", self.photometric, 0, 1)
+        for name in ("photometric", "class_colors", "camera"):
+            _within(f"data.{name}", getattr(self, name), 0, 1)
+        _within("data.misalignment_px", self.misalignment_px, 0, 100)
         _within("data.window_ms", self.window_ms, 0, 1000)
         _within("data.second_channels", self.second_channels, 1, 1024)
         _one_of("data.second", self.second, SECOND_INPUTS[1:] if self.layout == "rgbx" else SECOND_INPUTS[:1])
