@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from mambaseg_core.data.sample import Sample
 Pixels = npt.NDArray[np.float32]
 """[H, W, C] in 0..1."""
 
-_LUMA: Final = np.float32([0.299, 0.587, 0.114])
+_LUMA: Final = np.array([0.299, 0.587, 0.114])
 
 
 def camera_effects(sample: Sample, generator: torch.Generator, *, strength: float) -> Sample:
@@ -83,7 +83,7 @@ def _vignette(image: Pixels, generator: torch.Generator, strength: float) -> Pix
 def _expose(image: Pixels, generator: torch.Generator, strength: float) -> Pixels:
     """Scale by exposure and white balance; what becomes brighter than white is white."""
     exposure, red, blue = (strength * (2 * u - 1) for u in _draw(generator, 3))
-    gains = np.float32([2**exposure * 1.4**red, 2**exposure, 2**exposure * 1.4**blue])
+    gains = np.array([2**exposure * 1.4**red, 2**exposure, 2**exposure * 1.4**blue], np.float32)
     return np.clip(image * (gains if image.shape[2] == 3 else gains[1]), 0, 1)
 
 
@@ -121,7 +121,7 @@ def _jpeg(image: Pixels, generator: torch.Generator, strength: float) -> Pixels:
     quality = round(95 - 75 * strength * amount)
     octets = cv2.imencode(".jpg", np.rint(255 * image).astype(np.uint8), (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
     flag = cv2.IMREAD_COLOR if image.shape[2] == 3 else cv2.IMREAD_GRAYSCALE
-    return _shaped(cv2.imdecode(octets, flag), image).astype(np.float32) / np.float32(255)
+    return _shaped(cv2.imdecode(octets, flag), image) / np.float32(255)
 
 
 def _draw(generator: torch.Generator, count: int) -> list[float]:
@@ -129,6 +129,6 @@ def _draw(generator: torch.Generator, count: int) -> list[float]:
     return numbers
 
 
-def _shaped(changed: npt.NDArray[np.generic], image: Pixels) -> Pixels:
+def _shaped(changed: Any, image: Pixels) -> Pixels:
     """Put back the axis of channels, which OpenCV drops from a gray image."""
-    return changed.reshape(image.shape)  # type: ignore[return-value]
+    return changed.reshape(image.shape).astype(np.float32, copy=False)  # type: ignore[no-any-return]

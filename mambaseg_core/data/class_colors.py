@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import colorsys
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -60,7 +60,7 @@ def class_colors(sample: Sample, generator: torch.Generator, *, probability: flo
         return sample
     image = np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
     masks = {int(k): (label == k).view(np.uint8) for k in present}
-    means = {k: np.float32(cv2.mean(image, mask)[: image.shape[2]]) for k, mask in masks.items()}
+    means = {k: np.array(cv2.mean(image, mask)[: image.shape[2]], np.float32) for k, mask in masks.items()}
     mean, deviation = cv2.meanStdDev(image)
     level = float(np.clip((mean + 2 * deviation).mean(), 0.1, 1))
     paints = [_draw_paint(k, means, level, generator) for k in changed]
@@ -76,12 +76,11 @@ def _draw_paint(chosen: int, means: dict[int, Pixels], level: float, generator: 
     """Draw the change of a class: gains of its own color, a new color, or the color of another class."""
     kind, white, hue, colorful, value, light, contrast, other, *rest = torch.rand(20, generator=generator).tolist()
     mean = means[chosen]
-    gains = np.exp(_CHROMA * (2 * np.float32(rest[: len(mean)]) - 1))
+    gains = np.exp(_CHROMA * (2 * np.array(rest[: len(mean)], np.float32) - 1))
     others = [color for k, color in means.items() if k != chosen]
     if kind < _RECOLORED:
         chroma, value = (0.1, 0.85 + 0.2 * value) if white < _WHITE else (0.6, 0.05 + 0.8 * value)
-        color = colorsys.hsv_to_rgb(hue, chroma * colorful**2, level * value)[: len(mean)]
-        new = np.float32(color)
+        new = np.array(colorsys.hsv_to_rgb(hue, chroma * colorful**2, level * value)[: len(mean)], np.float32)
     elif kind < _RECOLORED + _BORROWED and others:
         new = others[int(other * len(others))] * gains
     else:
@@ -100,8 +99,8 @@ def _add(result: Pixels, image: Pixels, mask: npt.NDArray[np.uint8], paint: _Pai
     rows = slice(max(0, y - _REACH), y + height + _REACH)
     columns = slice(max(0, x - _REACH), x + width + _REACH)
     mask, part = mask[rows, columns], image[rows, columns]
-    weight = cv2.GaussianBlur(mask.astype(np.float32), (5, 5), sigma)
-    colors = _continued(part, mask)
+    weight: Any = cv2.GaussianBlur(mask.astype(np.float32), (5, 5), sigma)
+    colors: Any = _continued(part, mask)
     if paint is not None:
         offset = paint.new - np.float32(paint.scale) * paint.mean
         matrix = np.c_[np.eye(len(offset), dtype=np.float32) * np.float32(paint.scale), offset]
@@ -116,10 +115,9 @@ def _continued(part: Pixels, mask: npt.NDArray[np.uint8]) -> Pixels:
     inside = cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=1)
     if 2 * cv2.countNonZero(inside) < cv2.countNonZero(mask):  # thin, such as a pole: it is all border
         inside = mask
-    colors = np.ascontiguousarray(part)
+    colors = part.copy()
     known = cv2.GaussianBlur(cv2.copyTo(colors, inside), (7, 7), 1.5).reshape(part.shape)
     weight = cv2.GaussianBlur(inside.astype(np.float32), (7, 7), 1.5)
     near = np.nonzero((inside == 0) & (weight > 0.01))
-    colors = colors.copy() if colors is part else colors
     colors[near] = known[near] / weight[near][:, None]
     return colors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,7 +31,9 @@ def misalign(sample: Sample, generator: torch.Generator, *, pixels: float, move_
     x, y, angle, scale = (2 * torch.rand(4, generator=generator) - 1).tolist()
     height, width = sample.label.shape
     part = 0.5 * pixels / (0.5 * np.hypot(height, width))
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), np.rad2deg(part * angle), 1 + part * scale)
+    matrix: Any = cv2.getRotationMatrix2D(
+        ((width - 1) / 2, (height - 1) / 2), np.rad2deg(part * angle), 1 + part * scale
+    )
     matrix[:, 2] += pixels * x, pixels * y
     if move_second:
         return replace(sample, second=_warped(sample.second, matrix))
