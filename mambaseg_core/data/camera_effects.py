@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from mambaseg_core.data.sample import Sample
+from mambaseg_core.pictures import through_jpeg
 
 Pixels = npt.NDArray[np.float32]
 """[H, W, C] in 0..1."""
@@ -92,9 +93,10 @@ def _noise(image: Pixels, generator: torch.Generator, strength: float) -> Pixels
     present, amount = _draw(generator, 2)
     if present < 0.5:
         return image
-    deviation = np.float32(0.06 * strength * amount**2) * cv2.sqrt(image * 0.8 + 0.2).reshape(image.shape)
-    normal = torch.randn(image.shape, generator=generator).numpy()
-    return np.clip(image + deviation * normal, 0, 1)
+    deviation = np.float32(0.06 * strength * amount**2) * np.sqrt(image * 0.8 + 0.2)
+    normal: Pixels = torch.randn(image.shape, generator=generator).numpy()
+    noisy: Pixels = np.clip(image + deviation * normal, 0, 1)
+    return noisy
 
 
 def _develop(image: Pixels, generator: torch.Generator, strength: float) -> Pixels:
@@ -119,9 +121,8 @@ def _jpeg(image: Pixels, generator: torch.Generator, strength: float) -> Pixels:
     if present < 0.5:
         return image
     quality = round(95 - 75 * strength * amount)
-    octets = cv2.imencode(".jpg", np.rint(255 * image).astype(np.uint8), (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
-    flag = cv2.IMREAD_COLOR if image.shape[2] == 3 else cv2.IMREAD_GRAYSCALE
-    return _shaped(cv2.imdecode(octets, flag), image) / np.float32(255)
+    octets = np.rint(255 * image).astype(np.uint8)
+    return _shaped(through_jpeg(octets if image.shape[2] == 3 else octets[..., 0], quality), image) / np.float32(255)
 
 
 def _draw(generator: torch.Generator, count: int) -> list[float]:
