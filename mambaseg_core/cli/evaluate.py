@@ -48,7 +48,7 @@ def evaluate(
         raise ValueError(f"--keep is {keep!r}; expected one of {', '.join(INPUTS)}")
     chosen = choose_device(device)
     model, setup = load_checkpoint(checkpoint)
-    dataset = open_dataset(layout_of(setup), data, split, setup, registered=registered)
+    dataset = open_dataset(layout_of(setup, data), data, split, setup, registered=registered)
     with progress_bar("evaluating") as progress:
         found = judge(
             model,

@@ -12,7 +12,7 @@ import yaml
 from mambaseg_core.labels import LABEL_SETS
 from mambaseg_core.preprocessing import SECOND_INPUTS
 
-DATA: Final = ("dsec", "ddd17", "rgbx")
+DATA: Final = ("dsec", "ddd17", "rgbx", "pictures")
 INPUTS: Final = ("both", "image", "second")
 SCHEDULES: Final = ("constant", "linear", "cosine", "poly")
 PRECISIONS: Final = ("32-true", "tf32", "bf16-mixed", "16-mixed")
@@ -23,8 +23,8 @@ class DataConfig:
     """Data of a run, and how samples are made from them.
 
     Attributes:
-        layout: "dsec" (DSEC-Semantic and `mambaseg synth`), "ddd17", or "rgbx" (MFNet, PST900, NYU Depth V2, SUN RGB-D
-            and `mambaseg synth --second`).
+        layout: "dsec" (DSEC-Semantic and `mambaseg synth`), "ddd17", "rgbx" (MFNet, PST900, NYU Depth V2, SUN RGB-D
+            and `mambaseg synth --second`), or "pictures" (images and label pictures; the events are blank).
         root: folder of the data set; may be given on the command line instead.
         size: (height, width) of the model's view, pixels.
         channels: channels of the image, 1 or 3.
@@ -107,9 +107,24 @@ class DataConfig:
                 f"data.cache is {self.cache!r} and data.window_ms {self.window_ms} with data.layout 'rgbx', which has "
                 "no events; expected '' and 0: leave them out"
             )
+        if self.layout == "pictures":
+            self._check_pictures()
         _within("data.workers", self.workers, 0, 1024)
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"data.scale is {list(self.scale)}; expected [smallest, largest] factor, both above 0")
+
+    def _check_pictures(self) -> None:
+        """Refuse keys that would blank the only input, or need events."""
+        if self.inputs != "image":
+            raise ValueError(
+                f"data.inputs is {self.inputs!r} with data.layout 'pictures', which has no events; expected 'image'"
+            )
+        for name in ("modality_dropout", "cover", "misalignment_px", "cache"):
+            if value := getattr(self, name):
+                raise ValueError(
+                    f"data.{name} is {value!r} with data.layout 'pictures', which has the image only; expected it off: "
+                    "leave it out"
+                )
 
 
 @dataclass(frozen=True)
@@ -118,7 +133,7 @@ class ModelConfig:
 
     Attributes:
         name: one of `mambaseg_core.list_models()`.
-        weights: checkpoint of the same model to start from (fine-tuning).
+        weights: checkpoint of the same model to start from (fine-tuning), or a name of `shipped_weights`.
         imagenet: VMamba's ImageNet checkpoint for the encoders.
         reliability: whether the network weighs each input by its reliability; `create_model` refuses this for
             networks without the option.

@@ -14,7 +14,7 @@ from mambaseg_core.labels import MFNET_9
 from mambaseg_core.preprocessing import DDD17, DSEC, Preprocessing, picture_preprocessing
 from mambaseg_core.training.config import DataConfig
 
-_PUBLISHED: Final = {"dsec": DSEC, "ddd17": DDD17}
+_PUBLISHED: Final = {"dsec": DSEC, "ddd17": DDD17, "pictures": DSEC}
 
 
 def make_preprocessing(data: DataConfig) -> Preprocessing:
@@ -49,7 +49,7 @@ def make_preprocessing(data: DataConfig) -> Preprocessing:
 
 
 def _published_crop(data: DataConfig, setup: Preprocessing) -> int:
-    own = data.layout == "dsec" and not are_of_dsec(Path(data.root))
+    own = data.layout == "pictures" or (data.layout == "dsec" and not are_of_dsec(Path(data.root)))
     return 0 if own else setup.crop_bottom
 
 

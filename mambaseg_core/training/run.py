@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mambaseg_core.checkpoint import create_model, load_checkpoint, load_weights
+from mambaseg_core.checkpoint import create_model, load_checkpoint, load_weights, weights_file
 from mambaseg_core.data.dataset import SampleDataset
 from mambaseg_core.data.loading import evenly, open_dataset, plain_loader
 from mambaseg_core.data.sample import Sample, collate
@@ -185,7 +185,7 @@ def build_model(config: TrainConfig, setup: Preprocessing, warn: Callable[[str],
     if config.model.imagenet:
         load_vmamba_imagenet(model, read_tensors(config.model.imagenet), warn=warn)
     if config.model.weights:
-        load_weights(model, config.model.weights, warn=warn)
+        load_weights(model, weights_file(config.model.name, config.model.weights), warn=warn)
         _warn_of_preprocessing(config.model.weights, preprocessing_of(model), setup, warn)
     model.preprocessing = setup
     return model
