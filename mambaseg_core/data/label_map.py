@@ -106,5 +106,4 @@ def _read_colors(path: Path) -> npt.NDArray[np.uint32]:
         raise ValueError(
             f"label {path} is no PNG with colors, which {FILE} names; name its ids there, or export colors"
         )
-    red, green, blue = (picture[..., channel].astype(np.uint32) for channel in range(3))
-    return red << 16 | green << 8 | blue
+    return picture.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)

@@ -23,6 +23,7 @@ from mambaseg_core.inference import Segmenter
 from mambaseg_core.pictures import list_pictures, new_film, read_image, write_png
 from mambaseg_core.preprocessing import Preprocessing, Reading
 from mambaseg_core.recordings.bag import is_bag
+from mambaseg_core.recordings.hdf5.dsec_sequence import EVENTS
 
 Recording: TypeAlias = LabelledSequence | PairFolder | PictureFolder
 
@@ -74,7 +75,8 @@ def open_recording(path: Path, second: str = "events", *, registered: bool = Fal
         davis = Ddd17Sequence(path)
         check_views(davis)
         return davis, [number for number, image in enumerate(davis.image_paths) if image is not None]
-    if path.is_dir() and (is_picture_folder(path) or list_pictures(path)):
+    has_events = any((path / place).exists() for place in EVENTS)  # a picture beside them is no data set
+    if path.is_dir() and not has_events and (is_picture_folder(path) or list_pictures(path)):
         pictures = PictureFolder(path)
         return pictures, list(range(len(pictures.names)))
     dsec = DsecSequence(path, registered=registered)
