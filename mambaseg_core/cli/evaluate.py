@@ -69,7 +69,7 @@ def evaluate(
     ages_ms = AGES_MS if full else _numbers(ages)
     chosen = choose_device(device)
     model, setup = load_checkpoint(checkpoint)
-    opened = partial(open_dataset, layout_of(setup), data, preprocessing=setup, registered=registered)
+    opened = partial(open_dataset, layout_of(setup, data), data, preprocessing=setup, registered=registered)
     dataset = opened(split)
     prior = find_prior(opened, dataset, split)
     with progress_bar("evaluating") as progress:

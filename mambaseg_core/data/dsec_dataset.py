@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ FIRST_LABEL: Final = 6
 
 LABEL_STEP: Final = 2
 """The published benchmark takes every second label of the rest."""
+
+_RECORDING: Final = re.compile(r"(interlaken|thun|zurich_city)_\d\d_[a-z]")
 
 _CLASSES: Final = {"dsec_11": 11, "dsec_19": 19}
 
@@ -102,6 +105,15 @@ def read_split(root: Path, split: str) -> tuple[tuple[str, ...], int, int]:
             "change them"
         )
     return tuple(map(str, names)), first, step
+
+
+def are_of_dsec(root: Path) -> bool:
+    """Return whether all training sequences of a folder have names of DSEC's recordings, whose labels lack the bonnet.
+
+    Raises:
+        ValueError: as of `read_split`.
+    """
+    return all(_RECORDING.fullmatch(Path(name).name) for name in read_split(root, "train")[0])
 
 
 def find_sequence(root: Path, split: str, name: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from torch.utils.data import DataLoader, Subset
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Subset
 from mambaseg_core.data.dataset import SampleDataset, Transform
 from mambaseg_core.data.ddd17 import Ddd17Dataset
 from mambaseg_core.data.dsec_dataset import DsecDataset
+from mambaseg_core.data.picture_folder import PictureDataset, is_picture_folder
 from mambaseg_core.data.rgbx import RgbxDataset
 from mambaseg_core.data.sample import Batch, Sample, collate
 from mambaseg_core.preprocessing import Preprocessing
@@ -20,10 +22,17 @@ TIMED = ("dsec", "ddd17")
 """Layouts whose images have times."""
 
 
-def layout_of(preprocessing: Preprocessing) -> str:
-    """Return the layout in which a model's labels are published: "dsec", "ddd17" or "rgbx"."""
+def layout_of(preprocessing: Preprocessing, root: str = "") -> str:
+    """Return the layout in which a model's labels are published: "dsec", "ddd17" or "rgbx".
+
+    Args:
+        preprocessing: the model's.
+        root: folder of a data set; plain pictures in it are "pictures" to a model with events.
+    """
     if preprocessing.second != "events":
         return "rgbx"
+    if root and is_picture_folder(Path(root)):
+        return "pictures"
     return "ddd17" if preprocessing.labels.startswith("ddd17") else "dsec"
 
 
@@ -41,7 +50,7 @@ def open_dataset(
     """Open the labeled images of a split.
 
     Args:
-        layout: "dsec", "ddd17" or "rgbx".
+        layout: "dsec", "ddd17", "rgbx" or "pictures".
         root: folder of the data set.
         split: name of the split.
         preprocessing: the model's.
@@ -63,6 +72,8 @@ def open_dataset(
             f"the data set's folder is {root!r}, which is no folder; expected one: name it after the checkpoint of "
             "`mambaseg eval`, or with --data of `mambaseg train`"
         )
+    if layout == "pictures":
+        return PictureDataset(root, split, preprocessing, transform)
     if layout == "rgbx":
         return RgbxDataset(root, split, preprocessing, transform)
     if layout == "dsec":

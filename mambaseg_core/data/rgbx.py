@@ -190,7 +190,7 @@ def _images_of(root: Path, kind: str) -> dict[str, Path]:
         if name in folders:
             paths = list_pictures(folders[name])
             if paths:
-                return _by_name(paths)
+                return by_name(paths)
             raise ValueError(f"{folders[name]} has no images, expected {' or '.join(ENDINGS)} files; fill it")
     expected = " or ".join(f"{name.capitalize()}/" for name in _FOLDERS[kind])
     raise ValueError(
@@ -199,7 +199,12 @@ def _images_of(root: Path, kind: str) -> dict[str, Path]:
     )
 
 
-def _by_name(paths: Sequence[Path]) -> dict[str, Path]:
+def by_name(paths: Sequence[Path]) -> dict[str, Path]:
+    """Return paths by their names without suffix, in the same order.
+
+    Raises:
+        ValueError: two have one name.
+    """
     found: dict[str, Path] = {}
     for path in paths:
         first = found.setdefault(_name(path.name), path)

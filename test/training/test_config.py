@@ -20,7 +20,17 @@ ROOT = Path(__file__).parents[2]
 def test_every_shipped_recipe_is_read_and_holds_the_papers_numbers() -> None:
     paths = sorted((ROOT / "config" / "train").glob("*.yaml"))
     recipes = {path.stem: read_config(path) for path in paths}
-    assert list(recipes) == ["ddd17", "dsec", "mfnet", "nyu", "pst900", "sunrgbd", "synthetic", "synthetic_thermal"]
+    assert list(recipes) == [
+        "ddd17",
+        "dsec",
+        "mfnet",
+        "nyu",
+        "pictures",
+        "pst900",
+        "sunrgbd",
+        "synthetic",
+        "synthetic_thermal",
+    ]
     ddd17, dsec, synthetic = recipes["ddd17"], recipes["dsec"], recipes["synthetic"]
     assert (ddd17.loop.epochs, ddd17.loop.batch, ddd17.optimizer.lr, ddd17.data.size) == (60, 12, 2e-4, (200, 346))
     assert (dsec.loop.epochs, dsec.loop.batch, dsec.optimizer.lr, dsec.data.size) == (60, 4, 6e-5, (440, 640))

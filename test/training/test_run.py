@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -188,6 +189,15 @@ def test_a_folder_with_a_run_is_not_overwritten(configure: Configure, whole: Pat
 def test_another_configuration_does_not_go_on(configure: Configure, whole: Path) -> None:
     with pytest.raises(ValueError, match=r"optimizer\.lr is 0\.01, but the run in .* has 0\.001"):
         run(configure({**EXACT, "optimizer.lr": 0.01}), whole, resume=True)
+
+
+def test_a_run_does_not_go_on_with_another_preprocessing(configure: Configure, whole: Path, tmp_path: Path) -> None:
+    """The configuration may be the same, and mean something else for another root or in another version."""
+    folder = Path(shutil.copytree(whole, tmp_path / "run"))
+    model, setup = load_checkpoint(folder / LAST)
+    save_checkpoint(folder / LAST, model, replace(setup, crop_bottom=40))
+    with pytest.raises(ValueError, match=r"was trained with crop_bottom 40, now 0; expected the same"):
+        run(configure(EXACT), folder, resume=True)
 
 
 def test_another_number_of_processes_does_not_go_on(
