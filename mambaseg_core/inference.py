@@ -214,9 +214,12 @@ class Segmenter:
     ) -> Mask:
         """Segment one image with its second input, or one of them alone.
 
+        The window of events may end later than the image's stamp: the mask then is of the window's end. A model learns
+        to use old images by `data.image_age_ms` of its training.
+
         Args:
             image: uint8 [H, W] or RGB [H, W, 3] in the camera's view, any resolution; None: there is none.
-            second: the raw events of the image's window (`EventBuffer.window`); may be empty. For a model of thermal or
+            second: the raw events of a window (`EventBuffer.window`); may be empty. For a model of thermal or
                 depth images, the second image, [H, W], registered to the image. None: there is none.
             edges_ns: the window's edges on the raw events (`Window.edges_ns`); default: made from the events.
 

@@ -20,11 +20,19 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Names and RGB colors of the class ids 0, 1, 2, ..."""
+    """Names and RGB colors of the class ids 0, 1, 2, ...
+
+    Attributes:
+        name: name of the set.
+        classes: names of the classes.
+        colors: RGB colors of the classes.
+        moving: names of the classes that can move by themselves, such as persons and cars.
+    """
 
     name: str
     classes: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]
+    moving: tuple[str, ...] = ()
 
     def color_mask(self, ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Return class ids [H, W] painted as RGB [H, W, 3]; ids without a class are black."""
@@ -53,6 +61,11 @@ class LabelSet:
         counts = cv2.calcHist([ids], [0], None, [len(self.classes)], [0, len(self.classes)])[:, 0]
         return (counts / max(1.0, float(counts.sum()))).tolist()  # type: ignore[no-any-return]
 
+    @property
+    def moving_ids(self) -> list[int]:
+        """Ids of the classes that can move by themselves."""
+        return [self.classes.index(name) for name in self.moving]
+
     @cached_property
     def _table(self) -> npt.NDArray[np.uint8]:
         """Colors of all ids, uint8 [256, 1, 3]."""
@@ -67,12 +80,14 @@ DSEC_11 = LabelSet(
      "sidewalk", "vegetation", "car", "wall", "traffic sign"),
     ((70, 130, 180), (70, 70, 70), (190, 153, 153), (220, 20, 60), (153, 153, 153), (128, 64, 128),
      (244, 35, 232), (107, 142, 35), (0, 0, 142), (102, 102, 156), (220, 220, 0)),
+    moving=("person", "car"),
 )  # fmt: skip
 
 DDD17_6 = LabelSet(
     "ddd17_6",
     ("flat", "background", "object", "vegetation", "human", "vehicle"),
     ((128, 64, 128), (70, 130, 180), (220, 220, 0), (107, 142, 35), (220, 20, 60), (0, 0, 142)),
+    moving=("human", "vehicle"),
 )  # fmt: skip
 
 DSEC_19 = LabelSet(
@@ -82,6 +97,7 @@ DSEC_19 = LabelSet(
     ((128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153), (250, 170, 30),
      (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0), (0, 0, 142),
      (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32)),
+    moving=("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
 )  # fmt: skip
 
 MFNET_9 = LabelSet(
@@ -89,12 +105,14 @@ MFNET_9 = LabelSet(
     ("unlabeled", "car", "person", "bike", "curve", "car stop", "guardrail", "color cone", "bump"),
     ((0, 0, 0), (64, 0, 128), (64, 64, 0), (0, 128, 192), (0, 0, 192), (128, 128, 0), (64, 64, 128), (192, 128, 128),
      (192, 64, 0)),
+    moving=("car", "person", "bike"),
 )  # fmt: skip
 
 PST900_5 = LabelSet(
     "pst900_5",
     ("background", "fire extinguisher", "backpack", "hand drill", "survivor"),
     ((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)),
+    moving=("survivor",),
 )
 
 
@@ -121,6 +139,7 @@ NYU_40 = LabelSet(
      "shower curtain", "box", "whiteboard", "person", "night stand", "toilet", "sink", "lamp", "bathtub", "bag",
      "otherstructure", "otherfurniture", "otherprop"),
     _voc_colors(40),
+    moving=("person",),
 )  # fmt: skip
 
 SUNRGBD_37 = LabelSet(

@@ -160,6 +160,13 @@ def write_png(path: Path, picture: DeepPicture) -> None:
     write_bytes(path, encode_png(picture))
 
 
+def through_jpeg(picture: Picture, quality: int) -> Picture:
+    """Return an image as it is after JPEG of a quality from 0 to 100."""
+    bgr = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    octets = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
+    return in_8_bits(decode(octets, "JPEG of an image"))
+
+
 @contextmanager
 def new_film(path: Path, fps: float) -> Iterator[Film]:
     """Write a video; it appears under its name only when it is complete.

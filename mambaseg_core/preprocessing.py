@@ -85,6 +85,18 @@ class Preprocessing:
         """Return the rows of a view of `height` rows that the model sees."""
         return height - round(self.crop_bottom * height / self.view_size[0])
 
+    def unseen_rows(self, height: int | None) -> str:
+        """Return which rows the model does not see, in words; empty if it sees all.
+
+        Args:
+            height: rows of the view; None: not known.
+        """
+        if self.crop_bottom == 0:
+            return ""
+        if height is None:
+            return f"lowest {self.crop_bottom / self.view_size[0]:.1%} of the view"
+        return f"lowest {height - self.kept_rows(height)} of {height} rows of the view"
+
     def image_input(self, image: Image, calibration: Calibration | None) -> torch.Tensor:
         """Return the model's image from a camera's.
 

@@ -157,9 +157,12 @@ def describe(segmenter: Segmenter, parameters: Parameters) -> dict[str, str]:
     """Return what runs and where, as /diagnostics shows it."""
     config = Architecture.of(segmenter.model)
     backend, reason = selection.explain(segmenter.device)
+    view = segmenter.calibration
+    unseen = segmenter.preprocessing.unseen_rows(None if view is None else view.event_size[0])
     return {
         "model": config.name,
         "input [rows x columns]": f"{segmenter.preprocessing.size[0]} x {segmenter.preprocessing.size[1]}",
+        **({"not segmented": unseen} if unseen else {}),
         "second input": segmenter.preprocessing.second,
         "weights": weights_name(parameters),
         "weights sha256": weights_hash(parameters),
@@ -178,9 +181,10 @@ def active_line(shown: Mapping[str, str]) -> str:
     sha256 = shown["weights sha256"][:12]
     weights = f"{shown['weights']} (sha256 {sha256}...)" if sha256 else shown["weights"]
     threads = "1 thread" if shown["threads"] == "1" else f"{shown['threads']} threads"
+    unseen = f"; masks are 255 in the {shown['not segmented']}, as in training" if "not segmented" in shown else ""
     return (
         f"active: model {shown['model']}, weights {weights}, {shown['device']}, {shown['precision']}, "
-        f"{threads}, loaded in {shown['load time [s]']} s"
+        f"{threads}, loaded in {shown['load time [s]']} s{unseen}"
     )
 
 

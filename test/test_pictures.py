@@ -27,6 +27,7 @@ from mambaseg_core.pictures import (
     read_image,
     read_label,
     read_picture,
+    through_jpeg,
     with_legend,
     write_png,
 )
@@ -300,3 +301,12 @@ def test_a_film_that_cannot_be_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(kind, match=sentence):
             write(*arguments)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_jpeg_keeps_colors_and_loses_more_the_lower_its_quality() -> None:
+    patches = np.full((32, 32, 3), (200, 40, 90), np.uint8)
+    assert np.abs(through_jpeg(patches, 95).astype(int) - patches).max() <= 3
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32), np.uint8)
+    lost = [np.abs(through_jpeg(noise, quality).astype(int) - noise).mean() for quality in (95, 50, 20)]
+    assert through_jpeg(noise, 50).shape == noise.shape
+    assert lost[0] < lost[1] < lost[2]

@@ -14,7 +14,9 @@ from mambaseg_core.cli.convert import Registered
 @app.command()
 def predict(
     checkpoint: Annotated[Path, typer.Argument(help="a .safetensors file, such as runs/nano/best.safetensors")],
-    sequence: Annotated[Path, typer.Argument(help="folder of a sequence in DSEC's or DDD17's layout, or of pairs")],
+    sequence: Annotated[
+        Path, typer.Argument(help="folder of a sequence in DSEC's or DDD17's layout, of pairs, or of pictures")
+    ],
     out: Annotated[Path, typer.Argument(help="folder for masks, overlays and the video")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     precision: Annotated[

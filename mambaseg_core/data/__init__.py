@@ -3,6 +3,7 @@
 from mambaseg_core.data.dataset import RecordingDataset, SampleDataset
 from mambaseg_core.data.ddd17 import Ddd17Dataset
 from mambaseg_core.data.dsec_dataset import DsecDataset
+from mambaseg_core.data.picture_folder import PictureDataset
 from mambaseg_core.data.rgbx import RgbxDataset
 from mambaseg_core.data.sample import Batch, Sample, collate
 
@@ -10,6 +11,7 @@ __all__ = [
     "Batch",
     "Ddd17Dataset",
     "DsecDataset",
+    "PictureDataset",
     "RecordingDataset",
     "RgbxDataset",
     "Sample",

@@ -4,64 +4,33 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from mambaseg_core.cameras.calibration import Calibration
+from mambaseg_core.data.image_age import draw_image, image_of_age, images_until
+from mambaseg_core.data.labelled_sequence import LabelledSequence, check_views, load_image, load_label, load_sample
 from mambaseg_core.data.sample import Sample
-from mambaseg_core.data.view import View, ViewCache
-from mambaseg_core.events import Events, Window
-from mambaseg_core.labels import IGNORE, LabelSet
-from mambaseg_core.pictures import Picture
-from mambaseg_core.preprocessing import Preprocessing, check_registered
-from mambaseg_core.recordings.image_times import check_overlap
+from mambaseg_core.data.view import ViewCache
+from mambaseg_core.preprocessing import Preprocessing
 
 Transform = Callable[[Sample, torch.Generator], Sample]
 Key = int | tuple[int, int]
 
-_MANY: Final = 10_000  # events, which lie all over the view
 
+class AgedSample(NamedTuple):
+    """A sample with an old image.
 
-class LabelledSequence(Protocol):
-    """One sequence of images, their labels and events on one clock. It pickles without open files."""
+    Attributes:
+        sample: the sample.
+        before: int64 [H, W] label of the image's own time; None if it has none, or is not older.
+    """
 
-    @property
-    def name(self) -> str:
-        """Name of the sequence."""
-
-    @property
-    def condition(self) -> str:
-        """Condition, such as "night"; "unknown" without one."""
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """Calibration if image and events have different views, else None."""
-
-    @property
-    def image_times_ns(self) -> npt.NDArray[np.int64]:
-        """Time of each image, nanoseconds."""
-
-    @property
-    def events_ns(self) -> tuple[int, int]:
-        """Times of the first and of the last event, nanoseconds; (0, 0) without events."""
-
-    @property
-    def label_paths(self) -> Sequence[Path | None]:
-        """Label file of each image; None for an image without a label."""
-
-    def image(self, index: int) -> Picture:
-        """Return an image, uint8 [H, W] or RGB [H, W, 3]."""
-
-    def label(self, index: int) -> Picture:
-        """Return the class ids of an image, uint8 [H, W]."""
-
-    def window(self, end_ns: int, window: Window, bins: int) -> Events:
-        """Return the raw events that `window.cut` selects from the whole recording."""
+    sample: Sample
+    before: torch.Tensor | None = None
 
 
 class SampleDataset(Dataset[Sample], ABC):
@@ -86,12 +55,27 @@ class SampleDataset(Dataset[Sample], ABC):
     def load(self, number: int) -> Sample:
         """Return the sample of that number, unchanged."""
 
+    def label(self, number: int) -> torch.Tensor:
+        """Return the label of the sample of that number, int64 [H, W]."""
+        return self.load(number).label
+
+    def draw(self, number: int, seed: int) -> Sample:
+        """Return the sample of that number, with what is drawn before the transform."""
+        return self.load(number)
+
+    def at_ages(self, number: int, ages_ns: Sequence[int]) -> list[AgedSample | None]:
+        """Return the sample of that number with an image of each age, changed alike by the transform.
+
+        None stands for an age without an image (`image_of_age`), always so in a data set without times of images.
+        """
+        return [None if age_ns else AgedSample(self[number]) for age_ns in ages_ns]
+
     def __getitem__(self, key: Key) -> Sample:
         number, seed = (key, key) if isinstance(key, int) else key
-        sample = self.load(number)
-        if self.transform is None:
-            return sample
-        return self.transform(sample, torch.Generator().manual_seed(seed))
+        return self._changed(self.draw(number, seed), seed)
+
+    def _changed(self, sample: Sample, seed: int) -> Sample:
+        return sample if self.transform is None else self.transform(sample, torch.Generator().manual_seed(seed))
 
 
 class RecordingDataset(SampleDataset):
@@ -102,10 +86,12 @@ class RecordingDataset(SampleDataset):
         preprocessing: as in `SampleDataset`.
         transform: as in `SampleDataset`.
         cache: folder that keeps decoded images and rectified events between epochs (`ViewCache`); None: no cache.
+        image_age_ns: largest age of an image at its label's time. Each item's image is drawn evenly among those that
+            are at most that old, as a function of the key's seed; 0: always the labelled image.
 
     Raises:
-        ValueError: the images and events of a recording have no calibration and are not registered, or fewer than
-            half of the images lie within the time of the events.
+        ValueError: the images and events of a recording have no calibration and are not registered, fewer than
+            half of the images lie within the time of the events, or no image is old enough for `image_age_ns`.
     """
 
     def __init__(
@@ -114,12 +100,20 @@ class RecordingDataset(SampleDataset):
         preprocessing: Preprocessing,
         transform: Transform | None = None,
         cache: str | Path | None = None,
+        *,
+        image_age_ns: int = 0,
     ) -> None:
         super().__init__(preprocessing, transform)
         self.items = items
+        self.image_age_ns = image_age_ns
         for recording in dict.fromkeys(recording for recording, _ in items):
             check_views(recording)
         self.cache = None if cache is None else ViewCache(cache, preprocessing)
+        if image_age_ns and not any(len(images_until(*item, image_age_ns)) > 1 for item in items):
+            raise ValueError(
+                f"data.image_age_ms is {image_age_ns / 1e6:g}, but no label has another image that is at most so old, "
+                "expected images that follow each other faster; raise it, or leave it out"
+            )
 
     def __len__(self) -> int:
         return len(self.items)
@@ -128,88 +122,34 @@ class RecordingDataset(SampleDataset):
         """Return the sample of that number, unchanged."""
         return load_sample(*self.items[number], self.preprocessing, self.cache)
 
+    def label(self, number: int) -> torch.Tensor:
+        """Return the label of the sample of that number, int64 [H, W], without its image and events."""
+        return load_label(*self.items[number], self.preprocessing)
 
-def check_views(recording: LabelledSequence) -> None:
-    """Refuse a recording whose images and events do not belong together.
+    def at_ages(self, number: int, ages_ns: Sequence[int]) -> list[AgedSample | None]:
+        """Return the sample of that number with an image of each age; its events are read once."""
+        if not any(ages_ns):
+            return super().at_ages(number, ages_ns)
+        (recording, index), setup = self.items[number], self.preprocessing
+        plain = self.load(number)
+        found: list[AgedSample | None] = []
+        for age_ns in ages_ns:
+            image = image_of_age(recording, index, age_ns)
+            if image is None or image == index:
+                found.append(None if image is None else AgedSample(self._changed(plain, number)))
+                continue
+            age_ns = int(recording.image_times_ns[index] - recording.image_times_ns[image])
+            old = replace(plain, image=load_image(recording, image, setup, self.cache), age_ns=age_ns)
+            before = None
+            if recording.label_paths[image] is not None:
+                before = self._changed(replace(old, label=load_label(recording, image, setup)), number).label
+            found.append(AgedSample(self._changed(old, number), before))
+        return found
 
-    Raises:
-        ValueError: as of `RecordingDataset`.
-    """
-    if recording.calibration is None:
-        _check_spread(recording)
-    remedy = "check that the times of the images and the events are of one recording and in microseconds"
-    check_overlap(f"sequence {recording.name}", recording.image_times_ns, recording.events_ns, remedy)
-
-
-def _check_spread(recording: LabelledSequence) -> None:
-    """Refuse a recording said to be registered whose events all lie in the upper left quarter of the view."""
-    times = recording.image_times_ns
-    if not len(times):
-        return
-    events = recording.window(int(times[len(times) // 2]), Window(count=_MANY), 1)
-    if len(events) < _MANY:
-        return
-    columns, rows = int(events.x.max()) + 1, int(events.y.max()) + 1
-    if 2 * columns <= events.width and 2 * rows <= events.height:
-        raise ValueError(
-            f"the events of sequence {recording.name} reach column {columns - 1} and row {rows - 1} of "
-            f"{events.width}x{events.height}, expected them all over the view of the images, to which they are said to "
-            f"be registered; give the calibration of the two cameras"
-        )
-
-
-def load_sample(
-    recording: LabelledSequence, index: int, preprocessing: Preprocessing, cache: ViewCache | None = None
-) -> Sample:
-    """Return image number `index` of a recording with its label and its window of events, in the model's view.
-
-    Raises:
-        ValueError: a file is missing or damaged, or a label has values that are not classes.
-    """
-    setup = preprocessing
-    stamp_ns = int(recording.image_times_ns[index])
-    if cache is None:
-        view = load_view(recording, index, setup)
-    else:
-        views = "" if recording.calibration is None else f" {recording.calibration.digest}"
-        name = f"{recording.label_paths[index]} {stamp_ns}{views}"
-        view = cache.get(name, lambda: load_view(recording, index, setup))
-    path = recording.label_paths[index]
-    check_label(view.label, path, setup.label_set)
-    _check_label_size(view, path)
-    image, voxel = setup.image_tensor(view.image), setup.voxel_tensor(view.events, view.edges_ns)
-    label = setup.label_tensor(view.label, view.events.height)
-    return Sample(image, voxel, label, stamp_ns, recording.name, index, recording.condition)
-
-
-def _check_label_size(view: View, path: Path | None) -> None:
-    """Raise ValueError if a label does not have the columns of the event view and at most its rows."""
-    (rows, columns), events = view.label.shape, view.events
-    if columns != events.width or rows > events.height:
-        raise ValueError(
-            f"label {path} is {columns}x{rows}, but the events' view is {events.width}x{events.height}, expected its "
-            f"columns and at most its rows; take the labels of the events' view"
-        )
-
-
-def load_view(recording: LabelledSequence, index: int, setup: Preprocessing) -> View:
-    """Return image, events and label of an image in the event view; arguments and errors as for `load_sample`."""
-    stamp_ns = int(recording.image_times_ns[index])
-    events = recording.window(stamp_ns, setup.window, setup.bins)
-    edges_ns = setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
-    image, calibration = recording.image(index), recording.calibration
-    if calibration is None:
-        check_registered(image.shape[:2], (events.height, events.width))
-    else:
-        image, events = calibration.warp_image(image), calibration.rectify(events)
-    return View(image, events, edges_ns, recording.label(index))
-
-
-def check_label(label: Picture, path: Path | None, labels: LabelSet) -> None:
-    """Raise ValueError if a label has values that are neither classes nor 255."""
-    wrong = (label >= len(labels.classes)) & (label != IGNORE)
-    if wrong.any():
-        raise ValueError(
-            f"label {path} has the values {np.unique(label[wrong]).tolist()[:8]}, expected the class ids 0 to "
-            f"{len(labels.classes) - 1} of {labels.name} or {IGNORE}; choose the label set it was made with"
-        )
+    def draw(self, number: int, seed: int) -> Sample:
+        """Return the sample of that number with an image drawn by age."""
+        if not self.image_age_ns:
+            return self.load(number)
+        recording, index = self.items[number]
+        image = draw_image(recording, index, self.image_age_ns, seed)
+        return load_sample(recording, index, self.preprocessing, self.cache, image=image)

@@ -71,6 +71,11 @@ class Ddd17Sequence:
         return self.root.resolve().name
 
     @property
+    def event_size(self) -> tuple[int, int]:
+        """(height, width) of the event camera, pixels."""
+        return self._events.height, self._events.width
+
+    @property
     def events_ns(self) -> tuple[int, int]:
         """Times of the first and of the last event, nanoseconds; (0, 0) without events."""
         return self._events.start_ns, max(self._events.start_ns, self._events.end_ns - 1)
@@ -154,6 +159,7 @@ class Ddd17Dataset(RecordingDataset):
         preprocessing: the model's, with the label set "ddd17_6".
         transform: as in `RecordingDataset`.
         cache: as in `RecordingDataset`.
+        image_age_ns: as in `RecordingDataset`.
 
     Raises:
         ValueError: the split or the label set is not one of DDD17-seg, or a recording is missing or incomplete.
@@ -166,6 +172,8 @@ class Ddd17Dataset(RecordingDataset):
         preprocessing: Preprocessing,
         transform: Transform | None = None,
         cache: str | Path | None = None,
+        *,
+        image_age_ns: int = 0,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
@@ -175,4 +183,5 @@ class Ddd17Dataset(RecordingDataset):
                 f"model with 6 classes"
             )
         sequences = [Ddd17Sequence(Path(root) / name) for name in SPLITS[split]]
-        super().__init__([(s, index) for s in sequences for index in s.labelled()], preprocessing, transform, cache)
+        items = [(sequence, index) for sequence in sequences for index in sequence.labelled()]
+        super().__init__(items, preprocessing, transform, cache, image_age_ns=image_age_ns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ FIRST_LABEL: Final = 6
 
 LABEL_STEP: Final = 2
 """The published benchmark takes every second label of the rest."""
+
+_RECORDING: Final = re.compile(r"(interlaken|thun|zurich_city)_\d\d_[a-z]")
 
 _CLASSES: Final = {"dsec_11": 11, "dsec_19": 19}
 
@@ -46,6 +49,7 @@ class DsecDataset(RecordingDataset):
         transform: as in `RecordingDataset`.
         cache: as in `RecordingDataset`.
         registered: whether images and events of all sequences have one view, so that there is no calibration.
+        image_age_ns: as in `RecordingDataset`.
 
     Raises:
         ValueError: the split is unknown, a sequence is missing or incomplete, or it has no label to use.
@@ -60,6 +64,7 @@ class DsecDataset(RecordingDataset):
         cache: str | Path | None = None,
         *,
         registered: bool = False,
+        image_age_ns: int = 0,
     ) -> None:
         names, first, step = read_split(Path(root), split)
         sequences = [
@@ -74,7 +79,7 @@ class DsecDataset(RecordingDataset):
                     f"sequence {name} in {root} has {len(sequence.labelled())} labeled images, expected more than "
                     f"{first}, the number skipped at its start; download DSEC-Semantic into its folder"
                 )
-        super().__init__(items, preprocessing, transform, cache)
+        super().__init__(items, preprocessing, transform, cache, image_age_ns=image_age_ns)
 
 
 def read_split(root: Path, split: str) -> tuple[tuple[str, ...], int, int]:
@@ -100,6 +105,15 @@ def read_split(root: Path, split: str) -> tuple[tuple[str, ...], int, int]:
             "change them"
         )
     return tuple(map(str, names)), first, step
+
+
+def are_of_dsec(root: Path) -> bool:
+    """Return whether all training sequences of a folder have names of DSEC's recordings, whose labels lack the bonnet.
+
+    Raises:
+        ValueError: as of `read_split`.
+    """
+    return all(_RECORDING.fullmatch(Path(name).name) for name in read_split(root, "train")[0])
 
 
 def find_sequence(root: Path, split: str, name: str) -> Path:

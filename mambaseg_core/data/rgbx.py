@@ -20,8 +20,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from mambaseg_core.data.dataset import SampleDataset, Transform, check_label
+from mambaseg_core.data.dataset import SampleDataset, Transform
+from mambaseg_core.data.labelled_sequence import check_label
 from mambaseg_core.data.sample import UNKNOWN, Sample
 from mambaseg_core.labels import IGNORE
 from mambaseg_core.pictures import ENDINGS, Picture, list_pictures, read_image, read_label, read_picture
@@ -134,6 +136,11 @@ class RgbxDataset(SampleDataset):
             condition=self.conditions.get(name, UNKNOWN),
         )
 
+    def label(self, number: int) -> torch.Tensor:
+        """Return the label of the sample of that number, int64 [H, W], without its images."""
+        ids = self._label(self.folder.names[number])
+        return self.preprocessing.label_tensor(ids, ids.shape[0])
+
     def _label(self, name: str) -> npt.NDArray[np.uint8]:
         path = self.labels[name]
         ids = read_label(path)
@@ -183,7 +190,7 @@ def _images_of(root: Path, kind: str) -> dict[str, Path]:
         if name in folders:
             paths = list_pictures(folders[name])
             if paths:
-                return _by_name(paths)
+                return by_name(paths)
             raise ValueError(f"{folders[name]} has no images, expected {' or '.join(ENDINGS)} files; fill it")
     expected = " or ".join(f"{name.capitalize()}/" for name in _FOLDERS[kind])
     raise ValueError(
@@ -192,7 +199,12 @@ def _images_of(root: Path, kind: str) -> dict[str, Path]:
     )
 
 
-def _by_name(paths: Sequence[Path]) -> dict[str, Path]:
+def by_name(paths: Sequence[Path]) -> dict[str, Path]:
+    """Return paths by their names without suffix, in the same order.
+
+    Raises:
+        ValueError: two have one name.
+    """
     found: dict[str, Path] = {}
     for path in paths:
         first = found.setdefault(_name(path.name), path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -13,17 +14,18 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Sample:
-    """One labeled image with its second input, in the model's view.
+    """One label with an image and a second input, in the model's view.
 
     Attributes:
         image: float32 [C, H, W] in 0..1.
         second: float32 [T, H, W]: voxel grid, or a second camera's image.
         label: int64 [H, W] class ids, 255 = ignore.
-        stamp_ns: time of the image, at which the window of events ends, nanoseconds.
+        stamp_ns: time of the label, at which the window of events ends, nanoseconds.
         sequence: name of the recording.
-        index: number of the image in its recording.
+        index: number of the labeled image in its recording.
         condition: condition of the recording, such as "day" or "night".
         covered: (image, second): True if augmentation blanked or covered that input.
+        age_ns: age of the image at the label's time, nanoseconds; 0 for the labeled image itself.
     """
 
     image: torch.Tensor
@@ -34,6 +36,7 @@ class Sample:
     index: int
     condition: str = UNKNOWN
     covered: tuple[bool, bool] = (False, False)
+    age_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,12 @@ class Batch:
         image: float32 [B, C, H, W] in 0..1.
         second: float32 [B, T, H, W].
         label: int64 [B, H, W] class ids, 255 = ignore.
-        stamp_ns: time of each sample, nanoseconds.
+        stamp_ns: time of each sample's label, nanoseconds.
         sequence: name of each sample's recording.
         index: number of each sample in its recording.
         condition: condition of each sample.
         covered: one pair per sample, as in `Sample`.
+        age_ns: age of each sample's image, nanoseconds.
     """
 
     image: torch.Tensor
@@ -59,9 +63,18 @@ class Batch:
     index: tuple[int, ...]
     condition: tuple[str, ...]
     covered: tuple[tuple[bool, bool], ...]
+    age_ns: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.stamp_ns)
+
+    def rows(self, rows: Sequence[int]) -> Batch:
+        """Return the samples with these numbers, in this order."""
+        chosen: dict[str, Any] = {}
+        for name, values in vars(self).items():
+            tensor = isinstance(values, torch.Tensor)
+            chosen[name] = values[list(rows)] if tensor else tuple(values[row] for row in rows)
+        return Batch(**chosen)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Return the batch with its tensors on a device."""
@@ -97,4 +110,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
         tuple(sample.index for sample in samples),
         tuple(sample.condition for sample in samples),
         tuple(sample.covered for sample in samples),
+        tuple(sample.age_ns for sample in samples),
     )

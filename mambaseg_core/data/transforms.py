@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
+from mambaseg_core.data.camera_effects import camera_effects
+from mambaseg_core.data.class_colors import class_colors
+from mambaseg_core.data.misalignment import misalign
 from mambaseg_core.data.sample import Sample
 from mambaseg_core.labels import IGNORE
 from mambaseg_core.ops.area_resize import area_resize
@@ -18,7 +21,7 @@ from mambaseg_core.ops.area_resize import area_resize
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Resize, crop, flip, photometric noise, modality dropout and covered lenses, in that order; can be pickled.
+    """All changes, in the order of the attributes but for the crop, which is after the resize; can be pickled.
 
     The released training code uses scale (1.02, 1.2), a crop to the input's size, flip 0.5, and nothing else.
 
@@ -26,6 +29,9 @@ class Augmentation:
         crop: (height, width) of the result, pixels.
         scale: smallest and largest factor of the random resize; (1, 1) for none.
         flip: probability of a horizontal flip.
+        misalignment: largest shift of the image, with `two_lenses` of the second input, against the rest, pixels.
+        class_colors: probability that a class of the picture gets random colors.
+        camera: strength of the effects of other cameras, 0 (none) to 1.
         photometric: strength of the image's photometric noise, 0 (none) to 1.
         modality_dropout: probability that the image or the second input, each half the time, is blanked.
         cover: probability that the image shows a covered lens.
@@ -35,6 +41,9 @@ class Augmentation:
     crop: tuple[int, int]
     scale: tuple[float, float] = (1.0, 1.0)
     flip: float = 0.5
+    misalignment: float = 0.0
+    class_colors: float = 0.0
+    camera: float = 0.0
     photometric: float = 0.0
     modality_dropout: float = 0.0
     cover: float = 0.0
@@ -45,6 +54,9 @@ class Augmentation:
         sample = random_resize(sample, generator, scale=self.scale)
         sample = random_crop(sample, generator, size=self.crop)
         sample = random_flip(sample, generator, probability=self.flip)
+        sample = misalign(sample, generator, pixels=self.misalignment, move_second=self.two_lenses)
+        sample = class_colors(sample, generator, probability=self.class_colors)
+        sample = camera_effects(sample, generator, strength=self.camera)
         sample = photometric_noise(sample, generator, strength=self.photometric)
         sample = modality_dropout(sample, generator, probability=self.modality_dropout)
         return cover(sample, generator, probability=self.cover, two_lenses=self.two_lenses)

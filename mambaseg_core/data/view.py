@@ -1,7 +1,8 @@
 """The parts of a sample in the event camera's view, and a folder that keeps them between epochs.
 
 Most of a sample's time goes into decoding the image, its warp, and reading and rectifying the events. None of that
-depends on crop, size or augmentation, so a `ViewCache` does it once. It returns the same bits as it stored.
+depends on crop, size or augmentation, so a `ViewCache` does it once. It returns the same bits as it stored. Images are
+kept apart from labels and their events, as an image serves several labels (`data.image_age`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,29 +23,30 @@ from mambaseg_core.files import write_bytes
 from mambaseg_core.pictures import Picture
 from mambaseg_core.preprocessing import Preprocessing
 
+Arrays = dict[str, npt.NDArray[Any]]
+Part = TypeVar("Part")
+
 
 @dataclass(frozen=True)
-class View:
-    """An image with its window of events and its label, before crop and resize.
+class LabelledWindow:
+    """A label and the window of events that ends at its time, before crop and resize.
 
     Attributes:
-        image: uint8 [H, W] or RGB [H, W, 3], warped into the event view if the cameras differ.
         events: events of the window, rectified if there is a calibration.
         edges_ns: bin edges of the window on the raw events, nanoseconds.
         label: uint8 [h, W] class ids; published labels end where the view is cropped.
     """
 
-    image: Picture
     events: Events
     edges_ns: npt.NDArray[np.int64]
     label: Picture
 
 
 class ViewCache:
-    """A folder of views for one kind of window.
+    """A folder of images and of labeled windows of one kind, both in the event view.
 
-    A view is made again if its image's time or path, or the window, has changed. A change of the files themselves is
-    not noticed: remove the folder then.
+    A part is made again if its path or time, the calibration or the window has changed. A change of the files
+    themselves is not noticed: remove the folder then.
 
     Args:
         folder: created if missing; about 2 MB per sample of DSEC.
@@ -54,32 +57,37 @@ class ViewCache:
         self._folder = Path(folder)
         self._window = f"{preprocessing.window} {preprocessing.bins} {preprocessing.voxel_mode}"
 
-    def get(self, name: str, make: Callable[[], View]) -> View:
-        """Return the view of a name (an image's path and time); call `make` if the folder does not have it."""
-        path = self._folder / f"{_digest(f'{name} {self._window}')}.safetensors"
+    def image(self, name: str, make: Callable[[], Picture]) -> Picture:
+        """Return the image of a name (its path, time and calibration); call `make` if the folder does not have it.
+
+        It is uint8 [H, W] or RGB [H, W, 3].
+        """
+        return self._get(f"image {name}", make, lambda image: {"image": image}, lambda arrays: arrays["image"])
+
+    def window(self, name: str, make: Callable[[], LabelledWindow]) -> LabelledWindow:
+        """Return the window of a name (its label's path, time and calibration), as `image` does."""
+        return self._get(f"window {name} {self._window}", make, _to_arrays, _from_arrays)
+
+    def _get(
+        self, name: str, make: Callable[[], Part], store: Callable[[Part], Arrays], restore: Callable[[Arrays], Part]
+    ) -> Part:
+        path = self._folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.safetensors"
         try:
-            return _from_bytes(path.read_bytes())
+            return restore(load(path.read_bytes()))
         except (FileNotFoundError, SafetensorError, KeyError, ValueError):  # missing, or cut off by a crash
-            view = make()
+            part = make()
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_bytes(path, _to_bytes(view))
-            return view
+            write_bytes(path, save({key: np.ascontiguousarray(array) for key, array in store(part).items()}))
+            return part
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _to_bytes(view: View) -> bytes:
-    events = view.events
-    arrays = {"image": view.image, "label": view.label, "edges_ns": view.edges_ns}
-    columns = {"x": events.x, "y": events.y, "t_ns": events.t_ns, "p": events.p}
+def _to_arrays(window: LabelledWindow) -> Arrays:
+    events = window.events
+    columns: Arrays = {"x": events.x, "y": events.y, "t_ns": events.t_ns, "p": events.p}
     size = np.array([events.height, events.width], np.int64)
-    return save({name: np.ascontiguousarray(array) for name, array in {**arrays, **columns, "size": size}.items()})
+    return {"label": window.label, "edges_ns": window.edges_ns, **columns, "size": size}
 
 
-def _from_bytes(data: bytes) -> View:
-    a = load(data)
+def _from_arrays(a: Arrays) -> LabelledWindow:
     height, width = a["size"].tolist()
-    events = Events(a["x"], a["y"], a["t_ns"], a["p"], height, width)
-    return View(a["image"], events, a["edges_ns"], a["label"])
+    return LabelledWindow(Events(a["x"], a["y"], a["t_ns"], a["p"], height, width), a["edges_ns"], a["label"])

@@ -1,4 +1,4 @@
-"""Evaluation of a model on a data set: confusion matrices by condition, and example images."""
+"""Evaluation of a model on a data set: by condition, region, age of the image and inputs, with example images."""
 
 from __future__ import annotations
 
@@ -11,74 +11,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mambaseg_core.data.dataset import SampleDataset
-from mambaseg_core.data.loading import blanked, evenly, plain_loader
+from mambaseg_core.data.loading import blanked, evenly
 from mambaseg_core.data.sample import Batch
 from mambaseg_core.data.transforms import resize_inputs
-from mambaseg_core.evaluation.metrics import Scores, confusion_matrix
-from mambaseg_core.labels import LabelSet
-from mambaseg_core.pictures import Picture, event_picture, in_rgb
+from mambaseg_core.evaluation.aged_batches import AgedBatch, aged_batches
+from mambaseg_core.evaluation.prior import PositionPrior
+from mambaseg_core.evaluation.regions import changed_region, find_regions, image_picture
+from mambaseg_core.evaluation.results import Evaluation, Example, JudgedSequence, Setting, Tally
+from mambaseg_core.pictures import event_picture
 from mambaseg_core.precision import float32_products
 
 FULL: Final = 3.0
 """Difference between the numbers of ON and OFF events of a pixel that is drawn in full color."""
 
+AGES_MS: Final = (0.0, 33.0, 66.0, 100.0)
+"""Ages of the image in a full evaluation, milliseconds."""
 
-@dataclass(frozen=True)
-class Example:
-    """One sample as images for the report.
+MOST_MS: Final = 10_000
+"""Largest age of an image, milliseconds."""
 
-    Attributes:
-        title: sequence, number and condition.
-        image: RGB uint8 [H, W, 3].
-        second: RGB uint8 [H, W, 3]: events as `event_picture` draws them, or the thermal or depth image.
-        truth: class ids, uint8 [H, W].
-        predicted: class ids, uint8 [H, W].
-    """
-
-    title: str
-    image: Picture
-    second: Picture
-    truth: Picture
-    predicted: Picture
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Results of an evaluation.
-
-    Attributes:
-        labels: the classes.
-        confusion: matrix of each condition, int64 [K, K], truth by row.
-        samples: number of samples of each condition.
-        examples: some of the samples.
-        second: kind of the second input: "events", "thermal" or "depth".
-    """
-
-    labels: LabelSet
-    confusion: dict[str, Tensor]
-    samples: dict[str, int]
-    examples: tuple[Example, ...]
-    second: str = "events"
-
-    @property
-    def overall(self) -> Scores:
-        """Scores over all samples."""
-        return Scores.of(self.all_confusion)
-
-    @property
-    def all_confusion(self) -> Tensor:
-        """Confusion matrix of all samples, int64 [K, K]."""
-        return torch.stack(list(self.confusion.values())).sum(0)
-
-    @property
-    def by_condition(self) -> dict[str, Scores]:
-        """Scores of each condition."""
-        return {name: Scores.of(matrix) for name, matrix in sorted(self.confusion.items())}
-
-    @property
-    def absent(self) -> tuple[str, ...]:
-        """Names of the classes that never occur in the truth."""
-        return tuple(n for n, iou in zip(self.labels.classes, self.overall.iou, strict=True) if iou is None)
+PARTS: Final = ("both", "image", "second")
+"""Inputs in a full evaluation: both, the image alone, the second input alone."""
 
 
 def evaluate(
@@ -86,7 +39,9 @@ def evaluate(
     dataset: SampleDataset,
     *,
     device: torch.device | str = "cpu",
-    keep: str = "both",
+    keep: str | Sequence[str] = "both",
+    ages_ms: Sequence[float] = (0.0,),
+    prior: PositionPrior | None = None,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     batch: int = 4,
@@ -95,13 +50,16 @@ def evaluate(
     examples: int = 12,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Evaluate a model.
+    """Evaluate a model in one or several settings; each sample is loaded once for all of them.
 
     Args:
         model: a model of `create_model`; it is put into evaluation mode on `device`.
         dataset: data set with the model's preprocessing.
         device: device of the computation.
-        keep: "both", or the one input that is not blanked: "image" or "second".
+        keep: "both", or the one input that is not blanked: "image" or "second"; or several of these.
+        ages_ms: ages of the image at the time of events and label, milliseconds. A sample without such an image
+            (`data.image_age.image_of_age`) is left out for that age, and counted.
+        prior: position prior, judged on the same samples.
         scales: as in `predict_ids`.
         flip: as in `predict_ids`.
         batch: samples per forward pass.
@@ -111,32 +69,85 @@ def evaluate(
         progress: called with the number of samples done and of all samples.
 
     Raises:
-        ValueError: a scale is not above 0, or the model takes one size only.
+        ValueError: a scale, an age or an input cannot be, no sample has an image of the first age, or the model takes
+            one size only.
     """
     _check_scales(model, scales)
-    labels, kind = dataset.preprocessing.label_set, dataset.preprocessing.second
-    classes = len(labels.classes)
-    numbers = evenly(len(dataset), samples)
+    _check_ages(ages_ms)
+    parts = (keep,) if isinstance(keep, str) else tuple(keep)
+    if not parts or not set(parts) <= set(PARTS):
+        raise ValueError(f"keep is {keep!r}; expected one or more of {', '.join(PARTS)}")
+    setup, numbers = dataset.preprocessing, evenly(len(dataset), samples)
+    classes = len(setup.label_set.classes)
+    tallies = {Setting(age_ms, inputs): Tally(classes) for age_ms in ages_ms for inputs in parts}
+    found = Evaluation(
+        setup.label_set, tallies, [], setup.second, dict.fromkeys(ages_ms, 0), prior, Tally(classes) if prior else None
+    )
+    judge = _Judge(model.eval().to(device), torch.device(device), scales, flip, found)
     shown = set(evenly(len(numbers), examples)) if examples else set()
-    model = model.eval().to(device)
-    confusion: dict[str, Tensor] = {}
-    counts: dict[str, int] = {}
-    kept: list[Example] = []
+    ages_ns = [round(1e6 * age_ms) for age_ms in ages_ms]
     done = 0
-    for loaded in plain_loader(dataset, numbers, batch=batch, workers=workers):
-        data: Batch = blanked(loaded, keep)
-        with float32_products("float32", torch.device(device)):
-            predicted = predict_ids(model, data.to(device), scales=scales, flip=flip).cpu()
-        for row, condition in enumerate(data.condition):
-            found = confusion_matrix(predicted[row], data.label[row], classes)
-            confusion[condition] = confusion.get(condition, torch.zeros_like(found)) + found
-            counts[condition] = counts.get(condition, 0) + 1
-            if done + row in shown:
-                kept.append(_example(data, predicted, row, kind))
-        done += len(data)
+    for aged in aged_batches(dataset, numbers, ages_ns, batch=batch, workers=workers):
+        judge(aged, {row for row in range(len(aged.now)) if done + row in shown})
+        done += len(aged.now)
         if progress:
             progress(done, len(numbers))
-    return Evaluation(labels, confusion, counts, tuple(kept), kind)
+    if not found.main.samples:
+        raise ValueError(
+            f"the image's age is {ages_ms[0]:g} ms, but none of the {len(numbers)} samples has an image of that age; "
+            "expected an age at which the recordings have images: begin --ages with another, such as 0"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Runs a model in all settings of an evaluation, and counts the pixels there."""
+
+    model: nn.Module
+    device: torch.device
+    scales: Sequence[float]
+    flip: bool
+    found: Evaluation
+
+    def __call__(self, aged: AgedBatch, shown: set[int]) -> None:
+        """Judge a batch in all settings.
+
+        Args:
+            aged: the batch.
+            shown: rows that become examples in the first setting.
+        """
+        found, now = self.found, aged.now
+        sequences = [JudgedSequence(*names) for names in zip(now.condition, now.sequence, strict=True)]
+        regions = [find_regions(image, label, found.labels) for image, label in zip(now.image, now.label, strict=True)]
+        if found.prior is not None and found.prior_tally is not None:
+            for row, inside in enumerate(regions):
+                found.prior_tally.add(sequences[row], found.prior.ids, now.label[row], inside)
+        alone: Tensor | None = None  # without the image its age does not matter
+        for age_ms, old in zip(found.ages_ms, aged.old, strict=True):
+            batch = aged.at(old)
+            found.left_out[age_ms] += len(now) - len(batch)
+            for inputs in found.inputs:
+                tally = found.tallies[Setting(age_ms, inputs)]
+                if inputs == "second":
+                    alone = self._predict(now, "second") if alone is None else alone
+                    predicted = alone[old.rows]
+                else:
+                    predicted = self._predict(batch, inputs)
+                for place, row in enumerate(old.rows):
+                    inside = regions[row]
+                    if old.before is not None:
+                        inside = {**inside, "changed": changed_region(old.before[place], now.label[row])}
+                    tally.add(sequences[row], predicted[place], now.label[row], inside, old.age_ns[place])
+                    if tally is found.main and row in shown:
+                        found.examples.append(_example(blanked(batch, inputs), predicted, place, found.second))
+
+    def _predict(self, batch: Batch, inputs: str) -> Tensor:
+        if not len(batch):
+            return batch.label
+        with float32_products("float32", self.device):
+            blank = blanked(batch, inputs).to(self.device)
+            return predict_ids(self.model, blank, scales=self.scales, flip=self.flip).cpu()
 
 
 @torch.inference_mode()
@@ -174,15 +185,19 @@ def _check_scales(model: nn.Module, scales: Sequence[float]) -> None:
         raise ValueError(f"scales are {list(scales)}, but {model.name} takes {size} only; leave --scales out")
 
 
-def image_picture(image: Tensor) -> Picture:
-    """Return an image [C, H, W] in 0..1 as RGB uint8 [H, W, 3]."""
-    return in_rgb((255 * image).round().to(torch.uint8).permute(1, 2, 0).numpy())
+def _check_ages(ages_ms: Sequence[float]) -> None:
+    if not ages_ms or not all(0 <= age_ms <= MOST_MS for age_ms in ages_ms) or len(set(ages_ms)) < len(ages_ms):
+        raise ValueError(
+            f"ages of the image are {list(ages_ms)} ms; expected one or more different numbers from 0 to {MOST_MS}, "
+            "such as 0, 33, 66 and 100"
+        )
 
 
 def _example(batch: Batch, predicted: Tensor, row: int, kind: str) -> Example:
     second = batch.second[row]
+    age = f", image {batch.age_ns[row] / 1e6:.0f} ms old" if batch.age_ns[row] else ""
     return Example(
-        title=f"{batch.sequence[row]}/{batch.index[row]}, {batch.condition[row]}",
+        title=f"{batch.sequence[row]}/{batch.index[row]}, {batch.condition[row]}{age}",
         image=image_picture(batch.image[row]),
         second=event_picture(second.sum(0).numpy() / FULL) if kind == "events" else image_picture(second[:1]),
         truth=batch.label[row].to(torch.uint8).numpy(),

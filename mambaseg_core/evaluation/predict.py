@@ -6,21 +6,26 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from mambaseg_core.data.dataset import LabelledSequence, check_views
 from mambaseg_core.data.ddd17 import Ddd17Sequence
 from mambaseg_core.data.dsec import DsecSequence
+from mambaseg_core.data.labelled_sequence import LabelledSequence, check_views
+from mambaseg_core.data.picture_folder import PictureFolder, is_picture_folder
 from mambaseg_core.data.rgbx import PairFolder
-from mambaseg_core.evaluation.evaluate import image_picture
+from mambaseg_core.evaluation.regions import image_picture
 from mambaseg_core.events import Events
 from mambaseg_core.files import write_text
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.pictures import new_film, read_image, write_png
+from mambaseg_core.pictures import list_pictures, new_film, read_image, write_png
 from mambaseg_core.preprocessing import Preprocessing, Reading
 from mambaseg_core.recordings.bag import is_bag
+from mambaseg_core.recordings.hdf5.dsec_sequence import EVENTS
+
+Recording: TypeAlias = LabelledSequence | PairFolder | PictureFolder
 
 
 @dataclass(frozen=True)
@@ -38,14 +43,13 @@ class PredictionSummary:
     video: Path
 
 
-def open_recording(
-    path: Path, second: str = "events", *, registered: bool = False
-) -> tuple[LabelledSequence | PairFolder, list[int]]:
-    """Open a sequence in DSEC's or DDD17's layout, or a folder of pairs; return it and the numbers of its images.
+def open_recording(path: Path, second: str = "events", *, registered: bool = False) -> tuple[Recording, list[int]]:
+    """Open a sequence in DSEC's or DDD17's layout, or a folder of pairs or of pictures, and number its images.
 
     Args:
         path: folder of the sequence.
-        second: "events"; or "thermal" or "depth" for a folder of pairs as in `data.rgbx`, sorted by name.
+        second: "events"; or "thermal" or "depth" for a folder of pairs as in `data.rgbx`, sorted by name. A folder of
+            plain pictures, or with such a folder `images`, is taken for a model with events too.
         registered: as of `DsecSequence`.
 
     Raises:
@@ -71,6 +75,10 @@ def open_recording(
         davis = Ddd17Sequence(path)
         check_views(davis)
         return davis, [number for number, image in enumerate(davis.image_paths) if image is not None]
+    has_events = any((path / place).exists() for place in EVENTS)  # a picture beside them is no data set
+    if path.is_dir() and not has_events and (is_picture_folder(path) or list_pictures(path)):
+        pictures = PictureFolder(path)
+        return pictures, list(range(len(pictures.names)))
     dsec = DsecSequence(path, registered=registered)
     check_views(dsec)
     return dsec, list(range(len(dsec)))
@@ -78,7 +86,7 @@ def open_recording(
 
 def predict_sequence(
     segmenter: Segmenter,
-    recording: LabelledSequence | PairFolder,
+    recording: Recording,
     numbers: Sequence[int],
     out: Path,
     *,
@@ -138,9 +146,11 @@ def _claim(out: Path, about: dict[str, str]) -> None:
 
 
 def second_input(
-    recording: LabelledSequence | PairFolder, number: int, setup: Preprocessing
-) -> tuple[Events | Reading, npt.NDArray[np.int64] | None]:
-    """Return the second input of an image: events and the window's edges, or the thermal or depth image and None."""
+    recording: Recording, number: int, setup: Preprocessing
+) -> tuple[Events | Reading | None, npt.NDArray[np.int64] | None]:
+    """Return the second input of an image, and the window's edges if it is events; None for plain pictures."""
+    if isinstance(recording, PictureFolder):
+        return None, None
     if isinstance(recording, PairFolder):
         return recording.second(number, setup), None
     stamp_ns = int(recording.image_times_ns[number])
@@ -148,9 +158,7 @@ def second_input(
     return events, setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
 
 
-def _segment(
-    segmenter: Segmenter, recording: LabelledSequence | PairFolder, number: int, mask_path: Path, overlay_path: Path
-) -> None:
+def _segment(segmenter: Segmenter, recording: Recording, number: int, mask_path: Path, overlay_path: Path) -> None:
     setup = segmenter.preprocessing
     image = recording.image(number)
     ids = segmenter.segment(image, *second_input(recording, number, setup)).ids

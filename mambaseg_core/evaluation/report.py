@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,22 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mambaseg_core.evaluation.evaluate import Evaluation, Example
-from mambaseg_core.evaluation.metrics import Scores
+from mambaseg_core.evaluation.metrics import LEVEL, RESAMPLES, Scores
+from mambaseg_core.evaluation.regions import REGIONS
+from mambaseg_core.evaluation.results import Evaluation, Example, Tally
+from mambaseg_core.evaluation.tables import (
+    SUMMARY,
+    absent_sentence,
+    age_sentences,
+    bootstrap_sentence,
+    class_rows,
+    condition_rows,
+    percent,
+    prior_sentence,
+    region_rows,
+    setting_head,
+    summary_rows,
+)
 from mambaseg_core.files import write_text
 from mambaseg_core.labels import IGNORE, LabelSet
 from mambaseg_core.pictures import EVENT_LEGEND, Color, Picture, encode_png
@@ -27,7 +42,7 @@ figcaption { color: #555 }"""
 
 
 def to_json(evaluation: Evaluation, about: dict[str, Any]) -> dict[str, Any]:
-    """Return scores (0 to 1) and confusion matrices as plain values.
+    """Return scores (0 to 1) and confusion matrices as plain values; docs/training.md describes them.
 
     Args:
         evaluation: the results.
@@ -44,23 +59,83 @@ def to_json(evaluation: Evaluation, about: dict[str, Any]) -> dict[str, Any]:
             for name, scores in evaluation.by_condition.items()
         },
         "confusion": {name: matrix.tolist() for name, matrix in sorted(evaluation.confusion.items())},
+        "position_prior": _prior(evaluation),
+        "bootstrap": {"level": LEVEL, "resamples": RESAMPLES, "seed": 0},
+        "settings": [
+            {
+                "age_ms": setting.age_ms,
+                "inputs": setting.inputs,
+                "samples": tally.count(),
+                "left_out": evaluation.left_out.get(setting.age_ms, 0),
+                "mean_age_ms": tally.mean_age_ms,
+                "regions": {region: _region(tally, region, names) for region in REGIONS},
+            }
+            for setting, tally in evaluation.tallies.items()
+        ],
     }
 
 
+def _prior(evaluation: Evaluation) -> dict[str, Any] | None:
+    prior, tally = evaluation.prior, evaluation.prior_tally
+    if prior is None or tally is None:
+        return None
+    return {
+        "split": prior.split,
+        "labels": prior.labels,
+        "available": prior.available,
+        "reason": prior.reason,
+        "conditions": _conditions(tally, "all", evaluation.labels.classes),
+    }
+
+
+def _region(tally: Tally, region: str, names: tuple[str, ...]) -> dict[str, Any]:
+    counts = tally.confusion.get(region, {})
+    sequences = [
+        {"name": key.name, "condition": key.condition, "confusion": counts[key].tolist()} for key in sorted(counts)
+    ]
+    return {"conditions": _conditions(tally, region, names), "sequences": sequences}
+
+
+def _conditions(tally: Tally, region: str, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the scores of "all" and of each condition; None instead of scores where there is no pixel."""
+    found: dict[str, Any] = {}
+    for condition in (None, *tally.conditions):
+        scores, total = tally.scores(region, condition), tally.total(region, condition)
+        plain = {"miou": None, "accuracy": None, "pixels": 0, "iou": {}} if scores is None else _plain(scores, names)
+        interval = {"interval": tally.interval(region, condition)}
+        found[condition or "all"] = {
+            "samples": tally.count(condition),
+            **plain,
+            **interval,
+            "confusion": total.tolist(),
+        }
+    return found
+
+
 def write_json(path: Path, evaluation: Evaluation, about: dict[str, Any]) -> None:
-    """Write the values of `to_json`."""
-    _write(path, json.dumps(to_json(evaluation, about), indent=1) + "\n")
+    """Write the values of `to_json`, a row of a matrix on a line."""
+    text = json.dumps(to_json(evaluation, about), indent=1)
+    rows = re.sub(r"\[\n\s*([-\d.e,\s]+?)\s*\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+    _write(path, rows + "\n")
 
 
 def write_html(path: Path, evaluation: Evaluation, about: dict[str, Any]) -> None:
     """Write the report: scores, confusion matrix, and images of the examples."""
     names = evaluation.labels.classes
+    several = len(evaluation.tallies) > 1
+    notes = [prior_sentence(evaluation), bootstrap_sentence(), *age_sentences(evaluation)]
+    legend = (f"<b>{name}</b>: {html.escape(text)}" for name, text in REGIONS.items())
     parts = [
         "<!doctype html><meta charset='utf-8'><title>mambaseg eval</title>",
-        f"<style>{_STYLE}</style><h1>mIoU {_percent(evaluation.overall.miou)}</h1>",
-        _table(["", ""], ((html.escape(str(k)), html.escape(str(v))) for k, v in about.items())),
+        f"<style>{_STYLE}</style><h1>mIoU {percent(evaluation.overall.miou)}</h1>",
+        _table(["", ""], ((html.escape(key), html.escape(_text(value))) for key, value in about.items())),
+        *(f"<p>{html.escape(note)}</p>" for note in notes if note),
         "<h2>By condition</h2>",
-        _table(["condition", "samples", "mIoU", "accuracy"], summary_rows(evaluation)),
+        _table(SUMMARY, summary_rows(evaluation)),
+        "<h2>By region: mIoU in %</h2>",
+        f"<p>{'<br>'.join(legend)}</p>",
+        _table(setting_head(evaluation, "region"), region_rows(evaluation)),
+        *(_by_region(evaluation) if several else []),
         "<h2>By class: IoU in %</h2>",
         _table(["class", "all", *evaluation.by_condition], _class_rows(evaluation)),
         f"<p>{html.escape(absent_sentence(evaluation))}</p>",
@@ -73,27 +148,17 @@ def write_html(path: Path, evaluation: Evaluation, about: dict[str, Any]) -> Non
     _write(path, "\n".join(parts) + "\n")
 
 
-def summary_rows(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
-    """Return rows of (condition, samples, mIoU, accuracy); the first row has all samples."""
-    rows = [("all", sum(evaluation.samples.values()), evaluation.overall)]
-    rows += [(name, evaluation.samples[name], scores) for name, scores in evaluation.by_condition.items()]
-    return [(name, str(count), _percent(s.miou), _percent(s.accuracy)) for name, count, s in rows]
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def class_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
-    """Return rows of (class, IoU over all samples, IoU of each condition)."""
-    columns = [evaluation.overall, *evaluation.by_condition.values()]
-    return [
-        (name, *(_percent(scores.iou[number]) for scores in columns))
-        for number, name in enumerate(evaluation.labels.classes)
-    ]
-
-
-def absent_sentence(evaluation: Evaluation) -> str:
-    """Return a sentence that names the classes left out of the mean."""
-    if not evaluation.absent:
-        return "Every class occurs in the truth."
-    return f"Never in the truth, and left out of the mean: {', '.join(evaluation.absent)}."
+def _by_region(evaluation: Evaluation) -> Iterable[str]:
+    """Yield the tables by condition, age and inputs, one for each region."""
+    yield "<h2>By condition, age of the image and inputs: mIoU in %</h2>"
+    for region in REGIONS:
+        yield f"<h3>{region}</h3>" + _table(setting_head(evaluation, "condition"), condition_rows(evaluation, region))
 
 
 def _class_rows(evaluation: Evaluation) -> Iterable[tuple[str, ...]]:
@@ -157,10 +222,6 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def _plain(scores: Scores, names: tuple[str, ...]) -> dict[str, Any]:
     iou = {name: value for name, value in zip(names, scores.iou, strict=True) if value is not None}
     return {"miou": scores.miou, "accuracy": scores.accuracy, "pixels": scores.pixels, "iou": iou}
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import yaml
 
+from mambaseg_core.data.loading import TIMED
 from mambaseg_core.labels import LABEL_SETS
 from mambaseg_core.preprocessing import SECOND_INPUTS
 
-DATA: Final = ("dsec", "ddd17", "rgbx")
+DATA: Final = ("dsec", "ddd17", "rgbx", "pictures")
 INPUTS: Final = ("both", "image", "second")
 SCHEDULES: Final = ("constant", "linear", "cosine", "poly")
 PRECISIONS: Final = ("32-true", "tf32", "bf16-mixed", "16-mixed")
@@ -23,15 +24,23 @@ class DataConfig:
     """Data of a run, and how samples are made from them.
 
     Attributes:
-        layout: "dsec" (DSEC-Semantic and `mambaseg synth`), "ddd17", or "rgbx" (MFNet, PST900, NYU Depth V2, SUN RGB-D
-            and `mambaseg synth --second`).
+        layout: "dsec" (DSEC-Semantic and `mambaseg synth`), "ddd17", "rgbx" (MFNet, PST900, NYU Depth V2, SUN RGB-D
+            and `mambaseg synth --second`), or "pictures" (images and label pictures; the events are blank).
         root: folder of the data set; may be given on the command line instead.
         size: (height, width) of the model's view, pixels.
         channels: channels of the image, 1 or 3.
+        crop_bottom: rows cut from the bottom of the view, where a car's own bonnet is, of 480 rows (ddd17: 260, rgbx:
+            those of `size`), and in proportion of other heights. The weights keep it, and masks are 255 there. null:
+            40 for DSEC's own recordings and 60 for DDD17, as published, else 0.
         crop: (height, width) of the random crops used for training; null: the whole view.
         scale: smallest and largest factor of the random resize before the crop.
         flip: whether half of the samples are mirrored.
         photometric: strength of brightness and contrast noise on the image, 0 for none.
+        class_colors: probability that a class of an image gets random colors, independently of the other classes.
+        camera: strength of the effects of other cameras on the image, 0 to 1: haze, blur, vignetting, exposure, white
+            balance, noise, gamma, saturation, hue, JPEG.
+        misalignment_px: largest shift of the image against events and label, as by an error of the calibration, pixels;
+            with the layout rgbx, of the second image against image and label.
         modality_dropout: probability that one of a sample's two inputs is blanked.
         cover: probability of a covered lens, that is, darkness and noise. It applies to the image; with the layout
             rgbx, to either camera.
@@ -44,6 +53,9 @@ class DataConfig:
             MambaSeg.
         window_ms: length of the event window before the image, milliseconds; 0: the published window (DSEC: 100,000
             events, DDD17: 50 ms).
+        image_age_ms: largest age of the image at the time of label and events, milliseconds (1 ms more is allowed, as
+            stamps jitter). Each sample's image is drawn evenly among the recording's images that are at most so old;
+            0: always the labeled image.
         registered: whether images and events of the layout dsec have one view, so that there is no calibration.
         workers: processes that load data; 0 loads in the training process.
         cache: folder that keeps decoded images and rectified events from epoch to epoch; empty: none.
@@ -53,10 +65,14 @@ class DataConfig:
     root: str = ""
     size: tuple[int, int] = (440, 640)
     channels: int = 3
+    crop_bottom: int | None = None
     crop: tuple[int, int] | None = None
     scale: tuple[float, float] = (1.0, 1.0)
     flip: bool = True
     photometric: float = 0.0
+    class_colors: float = 0.0
+    camera: float = 0.0
+    misalignment_px: float = 0.0
     modality_dropout: float = 0.0
     cover: float = 0.0
     inputs: str = "both"
@@ -65,6 +81,7 @@ class DataConfig:
     second_range: tuple[float, float] = (0.0, 255.0)
     second_channels: int = 3
     window_ms: int = 0
+    image_age_ms: float = 0.0
     registered: bool = False
     workers: int = 2
     cache: str = ""
@@ -78,22 +95,47 @@ class DataConfig:
             value = getattr(self, name)
             if value is not None and min(value) < 1:
                 raise ValueError(f"data.{name} is {list(value)}; expected [height, width], at least 1 each")
+        if self.crop_bottom is not None:
+            _within("data.crop_bottom", self.crop_bottom, 0, 100_000)
         _within("data.modality_dropout", self.modality_dropout, 0, 1)
         _within("data.cover", self.cover, 0, 1)
-        _within("data.photometric", self.photometric, 0, 1)
+        for name in ("photometric", "class_colors", "camera"):
+            _within(f"data.{name}", getattr(self, name), 0, 1)
+        _within("data.misalignment_px", self.misalignment_px, 0, 100)
         _within("data.window_ms", self.window_ms, 0, 1000)
+        _within("data.image_age_ms", self.image_age_ms, 0, 10_000)
         _within("data.second_channels", self.second_channels, 1, 1024)
         _one_of("data.second", self.second, SECOND_INPUTS[1:] if self.layout == "rgbx" else SECOND_INPUTS[:1])
         if not self.second_range[0] < self.second_range[1]:
             raise ValueError(f"data.second_range is {list(self.second_range)}; expected [lowest, highest] value")
+        if self.image_age_ms and self.layout not in TIMED:
+            raise ValueError(
+                f"data.image_age_ms is {self.image_age_ms:g} with data.layout {self.layout!r}, whose images have no "
+                "times; expected 0: leave it out"
+            )
         if self.layout == "rgbx" and (self.cache or self.window_ms):
             raise ValueError(
                 f"data.cache is {self.cache!r} and data.window_ms {self.window_ms} with data.layout 'rgbx', which has "
                 "no events; expected '' and 0: leave them out"
             )
+        if self.layout == "pictures":
+            self._check_pictures()
         _within("data.workers", self.workers, 0, 1024)
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"data.scale is {list(self.scale)}; expected [smallest, largest] factor, both above 0")
+
+    def _check_pictures(self) -> None:
+        """Refuse keys that would blank the only input, or need events."""
+        if self.inputs != "image":
+            raise ValueError(
+                f"data.inputs is {self.inputs!r} with data.layout 'pictures', which has no events; expected 'image'"
+            )
+        for name in ("modality_dropout", "cover", "misalignment_px", "cache"):
+            if value := getattr(self, name):
+                raise ValueError(
+                    f"data.{name} is {value!r} with data.layout 'pictures', which has the image only; expected it off: "
+                    "leave it out"
+                )
 
 
 @dataclass(frozen=True)
@@ -102,7 +144,7 @@ class ModelConfig:
 
     Attributes:
         name: one of `mambaseg_core.list_models()`.
-        weights: checkpoint of the same model to start from (fine-tuning).
+        weights: checkpoint of the same model to start from (fine-tuning), or a name of `shipped_weights`.
         imagenet: VMamba's ImageNet checkpoint for the encoders.
         reliability: whether the network weighs each input by its reliability; `create_model` refuses this for
             networks without the option.

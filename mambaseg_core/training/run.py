@@ -8,7 +8,7 @@ import subprocess
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mambaseg_core.checkpoint import create_model, load_weights
+from mambaseg_core.checkpoint import create_model, load_checkpoint, load_weights, weights_file
 from mambaseg_core.data.dataset import SampleDataset
 from mambaseg_core.data.loading import evenly, open_dataset, plain_loader
 from mambaseg_core.data.sample import Sample, collate
@@ -101,9 +101,9 @@ def train(
     data = config.data
     setup = make_preprocessing(data)
     opened = partial(open_dataset, data.layout, data.root, cache=data.cache, registered=data.registered)
-    training = opened("train", setup, make_transform(data))
+    training = opened("train", setup, make_transform(data), image_age_ns=round(1e6 * data.image_age_ms))
     validation = opened("test", setup)
-    state = _enter(folder, config, resume=resume)
+    state = _enter(folder, config, setup, resume=resume)
     model = build_model(config, setup, warn)
     if state is not None:
         model.load_state_dict(state.weights)
@@ -185,7 +185,7 @@ def build_model(config: TrainConfig, setup: Preprocessing, warn: Callable[[str],
     if config.model.imagenet:
         load_vmamba_imagenet(model, read_tensors(config.model.imagenet), warn=warn)
     if config.model.weights:
-        load_weights(model, config.model.weights, warn=warn)
+        load_weights(model, weights_file(config.model.name, config.model.weights), warn=warn)
         _warn_of_preprocessing(config.model.weights, preprocessing_of(model), setup, warn)
     model.preprocessing = setup
     return model
@@ -193,16 +193,20 @@ def build_model(config: TrainConfig, setup: Preprocessing, warn: Callable[[str],
 
 def _warn_of_preprocessing(weights: str, before: Preprocessing, now: Preprocessing, warn: Callable[[str], Any]) -> None:
     """Warn if weights to start from were trained on something else than the run's configuration asks for."""
-    changed = [
-        f"{field.name} {getattr(before, field.name)!r}, now {getattr(now, field.name)!r}"
-        for field in fields(Preprocessing)
-        if field.name not in ("size", "view_size") and getattr(before, field.name) != getattr(now, field.name)
-    ]
-    if changed:
+    if changed := _differences(before, replace(now, size=before.size, view_size=before.view_size)):
         warn(f"{weights} was trained with {'; '.join(changed)}: if that is not meant, change the section data")
 
 
-def _enter(folder: Path, config: TrainConfig, *, resume: bool) -> RunState | None:
+def _differences(before: Preprocessing, now: Preprocessing) -> list[str]:
+    """Return what is different now, such as "bins 10, now 3"."""
+    return [
+        f"{field.name} {getattr(before, field.name)!r}, now {getattr(now, field.name)!r}"
+        for field in fields(Preprocessing)
+        if getattr(before, field.name) != getattr(now, field.name)
+    ]
+
+
+def _enter(folder: Path, config: TrainConfig, setup: Preprocessing, *, resume: bool) -> RunState | None:
     """Return the state of the run in the folder; None for a new run."""
     if not (folder / STATE).is_file():
         return None
@@ -216,6 +220,11 @@ def _enter(folder: Path, config: TrainConfig, *, resume: bool) -> RunState | Non
                     f"{section}.{key} is {value!r}, but the run in {folder} has {stored[section][key]!r}; expected the "
                     "same: resume with the run's own config.yaml, or choose another folder"
                 )
+    if (folder / LAST).is_file() and (changed := _differences(load_checkpoint(folder / LAST)[1], setup)):
+        raise ValueError(
+            f"the run in {folder} was trained with {'; '.join(changed)}; expected the same: set that key of the "
+            "section data, such as data.crop_bottom, or choose another folder"
+        )
     state = read_state(folder / STATE)
     cut_metrics(folder / METRICS, state.step)
     return state

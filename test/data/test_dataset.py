@@ -92,7 +92,8 @@ def test_the_cache_returns_the_same_bits_and_reads_no_recording(
     cached = DsecDataset(root, "train", setup, cache=tmp_path / "cache")
     first = [cached[number] for number in (0, 4)]
     with monkeypatch.context() as patch:
-        patch.setattr(DsecSequence, "image", lambda *_: pytest.fail("the recording was read"))
+        for name in ("image", "window", "label"):
+            patch.setattr(DsecSequence, name, lambda *_: pytest.fail("the recording was read"))
         second = [cached[number] for number in (0, 4)]
         half = DsecDataset(root, "train", replace(setup, size=(55, 80)), cache=tmp_path / "cache")[0]
         assert half.image.shape == (3, 55, 80)  # another size needs no other view

@@ -69,6 +69,8 @@ def test_every_layout_has_image_second_and_class_ids(layout: tuple[str, Path]) -
     last = len(LABEL_SETS[labels].classes) - 1
     none = 255 if labels in ("nyu_40", "sunrgbd_37") else 0
     assert sample.label[0].tolist() == [none] * 16 + [last] * 16
+    assert all(torch.equal(dataset.label(number), dataset[number].label) for number in range(3))
+    assert dataset.at_ages(1, [0, 33_000_000])[1] is None  # pairs have no times
     batch = collate([dataset[number] for number in range(3)])
     assert batch.second.shape == (3, 3, *SIZE)
 

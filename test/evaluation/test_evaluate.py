@@ -24,7 +24,8 @@ from mambaseg_core.data.sample import Sample
 from mambaseg_core.evaluation.evaluate import evaluate
 from mambaseg_core.evaluation.metrics import Scores, confusion_matrix
 from mambaseg_core.evaluation.predict import open_recording
-from mambaseg_core.evaluation.report import absent_sentence, to_json
+from mambaseg_core.evaluation.report import to_json
+from mambaseg_core.evaluation.tables import absent_sentence
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.pictures import EVENT_LEGEND
 from mambaseg_core.training.config import DataConfig

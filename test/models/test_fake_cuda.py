@@ -169,7 +169,9 @@ def take_loss(module: SegmentationModule, dtype: torch.dtype | None, device: tor
     model = moved(module.model, device)
     image, second = (torch.empty(2, cast(int, n), *SIZE, device=device) for n in (model.in_channels, model.bins))
     label = torch.full((2, *SIZE), 255, device=device)
-    batch = Batch(image, second, label, (0, 1), ("a", "b"), (0, 1), ("day", "day"), ((False, False), (True, False)))
+    batch = Batch(
+        image, second, label, (0, 1), ("a", "b"), (0, 1), ("day", "day"), ((False, False), (True, False)), (0, 0)
+    )
     with nullcontext() if dtype is None else autocast(dtype):
         return module._loss(batch)[0]
 
@@ -206,7 +208,7 @@ def test_a_training_step_reads_no_value(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(module, "_loss", lambda batch: (torch.empty((), device=GPU), None))
     with only_on(GPU):
         pixels = torch.empty(1, 1, 4, 4, device=GPU)
-        batch = Batch(pixels, pixels, pixels[0], (5,), ("a",), (3,), ("day",), ((False, False),))
+        batch = Batch(pixels, pixels, pixels[0], (5,), ("a",), (3,), ("day",), ((False, False),), (0,))
         assert module.training_step(batch, 0).device == GPU
         with pytest.raises(AssertionError, match="waits for a value"):
             module.check_losses()

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -81,8 +82,29 @@ def test_random_weights_are_told_and_named() -> None:
     assert shown["caveat"] == "random weights: its masks mean nothing"
     for threads, said in (("1", "1 thread"), ("2", "2 threads")):
         assert active_line({**shown, "threads": threads, "load time [s]": "1.5"}) == (
-            f"active: model mambaseg_nano, weights random, cpu, float32, {said}, loaded in 1.5 s"
+            f"active: model mambaseg_nano, weights random, cpu, float32, {said}, loaded in 1.5 s; masks are 255 in the "
+            "lowest 8.3% of the view, as in training"
         )
+
+
+def test_rows_that_the_model_does_not_see_are_said_and_255_in_the_mask(nano: Path, tmp_path: Path) -> None:
+    """A crop of training travels with the weights to a camera of any size."""
+    segmenter = Segmenter(nano, "cpu")
+    segmenter.preprocessing = replace(segmenter.preprocessing, view_size=(480, 640), crop_bottom=40)
+    shown = describe(segmenter, parameters(weights=str(nano)))
+    assert shown["not segmented"] == "lowest 8.3% of the view"
+    image = np.full((720, 960), 90, np.uint8)
+    mask = segmenter.to_camera(segmenter.segment(image, None).ids, image.shape)
+    assert (mask[660:] == 255).all()
+    assert (mask[:660] != 255).all()
+    straight = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    files = [camera_info_file(tmp_path / f"{name}.yaml", (120, 160), straight) for name in ("event", "image")]
+    given = parameters(weights=str(nano), calibration=",".join(map(str, files)))
+    segmenter.calibration = make_segmenter(given, warn=lambda _: None).calibration
+    assert describe(segmenter, given)["not segmented"] == "lowest 10 of 120 rows of the view"
+    segmenter.preprocessing = replace(segmenter.preprocessing, crop_bottom=0)
+    assert "not segmented" not in describe(segmenter, given)
+    assert "255" not in active_line({**describe(segmenter, given), "load time [s]": "1.5"})
 
 
 def test_by_default_the_weights_that_ship_run_and_say_what_they_are() -> None:

@@ -102,5 +102,6 @@ def test_message_definitions_and_configuration_come_along(site: Path) -> None:
     assert folder == site / "share" / "mambaseg_ros"
     files = {"fastdds.xml", "foxglove.json", "mambaseg.param.yaml", "mambaseg.rviz"}
     assert {path.name for path in (folder / "config").iterdir() if path.is_file()} == files
-    recipes = {path.name for path in (ROOT / "config" / "train").iterdir()}
-    assert {path.name for path in (folder / "config" / "train").iterdir()} == recipes
+    for name in ("train", "label_maps"):
+        files = {path.name for path in (ROOT / "config" / name).iterdir()}
+        assert {path.name for path in (folder / "config" / name).iterdir()} == files

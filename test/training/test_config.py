@@ -20,7 +20,17 @@ ROOT = Path(__file__).parents[2]
 def test_every_shipped_recipe_is_read_and_holds_the_papers_numbers() -> None:
     paths = sorted((ROOT / "config" / "train").glob("*.yaml"))
     recipes = {path.stem: read_config(path) for path in paths}
-    assert list(recipes) == ["ddd17", "dsec", "mfnet", "nyu", "pst900", "sunrgbd", "synthetic", "synthetic_thermal"]
+    assert list(recipes) == [
+        "ddd17",
+        "dsec",
+        "mfnet",
+        "nyu",
+        "pictures",
+        "pst900",
+        "sunrgbd",
+        "synthetic",
+        "synthetic_thermal",
+    ]
     ddd17, dsec, synthetic = recipes["ddd17"], recipes["dsec"], recipes["synthetic"]
     assert (ddd17.loop.epochs, ddd17.loop.batch, ddd17.optimizer.lr, ddd17.data.size) == (60, 12, 2e-4, (200, 346))
     assert (dsec.loop.epochs, dsec.loop.batch, dsec.optimizer.lr, dsec.data.size) == (60, 4, 6e-5, (440, 640))
@@ -58,6 +68,13 @@ def test_plain_values_and_back(values: dict[str, Any]) -> None:
         ({"loop.steps": 0}, r"loop\.epochs is 0 and loop\.steps is 0; expected one of them"),
         ({"loop.epochs": 3}, r"loop\.epochs is 3 and loop\.steps is 6"),
         ({"loop.batch": 2.5}, r"loop\.batch is 2\.5; expected int"),
+        ({"data.image_age_ms": -1}, r"data\.image_age_ms is -1\.0; expected a number from 0 to 10000"),
+        ({"data.image_age_ms": math.nan}, r"data\.image_age_ms is nan; expected a number from 0 to 10000"),
+        ({"data.image_age_ms": [0, 100]}, r"data\.image_age_ms is \[0, 100\]; expected float"),
+        (
+            {"data.layout": "rgbx", "data.second": "thermal", "data.window_ms": 0, "data.image_age_ms": 100},
+            r"data\.image_age_ms is 100 with data\.layout 'rgbx', whose images have no times; expected 0",
+        ),
         ({"loop.batch": True}, r"loop\.batch is True; expected int"),
         ({"optimizer.lr": "1e-4"}, r"optimizer\.lr is '1e-4'; expected float \(YAML reads 1e-4 as text: write 1\.0e-4"),
         ({"optimizer.lr": -1.0}, r"optimizer\.lr is -1\.0; expected a number from"),

@@ -33,7 +33,9 @@ def two_halves(model, size=(32, 32)):
     )
     other[1] = 0  # like modality dropout
     label[:, :4] = 255
-    return Batch(image, other, label, (0, 1), ("a", "a"), (0, 1), ("day", "day"), ((False, False), (False, True)))
+    return Batch(
+        image, other, label, (0, 1), ("a", "a"), (0, 1), ("day", "day"), ((False, False), (False, True)), (0, 0)
+    )
 
 
 @pytest.mark.parametrize("name", ["sigma_tiny", "rsgmamba"])

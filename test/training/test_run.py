@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,6 +77,19 @@ def test_a_run_folder_holds_weights_state_metrics_and_where_it_comes_from(whole:
     assert (about["seed"], about["steps"], about["starts"][0]["torch"]) == (0, 6, torch.__version__)
     model, setup = load_checkpoint(whole / LAST)
     assert (model.name, setup.size, setup.window.duration_ns) == ("mambaseg_nano", (64, 96), 50_000_000)
+
+
+def test_old_images_come_with_the_configuration_and_are_the_same_for_any_number_of_workers(
+    configure: Configure, tmp_path: Path
+) -> None:
+    found = []
+    for age_ms, workers in ((0, 0), (100, 0), (100, 1)):
+        folder = tmp_path / f"{age_ms}_{workers}"
+        run(configure({"loop.steps": 2, "data.image_age_ms": age_ms, "data.workers": workers}), folder)
+        found.append(lines(folder))
+    assert found[0] != found[1] == found[2]
+    with pytest.raises(ValueError, match=r"data\.image_age_ms is 50\.0, but the run in .* has 100\.0"):
+        run(configure({"loop.steps": 2, "data.image_age_ms": 50}), tmp_path / "100_0", resume=True)
 
 
 def test_the_loss_falls(configure: Configure, tmp_path: Path) -> None:
@@ -175,6 +189,15 @@ def test_a_folder_with_a_run_is_not_overwritten(configure: Configure, whole: Pat
 def test_another_configuration_does_not_go_on(configure: Configure, whole: Path) -> None:
     with pytest.raises(ValueError, match=r"optimizer\.lr is 0\.01, but the run in .* has 0\.001"):
         run(configure({**EXACT, "optimizer.lr": 0.01}), whole, resume=True)
+
+
+def test_a_run_does_not_go_on_with_another_preprocessing(configure: Configure, whole: Path, tmp_path: Path) -> None:
+    """The configuration may be the same, and mean something else for another root or in another version."""
+    folder = Path(shutil.copytree(whole, tmp_path / "run"))
+    model, setup = load_checkpoint(folder / LAST)
+    save_checkpoint(folder / LAST, model, replace(setup, crop_bottom=40))
+    with pytest.raises(ValueError, match=r"was trained with crop_bottom 40, now 0; expected the same"):
+        run(configure(EXACT), folder, resume=True)
 
 
 def test_another_number_of_processes_does_not_go_on(
