@@ -43,7 +43,7 @@ SEEN: Final[dict[str, Transform | None]] = {
     "other camera": lambda sample, generator: camera_effects(sample, generator, strength=1.0),
     "misaligned by up to 3 px": lambda sample, generator: misalign(sample, generator, pixels=3.0, move_second=False),
 }
-PICTURES: Final = "pictures"
+PICTURES, ACCURACY = "pictures", "pictures, accuracy"
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -110,13 +110,13 @@ def run(words: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
         flush=True,
     )
     return {
-        "augmentation": name, "seed": seed, "settings": settings_of(words, config), "miou": found,
+        "augmentation": name, "seed": seed, "settings": settings_of(words, config), "scores": found,
         "commit": code["commit"], "torch": code["torch"], "train_s": round(trained),
     }  # fmt: skip
 
 
 def judge(words: argparse.Namespace, config: TrainConfig, checkpoint: Path) -> dict[str, float]:
-    """Return the mIoU, 0 to 1, of a checkpoint on each kind of test images."""
+    """Return the mIoU, 0 to 1, of a checkpoint on each kind of test images, and its accuracy on the pictures."""
     model, setup = load_checkpoint(checkpoint)
     sets = {
         name: open_dataset(config.data.layout, str(words.data), "test", setup, change) for name, change in SEEN.items()
@@ -124,7 +124,9 @@ def judge(words: argparse.Namespace, config: TrainConfig, checkpoint: Path) -> d
     if words.pictures:
         sets[PICTURES] = open_dataset("pictures", str(words.pictures), "test", setup)
     how = {"device": choose_device(words.device), "samples": words.samples, "examples": 0}
-    return {name: evaluate(model, dataset, **how).overall.miou for name, dataset in sets.items()}
+    scores = {name: evaluate(model, dataset, **how).overall for name, dataset in sets.items()}
+    found = {name: score.miou for name, score in scores.items()}
+    return found | ({ACCURACY: scores[PICTURES].accuracy} if PICTURES in scores else {})
 
 
 def read_ledger(words: argparse.Namespace) -> list[dict[str, Any]]:
@@ -140,12 +142,12 @@ def same(words: argparse.Namespace) -> list[dict[str, Any]]:
 
 def table(words: argparse.Namespace) -> list[str]:
     """Return the Markdown table of the finished runs: mIoU in %, mean and standard deviation over the seeds."""
-    columns = [*SEEN, *([PICTURES] if words.pictures else [])]
+    columns = [*SEEN, *([PICTURES, ACCURACY] if words.pictures else [])]
     lines = [f"| augmentation | seeds | {' | '.join(columns)} |", "|---|---|" + "---|" * len(columns)]
     for name in RUNS:
-        found = [entry["miou"] for entry in same(words) if entry["augmentation"] == name]
+        found = [entry["scores"] for entry in same(words) if entry["augmentation"] == name]
         if found:
-            cells = (cell([miou[column] for miou in found]) for column in columns)
+            cells = (cell([scores[column] for scores in found]) for column in columns)
             lines.append(f"| {name} | {len(found)} | {' | '.join(cells)} |")
     return lines if len(lines) > 2 else ["no run is finished"]
 
