@@ -327,6 +327,18 @@ def test_a_precision_that_the_processor_runs_slowly_is_named(
     assert [sentence[:63] for sentence in said] == expected
 
 
+@pytest.mark.parametrize(
+    ("loop_precision", "fused"), [("32-true", True), ("tf32", True), ("bf16-mixed", False), ("16-mixed", False)]
+)
+def test_the_optimizer_is_fused_where_gradients_can_be_clipped_beside_it(
+    configure: Configure, loop_precision: str, fused: bool
+) -> None:
+    config = configure({"loop.precision": loop_precision})
+    model = create_model("mambaseg_nano", image_size=(32, 48))
+    groups = SegmentationModule(model, config, 1).configure_optimizers().param_groups
+    assert [group["fused"] for group in groups] == [fused, fused]
+
+
 def test_tf32_is_refused_on_a_processor(configure: Configure, tmp_path: Path) -> None:
     config = configure({"loop.precision": "tf32", "loop.steps": 1})
     with pytest.raises(ValueError, match=r"loop\.precision is 'tf32' on the device 'cpu'; expected '32-true'"):
