@@ -90,7 +90,7 @@ class SegmentationModule(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return AdamW; scales, biases and the scans' own parameters (fewer than two axes) have no weight decay.
 
-        Its fused kernel updates all parameters in one call. Lightning refuses to clip gradients beside it under autocast.
+        Its fused kernel updates all parameters in one call. Under autocast Lightning refuses to clip gradients with it.
         """
         config = self.config.optimizer
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
