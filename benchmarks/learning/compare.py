@@ -122,12 +122,11 @@ def main(given: list[str] | None = None) -> int:
             return 0
         ledger = Ledger(words.ledger)
         print("\n".join(tables(ledger, GROUPS[words.group])))
-        missing = [
-            f"{one.name}-{seed}" for seed in words.seeds for one in chosen(words) if not ledger.has(one.name, seed)
-        ]
+        runs = [(one.name, seed) for seed in words.seeds for one in chosen(words)]
+        missing = [f"{name}-{seed}" for name, seed in runs if not ledger.has(name, seed)]
         if missing:
             print(f"\nnot finished: {', '.join(missing)}")
-            status = status or 1
+            status = status or int(not words.table)
     except (ValueError, OSError) as error:
         print(f"compare.py: {error}", file=sys.stderr)
         return 2
