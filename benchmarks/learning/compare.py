@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 
 import torch
-from equal_training.contenders import GROUPS, Contender
+from equal_training.contenders import GROUPS, Contender, register_contenders
 from equal_training.ledger import Ledger
 from equal_training.runs import Plan, estimate, plan_of, run
 from equal_training.tables import tables
@@ -107,6 +107,7 @@ def main(given: list[str] | None = None) -> int:
 
     given = sys.argv[1:] if given is None else given
     words = parse(given)
+    register_contenders()
     torch.set_num_threads(words.threads)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     status = 0

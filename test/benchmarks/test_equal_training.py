@@ -18,12 +18,13 @@ import torch
 import yaml
 from equal_training import runs
 from equal_training.bootstrap import compare
-from equal_training.contenders import GROUPS, SIZE
+from equal_training.contenders import GROUPS, SIZE, register_contenders
 from equal_training.ledger import Entry, Ledger, protocol_of
 from equal_training.runs import configuration, locked, pace, profile_of
 from equal_training.tables import tables
 from safetensors.torch import load_file
 
+from mambaseg_core.models import presets
 from mambaseg_core.training.config import TrainConfig, parse_config, read_config
 from mambaseg_core.training.module import SegmentationModule
 
@@ -51,6 +52,13 @@ def dying(self, batch, batch_idx):
 SegmentationModule.training_step = dying
 compare.main(sys.argv[1:])
 """
+
+
+@pytest.fixture(autouse=True)
+def contenders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the contenders for one test: other tests run over all presets."""
+    monkeypatch.setattr(presets, "PRESETS", dict(presets.PRESETS))
+    register_contenders()
 
 
 @pytest.fixture

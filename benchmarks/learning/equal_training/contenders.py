@@ -121,6 +121,14 @@ def _addition(*, num_classes: int = 11, image_size: tuple[int, int] = SIZE, in_c
     return _like_nano("nano_addition", [Addition() for _ in NANO], widths=NANO, any_size=True, **numbers)
 
 
-for _name, _widths in (("nano_released_fusion", NANO), ("nano_released_fusion_slim", SLIM)):
-    register(_name, Preset(partial(_released, _name, _widths), DSEC))
-register("nano_addition", Preset(_addition, DSEC))
+PRESETS: Final = {
+    "nano_released_fusion": Preset(partial(_released, "nano_released_fusion", NANO), DSEC),
+    "nano_released_fusion_slim": Preset(partial(_released, "nano_released_fusion_slim", SLIM), DSEC),
+    "nano_addition": Preset(_addition, DSEC),
+}
+
+
+def register_contenders() -> None:
+    """Make the contenders' presets known to training and checkpoints of this process."""
+    for name, preset in PRESETS.items():
+        register(name, preset)
