@@ -32,7 +32,14 @@ LEARNING = Path(script.__file__).parent
 NANO = {contender.name: contender for contender in GROUPS["nano"]}
 TINY: dict[str, dict[str, Any]] = {
     "model": {"name": "mambaseg_nano"},
-    "data": {"size": [32, 48], "window_ms": 50, "workers": 0, "modality_dropout": 0.5, "scale": [1.0, 1.5]},
+    "data": {
+        "size": [32, 48],
+        "window_ms": 50,
+        "image_age_ms": 100,
+        "workers": 0,
+        "modality_dropout": 0.5,
+        "scale": [1.0, 1.5],
+    },
     "optimizer": {"lr": 1.0e-3, "warmup": 2, "clip": 1.0},
     "loop": {"steps": 4, "batch": 2, "checkpoint_every": 2, "log_every": 1, "validate_samples": 1},
 }
@@ -188,7 +195,10 @@ def entry() -> Entry:
         data={"train": {"events": 1_000_000, "images": 300}, "test": {"events": 500_000, "images": 100}},
         made={"step_s": 0.4, "commits": ["abc"]},
         conditions={"night_00": "night", "day_00": "day"},
-        judged={"both": {"day_00": [[6], [10], [8]], "night_00": [[5], [10], [5]]}},
+        judged={
+            "both": {"day_00": [[6], [10], [8]], "night_00": [[5], [10], [5]]},
+            "both, dark": {"night_00": [[2], [4], [2]]},
+        },
     )
 
 
@@ -269,6 +279,7 @@ def test_the_table_by_hand(entry: Entry, tmp_path: Path) -> None:
     Ledger(tmp_path).add(replace(entry, contender="addition", judged=judged))
     lines = tables(Ledger(tmp_path), GROUPS["nano"])
     assert "| mambaseg_nano | both | 1 | 50.0 | 50.0 | 50.0 |" in lines  # 11 of 22, 5 of 10, 6 of 12
+    assert "| mambaseg_nano | both, dark | 1 | 50.0 | 50.0 | - |" in lines  # no dark pixel by day
     assert "| addition | both | 1 | +0.0 [+0.0, +0.0] | not worse | +0.0 [+0.0, +0.0] | +0.0 [+0.0, +0.0] |" in lines
 
 
@@ -308,7 +319,9 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_a_finished_one_is_not_repe
     assert all(torch.equal(tensor, second[key]) for key, tensor in first.items())
     (mine,), (whole,) = (list(Ledger(tmp_path / name / "ledger")) for name in ("killed", "whole"))
     assert replace(mine, made={}) == replace(whole, made={})
-    assert list(mine.judged) == ["both", "image", "second"]
+    assert mine.judged.keys() >= {"both", "both, 100 ms", "image", "second"}
+    assert mine.judged["both, 100 ms"] != mine.judged["both"]
+    assert mine.conditions == {"street_b": "day"}
     assert mine.judged["both"]["street_b"][1] == mine.judged["image"]["street_b"][1]  # the same truth
     assert mine.judged["both"] != mine.judged["image"]
 

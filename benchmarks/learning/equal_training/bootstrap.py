@@ -27,7 +27,7 @@ MARGIN: Final = 0.005
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference of two mIoU, ours less theirs, as shares of 1, and its 95 % interval."""
+    """A difference of two mIoU, ours less theirs, as shares of 1, and its 95 % interval; NaN without any pixel."""
 
     value: float
     low: float
@@ -42,11 +42,16 @@ class Difference:
 
 
 def miou(counts: Floats) -> Floats:
-    """Return the mean IoU of [..., 3, K] hits, truth and predicted, over the classes that occur in the truth."""
+    """Return the mean IoU of [..., 3, K] hits, truth and predicted, over the classes that occur in the truth.
+
+    It is NaN without any pixel.
+    """
     hits, truth, predicted = counts[..., 0, :], counts[..., 1, :], counts[..., 2, :]
     union = truth + predicted - hits
-    iou = np.where(truth > 0, hits / np.where(union > 0, union, 1), np.nan)
-    result: Floats = np.nanmean(iou, axis=-1)
+    present = truth > 0
+    classes = present.sum(-1)
+    total = np.where(present, hits / np.where(union > 0, union, 1), 0).sum(-1)
+    result: Floats = np.where(classes > 0, total / np.maximum(classes, 1), np.nan)
     return result
 
 
@@ -73,7 +78,10 @@ def compare(
         first, second = (miou(np.tensordot(of_sequences, one, axes=1)) for one in pair)
         differences += of_seeds[:, number] * (first - second)
     value = float(np.mean(miou(ours.sum(1)) - miou(theirs.sum(1))))
-    low, high = np.percentile(differences, (2.5, 97.5))
+    drawn = differences[~np.isnan(differences)]
+    if np.isnan(value) or not len(drawn):
+        return Difference(np.nan, np.nan, np.nan)
+    low, high = np.percentile(drawn, (2.5, 97.5))
     return Difference(value, float(low), float(high))
 
 

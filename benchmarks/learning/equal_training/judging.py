@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -10,39 +9,54 @@ from torch import Tensor, nn
 
 from equal_training.ledger import Counts
 from mambaseg_core.data.dataset import SampleDataset
-from mambaseg_core.data.loading import blanked, plain_loader
-from mambaseg_core.evaluation.evaluate import predict_ids
-from mambaseg_core.evaluation.metrics import confusion_matrix
+from mambaseg_core.evaluation.evaluate import PARTS, evaluate
+from mambaseg_core.evaluation.results import Evaluation
 
 BATCH: Final = 8
-AGES_MS: Final = (0,)
-"""Ages of the image at which networks are judged."""
+OLD_MS: Final = 100.0
+DETAILS: Final = ("", "100 ms", "saturated", "dark")
+"""What is judged apart: everything; an image that is old; regions (`evaluation.regions`)."""
 
 
-def key(keep: str, age_ms: int = 0) -> str:
-    """Return the name of a judgement: the inputs that are kept, and the age of the image."""
-    return f"{keep}, {age_ms} ms" if age_ms else keep
+def key(inputs: str, detail: str = "") -> str:
+    """Return the name of a judgement: the inputs that are not blanked, and one of `DETAILS`."""
+    return f"{inputs}, {detail}" if detail else inputs
 
 
-def judge(model: nn.Module, dataset: SampleDataset, keep: str, device: torch.device) -> Counts:
-    """Return the counts of each sequence of a data set; `keep` is the input that is not blanked, or "both"."""
-    classes = len(dataset.preprocessing.label_set.classes)
-    matrices: dict[str, Tensor] = {}
-    model = model.eval().to(device)
-    for batch in plain_loader(dataset, range(len(dataset)), batch=BATCH, workers=0):
-        predicted = predict_ids(model, blanked(batch, keep).to(device)).cpu()
-        for row, sequence in enumerate(batch.sequence):
-            found = confusion_matrix(predicted[row], batch.label[row], classes)
-            matrices[sequence] = matrices.get(sequence, torch.zeros_like(found)) + found
-    return {name: counts_of(matrix) for name, matrix in matrices.items()}
+def judge(
+    model: nn.Module, dataset: SampleDataset, inputs: str, device: torch.device
+) -> tuple[dict[str, Counts], dict[str, str]]:
+    """Judge a model on a data set, in all details with the inputs that it was trained on.
+
+    A model of both inputs is judged with either one blanked too. What the data set has not, such as old images, is left
+    out.
+
+    Returns:
+        The counts of each sequence by `key`, and the condition of each sequence.
+    """
+    whole = evaluate(model, dataset, device=device, keep=inputs, ages_ms=(0.0, OLD_MS), batch=BATCH, examples=0)
+    found = {}
+    for detail in DETAILS:
+        age_ms, region = (OLD_MS, "all") if detail == "100 ms" else (0.0, detail or "all")
+        counts = _counts(whole, inputs, age_ms, region)
+        if counts:
+            found[key(inputs, detail)] = counts
+    others = [part for part in PARTS if part != inputs] if inputs == "both" else []
+    if others:
+        parts = evaluate(model, dataset, device=device, keep=others, batch=BATCH, examples=0)
+        found |= {key(part): _counts(parts, part, 0.0, "all") for part in others}
+    return found, {sequence.name: sequence.condition for sequence in sorted(whole.main.samples)}
+
+
+def _counts(evaluation: Evaluation, inputs: str, age_ms: float, region: str) -> Counts:
+    tally = next(tally for setting, tally in evaluation.tallies.items() if setting == (age_ms, inputs))
+    return {
+        sequence.name: counts_of(matrix)
+        for sequence, matrix in sorted(tally.confusion.get(region, {}).items())
+        if int(matrix.sum())
+    }
 
 
 def counts_of(matrix: Tensor) -> list[list[int]]:
     """Return hits, truth and predicted, each of K classes, of a confusion matrix [K, K], truth by row."""
     return [matrix.diag().tolist(), matrix.sum(1).tolist(), matrix.sum(0).tolist()]
-
-
-def conditions_of(dataset: SampleDataset, sequences: Sequence[str]) -> dict[str, str]:
-    """Return the condition of each sequence."""
-    found = {recording.name: recording.condition for recording, _ in dataset.items}  # type: ignore[attr-defined]
-    return {name: found[name] for name in sequences}

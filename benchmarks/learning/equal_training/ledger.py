@@ -43,7 +43,7 @@ class Entry:
         data: numbers of each split (`data_version`).
         made: commit, processor, torch, date and seconds of a step.
         conditions: condition of each test sequence.
-        judged: counts of each test sequence, by inputs and age of the image (`judging.key`).
+        judged: counts of each test sequence, by inputs and detail (`judging.key`).
     """
 
     contender: str

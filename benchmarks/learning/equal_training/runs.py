@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from equal_training.contenders import Contender
-from equal_training.judging import conditions_of, judge, key
+from equal_training.judging import judge
 from equal_training.ledger import Entry, Ledger, data_version, protocol_of
 from mambaseg_core.bench.timing import environment
 from mambaseg_core.checkpoint import create_model, load_checkpoint
@@ -126,7 +126,7 @@ def run(plan: Plan, contender: Contender, seed: int) -> Entry | None:
         model, setup = load_checkpoint(result.last)
         data = config.data
         test = open_dataset(data.layout, data.root, "test", setup, cache=data.cache, registered=data.registered)
-        judged = {name: judge(model, test, keep, plan.device) for name, keep in judgements(contender)}
+        judged, conditions = judge(model, test, contender.inputs, plan.device)
         entry = Entry(
             contender=contender.name,
             seed=seed,
@@ -135,17 +135,11 @@ def run(plan: Plan, contender: Contender, seed: int) -> Entry | None:
             protocol=protocol_of(plan.config),
             data=plan.version,
             made=made(folder),
-            conditions=conditions_of(test, sorted(judged[contender.inputs])),
+            conditions=conditions,
             judged=judged,
         )
         Ledger(plan.ledger).add(entry)
         return entry
-
-
-def judgements(contender: Contender) -> list[tuple[str, str]]:
-    """Return name and kept inputs of each judgement: as trained, and a network of both with either input blanked."""
-    keeps = ("both", "image", "second") if contender.inputs == "both" else (contender.inputs,)
-    return [(key(keep), keep) for keep in keeps]
 
 
 def made(folder: Path) -> dict[str, Any]:

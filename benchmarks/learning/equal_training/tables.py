@@ -9,7 +9,7 @@ import numpy as np
 
 from equal_training.bootstrap import MARGIN, Difference, Floats, compare, miou
 from equal_training.contenders import Contender
-from equal_training.judging import AGES_MS, key
+from equal_training.judging import DETAILS, key
 from equal_training.ledger import Entry, Ledger
 
 Runs = dict[int, Entry]
@@ -69,11 +69,11 @@ def score_row(one: Contender, judged: str, runs: Runs, of_sequences: dict[str, s
 def difference_rows(
     ours: Contender, other: Contender, runs: dict[str, Runs], of_sequences: dict[str, str]
 ) -> list[str]:
-    """Return a row for each age of the image at which both were judged, each with the inputs it was trained on."""
+    """Return a row for each detail in which both were judged, each with the inputs that it was trained on."""
     seeds = sorted(runs[ours.name].keys() & runs[other.name].keys())
     rows = []
-    for age_ms in AGES_MS:
-        judged = key(ours.inputs, age_ms), key(other.inputs, age_ms)
+    for detail in DETAILS:
+        judged = key(ours.inputs, detail), key(other.inputs, detail)
         if not seeds or any(
             name not in runs[one.name][seeds[0]].judged for one, name in zip((ours, other), judged, strict=True)
         ):
@@ -103,15 +103,19 @@ def _places(of_sequences: dict[str, str]) -> dict[str, list[int]]:
 
 
 def counts_array(runs: Runs, judged: str, names: Sequence[str], seeds: Sequence[int]) -> Floats:
-    """Return the counts [S, Q, 3, K] of some seeds and sequences; a sequence without such images has zeros."""
+    """Return the counts [S, Q, 3, K] of some seeds and sequences; a sequence without such pixels has zeros."""
     none = np.zeros_like(next(iter(runs[seeds[0]].judged[judged].values())))
     return np.array([[runs[seed].judged[judged].get(name, none) for name in names] for seed in seeds], float)
 
 
 def _spread(values: Floats) -> str:
+    if np.isnan(values).any():
+        return "-"
     deviation = f" ± {100 * float(np.std(values, ddof=1)):.1f}" if len(values) > 1 else ""
     return f"{100 * float(np.mean(values)):.1f}{deviation}"
 
 
 def _interval(found: Difference) -> str:
+    if np.isnan(found.value):
+        return "-"
     return f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
