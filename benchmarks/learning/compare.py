@@ -125,16 +125,16 @@ def main(given: list[str] | None = None) -> int:
         print("\n".join(tables(ledger, GROUPS[words.group])))
         runs = [(one.name, seed) for seed in words.seeds for one in chosen(words)]
         missing = [f"{name}-{seed}" for name, seed in runs if not ledger.has(name, seed)]
-        if missing:
-            print(f"\nnot finished: {', '.join(missing)}")
-            status = status or int(not words.table)
+        if not missing:
+            return 0  # whatever became of a process whose runs others have finished
+        print(f"\nnot finished: {', '.join(missing)}")
+        return status or int(not words.table)
     except (ValueError, OSError) as error:
         print(f"compare.py: {error}", file=sys.stderr)
         return 2
     except StoppedError as error:
         print(f"compare.py: {error}; the same command goes on", file=sys.stderr)
         return 130
-    return status
 
 
 if __name__ == "__main__":
