@@ -155,7 +155,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(configure: Configure, whole:
     result = train_until_signal(configure(EXACT), tmp_path / "run", "SIGKILL")
     assert result.returncode == -signal.SIGKILL, result.stderr
     assert read_state(tmp_path / "run" / STATE).step == 2
-    run(configure(EXACT), tmp_path / "run", resume=True)
+    run(configure({**EXACT, "data.cache": str(tmp_path / "cache")}), tmp_path / "run", resume=True)  # the same samples
     assert_equal_runs(whole, tmp_path / "run")
     assert [start["step"] for start in json.loads((tmp_path / "run" / "run.json").read_text())["starts"]] == [0, 2]
 
