@@ -169,6 +169,12 @@ def test_the_spread_of_sequences_and_of_seeds_by_hand() -> None:
     assert [found.value, found.low, found.high] == pytest.approx([0, -0.4, 0.4])
 
 
+def test_one_less_is_drawn_than_there_are() -> None:
+    """Three of four, one of which is 0.1 ahead: it is drawn twice or more with 5/32, three times with 1/64."""
+    found = compare(counts([[0.6, 0.5, 0.5, 0.5]]), counts([[0.5] * 4]), ["day"] * 4)
+    assert [found.value, found.low, found.high] == pytest.approx([0.025, 0, 0.2 / 3])
+
+
 def test_every_draw_has_all_conditions() -> None:
     found = compare(counts([[0.6, 0.4]]), counts([[0.5, 0.5]]), ["day", "night"])
     assert [found.value, found.low, found.high] == pytest.approx([0, 0, 0])
