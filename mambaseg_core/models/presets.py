@@ -59,6 +59,18 @@ def list_models() -> list[str]:
     return list(PRESETS)
 
 
+def register(name: str, preset: Preset) -> None:
+    """Add a network of your own to this process: `create_model`, training and checkpoints then know its name.
+
+    Its `make` builds a `MambaSeg`, or a network with the same attributes and arguments. Adding it again has no effect.
+
+    Raises:
+        ValueError: The name belongs to another network.
+    """
+    if PRESETS.setdefault(name, preset) is not preset:
+        raise ValueError(f"the name {name!r} belongs to another model; expected a new name: choose one")
+
+
 def find_preset(name: str) -> Preset:
     """Return the row of a name.
 

@@ -88,12 +88,15 @@ class SegmentationModule(lightning.LightningModule):
         self._unread: list[StepLoss] = []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW; scales, biases and the scans' own parameters (fewer than two axes) have no weight decay."""
+        """Return AdamW; scales, biases and the scans' own parameters (fewer than two axes) have no weight decay.
+
+        Its fused kernel updates all parameters in one call. Under autocast Lightning refuses to clip gradients with it.
+        """
         config = self.config.optimizer
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         others = [p for p in self.model.parameters() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=config.lr)
+        return torch.optim.AdamW(groups, lr=config.lr, fused=not self.config.loop.precision.endswith("-mixed"))
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the learning rate of the step and the seed of the forward pass."""

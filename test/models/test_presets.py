@@ -7,9 +7,9 @@ from inspect import signature
 import pytest
 import torch
 
-from mambaseg_core.checkpoint import create_model
-from mambaseg_core.models import list_models
-from mambaseg_core.models.presets import PRESETS
+from mambaseg_core.checkpoint import create_model, load_checkpoint, save_checkpoint
+from mambaseg_core.models import list_models, presets
+from mambaseg_core.models.presets import PRESETS, Preset, register
 
 SMALL = (40, 56)  # feature maps 10x14, 5x7, 3x4, 2x2
 PARAMETERS = {
@@ -222,3 +222,24 @@ def test_a_network_compiles_in_one_graph_and_exports():
         exported = torch.export.export(model, inputs).module()(*inputs)
     torch.testing.assert_close(compiled, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(exported, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_of_ones_own_has_a_name_in_checkpoints_too(tmp_path, monkeypatch):
+    def make(**numbers):
+        model = PRESETS["mambaseg_nano"].make(**numbers)
+        model.name = "mine"
+        return model
+
+    monkeypatch.setattr(presets, "PRESETS", dict(PRESETS))
+    own = Preset(make, PRESETS["mambaseg_nano"].preprocessing)
+    with pytest.raises(ValueError, match="unknown model 'mine'"):
+        create_model("mine")
+    register("mine", own)
+    register("mine", own)
+    assert list_models()[-1] == "mine"
+    save_checkpoint(tmp_path / "own.safetensors", create_model("mine", image_size=SMALL))
+    model, setup = load_checkpoint(tmp_path / "own.safetensors")
+    assert (model.name, setup.size) == ("mine", SMALL)
+    for name in ("mine", "mambaseg_nano"):
+        with pytest.raises(ValueError, match=f"the name '{name}' belongs to another model; expected a new name"):
+            register(name, Preset(make, own.preprocessing))

@@ -156,7 +156,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(configure: Configure, whole:
     result = train_until_signal(configure(EXACT), tmp_path / "run", "SIGKILL")
     assert result.returncode == -signal.SIGKILL, result.stderr
     assert read_state(tmp_path / "run" / STATE).step == 2
-    run(configure(EXACT), tmp_path / "run", resume=True)
+    run(configure({**EXACT, "data.cache": str(tmp_path / "cache")}), tmp_path / "run", resume=True)  # the same samples
     assert_equal_runs(whole, tmp_path / "run")
     assert [start["step"] for start in json.loads((tmp_path / "run" / "run.json").read_text())["starts"]] == [0, 2]
 
@@ -335,6 +335,18 @@ def test_a_precision_that_the_processor_runs_slowly_is_named(
     train(config, tmp_path / "run", accelerator="cpu", progress=False, warn=said.append)
     expected = ["loop.precision is 'bf16-mixed', but this processor has no units"] if flag == "avx2" else []
     assert [sentence[:63] for sentence in said] == expected
+
+
+@pytest.mark.parametrize(
+    ("loop_precision", "fused"), [("32-true", True), ("tf32", True), ("bf16-mixed", False), ("16-mixed", False)]
+)
+def test_the_optimizer_is_fused_where_gradients_can_be_clipped_beside_it(
+    configure: Configure, loop_precision: str, fused: bool
+) -> None:
+    config = configure({"loop.precision": loop_precision})
+    model = create_model("mambaseg_nano", image_size=(32, 48))
+    groups = SegmentationModule(model, config, 1).configure_optimizers().param_groups
+    assert [group["fused"] for group in groups] == [fused, fused]
 
 
 def test_tf32_is_refused_on_a_processor(configure: Configure, tmp_path: Path) -> None:
