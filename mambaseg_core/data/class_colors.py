@@ -49,12 +49,14 @@ def class_colors(sample: Sample, generator: torch.Generator, *, probability: flo
     """Give each class of the label, with a probability, random colors and shading, independently of the other classes.
 
     Colors are drawn within the brightness of the picture, so that a night stays one. The colors at borders are made
-    anew from both sides, so that no edge keeps the old ones. Pixels without a class stay. An image that is older than
-    the label stays too: the colors would show where the classes are now.
+    anew from both sides, so that no edge keeps the old ones. Pixels without a class stay. The classes of an image that
+    is older than the label are those of its own time; without these it stays, as the colors would show where the
+    classes are now.
     """
-    if probability == 0 or sample.age_ns:
+    of_image = sample.image_label if sample.age_ns else sample.label
+    if probability == 0 or of_image is None:
         return sample
-    label = sample.label.numpy()
+    label = of_image.numpy()
     present = np.flatnonzero(np.bincount(label.ravel(), minlength=IGNORE + 1)[:IGNORE])
     changed = [int(k) for k in present if float(torch.rand((), generator=generator)) < probability]
     if not changed:

@@ -152,4 +152,7 @@ class RecordingDataset(SampleDataset):
             return self.load(number)
         recording, index = self.items[number]
         image = draw_image(recording, index, self.image_age_ns, seed)
-        return load_sample(recording, index, self.preprocessing, self.cache, image=image)
+        sample = load_sample(recording, index, self.preprocessing, self.cache, image=image)
+        if image == index or recording.label_paths[image] is None:
+            return sample
+        return replace(sample, image_label=load_label(recording, image, self.preprocessing))

@@ -26,6 +26,8 @@ class Sample:
         condition: condition of the recording, such as "day" or "night".
         covered: (image, second): True if augmentation blanked or covered that input.
         age_ns: age of the image at the label's time, nanoseconds; 0 for the labeled image itself.
+        image_label: int64 [H, W], class ids at the time of an older image; None where it has none, or is the labeled
+            image itself.
     """
 
     image: torch.Tensor
@@ -37,6 +39,14 @@ class Sample:
     condition: str = UNKNOWN
     covered: tuple[bool, bool] = (False, False)
     age_ns: int = 0
+    image_label: torch.Tensor | None = None
+
+    def move(self, change: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, torch.Tensor | None]:
+        """Return both labels [H, W] after a change of geometry, as fields to replace."""
+        return {
+            "label": change(self.label),
+            "image_label": None if self.image_label is None else change(self.image_label),
+        }
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ class Augmentation:
         crop: (height, width) of the result, pixels.
         scale: smallest and largest factor of the random resize; (1, 1) for none.
         flip: probability of a horizontal flip.
-        misalignment: largest shift of the image, with `two_lenses` of the second input, against the rest, pixels.
         class_colors: probability that a class of the picture gets random colors.
+        misalignment: largest shift of the image, with `two_lenses` of the second input, against the rest, pixels.
         camera: strength of the effects of other cameras, 0 (none) to 1.
         photometric: strength of the image's photometric noise, 0 (none) to 1.
         modality_dropout: probability that the image or the second input, each half the time, is blanked.
@@ -41,8 +41,8 @@ class Augmentation:
     crop: tuple[int, int]
     scale: tuple[float, float] = (1.0, 1.0)
     flip: float = 0.5
-    misalignment: float = 0.0
     class_colors: float = 0.0
+    misalignment: float = 0.0
     camera: float = 0.0
     photometric: float = 0.0
     modality_dropout: float = 0.0
@@ -54,8 +54,8 @@ class Augmentation:
         sample = random_resize(sample, generator, scale=self.scale)
         sample = random_crop(sample, generator, size=self.crop)
         sample = random_flip(sample, generator, probability=self.flip)
-        sample = misalign(sample, generator, pixels=self.misalignment, move_second=self.two_lenses)
         sample = class_colors(sample, generator, probability=self.class_colors)
+        sample = misalign(sample, generator, pixels=self.misalignment, move_second=self.two_lenses)
         sample = camera_effects(sample, generator, strength=self.camera)
         sample = photometric_noise(sample, generator, strength=self.photometric)
         sample = modality_dropout(sample, generator, probability=self.modality_dropout)
@@ -79,8 +79,10 @@ def random_resize(sample: Sample, generator: torch.Generator, *, scale: tuple[fl
     if size == (height, width):
         return sample
     image, second = resize_inputs(sample.image[None], sample.second[None], size)
-    label = F.interpolate(sample.label[None, None].float(), size, mode="nearest-exact")[0, 0].long()
-    return replace(sample, image=image[0], second=second[0], label=label)
+    labels = sample.move(
+        lambda label: F.interpolate(label[None, None].float(), size, mode="nearest-exact")[0, 0].long()
+    )
+    return replace(sample, image=image[0], second=second[0], **labels)
 
 
 def resize_inputs(
@@ -106,19 +108,20 @@ def random_crop(sample: Sample, generator: torch.Generator, *, size: tuple[int, 
     if any(lacking):
         pad = (0, lacking[1], 0, lacking[0])
         image, second = F.pad(sample.image, pad), F.pad(sample.second, pad)
-        sample = replace(sample, image=image, second=second, label=F.pad(sample.label, pad, value=IGNORE))
+        sample = replace(sample, image=image, second=second, **sample.move(lambda x: F.pad(x, pad, value=IGNORE)))
     rows, columns = sample.label.shape
     top = int(torch.randint(rows - size[0] + 1, (), generator=generator))
     left = int(torch.randint(columns - size[1] + 1, (), generator=generator))
     cut = (..., slice(top, top + size[0]), slice(left, left + size[1]))
-    return replace(sample, image=sample.image[cut], second=sample.second[cut], label=sample.label[cut])
+    return replace(sample, image=sample.image[cut], second=sample.second[cut], **sample.move(lambda label: label[cut]))
 
 
 def random_flip(sample: Sample, generator: torch.Generator, *, probability: float) -> Sample:
     """Mirror image, second input and label left to right; polarities stay, as they stand for brightness."""
     if _uniform(generator) >= probability:
         return sample
-    return replace(sample, image=sample.image.flip(-1), second=sample.second.flip(-1), label=sample.label.flip(-1))
+    labels = sample.move(lambda label: label.flip(-1))
+    return replace(sample, image=sample.image.flip(-1), second=sample.second.flip(-1), **labels)
 
 
 def photometric_noise(sample: Sample, generator: torch.Generator, *, strength: float) -> Sample:

@@ -101,11 +101,26 @@ def test_pixels_without_a_class_stay() -> None:
         assert torch.equal(changed.image[:, 59], street().image[:, 59])
 
 
-def test_an_image_that_is_older_than_the_label_keeps_its_colors() -> None:
+def test_an_image_that_is_older_than_the_label_is_colored_by_the_classes_of_its_own_time() -> None:
     """Else the new colors would show where the classes are now, which the image cannot know."""
-    old = replace(street(), age_ns=33_000_000)
+    unlabeled = replace(street(), age_ns=33_000_000)
+    now = street().label.roll(9, 1)
+    old = replace(unlabeled, label=now, image_label=street().label)
     for seed in range(10):
-        assert class_colors(old, seeded(seed), probability=1.0) is old
+        assert class_colors(unlabeled, seeded(seed), probability=1.0) is unlabeled
+        changed = class_colors(old, seeded(seed), probability=1.0)
+        assert torch.equal(changed.image, class_colors(street(), seeded(seed), probability=1.0).image)
+        assert torch.equal(changed.label, now)
+
+
+def test_the_label_of_an_older_image_goes_along_with_it() -> None:
+    augmentation = Augmentation(crop=(40, 50), scale=(0.7, 1.4))
+    labels = street().label
+    aged = replace(street(), age_ns=33_000_000, image_label=labels)
+    for seed in range(10):
+        changed = augmentation(aged, seeded(seed))
+        assert changed.image_label is not None
+        assert torch.equal(changed.image_label, changed.label)
 
 
 def test_no_edge_keeps_the_colors_that_were() -> None:
