@@ -68,7 +68,7 @@ def test_a_sample(root: Path) -> None:
     assert 0 <= float(sample.image.min()) < float(sample.image.max()) <= 1
     assert (sample.sequence, sample.index, sample.condition) == ("drive", 4, "day")
     label = cv2.imread(str(root / "drive/semantic/11classes/data/000004.png"), cv2.IMREAD_UNCHANGED)
-    assert torch.equal(sample.label, torch.from_numpy(label[: SIZE[0]].astype(np.int64)))  # of 120 rows, as published
+    assert torch.equal(sample.label, torch.from_numpy(label[: SIZE[0]].astype(np.int64)))  # without the bottom rows
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
