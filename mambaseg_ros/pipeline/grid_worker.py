@@ -118,6 +118,10 @@ class GridWorker(Worker):
             self.resets += self.source.forget_after(between_ns)
             self._begin_anew()
 
+    def time_ns(self, index: int) -> int:
+        """Return the mask time of an index."""
+        return self._grid.time_ns(index)
+
     def due(self, now_ns: int, *, at_end: bool = False) -> range:
         """Return the indices of the mask times that are due and were not passed yet, the oldest first.
 
