@@ -235,7 +235,7 @@ class Segmenter:
         Returns:
             what `segment` takes in place of the image, with the same masks bit for bit.
         """
-        pixels = self._image_pixels(image)
+        pixels = self._image_pixels(image).copy()  # they may be the image's own memory
         tensor = self.preprocessing.unit_tensor(pixels)
         return PreparedImage((image.shape[0], image.shape[1]), pixels, tensor, self.calibration)
 

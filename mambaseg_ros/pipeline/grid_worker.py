@@ -179,7 +179,7 @@ class GridWorker(Worker):
         self.mask_times_dropped += len(indices) - skipped
         if skipped:
             self.sink.warn(
-                f"{skipped} mask times were skipped, since a newer one was due; expected a mask at each of "
+                f"{skipped} of the mask times were skipped, since a newer one was due; expected a mask at each of "
                 f"mask_rate_hz = {self.parameters.mask_rate_hz:g}: give the node more cores or a smaller model, lower "
                 "the rate, or let the driver send events in shorter packets"
             )

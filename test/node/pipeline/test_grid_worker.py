@@ -158,7 +158,7 @@ def test_mask_times_are_skipped_to_the_newest_and_said(bench: Any) -> None:
     assert rig.masks == [(0, 3), (50, 30)]
     assert rig.times == (6, 4, 0, 0)
     (sentence,) = rig.kept.warnings
-    assert sentence.startswith("4 mask times were skipped, since a newer one was due; expected a mask at each of mask_")
+    assert sentence.startswith("4 of the mask times were skipped, since a newer one was due; expected a mask at each")
 
 
 def test_without_a_young_image_no_mask_is_made_and_it_is_said(bench: Any) -> None:
