@@ -146,6 +146,14 @@ def test_events_that_pause_are_waited_for_in_the_bags_time(tmp_path: Path) -> No
     assert all("before the mask's time; expected less than events_stale_ms = 50" in said for said in result.complaints)
 
 
+def test_a_mask_that_was_waited_for_does_not_know_an_image_that_came_later(tmp_path: Path) -> None:
+    bag = rate_bag(tmp_path / "bag", [(12, 20), (112, 120), (152, 225)], length_ms=250, silent=range(30, 50))
+    segment(bag, tmp_path / "out", parameters=AT_30_HZ, warn=print)
+    time_ns = START_NS + 166_666_667  # due 50 ms after it by the bag's clock, since events end at 150 ms
+    expected = expected_mask(1, time_ns, 30, make_segmenter(AT_30_HZ, warn=print))
+    np.testing.assert_array_equal(read_masks(tmp_path / "out")[time_ns], expected)
+
+
 def test_an_interrupted_run_goes_on_with_the_same_masks(ten_hz: Path, tmp_path: Path) -> None:
     made: list[int] = []
 

@@ -240,6 +240,22 @@ def test_a_looped_bag_begins_the_grid_anew(bench: Any) -> None:
     assert [report.events_used for report in rig.kept.reports] == [15, 17] * 3
 
 
+def test_while_only_the_events_of_a_loop_have_come_no_mask_of_the_old_time_is_made(bench: Any) -> None:
+    rig = bench()
+    rig.events(4970, 5000)
+    rig.image(4996)
+    rig.turn(now_ms=0)
+    for ms in (-20, -10, -5):
+        rig.events(ms, ms + 4)
+    for now_ms in range(10, 100, 10):
+        rig.turn(now_ms)
+    assert [time for time, _ in rig.masks] == [5000]
+    rig.image(-2)
+    rig.events(0, 1)
+    rig.turn(100)
+    assert [time for time, _ in rig.masks] == [5000, 0]
+
+
 def test_one_packet_from_the_future_moves_no_mask_time(bench: Any) -> None:
     rig = bench()
     rig.image(0)
