@@ -181,8 +181,8 @@ def segment(
         warn(f"{result.lost} messages of events are missing by their seq: the driver or the recorder lost them")
     if result.outside:
         warn(f"{result.outside} events are left out: they lie outside the sensor, or are not of its encoding")
-    times = f" at {result.mask_times} mask times" if result.mask_times else ""
-    console.print(f"{out}: {result.masks} masks of {result.images} images{times}, {result.resumed} from an earlier run")
+    at_times = f" at {result.mask_times} mask times" if result.mask_times else ""
+    console.print(f"{out}: {result.masks} masks of {result.images} images{at_times}, {result.resumed} from an earlier run")
 
 
 @bag.command()
