@@ -182,7 +182,9 @@ def segment(
     if result.outside:
         warn(f"{result.outside} events are left out: they lie outside the sensor, or are not of its encoding")
     at_times = f" at {result.mask_times} mask times" if result.mask_times else ""
-    console.print(f"{out}: {result.masks} masks of {result.images} images{at_times}, {result.resumed} from an earlier run")
+    console.print(
+        f"{out}: {result.masks} masks of {result.images} images{at_times}, {result.resumed} from an earlier run"
+    )
 
 
 @bag.command()
