@@ -51,6 +51,23 @@ class Mask:
     reliability: tuple[float, float] | None = None
 
 
+@dataclass(frozen=True)
+class PreparedImage:
+    """An image that is ready for the model, for several masks of one image; see `Segmenter.prepare_image`.
+
+    Attributes:
+        shape: (height, width) of the camera's image, pixels.
+        pixels: uint8 [h, w] or [h, w, C], cropped and resized.
+        tensor: float32 [C, h, w], the same in 0..1.
+        calibration: by which it was warped.
+    """
+
+    shape: tuple[int, int]
+    pixels: Image
+    tensor: torch.Tensor
+    calibration: Calibration | None
+
+
 def choose_device(device: str) -> torch.device:
     """Return a torch device for "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:N".
 
@@ -209,8 +226,24 @@ class Segmenter:
         self.warning = f"{self.warning}; {sentence}" if self.warning else sentence
         self._warn(sentence)
 
+    def prepare_image(self, image: Image) -> PreparedImage:
+        """Warp, crop, resize and scale an image once, for several masks with other events each.
+
+        Args:
+            image: uint8 [H, W] or RGB [H, W, 3] in the camera's view, any resolution.
+
+        Returns:
+            what `segment` takes in place of the image, with the same masks bit for bit.
+        """
+        pixels = self._image_pixels(image).copy()  # they may be the image's own memory
+        tensor = self.preprocessing.unit_tensor(pixels)
+        return PreparedImage((image.shape[0], image.shape[1]), pixels, tensor, self.calibration)
+
     def segment(
-        self, image: Image | None, second: Events | Reading | None, edges_ns: npt.NDArray[np.int64] | None = None
+        self,
+        image: Image | PreparedImage | None,
+        second: Events | Reading | None,
+        edges_ns: npt.NDArray[np.int64] | None = None,
     ) -> Mask:
         """Segment one image with its second input, or one of them alone.
 
@@ -218,7 +251,8 @@ class Segmenter:
         to use old images by `data.image_age_ms` of its training.
 
         Args:
-            image: uint8 [H, W] or RGB [H, W, 3] in the camera's view, any resolution; None: there is none.
+            image: uint8 [H, W] or RGB [H, W, 3] in the camera's view, any resolution, or one of `prepare_image`; None:
+                there is none.
             second: the raw events of a window (`EventBuffer.window`); may be empty. For a model of thermal or
                 depth images, the second image, [H, W], registered to the image. None: there is none.
             edges_ns: the window's edges on the raw events (`Window.edges_ns`); default: made from the events.
@@ -228,7 +262,8 @@ class Segmenter:
 
         Raises:
             ValueError: image and second are both None, one is not what the model takes, both cannot be one view
-                (`check_registered`), or the model's logits are not finite.
+                (`check_registered`), the image was prepared by another Segmenter or calibration, or the model's logits
+                are not finite.
         """
         if self.device.type == "cuda":
             return self._segment_on_device(image, second, edges_ns)
@@ -245,15 +280,17 @@ class Segmenter:
         )  # fmt: skip
 
     def _segment_on_device(
-        self, image: Image | None, second: Events | Reading | None, edges_ns: npt.NDArray[np.int64] | None
+        self,
+        image: Image | PreparedImage | None,
+        second: Events | Reading | None,
+        edges_ns: npt.NDArray[np.int64] | None,
     ) -> Mask:
         """Segment as `segment` does, with all but the geometry and the packing of events on the device."""
         start = time.perf_counter()
         setup, calibration, captured = self.preprocessing, self.calibration, self._on_device()
         self._check_inputs(image, second)
-        pixels = packed = None
-        if image is not None:
-            pixels = setup.image_pixels(image if calibration is None else calibration.warp_image(image))
+        packed = None
+        pixels = None if image is None else self._image_pixels(image)
         if isinstance(second, Events):
             packed = setup.packed_events(second, edges_ns, calibration)
         plane = None if second is None or packed is not None else setup.second_plane(second)  # type: ignore[arg-type]
@@ -278,7 +315,21 @@ class Segmenter:
         )
         return captured
 
-    def _check_inputs(self, image: Image | None, second: Events | Reading | None) -> None:
+    def _is_own(self, image: PreparedImage) -> bool:
+        return image.calibration is self.calibration and image.pixels.shape[:2] == self.preprocessing.size
+
+    def _image_pixels(self, image: Image | PreparedImage) -> Image:
+        if isinstance(image, PreparedImage):
+            return image.pixels
+        calibration = self.calibration
+        return self.preprocessing.image_pixels(image if calibration is None else calibration.warp_image(image))
+
+    def _check_inputs(self, image: Image | PreparedImage | None, second: Events | Reading | None) -> None:
+        if isinstance(image, PreparedImage) and not self._is_own(image):
+            raise ValueError(
+                f"the image was prepared to {list(image.pixels.shape)} by another Segmenter or calibration; expected "
+                f"one of this Segmenter's prepare_image, of {list(self.preprocessing.size)}: prepare it again"
+            )
         if self.calibration is None and image is not None and second is not None:
             check_registered(
                 image.shape[:2], (second.height, second.width) if isinstance(second, Events) else second.shape[:2]
@@ -294,15 +345,18 @@ class Segmenter:
 
     def _prepare(
         self,
-        image: Image | None,
+        image: Image | PreparedImage | None,
         second: Events | Reading | None,
         edges_ns: npt.NDArray[np.int64] | None,
         grid: torch.Tensor | None,
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         setup, calibration = self.preprocessing, self.calibration
         self._check_inputs(image, second)
+        tensor = image.tensor if isinstance(image, PreparedImage) else None
+        if image is not None and tensor is None:
+            tensor = setup.unit_tensor(self._image_pixels(image))
         return (
-            None if image is None else setup.image_input(image, calibration),
+            tensor,
             None if second is None else setup.second_input(second, edges_ns, calibration, grid),
         )
 

@@ -97,18 +97,6 @@ class Preprocessing:
             return f"lowest {self.crop_bottom / self.view_size[0]:.1%} of the view"
         return f"lowest {height - self.kept_rows(height)} of {height} rows of the view"
 
-    def image_input(self, image: Image, calibration: Calibration | None) -> torch.Tensor:
-        """Return the model's image from a camera's.
-
-        Args:
-            image: uint8 [H, W] or RGB [H, W, 3] in the camera's view, any resolution.
-            calibration: where image and events have different views (DSEC); None where both are registered.
-
-        Returns:
-            float32 [C, h, w] in 0..1, on the CPU.
-        """
-        return self.image_tensor(image if calibration is None else calibration.warp_image(image))
-
     def voxel_input(
         self,
         events: Events,
@@ -121,7 +109,7 @@ class Preprocessing:
         Args:
             events: of the image's window; may be empty.
             edges_ns: the window's edges on the raw events (`Window.edges_ns`); None: made from `events`.
-            calibration: as in `image_input`.
+            calibration: where image and events have different views (DSEC); None where both are registered.
             grid: memory for the voxel grid, as `out` of `voxel_tensor`.
 
         Returns:
@@ -206,7 +194,10 @@ class Preprocessing:
         Returns:
             float32 [C, h, w] in 0..1, with `channels` and `size`.
         """
-        pixels = self.image_pixels(image)
+        return self.unit_tensor(self.image_pixels(image))
+
+    def unit_tensor(self, pixels: Image) -> torch.Tensor:
+        """Return the pixels of `image_pixels` as float32 [C, h, w] in 0..1."""
         scaled = np.empty(
             pixels.shape, np.float32
         )  # in torch three parallel loops, which wait 8 ms each for a busy core

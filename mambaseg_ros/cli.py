@@ -141,17 +141,29 @@ def segment(
     registered: Annotated[
         bool, typer.Option("--registered", help="images and events of different sizes have one view")
     ] = False,
+    rate: Annotated[
+        float, typer.Option(help="masks a second of the stamps, from the newest image and the events; 0: one an image")
+    ] = 0.0,
+    image_age_max: Annotated[
+        float | None, typer.Option(help="with --rate: maximum age of an image at a mask's time, milliseconds")
+    ] = None,
     set_: Annotated[list[str], typer.Option("--set", help="a parameter of the node, as event_clock=sensor")] = [],  # noqa: B006
 ) -> None:
-    """Make the mask of every image of a bag, offline; an interrupted run is taken up again.
+    """Make the mask of every image of a bag, or at a rate, offline; an interrupted run is taken up again.
 
-    Example: mambaseg bag segment bags/13_a bags/13_a_masks --weights nano.safetensors
+    Example: mambaseg bag segment bags/13_a bags/13_a_masks --weights nano.safetensors --rate 30
     """
     from mambaseg_ros.bag.segment import segment
     from mambaseg_ros.parameters import read_parameters
 
-    named = {"weights": weights, "model": model, "calibration": calibration, "device": device}
-    given = [f"{name}={value}" for name, value in named.items() if value]
+    if image_age_max is not None and not rate:
+        raise ValueError(
+            f"--image-age-max is {image_age_max:g} and --rate is 0; expected a rate above 0: an image is as old as its "
+            "own mask: give --rate too, or neither"
+        )
+    named: dict[str, Any] = {"weights": weights, "model": model, "calibration": calibration, "device": device}
+    named |= {"mask_rate_hz": rate, "image_age_max_ms": image_age_max}
+    given = [f"{name}={value}" for name, value in named.items() if value not in ("", None)]
     with progress_bar("segmenting") as progress:
         result = segment(
             source,
@@ -169,7 +181,10 @@ def segment(
         warn(f"{result.lost} messages of events are missing by their seq: the driver or the recorder lost them")
     if result.outside:
         warn(f"{result.outside} events are left out: they lie outside the sensor, or are not of its encoding")
-    console.print(f"{out}: {result.masks} masks of {result.images} images, {result.resumed} from an earlier run")
+    at_times = f" at {result.mask_times} mask times" if result.mask_times else ""
+    console.print(
+        f"{out}: {result.masks} masks of {result.images} images{at_times}, {result.resumed} from an earlier run"
+    )
 
 
 @bag.command()

@@ -129,9 +129,15 @@ def check_reach(parameters: Parameters, setup: Preprocessing) -> None:
     """Refuse a buffer smaller than the window: it would give other tensors than training, in silence.
 
     Raises:
-        ValueError: `buffer_mib` or `buffer_ms` is too small for the window; one sentence.
+        ValueError: `buffer_mib` or `buffer_ms` is too small for the window, or masks between images are asked for
+            without events; one sentence.
     """
     if setup.second != "events":
+        if parameters.mask_rate_hz:
+            raise ValueError(
+                f"parameter 'mask_rate_hz' is {parameters.mask_rate_hz:g}, but the second input is {setup.second} "
+                "images; expected 0: only events tell what happens between two images, so clear it"
+            )
         needed_ms = parameters.events_stale_ms + parameters.event_wait_ms
         if parameters.buffer_ms < needed_ms:
             raise ValueError(

@@ -154,7 +154,9 @@ class Parameters:
     publish_classes: str = _parameter("", "classes that get a mono8 topic of their own, ~/classes/NAME, 255 where the mask has the class and 0 elsewhere: road, or merged and named, drivable=road+sidewalk")
     roi: str = _parameter("", "part of the image, and of the same view of the second input, that the model sees in place of all: x,y,width,height, pixels, such as 0,120,640,240; masks have its size; not with a calibration; empty: all but the rows that were cropped in training")
     mask_size: str = _parameter("image", "size of ~/mask and of what is made of it, but not of ~/overlay: that of the image, or that of the model's output, which is in the rectified event camera's view where there is a calibration", choices=MASK_SIZES, changes="always")
-    max_rate_hz: float = _parameter(0.0, "maximum rate of masks by the machine's clock; images that come sooner are dropped and counted, without a status; 0: every image", bounds=(0.0, 1000.0), changes="always")
+    max_rate_hz: float = _parameter(0.0, "maximum rate of masks by the machine's clock; images (or mask times) that come sooner are dropped and counted, without a status; 0: every one", bounds=(0.0, 1000.0), changes="always")
+    mask_rate_hz: float = _parameter(0.0, "masks a second at whole numbers of its period in the time of the stamps, each from the newest image and the events up to then, with a stamp of its own; not for a second camera; 0: one mask for each image, with the image's stamp", bounds=(0.0, 1000.0), changes="inactive")
+    image_age_max_ms: float = _parameter(150.0, "with mask_rate_hz above 0: maximum age of an image at a mask's time, milliseconds; without such an image when_images_missing says what is published; the period of the camera and the delay of its images must fit in", bounds=(0.0, 10_000.0), changes="always")
     only_if_heard: bool = _parameter(False, "whether the model rests while nobody subscribes to a mask or what is made of it; ~/status then comes once a second", changes="always")
     nice: int = _parameter(0, "how much the model's threads give way to others (niceness that is added); those that receive, decode and publish are not touched", bounds=(0, 19), changes="inactive")
     overlay_alpha: float = _parameter(0.5, "weight of the classes' colours in ~/overlay", bounds=(0.0, 1.0), changes="always")
@@ -177,7 +179,18 @@ class Parameters:
     @property
     def limits(self) -> Limits:
         """Bounds of a second input that is fit for use."""
-        return Limits(self.events_stale_ns, self.events_refused_share, self.min_window_share, self.min_window_events)
+        return Limits(
+            self.events_stale_ns,
+            self.events_refused_share,
+            self.min_window_share,
+            self.min_window_events,
+            "the mask's time" if self.mask_rate_hz else "the image's stamp",
+        )
+
+    @property
+    def image_age_max_ns(self) -> int:
+        """The greatest age of an image at a mask's time, nanoseconds."""
+        return round(self.image_age_max_ms * 1e6)
 
     @property
     def images_stale_ns(self) -> int:

@@ -16,12 +16,17 @@ class Health(IntEnum):
 
 
 class Limits(NamedTuple):
-    """Bounds of a second input that is fit for use: `events_stale_ms` in nanoseconds, and parameters of these names."""
+    """Bounds of a second input that is fit for use: `events_stale_ms` in nanoseconds, and parameters of these names.
+
+    Attributes:
+        window_end: what the window of events ends at, as sentences call it.
+    """
 
     stale_ns: int
     events_refused_share: float = 1.0
     min_window_share: float = 0.0
     min_window_events: int = 0
+    window_end: str = "the image's stamp"
 
 
 class Judgement(NamedTuple):
@@ -38,14 +43,14 @@ class Judgement(NamedTuple):
     usable: bool
 
 
-def judge_events(stamp_ns: int, newest_ns: int | None, used: int, stale_ns: int) -> tuple[Health, str]:
+def judge_events(stamp_ns: int, newest_ns: int | None, used: int, limits: Limits) -> tuple[Health, str]:
     """Return the health of the events at an image, and a sentence where they must not be used.
 
     Args:
-        stamp_ns: the image's stamp.
+        stamp_ns: the image's stamp, or the mask's time.
         newest_ns: time of the newest event, None where none is held.
         used: events in the window.
-        stale_ns: parameter `events_stale_ms`, nanoseconds.
+        limits: of which `stale_ns` counts.
 
     Returns:
         GOOD and an empty string, or SILENT or STALE and one sentence.
@@ -54,15 +59,15 @@ def judge_events(stamp_ns: int, newest_ns: int | None, used: int, stale_ns: int)
         return Health.SILENT, (
             "no events have come; expected some before the image: check the events topic and its publisher"
         )
-    if stamp_ns - newest_ns > stale_ns:
+    if stamp_ns - newest_ns > limits.stale_ns:
         return Health.STALE, (
-            f"events end {(stamp_ns - newest_ns) / 1e6:.1f} ms before the image's stamp; expected less than "
-            f"events_stale_ms = {stale_ns / 1e6:g}: check the event driver, and that both stamps are of "
+            f"events end {(stamp_ns - newest_ns) / 1e6:.1f} ms before {limits.window_end}; expected less than "
+            f"events_stale_ms = {limits.stale_ns / 1e6:g}: check the event driver, and that both stamps are of "
             "one clock"
         )
     if used == 0:
         return Health.STALE, (
-            f"no events in the window that ends at the image's stamp {stamp_ns} ns, the newest is of {newest_ns} ns: "
+            f"no events in the window that ends at {limits.window_end} {stamp_ns} ns, the newest is of {newest_ns} ns: "
             "check the events topic and that both stamps are of one clock"
         )
     return Health.GOOD, ""
@@ -89,6 +94,32 @@ def judge_second_image(what: str, stamp_ns: int, second_ns: int | None, stale_ns
             "of one clock"
         )
     return Health.GOOD, ""
+
+
+def judge_image_age(time_ns: int, newest_ns: int | None, later_ns: int | None, age_max_ns: int) -> str:
+    """Return a sentence where no image may be used at a mask's time, else an empty string.
+
+    Args:
+        time_ns: the mask's time.
+        newest_ns: stamp of the newest image up to then, None without one.
+        later_ns: stamp of the newest image of all, None without one.
+        age_max_ns: parameter `image_age_max_ms`, nanoseconds.
+    """
+    expected = f"expected one of at most image_age_max_ms = {age_max_ns / 1e6:g}: check"
+    if newest_ns is not None:
+        age_ns = time_ns - newest_ns
+        if age_ns <= age_max_ns:
+            return ""
+        return (
+            f"the newest image is {age_ns / 1e6:.1f} ms old at the mask's time; {expected} the image topic, its "
+            "publisher, and that images and events are of one clock"
+        )
+    if later_ns is not None and later_ns > time_ns:
+        return (
+            f"the newest image is {(later_ns - time_ns) / 1e6:.1f} ms later than the mask's time, and none before "
+            f"it is left; {expected} that images and events are of one clock"
+        )
+    return f"there is no image at the mask's time; {expected} the image topic and its publisher"
 
 
 def judge_queue(waiting: int, skipped: int) -> str:

@@ -109,6 +109,17 @@ def test_buffers_and_graphs_give_the_bits_of_the_plain_way(
         assert [graph.replays for graph in cuda.graphs] == [5, 5, 5]  # one to check it, four frames
 
 
+def test_a_prepared_image_has_the_bits_of_the_plain_way(nano: nn.Module, cuda: FakeCuda) -> None:
+    plain, segmenter = made(nano), made(nano)
+    on_device(segmenter, cuda)
+    image, second = frame("events", 1)
+    taken = image.copy()
+    prepared = segmenter.prepare_image(taken)
+    taken[:] = 0  # a camera's buffer is written again
+    for events in (second, second.part(0, 200)):
+        assert same(on_graph(segmenter, prepared, events), plain.segment(image, events))
+
+
 def test_warm_up_captures_and_every_frame_after_it_replays(
     nano: nn.Module, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,31 @@ def test_events_change_the_answer(segmenter: Segmenter, image: np.ndarray, event
     assert np.abs(with_events - without).max() > 1e-4
 
 
+def test_a_prepared_image_gives_the_same_masks_and_is_not_prepared_again(
+    segmenter: Segmenter, image: np.ndarray, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = [events, events.part(0, 1500), None]
+    expected = [segmenter.segment(image, window) for window in windows]
+    taken = image.copy()
+    prepared = segmenter.prepare_image(taken)
+    taken[:] = 0  # a camera's buffer is written again
+    monkeypatch.setattr(type(segmenter.preprocessing), "image_pixels", None)
+    for window, wanted in zip(windows, expected, strict=True):
+        mask = segmenter.segment(prepared, window)
+        np.testing.assert_array_equal(mask.ids, wanted.ids)
+        np.testing.assert_array_equal(mask.confidence, wanted.confidence)
+
+
+def test_an_image_that_was_prepared_for_another_view_is_refused(
+    segmenter: Segmenter, image: np.ndarray, events: Events
+) -> None:
+    other = segmenter.for_camera(make_calibration((260, 346), (260, 346)))
+    with pytest.raises(ValueError, match=r"prepared to \[24, 32\] by another Segmenter or calibration"):
+        segmenter.segment(other.prepare_image(image), events)
+    with pytest.raises(ValueError, match="cannot be one view"):
+        segmenter.segment(segmenter.prepare_image(image[:100]), events)
+
+
 def test_the_grid_is_reused_but_not_what_prepare_gave(segmenter: Segmenter, image: np.ndarray, events: Events) -> None:
     prepared = segmenter.prepare(image, events)[1]
     assert prepared is not None

@@ -70,6 +70,11 @@ class TimeJumps(Generic[T]):
         """Whether no jump waits to be believed."""
         return self._before_ns is None and not self._held
 
+    @property
+    def held(self) -> tuple[T, ...]:
+        """Messages that are held back."""
+        return tuple(self._held)
+
     def see(self, message: T, first_ns: int, last_ns: int, *, more: bool = False) -> Verdict[T]:
         """Return what to do with a message and with those before it.
 

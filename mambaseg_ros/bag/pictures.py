@@ -12,7 +12,8 @@ from mambaseg_core.events import Window
 from mambaseg_core.labels import LABEL_SETS
 from mambaseg_core.pictures import EVENT_LEGEND, Picture, event_picture, in_rgb, new_film, with_legend, write_png
 from mambaseg_core.recordings.bag import Bag
-from mambaseg_ros.bag.frames import find_topics, read_frames
+from mambaseg_ros.bag.drawn_masks import image_stamps, images_of_masks, read_drawn
+from mambaseg_ros.bag.frames import find_topics
 from mambaseg_ros.messages.images import image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.messages.types import IMAGE_TYPE
@@ -47,7 +48,8 @@ def draw_pictures(
 
     Args:
         bag: a bag with images and events of any type that the node reads.
-        masks_bag: a bag with `mono8` masks whose stamps are those of images in `bag`.
+        masks_bag: a bag with `mono8` masks of images in `bag`; one without an image of its stamp is drawn over the
+            newest image before it.
         out: folder for the pictures.
         image_topic: topic of the images; as of `find_topics`.
         events_topic: topic of the events; as of `find_topics`.
@@ -55,7 +57,8 @@ def draw_pictures(
         fps: pictures of the film per second.
 
     Raises:
-        ValueError: a topic is missing, there is no mask, or none whose stamp is an image's.
+        ValueError: a topic is missing, a mask has another size than its image, or there is no mask of an image's time
+            or of the 10 s after it.
         OSError: the pictures cannot be written.
     """
     if labels not in LABEL_SETS:
@@ -63,43 +66,39 @@ def draw_pictures(
     label_set = LABEL_SETS[labels]
     masks = _read_masks(masks_bag)
     out.mkdir(parents=True, exist_ok=True)
-    images = drawn = 0
-    evenly = np.linspace(0, len(masks) - 1, SHEET_ROWS if masks else 0).round().astype(int)
-    shown = {sorted(masks)[index] for index in evenly}  # in the contact sheet
+    drawn = 0
     rows: list[Picture] = []
     intake = EventIntake(max_age_ns=KEPT_NS, max_bytes=MOST_BYTES)
     with Bag(bag) as reader, new_film(out / "overlay.mp4", fps) as film:
         topics = find_topics(reader, image_topic, events_topic)
-        frames = read_frames(
-            reader,
-            topics,
-            add=intake.add,
-            reaches=intake.reaches,
-            wait_ns=EVENTS_SHOWN_NS,
-            warn=lambda sentence: None,
-        )
-        for frame in frames:
-            images += 1
-            stamp_ns = stamp_to_ns(frame.message.header.stamp)
-            if stamp_ns not in masks:
-                continue
-            image = in_rgb(image_from_message(frame.message))
-            overlay = label_set.overlay(image, masks[stamp_ns])
-            write_png(out / f"overlay_{stamp_ns}.png", overlay)
+        stamps_ns = image_stamps(reader, topics)
+        image_of = images_of_masks(masks, stamps_ns)
+        evenly = np.linspace(0, len(image_of) - 1, SHEET_ROWS if image_of else 0).round().astype(int)
+        shown = {sorted(image_of)[index] for index in evenly}  # in the contact sheet
+        reaches = intake.reaches
+        for mask in read_drawn(reader, topics, image_of, add=intake.add, reaches=reaches, wait_ns=EVENTS_SHOWN_NS):
+            image = in_rgb(image_from_message(mask.message))
+            if (ids := masks[mask.time_ns]).shape != image.shape[:2]:
+                raise ValueError(
+                    f"the mask of {mask.time_ns} ns in {masks_bag} is {ids.shape[1]}x{ids.shape[0]} and the image "
+                    f"{image.shape[1]}x{image.shape[0]}; expected one size: make the masks with mask_size 'image'"
+                )
+            overlay = label_set.overlay(image, ids)
+            write_png(out / f"overlay_{mask.time_ns}.png", overlay)
             film.write(overlay)
             drawn += 1
-            if stamp_ns in shown:
-                row = image, _event_picture(intake, stamp_ns, image), overlay
+            if mask.time_ns in shown:
+                row = image, _event_picture(intake, mask.time_ns, image), overlay
                 rows.append(np.hstack([_small(part) for part in row]))
         if not drawn:
             raise ValueError(
-                f"{masks_bag} holds {len(masks)} masks, none with the stamp of one of the {images} images of {bag}: "
+                f"{masks_bag} holds {len(masks)} masks, none of the time of the {len(stamps_ns)} images of {bag}: "
                 "give the bag that the masks were made from"
             )
     sheet = out / "contact_sheet.png"
     classes = zip(label_set.classes, label_set.colors, strict=True)
     write_png(sheet, with_legend(np.vstack(rows), [*EVENT_LEGEND, *classes]))
-    return PicturesSummary(images=images, masks=drawn, contact_sheet=sheet)
+    return PicturesSummary(images=len(stamps_ns), masks=drawn, contact_sheet=sheet)
 
 
 def _read_masks(bag: Path) -> dict[int, Picture]:

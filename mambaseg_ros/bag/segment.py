@@ -1,32 +1,34 @@
-"""`mambaseg bag segment`: a mask for every image of a bag, without ROS, without losses, the same in every run."""
+"""`mambaseg bag segment`: a mask for every image of a bag, or at a rate, without ROS, the same in every run."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rosbags.typesys.store import Typestore
+
 from mambaseg_core.files import write_text
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.pictures import read_label, write_png
 from mambaseg_core.recordings.bag import Bag
-from mambaseg_ros.bag.frames import find_topics, read_frames
-from mambaseg_ros.bag.types import ImageWriter, new_bag, typestore
+from mambaseg_ros.bag.frames import find_topics
+from mambaseg_ros.bag.mask_jobs import MaskJob, mask_jobs
+from mambaseg_ros.bag.types import ImageWriter, make_header, new_bag, typestore
 from mambaseg_ros.faults import kind_of
 from mambaseg_ros.messages.images import image_from_message
 from mambaseg_ros.messages.numbers import Numbers
-from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.messages.types import NUMBERED_TYPES
 from mambaseg_ros.model import check_reach, make_segmenter, weights_hash
 from mambaseg_ros.parameters import Parameters
-from mambaseg_ros.pipeline.inbox import Arrival, Inbox
+from mambaseg_ros.pipeline.grid_worker import make_worker
+from mambaseg_ros.pipeline.inbox import Inbox
 from mambaseg_ros.pipeline.pipeline import make_source
-from mambaseg_ros.pipeline.results import PublishedMask, Report, State
+from mambaseg_ros.pipeline.results import PublishedMask, Report
 from mambaseg_ros.pipeline.worker import Worker
 from mambaseg_ros.sources.source import Source
 
@@ -45,6 +47,7 @@ class Segmented:
             often it was said.
         lost: messages of events that are missing by their `seq`; 0 for types without.
         outside: events that lie outside the sensor, or are not of their encoding.
+        mask_times: mask times of the bag; 0 without a rate.
     """
 
     images: int
@@ -53,6 +56,7 @@ class Segmented:
     complaints: Counter[str]
     lost: int
     outside: int
+    mask_times: int = 0
 
 
 @dataclass
@@ -62,6 +66,7 @@ class _Folder:
     root: Path
     complaints: Counter[str] = field(default_factory=Counter)
     index: int = 0
+    store: Typestore = field(default_factory=typestore)
     _examples: dict[str, str] = field(default_factory=dict)
 
     def path(self, index: int) -> Path:
@@ -71,8 +76,8 @@ class _Folder:
         write_png(self.path(self.index), mask.ids)
 
     def report(self, report: Report) -> None:
-        if report.state != State.OK:
-            self.warn(report.message)
+        for sentence in report.sentences:
+            self.warn(sentence)
 
     def heartbeat(self, report: Report) -> None:
         raise NotImplementedError("images of a bag are never missing")
@@ -84,7 +89,7 @@ class _Folder:
         return True
 
     def header(self, stamp_ns: int, frame_id: str) -> Any:
-        raise NotImplementedError("masks of events alone are made by the node only")
+        return make_header(self.store, stamp_ns, frame_id)
 
     def now_ns(self) -> int:
         return 0
@@ -107,7 +112,9 @@ def segment(
     """Write a new bag with the mask of every image, made by the node's own worker.
 
     An image waits, in the bag's time, for events up to its stamp as it does in the node, at most `event_wait_ms`;
-    nothing is replaced by newer images, so the masks do not depend on the machine's speed.
+    nothing is replaced by newer images, so the masks do not depend on the machine's speed. With `mask_rate_hz` above 0
+    each mask time gets a mask from the images and events that came before it was due, and none is skipped; they end
+    with the last stamp of the bag.
 
     Args:
         source: folder of a ROS 2 bag (mcap or sqlite3).
@@ -127,6 +134,10 @@ def segment(
     """
     if parameters.when_events_missing == "hold":
         raise ValueError("when_events_missing is 'hold'; expected 'image_only' or 'drop', which need no earlier mask")
+    if parameters.mask_rate_hz and parameters.when_images_missing != "drop":
+        raise ValueError(
+            f"when_images_missing is {parameters.when_images_missing!r}; expected 'drop': a mask of a bag has an image"
+        )
     if parameters.mask_size != "image":
         raise ValueError("mask_size is 'model'; expected 'image': the masks of a bag have the size of its images")
     if parameters.roi:
@@ -140,27 +151,31 @@ def segment(
         worker = _worker(segmenter, parameters, folder)
         resumed = 0
         fit = registered or bool(parameters.calibration) or segmenter.preprocessing.second != "events"
-        frames = list[tuple[int, Any]]()
-        wait_ns = round(parameters.event_wait_ms * 1e6)
-        numbers, reaches = Numbers(), worker.source.reaches
+        frames, images = list[tuple[int, Any]](), 0
+        numbers = Numbers()
         add = _numbered(worker.source.add, numbers) if topics.second.type in NUMBERED_TYPES else worker.source.add
-        for frame in read_frames(reader, topics, add=add, reaches=reaches, wait_ns=wait_ns, warn=folder.warn):
-            folder.index = len(frames)
+        wait_ns = round(parameters.event_wait_ms * 1e6)
+        for job in mask_jobs(reader, topics, worker, add=add, wait_ns=wait_ns, warn=folder.warn):
+            folder.index, images = len(frames), job.images
             try:
-                fit = fit or _sizes_fit(frame.message, worker.source)
+                fit = fit or job.image is None or _sizes_fit(job, worker.source)
             except ValueError:  # the next run has other settings
                 shutil.rmtree(folder.root)
                 raise
             if folder.path(folder.index).is_file():
                 resumed += 1
+                job.leave()
             else:
-                worker.handle(Arrival(frame.message, time.monotonic()))
-            frames.append((frame.bag_ns, frame.message.header))
-            progress(len(frames), reader.topics[topics.images])
+                job.make()
+            frame_id = "" if job.image is None else job.image.header.frame_id
+            frames.append((job.bag_ns, folder.header(job.end_ns, frame_id)))
+            progress(images, reader.topics[topics.images])
     masks = _write(out, folder, frames)
     shutil.rmtree(folder.root)
     lost = 0 if numbers.of_several else numbers.lost
-    return Segmented(len(frames), masks, resumed, folder.complaints, lost, worker.source.counts.events_refused)
+    mask_times = len(frames) if parameters.mask_rate_hz else 0
+    outside = worker.source.counts.events_refused
+    return Segmented(images, masks, resumed, folder.complaints, lost, outside, mask_times)
 
 
 def _numbered(add: Callable[[Any], None], numbers: Numbers) -> Callable[[Any], None]:
@@ -173,13 +188,13 @@ def _numbered(add: Callable[[Any], None], numbers: Numbers) -> Callable[[Any], N
     return add_numbered
 
 
-def _sizes_fit(message: Any, source: Source) -> bool:
+def _sizes_fit(job: MaskJob, source: Source) -> bool:
     """Return whether the sizes of an image and its events are known and one; raise ValueError if they differ."""
-    second = source.beside(stamp_to_ns(message.header.stamp))
+    second = source.beside(job.end_ns)
     if second is None:
         return False
     try:
-        image_size = image_from_message(message).shape[:2]
+        image_size = image_from_message(job.image).shape[:2]
     except ValueError:  # the worker complains of it
         return False
     if image_size != second.size:
@@ -211,14 +226,16 @@ def _worker(segmenter: Segmenter, parameters: Parameters, sink: _Folder) -> Work
     source: Source = make_source(
         segmenter.preprocessing, parameters, sink.warn, clock=lambda: (source.newest_ns or 0) / 1e9
     )
-    parameters = replace(parameters, event_wait_ms=0.0, max_age_ms=0.0)
-    return Worker(segmenter, Inbox(parameters.buffer_bytes), source, sink, parameters)
+    parameters = replace(parameters, max_age_ms=0.0)
+    if not parameters.mask_rate_hz:  # `read_frames` waits, in the bag's time
+        parameters = replace(parameters, event_wait_ms=0.0)
+    return make_worker(segmenter, Inbox(parameters.buffer_bytes), source, sink, parameters)
 
 
 def _write(out: Path, folder: _Folder, frames: list[tuple[int, Any]]) -> int:
     masks = 0
     with new_bag(out) as bag:
-        writer = ImageWriter(bag, typestore(), MASK_TOPIC)
+        writer = ImageWriter(bag, folder.store, MASK_TOPIC)
         for index, (bag_ns, header) in enumerate(frames):
             if folder.path(index).is_file():
                 writer.write(bag_ns, header, read_label(folder.path(index)))

@@ -31,21 +31,23 @@ class _Packet(NamedTuple):
 
 
 class Inbox:
-    """Hold one image and a bounded queue of packets, the messages of the second input.
+    """Hold the newest images, one by default, and a bounded queue of packets, the messages of the second input.
 
     Args:
         max_packet_bytes: bound of the queue; the oldest packets are dropped and counted beyond it.
         max_packet_age_s: where the oldest packet has waited longer, all that waited for half of it are dropped and
             counted: no image needs them any more, and those that it needs are behind them.
+        max_images: how many images wait; the oldest is replaced beyond it.
 
     Attributes:
         fetch: returns the packets that wait in the middleware, with their bytes; None where callbacks put them.
     """
 
-    def __init__(self, max_packet_bytes: int, max_packet_age_s: float = 60.0) -> None:
+    def __init__(self, max_packet_bytes: int, max_packet_age_s: float = 60.0, max_images: int = 1) -> None:
         self._lock, self._fetching = threading.Lock(), threading.Lock()
         self._image_came, self._packet_came, self._packet_done = (threading.Condition(self._lock) for _ in range(3))
-        self._image: Arrival | None = None
+        self._images: deque[Arrival] = deque()
+        self._max_images = max_images
         self._packets: deque[_Packet] = deque()
         self._bytes = 0
         self._max_bytes = max_packet_bytes
@@ -62,15 +64,18 @@ class Inbox:
         self.bytes_received = 0
 
     def put_image(self, message: Any) -> None:
-        """Keep an image as the newest one. Count an older one that nobody took as replaced."""
+        """Keep an image as the newest one. Count the oldest one as replaced where more wait than may."""
         with self._lock:
             self.images_received += 1
             if self._closed:
                 self.images_dropped += 1
                 return
-            self.images_replaced += self._image is not None
-            self._image = Arrival(message, time.monotonic())
+            if len(self._images) == self._max_images:
+                self._images.popleft()
+                self.images_replaced += 1
+            self._images.append(Arrival(message, time.monotonic()))
             self._image_came.notify()
+            self._packet_done.notify()
 
     def drop_image(self) -> None:
         """Count an image that came and is not wanted."""
@@ -90,11 +95,10 @@ class Inbox:
         return self.packets_received
 
     def take_image(self, timeout: float) -> Arrival | None:
-        """Wait at most `timeout` seconds for the newest image; return None if none came or the inbox was closed."""
+        """Wait at most `timeout` seconds for the oldest image; return None if none came or the inbox was closed."""
         with self._lock:
-            self._image_came.wait_for(lambda: self._closed or self._image is not None, timeout)
-            image, self._image = self._image, None
-            return None if self._closed else image
+            self._image_came.wait_for(lambda: self._closed or bool(self._images), timeout)
+            return self._images.popleft() if self._images else None
 
     def take_packets(self) -> list[Any]:
         """Wait for packets and return the oldest, at most `BATCH_BYTES` or one. Call `packets_done_with` when decoded.
@@ -121,17 +125,29 @@ class Inbox:
             self.packets_done += number
             self._packet_done.notify()
 
-    def wait_until(self, ready: Callable[[], bool], timeout: float) -> bool:
-        """Call `ready` now and after every packet, until it returns True, `timeout` seconds pass or `close` is called.
+    def wait_until(self, ready: Callable[[], bool], timeout: float, *, urgent: bool = True) -> bool:
+        """Call `ready` now and after every packet and image, until it returns True or `timeout` seconds pass.
 
-        `ready` is called with the inbox's lock held: it must not take long, nor call the inbox.
+        `close` ends the wait too. `ready` is called with the inbox's lock held: it must not take long, nor call the
+        inbox, but for its properties.
+
+        Args:
+            ready: what is waited for.
+            timeout: seconds.
+            urgent: whether packets are polled every `AWAITED_S` meanwhile, and at once.
         """
         with self._lock:
-            self._awaited = True
-            self._packet_came.notify()  # polls at once
+            self._awaited = urgent
+            if urgent:
+                self._packet_came.notify()  # polls at once
             self._packet_done.wait_for(lambda: self._closed or ready(), timeout)
             self._awaited = False
             return not self._closed and ready()
+
+    @property
+    def images_waiting(self) -> int:
+        """Images that nobody has taken yet."""
+        return len(self._images)
 
     @property
     def packets_waiting(self) -> int:
@@ -149,11 +165,11 @@ class Inbox:
         return self._closed
 
     def close(self) -> None:
-        """Wake feeder and worker for good; drop an image that nobody took."""
+        """Wake feeder and worker for good; drop the images that nobody took."""
         with self._lock:
             self._closed = True
-            self.images_dropped += self._image is not None
-            self._image = None
+            self.images_dropped += len(self._images)
+            self._images.clear()
             for condition in (self._image_came, self._packet_came, self._packet_done):
                 condition.notify_all()
 

@@ -13,9 +13,10 @@ from mambaseg_core.preprocessing import Preprocessing
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.parameters import RANDOM, Parameters
 from mambaseg_ros.pipeline.feeder import Feeder
+from mambaseg_ros.pipeline.grid_worker import make_worker
 from mambaseg_ros.pipeline.inbox import Inbox
+from mambaseg_ros.pipeline.kept_images import MOST_IMAGES
 from mambaseg_ros.pipeline.results import ResultSink
-from mambaseg_ros.pipeline.worker import Worker
 from mambaseg_ros.sources.events import EventSource
 from mambaseg_ros.sources.pictures import PictureSource
 from mambaseg_ros.sources.source import say_nothing
@@ -47,14 +48,18 @@ class Pipeline:
 
     def __init__(self, segmenter: Segmenter, parameters: Parameters, sink: ResultSink) -> None:
         self.reported = Reported()
-        self.inbox = Inbox(max_packet_bytes=parameters.buffer_bytes, max_packet_age_s=parameters.buffer_ms / 1e3)
+        self.inbox = Inbox(
+            max_packet_bytes=parameters.buffer_bytes,
+            max_packet_age_s=parameters.buffer_ms / 1e3,
+            max_images=MOST_IMAGES if parameters.mask_rate_hz else 1,
+        )
         self._second_topic = ""
 
         def warn(sentence: str) -> None:
             sink.warn(self._second_topic + sentence)
 
         self.source = make_source(segmenter.preprocessing, parameters, warn)
-        self.worker = Worker(segmenter, self.inbox, self.source, sink, parameters)
+        self.worker = make_worker(segmenter, self.inbox, self.source, sink, parameters)
         self._feeder = Feeder(self.inbox, self.source.add_all, warn, useful_s=self._useful_s)
         self._buffer_bytes, self._burst = parameters.buffer_bytes, BurstMemory()
         self._doubts: dict[str, str] = {}
@@ -119,16 +124,12 @@ class Pipeline:
     def counts(self) -> dict[str, int]:
         """Return the counts of SegmentationStatus by name."""
         reported, inbox, worker = self.reported, self.inbox, self.worker
-        taken, held = self.source.counts, self.source.buffered
+        taken, held, of_worker = self.source.counts, self.source.buffered, worker.counts()
         return {
+            **of_worker,
             "images_received": inbox.images_received,
-            "images_replaced": inbox.images_replaced,
-            "images_refused": worker.images_refused,
-            "images_failed": worker.images_failed,
-            "images_dropped": worker.images_dropped + inbox.images_dropped,
-            "masks_published": worker.masks_published,
-            "masks_from_events": worker.masks_from_events,
-            "masks_held": worker.masks_held,
+            "images_replaced": inbox.images_replaced + of_worker["images_replaced"],
+            "images_dropped": inbox.images_dropped + of_worker["images_dropped"],
             "events_received": taken.events_received,
             "events_refused": taken.events_refused + held.late + held.jumped,
             "events_overwritten": held.dropped_bytes,

@@ -25,9 +25,12 @@ class State(IntEnum):
 
 @dataclass
 class Report:
-    """Outcome for one image, or one turn of the timer. The fields are those of SegmentationStatus, and `doubts`.
+    """Outcome for one image, one mask time, or one turn of the timer.
+
+    The fields are those of SegmentationStatus, and `doubts`.
 
     Attributes:
+        image_age_ns: age of the image at the mask's time; 0 for a mask of the image's own time, -1 without an image.
         doubts: sentences on what is wrong with a mask that was published all the same; part of the status's message.
     """
 
@@ -48,6 +51,7 @@ class Report:
     events_used: int = 0
     window_start_ns: int = 0
     window_end_ns: int = 0
+    image_age_ns: int = -1
     class_shares: Callable[[], list[float]] = list  # counted only for a status that somebody reads
     doubts: list[str] = field(default_factory=list)
 

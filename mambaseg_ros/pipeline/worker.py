@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from mambaseg_core.events.jumps import TimeJumps
-from mambaseg_core.inference import Segmenter
+from mambaseg_core.inference import PreparedImage, Segmenter
 from mambaseg_ros.faults import sentence_of
 from mambaseg_ros.messages.images import Image, image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
@@ -29,6 +29,8 @@ from mambaseg_ros.sources.source import Second, Source
 
 IDLE_S = 0.2  # how often the worker looks whether images are missing
 HEARTBEAT_S = 1.0  # between statuses while images are missing
+NOBODY_LISTENS = "no mask is made: nobody subscribes to one, and parameter 'only_if_heard' is true"
+FAULT_S = 0.01  # rest after a turn that failed
 DRAIN_S = 0.1  # longest wait for the decoding of packets that came before an image
 
 
@@ -89,6 +91,23 @@ class Worker:
             self._thread.join(timeout)
         return self._thread is None or not self._thread.is_alive()
 
+    def counts(self) -> dict[str, int]:
+        """Return the counts of SegmentationStatus that are the worker's, by name."""
+        return {
+            "images_replaced": 0,
+            "images_refused": self.images_refused,
+            "images_failed": self.images_failed,
+            "images_dropped": self.images_dropped,
+            "images_used": 0,
+            "masks_published": self.masks_published,
+            "masks_from_events": self.masks_from_events,
+            "masks_held": self.masks_held,
+            "mask_times": 0,
+            "mask_times_skipped": 0,
+            "mask_times_dropped": 0,
+            "mask_times_failed": 0,
+        }
+
     def _run(self) -> None:
         os.nice(self.parameters.nice)  # of this thread, and of torch's, which it starts with its first image
         while not self.inbox.closed:
@@ -96,6 +115,11 @@ class Worker:
                 self._turn()
             except Exception as error:  # as from a clock whose context is gone: the next image is served all the same
                 self.sink.warn(sentence_of(error))
+                self.inbox.wait_until(lambda: False, FAULT_S, urgent=False)  # one that lasts must not take a core
+        self._end()
+
+    def _end(self) -> None:
+        """Count what is left once the inbox is closed."""
 
     def _turn(self) -> None:
         """Serve the next image, or do without images once they are missing."""
@@ -118,7 +142,7 @@ class Worker:
             self._skip()
         else:
             self._images_are_missing(self.sink.now_ns())
-        self._beat("no mask is made: nobody subscribes to one, and parameter 'only_if_heard' is true", "")
+        self._beat(NOBODY_LISTENS, "")
 
     def _due(self, arrived: float) -> bool:
         """Return whether an image keeps `max_rate_hz`; the mean rate is kept also where the camera's is no multiple."""
@@ -135,6 +159,10 @@ class Worker:
     def _skip(self) -> None:
         """Drop an image on purpose; images are not missing."""
         self.images_dropped += 1
+        self._images_came()
+
+    def _images_came(self) -> None:
+        """Note that images are not missing."""
         self._images_fresh.seen(self.sink.now_ns())
         if self.images_health != Health.BAD:
             self.images_health = Health.GOOD
@@ -205,23 +233,39 @@ class Worker:
             raise ValueError(self.waiting_for)
         doubt = self._wait_for_second(stamp_ns)
         report.wait_ms = 1e3 * (time.monotonic() - arrival.arrived)
+        if self._segment_or_act(stamp_ns, image, report, doubt):
+            report.image_age_ns = 0
+        else:
+            self.images_dropped += 1
+        return True
 
+    def _segment_or_act(self, end_ns: int, image: Image, report: Report, doubt: str = "") -> bool:
+        """Segment an image with the second input up to a time, or act by `when_events_missing` without it.
+
+        Args:
+            end_ns: end of the window, the image's stamp or the mask's time.
+            image: the camera's image.
+            report: is filled; its header is that of the mask.
+            doubt: what degrades the mask, or empty.
+
+        Returns:
+            True if a new mask was made.
+        """
         start = time.monotonic()
-        second = self.source.beside(stamp_ns)
+        second = self.source.beside(end_ns)
         report.prepare_ms = 1e3 * (time.monotonic() - start)
-        if not self._judge_second(stamp_ns, second, report):
+        if not self._judge_second(end_ns, second, report):
             second = None
         if doubt:
             report.state, report.message = State.DEGRADED, doubt
         if second is not None or report.policy == "image_only":
-            self._segment(arrival.message.header, image, second, report)
+            self._segment(report.header, image, second, report)
             return True
         if report.policy == "hold":
             self._hold(report)
         else:
             report.state = State.ERROR
-        self.images_dropped += 1
-        return True
+        return False
 
     def _read_image(self, message: Any) -> Image:
         try:
@@ -314,11 +358,14 @@ class Worker:
         region, whole = read_region(self.parameters.roi), self._image_size
         if region is not None:
             image, second, region, whole = cut(region, whole, image, second)
+        start = time.monotonic()
+        prepared = None if image is None else self._prepared(image)
+        report.prepare_ms += 1e3 * (time.monotonic() - start)
         if second is None:
-            mask = self.segmenter.segment(image, None)
+            mask = self.segmenter.segment(prepared, None)
         else:
             report.events_used, report.window_start_ns = second.events, second.start_ns
-            mask = self.segmenter.segment(image, second.data, second.edges_ns)
+            mask = self.segmenter.segment(prepared, second.data, second.edges_ns)
         size = self._second_size(second) if image is None else (image.shape[0], image.shape[1])
         report.prepare_ms, report.inference_ms = report.prepare_ms + mask.prepare_ms, mask.inference_ms
         report.image_reliability, report.second_reliability = self.reliability = mask.reliability or NO_RELIABILITY
@@ -334,6 +381,10 @@ class Worker:
         report.class_shares = self._last.class_shares
         self.masks_published += 1
         report.publish_ms = 1e3 * (time.monotonic() - start)
+
+    def _prepared(self, image: Image) -> Image | PreparedImage:
+        """Return what the model is given of an image, or of its region of interest."""
+        return image
 
     def _second_size(self, second: Second | None) -> tuple[int, int]:
         """Return the size of a mask without an image: that of the second input, rectified if calibrated."""
@@ -352,13 +403,16 @@ class Worker:
             self._beat(NO_CLOCK, self.parameters.when_images_missing)
         if not self._images_are_missing(now_ns):
             return
+        self._act_without_images()
+        if self._images_fresh.silent_ns(now_ns) >= 2 * self._images_fresh.period_ns:  # else the camera is slow
+            self._beat(self.silence or self._images_missing(), self.parameters.when_images_missing)
+
+    def _act_without_images(self) -> None:
         if self.parameters.when_images_missing == "events_only":
             self._segment_second_alone()
         elif self.parameters.when_images_missing == "hold" and self._last is not None:
             report = Report(self._last.header, State.DEGRADED, "hold", self._images_missing())
             self._work_and_report(self._hold, report, time.monotonic())
-        if self._images_fresh.silent_ns(now_ns) >= 2 * self._images_fresh.period_ns:  # else the camera is slow
-            self._beat(self.silence or self._images_missing(), self.parameters.when_images_missing)
 
     def _images_are_missing(self, now_ns: int) -> bool:
         """Return whether images are missing, and set the health of both inputs if so."""

@@ -391,7 +391,7 @@ class EventSource(EventIntake):
         if second is not None:
             assert isinstance(second.data, Events)
             used, newest_ns = second.events, int(second.data.t_ns[-1])
-        health, sentence = judge_events(stamp_ns, newest_ns, used, limits.stale_ns)
+        health, sentence = judge_events(stamp_ns, newest_ns, used, limits)
         if newest_ns is None or health != Health.GOOD:
             why = self._refused(recent, REFUSED_WARNED) or self._empty(recent)
             if not why and recent.messages:

@@ -146,7 +146,7 @@ class Diagnostics:
 
         of_image, of_second = worker.reliability
         of_images = [sentence for sentence in (worker.age_fault, subscriptions.image.wrong) if sentence]
-        counted: tuple[str, ...] = ("images", "masks")
+        counted: tuple[str, ...] = ("images", "mask")
         image = entry("images", subscriptions.image, worker.images_health, of_image, counted=counted, faults=of_images)
         counted = ("events", "packets", "resets", "qos")
         values, wrong = pipeline.source.diagnose()

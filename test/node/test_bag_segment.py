@@ -135,7 +135,7 @@ def test_bags_without_the_topic_or_without_masks_are_refused(drive: Any, tmp_pat
     segment(bag, tmp_path / "masks", parameters=parameters, warn=print)
     with pytest.raises(ValueError, match="topic /camera is not in bag"):
         draw_pictures(bag, tmp_path / "masks", tmp_path / "out", image_topic="/camera")
-    with pytest.raises(ValueError, match=r"holds 0 masks, none with the stamp of one of the 4 images"):
+    with pytest.raises(ValueError, match=r"holds 0 masks, none of the time of the 4 images"):
         draw_pictures(bag, bag, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*overlay.mp4"))
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
-from mambaseg_ros.policy import Freshness, Health, judge_age, judge_clock, judge_events
+from mambaseg_ros.policy import Freshness, Health, Limits, judge_age, judge_clock, judge_events, judge_image_age
 
 MS = 1_000_000
 
@@ -26,7 +27,7 @@ MS = 1_000_000
     ],
 )
 def test_events_are_judged_by_the_image(newest_ns: int | None, used: int, health: Health, sentence: str) -> None:
-    judged = judge_events(1000 * MS, newest_ns, used, 50 * MS)
+    judged = judge_events(1000 * MS, newest_ns, used, Limits(50 * MS))
     assert judged[0] == health
     assert sentence in judged[1]
     assert bool(judged[1]) == bool(sentence)
@@ -95,3 +96,21 @@ def test_silence_is_measured_on_a_clock_that_starts_late_stands_still_and_jumps_
     assert freshness.silent_ns(7_500 * MS) == 0
     assert freshness.silent_ns(100 * MS) == 0  # the bag looped
     assert freshness.silent_ns(700 * MS) == 600 * MS
+
+
+@pytest.mark.parametrize(
+    ("newest_ms", "later_ms", "said"),
+    [
+        (1000, 1000, ""),
+        (900, 5000, ""),
+        (899.9, 899.9, "the newest image is 100.1 ms old at the mask's time; expected one of at most image_age_max_ms"),
+        (None, 3000, "the newest image is 2000.0 ms later than the mask's time, and none before it is left; expected"),
+        (None, None, "there is no image at the mask's time; expected one of at most image_age_max_ms = 100"),
+        (None, 10, "there is no image at the mask's time; expected one of at most image_age_max_ms = 100"),
+    ],
+)
+def test_an_image_that_is_too_old_for_a_mask_is_told_by_its_age(newest_ms: Any, later_ms: Any, said: str) -> None:
+    newest_ns, later_ns = (None if ms is None else round(ms * MS) for ms in (newest_ms, later_ms))
+    sentence = judge_image_age(1000 * MS, newest_ns, later_ns, 100 * MS)
+    assert sentence.startswith(said)
+    assert bool(sentence) == bool(said)

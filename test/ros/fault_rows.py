@@ -515,7 +515,36 @@ def answers_while_it_loads(peer: Any) -> str:
     return str(peer.diagnosed("state").message)
 
 
+def between_images(*steps_ms: int) -> Callable[[Any], Any]:
+    """An injector of one image at a mask time, and events up to these times after it; returns the last status."""
+
+    def inject(peer: Any) -> Any:
+        stamp_ns = next(times) // S * S
+        peer.send_image(stamp_ns, np.full(SIZE, 100, np.uint8))
+        first_ns = stamp_ns - FRAME_NS
+        for step_ms in (0, *steps_ms):
+            end_ns = stamp_ns + step_ms * 1_000_000
+            t_ns = np.linspace(first_ns, end_ns, 100).astype(np.int64)
+            peer.send_events(
+                np.arange(100) % SIZE[1], np.arange(100) % SIZE[0], t_ns, t_ns % 2, height=SIZE[0], width=SIZE[1]
+            )
+            reached = partial(has_status, peer, end_ns - 33_333_333)
+            peer.spin_until(reached, "the status of a mask time")
+            first_ns = end_ns + 1
+        return peer.statuses[-1]
+
+    return inject
+
+
+def has_status(peer: Any, after_ns: int) -> bool:
+    return any(status.window_end_ns > after_ns for status in peer.statuses)
+
+
 ALONE = [
+    Fault("images end while masks go on", between_images(34, 67, 100, 134, 167), "ms old at the mask's time", (ERROR,),
+          node=["mask_rate_hz:=30.0"]),
+    Fault("events in packets of 140 ms, 30 masks a second", between_images(140), "mask times were skipped",
+          node=["mask_rate_hz:=30.0"]),
     Fault("random weights", good_frame, "random", (DEGRADED,), node=["weights:=random"]),
     Fault("misspelt name of weights", nothing, "cannot configure", node=["weights:=syntetic"], waits=False),
     Fault("misspelt parameter", nothing, "nearest is 'event_clock'", node=["event_clok:=sensor"]),

@@ -4,79 +4,18 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
+from worker_rig import MS, SIZE, START_NS, Moody, MoodySink
 
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models.presets import preset_preprocessing
 from mambaseg_ros.parameters import EVENTS_MISSING, IMAGES_MISSING, Parameters
 from mambaseg_ros.pipeline.inbox import Inbox
 from mambaseg_ros.pipeline.pipeline import Pipeline
-
-SIZE = (26, 34)
-START_NS = 10**18
-MS = 1_000_000
-
-
-class Moody(nn.Module):
-    """Logits at random, or an error."""
-
-    name, num_classes, image_size, in_channels, bins = "mambaseg_ddd17", 6, (20, 34), 1, 10
-
-    def __init__(self, chance: Callable[[float], bool]) -> None:
-        super().__init__()
-        self.chance = chance
-
-    def forward(self, image: torch.Tensor | None, second: torch.Tensor | None) -> torch.Tensor:
-        if self.chance(0.2):
-            raise random.choice([MemoryError, RuntimeError, ValueError, KeyError])("the model broke")
-        return torch.full((1, self.num_classes, *self.image_size), float("nan") if self.chance(0.1) else 1.0)
-
-
-class MoodySink:
-    """A sink whose methods may raise; counts the masks that it took."""
-
-    def __init__(self, chance: Callable[[float], bool]) -> None:
-        self.chance, self.now = chance, START_NS
-        self.masks = 0
-
-    def mask(self, mask: Any) -> None:
-        if self.chance(0.2):
-            raise RuntimeError("DDS refuses a mask")
-        self.masks += 1
-
-    def report(self, report: Any) -> None:
-        if self.chance(0.1):
-            raise RuntimeError("DDS refuses a status")
-
-    def heartbeat(self, report: Any) -> None:
-        if self.chance(0.1):
-            raise RuntimeError("DDS refuses a status")
-
-    def heard(self) -> bool:
-        return not self.chance(0.3)
-
-    def warn(self, sentence: str) -> None:
-        pass
-
-    def header(self, stamp_ns: int, frame_id: str) -> Any:
-        second, nanosecond = divmod(stamp_ns, 10**9)
-        return SimpleNamespace(stamp=SimpleNamespace(sec=second, nanosec=nanosecond), frame_id=frame_id)
-
-    def now_ns(self) -> int:
-        if self.chance(0.03):
-            raise RuntimeError("the context is gone")
-        return self.now
-
-    def simulated(self) -> bool:
-        return self.chance(0.5)
 
 
 @pytest.mark.parametrize("seed", range(12))

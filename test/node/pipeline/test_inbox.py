@@ -81,3 +81,21 @@ def test_close_wakes_a_waiting_worker() -> None:
     assert inbox.take_image(timeout=FOREVER) is None
     assert inbox.closed
     assert inbox.take_packets() == []
+
+
+def test_where_several_images_may_wait_they_come_in_order_and_the_oldest_is_replaced() -> None:
+    inbox = Inbox(max_packet_bytes=100, max_images=2)
+    for image in ("first", "second", "third"):
+        inbox.put_image(image)
+    assert (inbox.images_waiting, inbox.images_replaced) == (2, 1)
+    taken = [inbox.take_image(timeout=0) for _ in range(3)]
+    assert [arrival and arrival.message for arrival in taken] == ["second", "third", None]
+    inbox.put_image("fourth")
+    inbox.close()
+    assert (inbox.take_image(timeout=0), inbox.images_dropped) == (None, 1)
+
+
+def test_an_image_wakes_those_who_wait_for_packets_too() -> None:
+    inbox = Inbox(max_packet_bytes=1000)
+    threading.Timer(0.05, inbox.put_image, ["image"]).start()
+    assert inbox.wait_until(lambda: inbox.images_waiting > 0, timeout=FOREVER, urgent=False)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from worker_rig import MS, SIZE, START_NS, Brightness, Kept, halves, until
 
 from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.cameras.camera import Camera
@@ -25,73 +23,11 @@ from mambaseg_core.preprocessing import picture_preprocessing
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline, make_source
-from mambaseg_ros.pipeline.results import PublishedMask, Report, State
+from mambaseg_ros.pipeline.results import Report, State
 from mambaseg_ros.pipeline.worker import Worker
 from mambaseg_ros.policy import NO_CLOCK, Health
 
-SIZE = (26, 34)
-START_NS = 10**18
-MS = 1_000_000
 ANY_STAMP = Parameters(max_age_ms=0.0, min_window_events=1)  # the packets here hold few
-
-
-class Brightness(nn.Module):
-    """Class 1 where the image is brighter than a half, class 2 where events came; fails on a wholly white image,
-    and gives NaN for a wholly grey one (51)."""
-
-    name, num_classes, image_size, in_channels, bins = "mambaseg_ddd17", 6, (20, 34), 1, 10
-
-    def forward(self, image: torch.Tensor | None, second: torch.Tensor | None) -> torch.Tensor:
-        image = torch.zeros(1, 1, *self.image_size) if image is None else image
-        second = torch.zeros(1, self.bins, *self.image_size) if second is None else second
-        if bool((image == 1).all()):
-            raise MemoryError("a white image")
-        logits = torch.zeros(1, self.num_classes, *self.image_size)
-        logits[:, 0] = 0.1
-        logits[:, 1] = (image[:, 0] > 0.5).float()
-        logits[:, 2] = 2 * second.abs().sum(1)
-        return logits * float("nan") if bool(((255 * image).round() == 51).all()) else logits
-
-
-class Kept:
-    """Keeps what the worker hands over."""
-
-    def __init__(self) -> None:
-        self.masks: list[np.ndarray] = []
-        self.reports: list[Report] = []
-        self.heartbeats: list[Report] = []
-        self.warnings: list[str] = []
-        self.results: list[PublishedMask] = []
-        self.now = 10**9
-        self.looks = 0
-        self.listeners = 0
-
-    def mask(self, mask: PublishedMask) -> None:
-        self.results.append(mask)
-        self.masks.append(mask.ids)
-
-    def report(self, report: Report) -> None:
-        self.reports.append(report)
-
-    def heard(self) -> bool:
-        return self.listeners > 0
-
-    def heartbeat(self, report: Report) -> None:
-        self.heartbeats.append(report)
-
-    def warn(self, sentence: str) -> None:
-        self.warnings.append(sentence)
-
-    def header(self, stamp_ns: int, frame_id: str) -> Any:
-        second, nanosecond = divmod(stamp_ns, 10**9)
-        return SimpleNamespace(stamp=SimpleNamespace(sec=second, nanosec=nanosecond), frame_id=frame_id)
-
-    def now_ns(self) -> int:
-        self.looks += 1
-        return self.now
-
-    def simulated(self) -> bool:
-        return False
 
 
 @pytest.fixture
@@ -101,13 +37,6 @@ def worker() -> Any:
     pipeline.start()
     yield pipeline.worker
     assert pipeline.stop(timeout=60)
-
-
-def until(ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def answer(worker: Worker, message: Any) -> Report:
@@ -122,12 +51,6 @@ def feed(worker: Worker, message: Any) -> None:
     done = worker.inbox.packets_done
     worker.inbox.put_packet(message, 100)
     until(lambda: worker.inbox.packets_done > done)
-
-
-def halves() -> np.ndarray:
-    picture = np.full(SIZE, 10, np.uint8)
-    picture[:, 17:] = 250
-    return picture
 
 
 def test_the_mask_shows_image_and_events_and_255_where_the_bonnet_was(
