@@ -40,7 +40,7 @@ class Segmented:
     """Counts of a run.
 
     Attributes:
-        images: images in the bag.
+        images: images of the bag.
         masks: masks written.
         resumed: of these, how many an interrupted run had made.
         complaints: sentences about images without a mask and masks without events, an example of each kind, and how
@@ -170,6 +170,8 @@ def segment(
             frame_id = "" if job.image is None else job.image.header.frame_id
             frames.append((job.bag_ns, folder.header(job.end_ns, frame_id)))
             progress(images, reader.topics[topics.images])
+        if parameters.mask_rate_hz:  # some may come after the last mask
+            images = reader.topics[topics.images]
     masks = _write(out, folder, frames)
     shutil.rmtree(folder.root)
     lost = 0 if numbers.of_several else numbers.lost

@@ -123,6 +123,13 @@ def test_an_image_that_came_late_serves_only_masks_that_were_not_made_yet(tmp_pa
         np.testing.assert_array_equal(found[time_ns], expected_mask(image, time_ns, 50, segmenter))
 
 
+def test_images_after_the_last_mask_are_counted_too(tmp_path: Path) -> None:
+    bag = rate_bag(tmp_path / "bag", [(12, 20), (240, 245)], length_ms=250)
+    parameters = replace(AT_30_HZ, image_age_max_ms=300.0)
+    result = segment(bag, tmp_path / "out", parameters=parameters, warn=print)
+    assert (result.images, result.masks) == (2, 7)
+
+
 def test_where_images_end_masks_end_with_their_age(tmp_path: Path) -> None:
     bag = rate_bag(tmp_path / "bag", TEN_HZ[:2], length_ms=400)
     result = segment(bag, tmp_path / "out", parameters=AT_30_HZ, warn=print)
