@@ -53,36 +53,32 @@ class Houses:
     def along(self, side: int) -> None:
         """Build one side of the street."""
         street, place = self._street, self._street.place
-        along, gap = street.start_m - float(street.rng.uniform(0, 10)), True
+        along = street.start_m - float(street.rng.uniform(0, 10))
         while along < street.end_m:
             width = float(street.rng.uniform(*place.lot_m))
             middle = along + width / 2
             if not street.is_free(middle, side, width / 2):
-                along, gap = along + 2.0, True
+                along += 2.0
                 continue
             setback = float(street.rng.uniform(*place.setback_m))
             is_built = street.rng.random() < place.houses
             if is_built:
                 front = street.road.street_half_m + setback
-                self._house(side, (along, along + width), front, near_wall=gap or setback > 1)
+                self._house(side, (along, along + width), front)
             if setback > 1.5 and street.rng.random() < 0.8:
                 self._garden(side, (along, along + width), setback, with_tree=not is_built)
             if (setback > 1.5 or not is_built) and street.rng.random() < place.bounded:
                 self._boundary(side, (along, along + width))
-            along, gap = (
-                along + width + (0.0 if street.rng.random() < 0.6 else float(street.rng.uniform(1, 5))),
-                not is_built,
-            )
+            along += width + (0.0 if street.rng.random() < 0.6 else float(street.rng.uniform(1, 5)))
 
-    def _house(self, side: int, along: tuple[float, float], front: float, *, near_wall: bool) -> None:
+    def _house(self, side: int, along: tuple[float, float], front: float) -> None:
         street = self._street
         paint = self._paints[int(street.rng.integers(len(self._paints)))]
         depth, eaves = float(street.rng.uniform(7, 14)), paint.eaves_m
         first, back = side * front, side * (front + depth)
         street.wall(along, (first, first), (0, eaves), paint.front, BUILDING, part="front", outward=-side)
         street.shadows.box(along, (first, back), eaves + 0.5 * paint.roof_m)
-        if near_wall:
-            street.wall((along[0],) * 2, (first, back), (0, eaves), paint.side, BUILDING, part="side", outward=side)
+        street.wall((along[0],) * 2, (first, back), (0, eaves), paint.side, BUILDING, part="side", outward=side)
         if paint.roof_m:
             self._roof(side, along, (front, front + depth), paint)
 

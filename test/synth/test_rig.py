@@ -9,6 +9,7 @@ from mambaseg_core.synth.event_camera import EventSimulator, log_intensity
 from mambaseg_core.synth.light import DAYLIGHT
 from mambaseg_core.synth.motion import Motion
 from mambaseg_core.synth.pinhole import PinholeView
+from mambaseg_core.synth.quads import BUILDING
 from mambaseg_core.synth.render import Renderer, Rendering
 from mambaseg_core.synth.rig import RawEventCamera, event_view, image_view, make_calibration
 from mambaseg_core.synth.scene import Scene, build_scene
@@ -97,3 +98,15 @@ def test_events_reproduce_what_the_raw_camera_saw(scene: Scene) -> None:
     change = log_intensity(camera.intensity(0.1)) - log_intensity(start)
     assert np.abs(change).max() > 0.5
     assert np.abs(change - total).max() < 0.2 + 1e-4
+
+
+def test_no_sky_shows_below_a_roof() -> None:
+    """A house has a wall toward the vehicle under its roof, also where its neighbor is lower."""
+    for seed in range(3):
+        quads = build_scene(np.random.default_rng(seed), 0.5, DAY).quads
+        roofs = [quad for quad in quads if quad.part == "roof" and quad.label == BUILDING]
+        walls = [quad for quad in quads if quad.part == "side" and quad.across[2] == 0 and quad.down[1] > 2]
+        starts = np.asarray([(quad.corner[0], quad.corner[2]) for quad in walls])
+        for roof in roofs:
+            eaves = np.asarray(roof.corner) + np.asarray(roof.down)  # the near lower corner
+            assert np.abs(starts - eaves[[0, 2]]).max(axis=1).min() < 0.05
