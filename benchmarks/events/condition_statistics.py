@@ -38,8 +38,8 @@ SECONDS, STEP_US, WINDOW_US = 1.0, 5000, 50_000
 DARK_LEVEL = 12
 ENOUGH = 50  # pixels of each kind in a region, or its AUC is not counted
 BRIGHTNESS = ("median", "saturated", "black", "radiance", "intensity", "range, dB", "events/px/s")
-EVIDENCE = ("image", "events", "saturated: share of boundary", "image", "events", "active")
-EVIDENCE += ("dark: share of boundary", "image", "events", "active")
+IN_REGION = ("share of boundary", "image", "events", "active")
+EVIDENCE = ("image", "events", *(f"{region}: {name}" for region in ("saturated", "dark") for name in IN_REGION))
 
 
 @dataclass(frozen=True)

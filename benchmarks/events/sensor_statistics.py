@@ -68,7 +68,8 @@ def row(name: str, events: Events) -> str:
 def _block_shares(active: np.ndarray) -> np.ndarray:
     """Return the share of active pixels in each whole block."""
     height, width = (length // BLOCK * BLOCK for length in active.shape)
-    return active[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).mean(axis=(1, 3))
+    blocks = active[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+    return np.asarray(blocks.mean(axis=(1, 3)))
 
 
 def _whole_blocks(blocks: np.ndarray, size: tuple[int, int]) -> np.ndarray:

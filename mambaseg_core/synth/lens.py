@@ -90,7 +90,7 @@ class Lens:
             return scene
         height, width = self._size
         small = cv2.resize(scene, (width // _COARSE, height // _COARSE), interpolation=cv2.INTER_AREA)
-        small = cv2.GaussianBlur(small, (0, 0), _BLUR_PX, borderType=cv2.BORDER_REPLICATE)
+        small = as_plane(cv2.GaussianBlur(small, (0, 0), _BLUR_PX, borderType=cv2.BORDER_REPLICATE))
         seen = scene.copy()
         for drop in self._drops:
             self._refract(seen, small, drop, seconds)

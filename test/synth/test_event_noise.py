@@ -126,7 +126,7 @@ def test_a_leak_fires_on_events_at_even_intervals() -> None:
     frame = np.full(SIZE, 0.3, np.float32)
     simulator = EventSimulator(frame, 0, model=model, rng=np.random.default_rng(0))
     parts = [simulator.step(frame, 100_000 * step) for step in range(1, 101)]
-    counts = sum(per_pixel(part) for part in parts)
+    counts = np.sum([per_pixel(part) for part in parts], axis=0)
     assert {int(sign) for part in parts for sign in np.unique(part.p)} == {1}
     assert np.abs(counts - 10).max() <= 1
     assert counts.mean() == pytest.approx(10, abs=0.05)
