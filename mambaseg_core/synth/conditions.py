@@ -55,10 +55,10 @@ def _glare(rng: np.random.Generator, motion: Motion, seconds: float) -> Conditio
     """Return the low sun ahead over a street in the shade: its veil fills the image, not the event camera's range."""
     sun = float(rng.uniform(-0.25, 0.25)), float(rng.uniform(0.06, 0.2))
     light = Light(
-        ambient=_between(rng, 0.12, 0.2),
+        ambient=_between(rng, 0.07, 0.13),
         sun=sun,
         veil=_between(rng, 0.3, 0.5),
-        veil_rad=float(rng.uniform(0.18, 0.28)),
+        veil_rad=float(rng.uniform(0.2, 0.3)),
     )
     return Conditions("glare", motion, light)
 
