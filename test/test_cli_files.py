@@ -107,3 +107,20 @@ def test_a_table_with_pictures_as_a_bag(mambaseg: Callable[..., Any], table: Pat
     (tmp_path / "pictures" / "timestamps.txt").write_text("1200\n")
     result = mambaseg(*arguments, "--images", tmp_path / "pictures")
     assert "1 images, 3 events in 1 packets" in result.stdout, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--sensor", "dvs128"), "sensor is 'dvs128', expected one of davis346, gen3"),
+        (("--sensor", "gen3", "--benchmark"), "sensor is 'gen3', expected none with --benchmark, which has all"),
+        (("--sensor", "gen3", "--second", "depth"), "expected none with --second depth, which has no events"),
+    ],
+)
+def test_a_sensor_that_synth_cannot_use(
+    mambaseg: Callable[..., Any], tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    result = mambaseg("synth", tmp_path, *options, "--seconds", 0.1, "--image-size", "48x64", "--sequences", 0, 0)
+    assert result.returncode == 1
+    assert words in result.stdout.replace("\n", " ")
+    assert list(tmp_path.iterdir()) == []

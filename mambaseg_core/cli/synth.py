@@ -28,7 +28,9 @@ def synth(
         str | None,
         typer.Option(help="frame camera, height x width; default 540x720. Benchmark: 240x320 for both cameras"),
     ] = None,
-    sensor: Annotated[str, typer.Option(help="event camera: davis346 or gen3; the benchmark has both")] = "gen3",
+    sensor: Annotated[
+        str | None, typer.Option(help="event camera: davis346 or gen3; default gen3. The benchmark has both")
+    ] = None,
     benchmark: Annotated[
         bool, typer.Option("--benchmark", help="write one fixed train and test split, all conditions")
     ] = False,
@@ -50,6 +52,9 @@ def synth(
     from mambaseg_core.synth.dsec_drive import write_sequence
     from mambaseg_core.synth.rgbx_pairs import write_pairs
 
+    if sensor is not None and (benchmark or second != "events"):
+        without = f"--second {second}, which has no events" if second != "events" else "--benchmark, which has all"
+        raise ValueError(f"sensor is {sensor!r}, expected none with {without}; leave it out")
     given: dict[str, Any] = {} if seconds is None else {"seconds": seconds}
     if image_size is not None:
         given["size"] = _size("image_size", image_size)
@@ -77,7 +82,7 @@ def synth(
             seed=seed,
             image_size=given.get("size", IMAGE_SIZE),
             event_size=_size("event_size", event_size),
-            sensor=sensor,
+            sensor=sensor or "gen3",
             progress=progress,
         )
     console.print(f"{summary.path}: {summary.images} images, {summary.events} events, {summary.labels} labels")
