@@ -100,9 +100,7 @@ def drive(sensor: str, condition: str, seconds: float) -> Events:
 def _simulate(sensor: str, intensity: Callable[[float], Plane], seconds: float) -> Events:
     simulator = EventSimulator(intensity(0.0), 0, rng=np.random.default_rng(3), model=SENSORS[sensor])
     steps = range(STEP_US, round(seconds * 1e6) + 1, STEP_US)
-    parts = [simulator.step(intensity(t_us * 1e-6), t_us) for t_us in steps]
-    x, y, t_ns, p = (np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "y", "t_ns", "p"))
-    return Events(x, y, t_ns, p, *SIZES[sensor])
+    return Events.concatenate([simulator.step(intensity(t_us * 1e-6), t_us) for t_us in steps])
 
 
 def main() -> None:

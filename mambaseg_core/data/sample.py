@@ -41,12 +41,12 @@ class Sample:
     age_ns: int = 0
     image_label: torch.Tensor | None = None
 
-    def move(self, change: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, torch.Tensor | None]:
-        """Return both labels [H, W] after a change of geometry, as fields to replace."""
-        return {
-            "label": change(self.label),
-            "image_label": None if self.image_label is None else change(self.image_label),
-        }
+    def moved(
+        self, image: torch.Tensor, second: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]
+    ) -> Sample:
+        """Return the sample with inputs of another geometry, and its labels [H, W] changed to it."""
+        of_image = None if self.image_label is None else change(self.image_label)
+        return replace(self, image=image, second=second, label=change(self.label), image_label=of_image)
 
 
 @dataclass(frozen=True)

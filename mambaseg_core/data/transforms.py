@@ -79,10 +79,11 @@ def random_resize(sample: Sample, generator: torch.Generator, *, scale: tuple[fl
     if size == (height, width):
         return sample
     image, second = resize_inputs(sample.image[None], sample.second[None], size)
-    labels = sample.move(
-        lambda label: F.interpolate(label[None, None].float(), size, mode="nearest-exact")[0, 0].long()
-    )
-    return replace(sample, image=image[0], second=second[0], **labels)
+
+    def resized(label: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(label[None, None].float(), size, mode="nearest-exact")[0, 0].long()
+
+    return sample.moved(image[0], second[0], resized)
 
 
 def resize_inputs(
@@ -108,20 +109,19 @@ def random_crop(sample: Sample, generator: torch.Generator, *, size: tuple[int, 
     if any(lacking):
         pad = (0, lacking[1], 0, lacking[0])
         image, second = F.pad(sample.image, pad), F.pad(sample.second, pad)
-        sample = replace(sample, image=image, second=second, **sample.move(lambda x: F.pad(x, pad, value=IGNORE)))
+        sample = sample.moved(image, second, lambda label: F.pad(label, pad, value=IGNORE))
     rows, columns = sample.label.shape
     top = int(torch.randint(rows - size[0] + 1, (), generator=generator))
     left = int(torch.randint(columns - size[1] + 1, (), generator=generator))
     cut = (..., slice(top, top + size[0]), slice(left, left + size[1]))
-    return replace(sample, image=sample.image[cut], second=sample.second[cut], **sample.move(lambda label: label[cut]))
+    return sample.moved(sample.image[cut], sample.second[cut], lambda label: label[cut])
 
 
 def random_flip(sample: Sample, generator: torch.Generator, *, probability: float) -> Sample:
     """Mirror image, second input and label left to right; polarities stay, as they stand for brightness."""
     if _uniform(generator) >= probability:
         return sample
-    labels = sample.move(lambda label: label.flip(-1))
-    return replace(sample, image=sample.image.flip(-1), second=sample.second.flip(-1), **labels)
+    return sample.moved(sample.image.flip(-1), sample.second.flip(-1), lambda label: label.flip(-1))
 
 
 def photometric_noise(sample: Sample, generator: torch.Generator, *, strength: float) -> Sample:

@@ -16,6 +16,7 @@ _PER_M: Final = 4.0
 _HALF_M: Final = 26.0  # reach of the map across the road
 _WINDOW_M: Final = 190.0  # and along it, in one look-up
 _BACK_M: Final = 30.0
+_LONGEST_M: Final = 60.0  # of a house's shadow
 
 
 class ShadowMap:
@@ -30,22 +31,21 @@ class ShadowMap:
         azimuth, elevation = weather.sun
         self._depth = np.float32(0.62 * weather.contrast)
         reach = 1 / math.tan(max(elevation, 0.05))  # of the shadow of one meter
-        self._cast = -reach * np.sin(azimuth), -reach * np.cos(azimuth)
+        self._cast = np.asarray((-reach * math.sin(azimuth), -reach * math.cos(azimuth)))
         self._map = np.zeros((round((length_m + 2 * _BACK_M) * _PER_M), round(2 * _HALF_M * _PER_M)), np.float32)
 
     def box(self, along: tuple[float, float], across: tuple[float, float], height: float) -> None:
         """Add the shadow of a house."""
         foot = np.asarray([(x, z) for x in across for z in along])
-        cast = height * np.asarray(self._cast)
-        size = np.linalg.norm(cast)
-        cast = cast * min(1.0, 60 / max(size, 1e-6))
+        cast = height * self._cast
+        cast *= min(1.0, _LONGEST_M / max(float(np.hypot(*cast)), 1e-6))
         self._fill(np.concatenate([foot, foot + cast]))
 
     def crown(self, along: float, across: float, height: float, radius: float) -> None:
         """Add the shadow of a tree's crown."""
         turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)
         disc = np.stack([np.cos(turn), np.sin(turn)], axis=1) * radius
-        self._fill(disc + np.asarray((across, along)) + height * np.asarray(self._cast))
+        self._fill(disc + np.asarray((across, along)) + height * self._cast)
 
     def light(self, across: Plane, z: Plane) -> Plane:
         """Return the share of light that is left at points [H, W]."""

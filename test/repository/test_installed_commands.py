@@ -23,7 +23,7 @@ def test_synth_runs_in_spawned_processes(prefix: Path, tmp_path: Path) -> None:
     result = subprocess.run(words, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "21 labelled images" in result.stdout  # three of each condition
-    assert len(list(tmp_path.rglob("sequence.yaml"))) == 4
+    assert len(list(tmp_path.rglob("sequence.yaml"))) == 7
 
 
 @pytest.mark.parametrize("command", ["bin/mambaseg", "lib/mambaseg_ros/segmentation_node"])
