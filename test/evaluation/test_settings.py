@@ -26,7 +26,15 @@ from mambaseg_core.evaluation.prior import PositionPrior
 from mambaseg_core.evaluation.regions import REGIONS, changed_region, find_regions
 from mambaseg_core.evaluation.report import to_json, write_html, write_json
 from mambaseg_core.evaluation.results import Setting
-from mambaseg_core.evaluation.tables import age_sentences, condition_rows, prior_sentence, region_rows, setting_head
+from mambaseg_core.evaluation.tables import (
+    age_sentences,
+    condition_rows,
+    percent,
+    prior_sentence,
+    region_rows,
+    setting_head,
+    summary_rows,
+)
 from mambaseg_core.training.config import DataConfig
 from mambaseg_core.training.data import make_preprocessing
 
@@ -199,7 +207,7 @@ def test_tables_have_a_dash_and_not_zero_where_there_is_nothing(found: Any, tmp_
     )  # fmt: skip
     rows = {row[:2]: row[2:] for row in region_rows(found)}
     assert rows["changed", "0"] == ("12", "0", "-", "-", "-", "-", "-")
-    assert rows["all", "66"][:5] == ("0", "0", "-", "-", "-")
+    assert rows["all", "66"] == ("0", "0", "-", "-", "-", "-", "-")
     assert rows["all", "0"][3] == "100.00"
     conditions = condition_rows(found)
     assert [row[:3] for row in conditions] == [
@@ -224,6 +232,32 @@ def test_tables_have_a_dash_and_not_zero_where_there_is_nothing(found: Any, tmp_
         assert html.escape(text) in page
     for sentence in age_sentences(found):
         assert sentence in page
+
+
+def test_the_prior_is_judged_on_the_samples_of_each_age(found: Any) -> None:
+    for age_ms in (0, 33, 66):
+        both, prior = (dict(found.columns(age_ms))[name] for name in ("both", "position prior"))
+        assert prior.samples == both.samples
+        for region in REGIONS:
+            assert torch.equal(prior.matrices(region).sum(2), both.matrices(region).sum(2))
+    later = evaluate(Painted(), Streets(), ages_ms=[33], prior=PRIOR)
+    assert to_json(later, {})["position_prior"]["conditions"]["all"]["samples"] == 8
+
+
+def test_a_condition_without_labels_is_left_out_and_the_others_are_scored() -> None:
+    streets = Streets()
+    for number in range(6):  # by night
+        streets.samples[number] = replace(streets.samples[number], label=torch.full((64, 96), 255))
+    found = evaluate(Painted(), streets)
+    assert list(found.by_condition) == ["day"]
+    assert [row[:3] for row in summary_rows(found)] == [
+        ("all", "12", row_of(found, "day")), ("day", "6", row_of(found, "day")), ("night", "6", "-")
+    ]  # fmt: skip
+    assert list(to_json(found, {})["conditions"]) == ["day"]
+
+
+def row_of(found: Any, condition: str) -> str:
+    return percent(found.by_condition[condition].miou)
 
 
 @pytest.mark.parametrize("ages", [[], [-1], [float("nan")], [0, 0], [1e9]])
