@@ -21,7 +21,7 @@ from mambaseg_core.data.loading import open_dataset
 from mambaseg_core.data.sample import Sample
 from mambaseg_core.evaluation.aged_batches import aged_batches
 from mambaseg_core.evaluation.evaluate import AGES_MS, PARTS, evaluate
-from mambaseg_core.evaluation.metrics import RESAMPLES, Scores, confusion_matrix
+from mambaseg_core.evaluation.metrics import RESAMPLES, confusion_matrix
 from mambaseg_core.evaluation.prior import PositionPrior
 from mambaseg_core.evaluation.regions import REGIONS, changed_region, find_regions
 from mambaseg_core.evaluation.report import to_json, write_html, write_json
@@ -175,7 +175,7 @@ def test_the_old_keys_and_the_first_setting_agree(found: Any) -> None:
     assert [example.title for example in found.examples] == ["drive_0/0, night", "drive_3/11, day"]
 
 
-def test_scores_json_holds_every_matrix(found: Any, tmp_path: Path) -> None:
+def test_scores_json_holds_what_scores_are_made_of(found: Any, tmp_path: Path) -> None:
     write_json(tmp_path / "scores.json", found, {"checkpoint": "a [\n 1 ] b"})
     text = (tmp_path / "scores.json").read_text()
     values = json.loads(text)
@@ -191,9 +191,15 @@ def test_scores_json_holds_every_matrix(found: Any, tmp_path: Path) -> None:
     assert [(s["condition"], s["name"]) for s in boundary["sequences"]] == [
         ("day", "drive_2"), ("day", "drive_3"), ("night", "drive_0"), ("night", "drive_1")
     ]  # fmt: skip
-    summed = sum(torch.tensor(s["confusion"]) for s in boundary["sequences"] if s["condition"] == "night")
-    assert torch.tensor(boundary["conditions"]["night"]["confusion"]).equal(summed)
-    assert boundary["conditions"]["night"]["miou"] == Scores.of(summed).miou
+    night = boundary["conditions"]["night"]
+    hits, truth, predicted = (
+        torch.tensor([s[name] for s in boundary["sequences"] if s["condition"] == "night"]).sum(0)
+        for name in ("hits", "truth", "predicted")
+    )
+    matrix = torch.tensor(night["confusion"])
+    assert (hits.equal(matrix.diag()), truth.equal(matrix.sum(1)), predicted.equal(matrix.sum(0))) == (True,) * 3
+    iou = (hits.double() / (truth + predicted - hits))[truth > 0]
+    assert night["miou"] == float(iou.mean())
     empty = values["settings"][0]["regions"]["changed"]["conditions"]["all"]
     assert (empty["miou"], empty["accuracy"], empty["pixels"], empty["interval"]) == (None, None, 0, None)
     assert values["position_prior"]["conditions"]["all"]["accuracy"] > 0
