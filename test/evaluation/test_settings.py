@@ -262,6 +262,22 @@ def test_a_condition_without_labels_is_left_out_and_the_others_are_scored() -> N
     assert list(to_json(found, {})["conditions"]) == ["day"]
 
 
+class Nights(Streets):
+    """Streets whose nights have no older images."""
+
+    def at_ages(self, number: int, ages_ns: Sequence[int]) -> list[AgedSample | None]:
+        night = self.samples[number].condition == "night"
+        return [
+            None if night and ns else aged for ns, aged in zip(ages_ns, super().at_ages(number, ages_ns), strict=True)
+        ]
+
+
+def test_a_condition_that_the_first_age_has_not_is_in_the_table_of_all() -> None:
+    found = evaluate(Painted(), Nights(), ages_ms=[33, 0])
+    rows = [row[:3] for row in condition_rows(found)]
+    assert rows[2:] == [("day", "33", "4"), ("day", "0", "6"), ("night", "33", "0"), ("night", "0", "6")]
+
+
 def row_of(found: Any, condition: str) -> str:
     return percent(found.by_condition[condition].miou)
 
