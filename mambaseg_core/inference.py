@@ -60,12 +60,14 @@ class PreparedImage:
         pixels: uint8 [h, w] or [h, w, C], cropped and resized.
         tensor: float32 [C, h, w], the same in 0..1.
         calibration: by which it was warped.
+        preprocessing: by which it was cropped and resized.
     """
 
     shape: tuple[int, int]
     pixels: Image
     tensor: torch.Tensor
     calibration: Calibration | None
+    preprocessing: Preprocessing
 
 
 def choose_device(device: str) -> torch.device:
@@ -237,7 +239,7 @@ class Segmenter:
         """
         pixels = self._image_pixels(image).copy()  # they may be the image's own memory
         tensor = self.preprocessing.unit_tensor(pixels)
-        return PreparedImage((image.shape[0], image.shape[1]), pixels, tensor, self.calibration)
+        return PreparedImage((image.shape[0], image.shape[1]), pixels, tensor, self.calibration, self.preprocessing)
 
     def segment(
         self,
@@ -316,7 +318,7 @@ class Segmenter:
         return captured
 
     def _is_own(self, image: PreparedImage) -> bool:
-        return image.calibration is self.calibration and image.pixels.shape[:2] == self.preprocessing.size
+        return image.calibration is self.calibration and image.preprocessing == self.preprocessing
 
     def _image_pixels(self, image: Image | PreparedImage) -> Image:
         if isinstance(image, PreparedImage):

@@ -136,6 +136,11 @@ def read_label(path: Path) -> Picture:
     return ids  # type: ignore[return-value]
 
 
+def is_jpeg(path: Path) -> bool:
+    """Return whether a file is a JPEG by its bytes, whatever its name."""
+    return _bytes(path).startswith(_JPEG)
+
+
 def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()

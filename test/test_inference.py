@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,10 @@ def test_an_image_that_was_prepared_for_another_view_is_refused(
     other = segmenter.for_camera(make_calibration((260, 346), (260, 346)))
     with pytest.raises(ValueError, match=r"prepared to \[24, 32\] by another Segmenter or calibration"):
         segmenter.segment(other.prepare_image(image), events)
+    cropped = copy.copy(segmenter)
+    cropped.preprocessing = replace(segmenter.preprocessing, crop_bottom=segmenter.preprocessing.crop_bottom + 20)
+    with pytest.raises(ValueError, match=r"prepared to \[24, 32\] by another Segmenter"):  # of the same size
+        segmenter.segment(cropped.prepare_image(image), events)
     with pytest.raises(ValueError, match="cannot be one view"):
         segmenter.segment(segmenter.prepare_image(image[:100]), events)
 

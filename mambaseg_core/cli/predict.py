@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +39,9 @@ def predict(
     changed = checkpoint.stat().st_mtime_ns
     about = {"checkpoint": f"{checkpoint.resolve()} of {changed}", "sequence": str(sequence.resolve())}
     about["calibration"] = "none" if recording.calibration is None else recording.calibration.digest
+    if names := getattr(recording, "names", ()):  # masks have the numbers of the pictures, which a new one shifts
+        digest = hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()
+        about["names"] = f"{len(names)} of digest {digest[:12]}"
     with progress_bar("segmenting") as progress:
         found = predict_sequence(segmenter, recording, numbers, out, about=about, fps=fps, progress=progress)
     console.print(f"{found.video}: {found.written} masks written, {found.kept} kept", highlight=False, soft_wrap=True)

@@ -53,8 +53,12 @@ def class_colors(sample: Sample, generator: torch.Generator, *, probability: flo
     is older than the label are those of its own time; without these it stays, as the colors would show where the
     classes are now.
     """
+    if probability == 0:
+        return sample
+    # How many numbers are drawn depends on the label, so they are of their own: later changes do not.
+    generator = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
     of_image = sample.image_label if sample.age_ns else sample.label
-    if probability == 0 or of_image is None:
+    if of_image is None:
         return sample
     label = of_image.numpy()
     present = np.flatnonzero(np.bincount(label.ravel(), minlength=IGNORE + 1)[:IGNORE])

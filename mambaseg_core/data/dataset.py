@@ -68,7 +68,7 @@ class SampleDataset(Dataset[Sample], ABC):
 
         None stands for an age without an image (`image_of_age`), always so in a data set without times of images.
         """
-        return [None if age_ns else AgedSample(self[number]) for age_ns in ages_ns]
+        return [None if age_ns else AgedSample(self._changed(self.load(number), number)) for age_ns in ages_ns]
 
     def __getitem__(self, key: Key) -> Sample:
         number, seed = (key, key) if isinstance(key, int) else key
@@ -139,11 +139,10 @@ class RecordingDataset(SampleDataset):
                 found.append(None if image is None else AgedSample(self._changed(plain, number)))
                 continue
             age_ns = int(recording.image_times_ns[index] - recording.image_times_ns[image])
-            old = replace(plain, image=load_image(recording, image, setup, self.cache), age_ns=age_ns)
-            before = None
-            if recording.label_paths[image] is not None:
-                before = self._changed(replace(old, label=load_label(recording, image, setup)), number).label
-            found.append(AgedSample(self._changed(old, number), before))
+            before = None if recording.label_paths[image] is None else load_label(recording, image, setup)
+            old = load_image(recording, image, setup, self.cache)
+            aged = self._changed(replace(plain, image=old, age_ns=age_ns, image_label=before), number)
+            found.append(AgedSample(aged, aged.image_label))
         return found
 
     def draw(self, number: int, seed: int) -> Sample:

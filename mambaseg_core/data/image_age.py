@@ -54,7 +54,8 @@ def draw_image(recording: ImageTimes, index: int, most_ns: int, seed: int) -> in
 def image_of_age(recording: ImageTimes, index: int, age_ns: int) -> int | None:
     """Return the number of the newest image that is at least `age_ns` (- `JITTER_NS`) old at the time of image `index`.
 
-    None if there is none, or if it is older by more than half of the recording's median time between images.
+    None if there is none, or if it is older by more than half of the recording's median time between images
+    (+ `JITTER_NS`, as that half is exact for an age between two images).
     """
     if age_ns == 0:
         return index
@@ -66,4 +67,4 @@ def image_of_age(recording: ImageTimes, index: int, age_ns: int) -> int | None:
         return None
     newest = int(old[np.argmin(ages[old])])
     period_ns = float(np.median(np.diff(np.sort(times[present]))))
-    return newest if ages[newest] <= age_ns + max(JITTER_NS, period_ns / 2) else None
+    return newest if ages[newest] <= age_ns + period_ns / 2 + JITTER_NS else None

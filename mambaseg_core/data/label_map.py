@@ -19,7 +19,7 @@ import numpy.typing as npt
 import yaml
 
 from mambaseg_core.labels import IGNORE, LabelSet
-from mambaseg_core.pictures import Picture, in_8_bits, read_label, read_picture
+from mambaseg_core.pictures import Picture, in_8_bits, is_jpeg, read_label, read_picture
 
 FILE: Final = "label_map.yaml"
 _COLOR: Final = re.compile(r"#[0-9a-fA-F]{6}")
@@ -65,15 +65,20 @@ def read_label_map(path: Path, labels: LabelSet) -> LabelMap:
     """Read a map to the classes of a label set.
 
     Raises:
-        ValueError: it is not YAML, a value is neither an id nor a color, ids and colors are mixed, or there is no such
-            class.
+        ValueError: it is not YAML, a value is neither an id nor a color, or there twice, ids and colors are mixed, or
+            there is no such class.
     """
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content: Any = yaml.safe_load(text)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {error}".replace("\n", " ")) from error
     if not isinstance(content, dict) or not set(content) - {_OTHER}:
         raise ValueError(f"{path} is {type(content).__name__}, expected lines such as `7: road`; write it")
+    keys = [key.value.lower() for key, _ in root.value]
+    if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
+        raise ValueError(f"{path} names {twice[0]} twice, expected one class for each value; remove one of the lines")
     ids = {key: _class_id(path, name, labels) for key, name in content.items()}
     other = ids.pop(_OTHER, None)
     colors = [key for key in ids if isinstance(key, str) and _COLOR.fullmatch(key)]
@@ -102,7 +107,7 @@ def _class_id(path: Path, name: Any, labels: LabelSet) -> int:
 
 def _read_colors(path: Path) -> npt.NDArray[np.uint32]:
     picture = in_8_bits(read_picture(path))
-    if picture.ndim != 3 or path.suffix.lower() != ".png":
+    if picture.ndim != 3 or is_jpeg(path):
         raise ValueError(
             f"label {path} is no PNG with colors, which {FILE} names; name its ids there, or export colors"
         )

@@ -3,7 +3,7 @@
     <root>/images/<name>.jpg|png
            labels/<name>.png       class ids or a palette; other ids or colors with label_map.yaml
            label_map.yaml          optional, see `data.label_map`
-           train.txt, test.txt     optional: one name per line, with or without folder and suffix
+           train.txt, test.txt     optional: one name per line, with or without folder and suffix; none is in both
 
 or `<root>/train/` and `<root>/test/` with `images/` and `labels/` each. With neither lists nor these folders, the last
 fifth of the names is "test" (numbers count as numbers): pictures of a drive resemble their neighbors, so a random
@@ -80,6 +80,10 @@ class PictureDataset(SampleDataset):
         _check_folders(root, base, split)
         self.folder = PictureFolder(base)
         self.labels = by_name(list_pictures(base / "labels", (".png",)))
+        if not self.labels:
+            raise ValueError(
+                f"{base} has no picture with a label in labels/, expected .png files of the pictures' names; add them"
+            )
         self.folder.names = self._choose(root, base, split)
         for name in self.folder.names:
             find(self.folder.images, name, "picture")
@@ -103,12 +107,21 @@ class PictureDataset(SampleDataset):
         ids = setup.label_tensor(label, image.shape[0])
         return Sample(setup.image_tensor(image), blank, ids, stamp_ns=0, sequence=name, index=number)
 
+    def label(self, number: int) -> torch.Tensor:
+        """Return the label of the sample of that number, int64 [H, W], without its image."""
+        ids = self._label(self.labels[self.folder.names[number]])
+        return self.preprocessing.label_tensor(ids, ids.shape[0])
+
     def _choose(self, root: Path, base: Path, split: str) -> list[str]:
         """Return the names of the split's pictures."""
         if base != root:
             return self._labeled()
-        if any((root / f"{name}.txt").is_file() for name in _SPLITS):
-            return read_list(root, split)
+        lists = {
+            name: read_list(root, name, self.folder.images) for name in _SPLITS if (root / f"{name}.txt").is_file()
+        }
+        if lists:
+            _check_apart(root, *lists.values())
+            return lists[split] if split in lists else read_list(root, split, self.folder.images)
         if split not in _SPLITS:
             raise ValueError(f"split is {split!r} of {root}, which has no lists, expected train or test; choose one")
         names = self._labeled()
@@ -123,12 +136,7 @@ class PictureDataset(SampleDataset):
         """Return the names of the pictures with a label, each of which must have a picture."""
         for name in self.labels:
             find(self.folder.images, name, "picture")
-        names = [name for name in self.folder.names if name in self.labels]
-        if not names:
-            raise ValueError(
-                f"{self.folder.images[self.folder.names[0]].parent} has no picture with a label in labels/"
-            )
-        return names
+        return [name for name in self.folder.names if name in self.labels]
 
     def _label(self, path: Path) -> Picture:
         """Read class ids; a label that needs a map is said to."""
@@ -149,6 +157,22 @@ def _check_folders(root: Path, base: Path, split: str) -> None:
         raise ValueError(
             f"{base} has no folder {' and no folder '.join(missing)} (found: {found}), expected images/ and labels/ in "
             f"{root} or in {root / split}; arrange the pictures so"
+        )
+    apart = [root / name for name in _SPLITS if (root / name / "images").is_dir()]
+    if base == root and apart:  # it may have the same pictures
+        raise ValueError(
+            f"{root} has pictures in images/ and in {apart[0]}, expected them in images/ alone or in a folder for each "
+            f"split, also {root / split}; move them"
+        )
+
+
+def _check_apart(root: Path, names: list[str], *others: list[str]) -> None:
+    """Refuse lists that share pictures: a test on what was trained tells nothing."""
+    common = sorted(set(names).intersection(*others)) if others else []
+    if common:
+        raise ValueError(
+            f"train.txt and test.txt in {root} have {len(common)} names in common, {common[0]} the first, expected "
+            "each in one of them; remove it from the other"
         )
 
 

@@ -14,7 +14,7 @@ Case does not matter, nor does a suffix `_resize` of a folder. PST900 as publish
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -106,7 +106,7 @@ class RgbxDataset(SampleDataset):
         self.folder = PairFolder(base, preprocessing.second)
         self.labels = _images_of(base, "label")
         if listed or base == root:
-            self.folder.names = read_list(root, split)
+            self.folder.names = read_list(root, split, self.folder.images)
         self.conditions = _conditions(root, split, self.folder.names)
         for name in self.folder.names:
             for what, paths in (("RGB", self.folder.images), (preprocessing.second, self.folder.seconds)):
@@ -150,11 +150,16 @@ class RgbxDataset(SampleDataset):
         return ids
 
 
-def read_list(root: Path, split: str) -> list[str]:
+def read_list(root: Path, split: str, known: Container[str] = ()) -> list[str]:
     """Return the names in a list, without folders and suffixes.
 
+    Args:
+        root: folder of the list.
+        split: name of the list.
+        known: names of images. One of them may be a whole line with spaces; else the first word of a line is the name.
+
     Raises:
-        ValueError: the list is missing or empty.
+        ValueError: the list is missing, empty or no text.
     """
     path = root / f"{split}.txt"
     if not path.is_file():
@@ -162,10 +167,22 @@ def read_list(root: Path, split: str) -> list[str]:
         raise ValueError(
             f"{path} is missing (lists there: {lists}), expected one name per line; choose one of these or write it"
         )
-    names = [_name(line.split()[0]) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # Windows begins texts with a byte order mark
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is no text in UTF-8 ({error}), expected one name per line; save it as such"
+        ) from error
+    names = [_listed(line.strip(), known) for line in text.splitlines() if line.strip()]
     if not names:
         raise ValueError(f"{path} is empty, expected the name of one image per line; write it")
     return names
+
+
+def _listed(line: str, known: Container[str]) -> str:
+    first = line.split()[0]
+    whole = _name(line)
+    return whole if whole in known and "/" not in line[len(first) :] else _name(first)
 
 
 def find(paths: dict[str, Path], name: str, what: str) -> Path:
@@ -222,7 +239,7 @@ def _conditions(root: Path, split: str, names: Sequence[str]) -> dict[str, str]:
     """Return the condition of each name, from the lists `<split>_<condition>.txt` that are subsets of this one."""
     every, found = set(names), {}
     for path in sorted(root.glob(f"{split}_*.txt")):
-        part = read_list(root, path.stem)
+        part = read_list(root, path.stem, every)
         if every.issuperset(part):
             found.update(dict.fromkeys(part, path.stem.removeprefix(f"{split}_")))
     return found

@@ -80,9 +80,8 @@ def evaluate(
     setup, numbers = dataset.preprocessing, evenly(len(dataset), samples)
     classes = len(setup.label_set.classes)
     tallies = {Setting(age_ms, inputs): Tally(classes) for age_ms in ages_ms for inputs in parts}
-    found = Evaluation(
-        setup.label_set, tallies, [], setup.second, dict.fromkeys(ages_ms, 0), prior, Tally(classes) if prior else None
-    )
+    guessed = {age_ms: Tally(classes) for age_ms in ages_ms} if prior else {}
+    found = Evaluation(setup.label_set, tallies, [], setup.second, dict.fromkeys(ages_ms, 0), prior, guessed)
     judge = _Judge(model.eval().to(device), torch.device(device), scales, flip, found)
     shown = set(evenly(len(numbers), examples)) if examples else set()
     ages_ns = [round(1e6 * age_ms) for age_ms in ages_ms]
@@ -120,13 +119,17 @@ class _Judge:
         found, now = self.found, aged.now
         sequences = [JudgedSequence(*names) for names in zip(now.condition, now.sequence, strict=True)]
         regions = [find_regions(image, label, found.labels) for image, label in zip(now.image, now.label, strict=True)]
-        if found.prior is not None and found.prior_tally is not None:
-            for row, inside in enumerate(regions):
-                found.prior_tally.add(sequences[row], found.prior.ids, now.label[row], inside)
         alone: Tensor | None = None  # without the image its age does not matter
         for age_ms, old in zip(found.ages_ms, aged.old, strict=True):
             batch = aged.at(old)
             found.left_out[age_ms] += len(now) - len(batch)
+            insides = [regions[row] for row in old.rows]
+            if old.before is not None:
+                labels = zip(insides, old.before, batch.label, strict=True)
+                insides = [{**inside, "changed": changed_region(before, label)} for inside, before, label in labels]
+            if found.prior is not None:
+                for row, inside, age_ns in zip(old.rows, insides, old.age_ns, strict=True):
+                    found.prior_tallies[age_ms].add(sequences[row], found.prior.ids, now.label[row], inside, age_ns)
             for inputs in found.inputs:
                 tally = found.tallies[Setting(age_ms, inputs)]
                 if inputs == "second":
@@ -135,10 +138,7 @@ class _Judge:
                 else:
                     predicted = self._predict(batch, inputs)
                 for place, row in enumerate(old.rows):
-                    inside = regions[row]
-                    if old.before is not None:
-                        inside = {**inside, "changed": changed_region(old.before[place], now.label[row])}
-                    tally.add(sequences[row], predicted[place], now.label[row], inside, old.age_ns[place])
+                    tally.add(sequences[row], predicted[place], now.label[row], insides[place], old.age_ns[place])
                     if tally is found.main and row in shown:
                         found.examples.append(_example(blanked(batch, inputs), predicted, place, found.second))
 

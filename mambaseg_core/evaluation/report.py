@@ -91,7 +91,14 @@ def _prior(evaluation: Evaluation) -> dict[str, Any] | None:
 def _region(tally: Tally, region: str, names: tuple[str, ...]) -> dict[str, Any]:
     counts = tally.confusion.get(region, {})
     sequences = [
-        {"name": key.name, "condition": key.condition, "confusion": counts[key].tolist()} for key in sorted(counts)
+        {
+            "name": key.name,
+            "condition": key.condition,
+            "hits": counts[key].diag().tolist(),
+            "truth": counts[key].sum(1).tolist(),
+            "predicted": counts[key].sum(0).tolist(),
+        }
+        for key in sorted(counts)  # each picture is one where there are no recordings, so matrices would be too much
     ]
     return {"conditions": _conditions(tally, region, names), "sequences": sequences}
 

@@ -137,7 +137,7 @@ class Evaluation:
         second: kind of the second input: "events", "thermal" or "depth".
         left_out: number of samples without an image of an age, by age in milliseconds.
         prior: the position prior; None if none was given.
-        prior_tally: counts of the prior on the same samples.
+        prior_tallies: counts of the prior on the samples of each age; empty if none was given.
     """
 
     labels: LabelSet
@@ -146,12 +146,17 @@ class Evaluation:
     second: str = "events"
     left_out: dict[float, int] = field(default_factory=dict)
     prior: PositionPrior | None = None
-    prior_tally: Tally | None = None
+    prior_tallies: dict[float, Tally] = field(default_factory=dict)
 
     @property
     def main(self) -> Tally:
         """Counts of the first setting."""
         return next(iter(self.tallies.values()))
+
+    @property
+    def prior_tally(self) -> Tally | None:
+        """Counts of the prior on the samples of the first setting; None if no prior was given."""
+        return next(iter(self.prior_tallies.values()), None)
 
     @property
     def ages_ms(self) -> list[float]:
@@ -185,8 +190,8 @@ class Evaluation:
 
     @property
     def by_condition(self) -> dict[str, Scores]:
-        """Scores of each condition."""
-        return {name: Scores.of(matrix) for name, matrix in self.confusion.items()}
+        """Scores of each condition that has a labeled pixel."""
+        return {name: Scores.of(matrix) for name, matrix in self.confusion.items() if int(matrix.sum())}
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -194,12 +199,12 @@ class Evaluation:
         return tuple(n for n, iou in zip(self.labels.classes, self.overall.iou, strict=True) if iou is None)
 
     def columns(self, age_ms: float) -> Iterator[tuple[str, Tally]]:
-        """Yield the inputs of an age with their counts, and "position prior" with its own."""
+        """Yield the inputs of an age with their counts, and "position prior" with its own on the same samples."""
         for setting, tally in self.tallies.items():
             if setting.age_ms == age_ms:
                 yield setting.inputs, tally
-        if self.prior_tally is not None:
-            yield "position prior", self.prior_tally
+        if age_ms in self.prior_tallies:
+            yield "position prior", self.prior_tallies[age_ms]
 
     def gain(self, age_ms: float, region: str = "all", condition: str | None = None) -> Gain | None:
         """Return how far both inputs are above the image alone; None if one is not judged or has no pixel."""

@@ -50,7 +50,8 @@ def region_rows(evaluation: Evaluation, condition: str | None = None) -> Rows:
 
 def condition_rows(evaluation: Evaluation, region: str = "all") -> Rows:
     """Return rows of (condition, age, samples, pixels, mIoU of each input) for each condition and age."""
-    names = (None, *evaluation.main.conditions)
+    found = {name for tally in evaluation.tallies.values() for name in tally.conditions}
+    names = (None, *sorted(found))
     return [row for name in names for row in _setting_rows(evaluation, name or "all", region, name)]
 
 

@@ -53,7 +53,15 @@ from mambaseg_core.training.state import RunState, read_state
 
 CONFIG, RUN = "config.yaml", "run.json"
 _NAMES: Final = {"32-true": "float32", "tf32": "tf32", "bf16-mixed": "bfloat16", "16-mixed": "float16"}
-_MAY_CHANGE: Final = ("data.root", "data.workers", "data.cache", "loop.checkpoint_every", "loop.log_every")
+# The rows that are cut are compared with those of the weights: a run of an earlier version says nothing of them.
+_MAY_CHANGE: Final = (
+    "data.root",
+    "data.workers",
+    "data.cache",
+    "data.crop_bottom",
+    "loop.checkpoint_every",
+    "loop.log_every",
+)
 
 
 @dataclass(frozen=True)

@@ -341,8 +341,9 @@ def test_another_protocol_is_refused_before_it_is_trained(
     streets: Path, tiny: Path, tmp_path: Path, entry: Entry, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Ledger(tmp_path / "ledger").add(entry)
-    assert script.main(words(streets, tiny, tmp_path, "--contenders", "addition")) == 2
-    assert "; expected the same: set it so, or choose another folder with --ledger" in capsys.readouterr().err
+    for name in ("addition", entry.contender):  # a finished run of another protocol answers for none of this one
+        assert script.main(words(streets, tiny, tmp_path, "--contenders", name)) == 2
+        assert "; expected the same: set it so, or choose another folder with --ledger" in capsys.readouterr().err
     assert not list((tmp_path / "runs").rglob("resume.pt"))
 
 

@@ -80,6 +80,7 @@ def test_draws_are_even_and_a_function_of_the_seed() -> None:
         (20, (0, 33, 66, 100), (0, 1, None, 2)),  # 100 ms instead of 66 misses by more than half a period
         (10, (0, 33, 66, 100), (0, None, 1, 1)),
         (60, (0, 33, 66, 100), (0, 2, 4, 6)),
+        (10, (0, 50), (0, 1)),
     ],
 )
 def test_an_exact_age(hz: float, ages_ms: tuple[int, ...], expected: tuple[int | None, ...]) -> None:
@@ -94,6 +95,13 @@ def test_an_exact_age_where_stamps_jitter_and_images_lack() -> None:
     lacking = images_at(0, 33.4, 66.6, 99.9, 133.3, 166.6, 200.0, without=(3,))
     assert image_of_age(lacking, 6, 100 * MS) is None  # 133.4 ms misses by more than half of 33 ms
     assert image_of_age(images_at(0, 0.001, 50), 1, 33 * MS) is None
+
+
+def test_an_age_between_two_images_is_that_of_the_older_one_whatever_the_rounding() -> None:
+    """In whole microseconds, two periods of 30 Hz are 66,666 us or 66,667 us."""
+    micros = np.round(np.arange(40) * 1e6 / 30).astype(np.int64)
+    times = Times(1000 * micros, [Path("image.png")] * 40)
+    assert [image_of_age(times, number, 50 * MS) for number in range(2, 40)] == list(range(38))
 
 
 @pytest.fixture
@@ -130,6 +138,28 @@ def test_the_age_changes_no_other_draw(root: Path) -> None:
     for seed in old:
         assert same(aged[(4, seed)], plain[(4, seed)], "second", "label")
         assert aged[(4, seed)].covered == plain[(4, seed)].covered
+
+
+def test_the_age_changes_no_draw_after_random_colors_of_classes(root: Path) -> None:
+    """They are drawn for the classes of the image's own time, or for none where it has no label."""
+    for number in (1, 2, 4):
+        (root / f"drive/semantic/11classes/data/{number:06d}.png").unlink()
+    lines = (root / "drive/semantic/timestamps.txt").read_text().split()
+    (root / "drive/semantic/timestamps.txt").write_text("\n".join(lines[n] for n in (0, 3, 5)))
+    colored = replace(AUGMENTATION, class_colors=0.5, modality_dropout=0.5)
+    plain, aged = (DsecDataset(root, "train", SETUP, colored, image_age_ns=most * MS) for most in (0, 100))
+    old = [seed for seed in range(40) if aged[(2, seed)].age_ns]
+    assert len(old) > 10
+    assert all(aged[(2, seed)].covered == plain[(2, seed)].covered for seed in old)
+
+
+def test_age_0_is_the_labelled_image_also_of_a_data_set_that_draws_old_ones(root: Path) -> None:
+    plain, aged = (DsecDataset(root, "train", SETUP, image_age_ns=most * MS) for most in (0, 100))
+    for number in range(6):
+        found = aged.at_ages(number, [0])[0]
+        assert found is not None
+        assert found.sample.age_ns == 0
+        assert same(found.sample, plain[number])
 
 
 def test_age_depends_neither_on_order_nor_on_workers(root: Path) -> None:

@@ -87,6 +87,52 @@ def test_lists_and_folders_say_what_is_for_testing(tmp_path: Path) -> None:
     assert names_in(opened(tmp_path / "apart", "test")) == ["z"]
 
 
+def test_a_name_in_a_list_may_have_spaces(tmp_path: Path) -> None:
+    """Copies are named so; the first word alone is the name of another picture."""
+    names = ["image", "image (1)", "image (2)", "other"]
+    write(tmp_path, names)
+    (tmp_path / "train.txt").write_text("image.png\nimages/image (1).png\n  image (2) \n")
+    (tmp_path / "test.txt").write_text("images/other.png labels/image.png\n")
+    assert (names_in(opened(tmp_path)), names_in(opened(tmp_path, "test"))) == (names[:3], ["other"])
+
+
+def test_lists_as_windows_writes_them(tmp_path: Path) -> None:
+    write(tmp_path, ["a", "b"])
+    (tmp_path / "train.txt").write_bytes("a.png\r\n".encode("utf-8-sig"))
+    assert names_in(opened(tmp_path)) == ["a"]
+    (tmp_path / "train.txt").write_bytes("a.png\r\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"train\.txt is no text in UTF-8 .* expected one name per line; save it as"):
+        opened(tmp_path)
+
+
+def test_a_picture_is_either_for_training_or_for_testing(tmp_path: Path) -> None:
+    write(tmp_path, ["a", "b", "c"])
+    (tmp_path / "train.txt").write_text("a\nb\n")
+    (tmp_path / "test.txt").write_text("images/b.png\nc\n")
+    for split in ("train", "test"):
+        with pytest.raises(ValueError, match=r"have 1 names in common, b the first, expected each in one of them; rem"):
+            opened(tmp_path, split)
+
+
+def test_lists_without_any_label_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, ["a", "b"])
+    (tmp_path / "train.txt").write_text("a\n")
+    for name in "ab":
+        (tmp_path / "labels" / f"{name}.png").rename(tmp_path / "labels" / f"{name}.jpg")
+    with pytest.raises(
+        ValueError, match=r"has no picture with a label in labels/, expected \.png files of the"
+    ):
+        opened(tmp_path)
+
+
+def test_a_label_is_read_without_its_picture(tmp_path: Path) -> None:
+    """The position prior reads hundreds."""
+    dataset = opened(write(tmp_path, ["a", "b"]))
+    expected = dataset[0].label
+    (tmp_path / "images" / "a.png").write_bytes(b"")
+    assert torch.equal(dataset.label(0), expected)
+
+
 @pytest.mark.parametrize("at", [".", "train"])
 def test_ids_of_another_data_set_are_mapped(tmp_path: Path, at: str) -> None:
     label = np.zeros((24, 32), np.uint8)
@@ -146,6 +192,8 @@ def test_the_indices_of_a_palette_are_ids_and_its_colors_are_colors(tmp_path: Pa
         ("road: 7", "has 'road' as values of label pictures"),
         ("true: road", "has True as values"),
         ('"#804080": road\n7: road', "has both ids and colors as values"),
+        ("7: road\n8: wall\n7: sidewalk", "names 7 twice, expected one class for each value; remove one of the lines"),
+        ('"#80FF80": road\n"#80ff80": sidewalk', "names #80ff80 twice"),
     ],
 )
 def test_a_bad_map_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -173,6 +221,11 @@ def test_labels_that_need_a_map_and_ones_that_do_not_fit_are_named(tmp_path: Pat
     (tmp_path / "ids" / "label_map.yaml").write_text('"#171717": road')
     with pytest.raises(ValueError, match=r"a\.png is no PNG with colors"):
         opened(tmp_path / "ids")[0]
+    path = tmp_path / "ids" / "labels" / "a.png"
+    path.write_bytes(cv2.imencode(".jpg", np.full((24, 32, 3), 23, np.uint8))[1].tobytes())
+    (tmp_path / "ids" / "label_map.yaml").write_text('"#171717": road\nother: ignore')
+    with pytest.raises(ValueError, match=r"a\.png is no PNG with colors"):  # its colors are not exact
+        opened(tmp_path / "ids")[0]
     write(tmp_path / "small", ["a", "b"], np.zeros((12, 16), np.uint8))
     with pytest.raises(ValueError, match=r"a\.png is 32x24 and its label 16x12, expected one size"):
         opened(tmp_path / "small")[0]
@@ -193,6 +246,10 @@ def test_folders_that_are_incomplete_are_refused(tmp_path: Path) -> None:
     (root / "labels").rmdir()
     with pytest.raises(ValueError, match=r"has no folder labels \(found: \['images'\]\), expected images/ and labels/"):
         opened(root)
+    write(tmp_path / "both", ["a", "b"])
+    write(tmp_path / "both" / "train", ["a", "b"])
+    with pytest.raises(ValueError, match=r"both has pictures in images/ and in .*train, expected them in images/ alone"):
+        opened(tmp_path / "both", "test")
     write(tmp_path / "half" / "train", ["a"])
     with pytest.raises(ValueError, match=r"half has no folder images and no folder labels \(found: \['train'\]\)"):
         opened(tmp_path / "half", "test")

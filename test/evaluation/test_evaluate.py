@@ -62,8 +62,8 @@ class Listed(RecordingDataset):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: Any) -> Sample:
-        return self.samples[key]
+    def load(self, number: int) -> Sample:
+        return self.samples[number]
 
 
 @pytest.fixture(scope="module")

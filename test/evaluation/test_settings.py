@@ -21,12 +21,20 @@ from mambaseg_core.data.loading import open_dataset
 from mambaseg_core.data.sample import Sample
 from mambaseg_core.evaluation.aged_batches import aged_batches
 from mambaseg_core.evaluation.evaluate import AGES_MS, PARTS, evaluate
-from mambaseg_core.evaluation.metrics import RESAMPLES, Scores, confusion_matrix
+from mambaseg_core.evaluation.metrics import RESAMPLES, confusion_matrix
 from mambaseg_core.evaluation.prior import PositionPrior
 from mambaseg_core.evaluation.regions import REGIONS, changed_region, find_regions
 from mambaseg_core.evaluation.report import to_json, write_html, write_json
 from mambaseg_core.evaluation.results import Setting
-from mambaseg_core.evaluation.tables import age_sentences, condition_rows, prior_sentence, region_rows, setting_head
+from mambaseg_core.evaluation.tables import (
+    age_sentences,
+    condition_rows,
+    percent,
+    prior_sentence,
+    region_rows,
+    setting_head,
+    summary_rows,
+)
 from mambaseg_core.training.config import DataConfig
 from mambaseg_core.training.data import make_preprocessing
 
@@ -167,7 +175,7 @@ def test_the_old_keys_and_the_first_setting_agree(found: Any) -> None:
     assert [example.title for example in found.examples] == ["drive_0/0, night", "drive_3/11, day"]
 
 
-def test_scores_json_holds_every_matrix(found: Any, tmp_path: Path) -> None:
+def test_scores_json_holds_what_scores_are_made_of(found: Any, tmp_path: Path) -> None:
     write_json(tmp_path / "scores.json", found, {"checkpoint": "a [\n 1 ] b"})
     text = (tmp_path / "scores.json").read_text()
     values = json.loads(text)
@@ -183,9 +191,15 @@ def test_scores_json_holds_every_matrix(found: Any, tmp_path: Path) -> None:
     assert [(s["condition"], s["name"]) for s in boundary["sequences"]] == [
         ("day", "drive_2"), ("day", "drive_3"), ("night", "drive_0"), ("night", "drive_1")
     ]  # fmt: skip
-    summed = sum(torch.tensor(s["confusion"]) for s in boundary["sequences"] if s["condition"] == "night")
-    assert torch.tensor(boundary["conditions"]["night"]["confusion"]).equal(summed)
-    assert boundary["conditions"]["night"]["miou"] == Scores.of(summed).miou
+    night = boundary["conditions"]["night"]
+    hits, truth, predicted = (
+        torch.tensor([s[name] for s in boundary["sequences"] if s["condition"] == "night"]).sum(0)
+        for name in ("hits", "truth", "predicted")
+    )
+    matrix = torch.tensor(night["confusion"])
+    assert (hits.equal(matrix.diag()), truth.equal(matrix.sum(1)), predicted.equal(matrix.sum(0))) == (True,) * 3
+    iou = (hits.double() / (truth + predicted - hits))[truth > 0]
+    assert night["miou"] == float(iou.mean())
     empty = values["settings"][0]["regions"]["changed"]["conditions"]["all"]
     assert (empty["miou"], empty["accuracy"], empty["pixels"], empty["interval"]) == (None, None, 0, None)
     assert values["position_prior"]["conditions"]["all"]["accuracy"] > 0
@@ -199,7 +213,7 @@ def test_tables_have_a_dash_and_not_zero_where_there_is_nothing(found: Any, tmp_
     )  # fmt: skip
     rows = {row[:2]: row[2:] for row in region_rows(found)}
     assert rows["changed", "0"] == ("12", "0", "-", "-", "-", "-", "-")
-    assert rows["all", "66"][:5] == ("0", "0", "-", "-", "-")
+    assert rows["all", "66"] == ("0", "0", "-", "-", "-", "-", "-")
     assert rows["all", "0"][3] == "100.00"
     conditions = condition_rows(found)
     assert [row[:3] for row in conditions] == [
@@ -224,6 +238,48 @@ def test_tables_have_a_dash_and_not_zero_where_there_is_nothing(found: Any, tmp_
         assert html.escape(text) in page
     for sentence in age_sentences(found):
         assert sentence in page
+
+
+def test_the_prior_is_judged_on_the_samples_of_each_age(found: Any) -> None:
+    for age_ms in (0, 33, 66):
+        both, prior = (dict(found.columns(age_ms))[name] for name in ("both", "position prior"))
+        assert prior.samples == both.samples
+        for region in REGIONS:
+            assert torch.equal(prior.matrices(region).sum(2), both.matrices(region).sum(2))
+    later = evaluate(Painted(), Streets(), ages_ms=[33], prior=PRIOR)
+    assert to_json(later, {})["position_prior"]["conditions"]["all"]["samples"] == 8
+
+
+def test_a_condition_without_labels_is_left_out_and_the_others_are_scored() -> None:
+    streets = Streets()
+    for number in range(6):  # by night
+        streets.samples[number] = replace(streets.samples[number], label=torch.full((64, 96), 255))
+    found = evaluate(Painted(), streets)
+    assert list(found.by_condition) == ["day"]
+    assert [row[:3] for row in summary_rows(found)] == [
+        ("all", "12", row_of(found, "day")), ("day", "6", row_of(found, "day")), ("night", "6", "-")
+    ]  # fmt: skip
+    assert list(to_json(found, {})["conditions"]) == ["day"]
+
+
+class Nights(Streets):
+    """Streets whose nights have no older images."""
+
+    def at_ages(self, number: int, ages_ns: Sequence[int]) -> list[AgedSample | None]:
+        night = self.samples[number].condition == "night"
+        return [
+            None if night and ns else aged for ns, aged in zip(ages_ns, super().at_ages(number, ages_ns), strict=True)
+        ]
+
+
+def test_a_condition_that_the_first_age_has_not_is_in_the_table_of_all() -> None:
+    found = evaluate(Painted(), Nights(), ages_ms=[33, 0])
+    rows = [row[:3] for row in condition_rows(found)]
+    assert rows[2:] == [("day", "33", "4"), ("day", "0", "6"), ("night", "33", "0"), ("night", "0", "6")]
+
+
+def row_of(found: Any, condition: str) -> str:
+    return percent(found.by_condition[condition].miou)
 
 
 @pytest.mark.parametrize("ages", [[], [-1], [float("nan")], [0, 0], [1e9]])

@@ -78,6 +78,18 @@ def test_a_plain_folder_of_pictures_is_segmented(mambaseg: Callable[..., Any], r
     assert len(list((tmp_path / "masks" / "masks").iterdir())) == 10
 
 
+def test_masks_of_other_pictures_are_not_kept(mambaseg: Callable[..., Any], road: Path, tmp_path: Path) -> None:
+    """Masks have the numbers of the pictures: with a new one before them, they are those of others."""
+    checkpoint = weights_file("mambaseg_nano", "synthetic")
+    for path in (road / "images").glob("[1-9].jpg"):
+        path.rename(tmp_path / path.name)
+    assert mambaseg("predict", checkpoint, road / "images", tmp_path / "masks").returncode == 0
+    (tmp_path / "9.jpg").rename(road / "images" / "-1.jpg")
+    result = mambaseg("predict", checkpoint, road / "images", tmp_path / "masks")
+    assert result.returncode == 1
+    assert "holds masks whose names is '1 of digest" in result.stdout.replace("\n", " ")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

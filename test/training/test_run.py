@@ -200,6 +200,18 @@ def test_a_run_does_not_go_on_with_another_preprocessing(configure: Configure, w
         run(configure(EXACT), folder, resume=True)
 
 
+def test_a_run_of_an_earlier_version_goes_on_with_the_rows_that_it_cut(
+    configure: Configure, whole: Path, tmp_path: Path
+) -> None:
+    """Its configuration says nothing of them, as the layout's were cut always."""
+    folder = Path(shutil.copytree(whole, tmp_path / "run"))
+    model, setup = load_checkpoint(folder / LAST)
+    save_checkpoint(folder / LAST, model, replace(setup, crop_bottom=40))
+    run(configure({**EXACT, "data.crop_bottom": 40}), folder, resume=True)
+    with pytest.raises(ValueError, match=r"was trained with crop_bottom 40, now 20; expected the same"):
+        run(configure({**EXACT, "data.crop_bottom": 20}), folder, resume=True)
+
+
 def test_another_number_of_processes_does_not_go_on(
     configure: Configure, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,9 +116,10 @@ def run(plan: Plan, contender: Contender, seed: int) -> Entry | None:
 
     folder = plan.folder(contender, seed)
     with locked(folder) as mine:
-        if not mine or Ledger(plan.ledger).has(contender.name, seed):
+        ledger = Ledger(plan.ledger)
+        ledger.check(protocol_of(plan.config), plan.version)
+        if not mine or ledger.has(contender.name, seed):
             return None
-        Ledger(plan.ledger).check(protocol_of(plan.config), plan.version)
         accelerator = "gpu" if plan.device.type == "cuda" else "cpu"
         config = configuration(plan.config, contender, seed)
         result = train(config, folder, resume=True, accelerator=accelerator, progress=False)
