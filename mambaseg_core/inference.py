@@ -239,7 +239,8 @@ class Segmenter:
         """
         pixels = self._image_pixels(image).copy()  # they may be the image's own memory
         tensor = self.preprocessing.unit_tensor(pixels)
-        return PreparedImage((image.shape[0], image.shape[1]), pixels, tensor, self.calibration, self.preprocessing)
+        size = image.shape[0], image.shape[1]
+        return PreparedImage(size, pixels, tensor, self.calibration, self.preprocessing)
 
     def segment(
         self,
@@ -264,8 +265,8 @@ class Segmenter:
 
         Raises:
             ValueError: image and second are both None, one is not what the model takes, both cannot be one view
-                (`check_registered`), the image was prepared by another Segmenter or calibration, or the model's logits
-                are not finite.
+                (`check_registered`), the image was prepared by another Segmenter, preprocessing or calibration, or
+                the model's logits are not finite.
         """
         if self.device.type == "cuda":
             return self._segment_on_device(image, second, edges_ns)
@@ -329,8 +330,9 @@ class Segmenter:
     def _check_inputs(self, image: Image | PreparedImage | None, second: Events | Reading | None) -> None:
         if isinstance(image, PreparedImage) and not self._is_own(image):
             raise ValueError(
-                f"the image was prepared to {list(image.pixels.shape)} by another Segmenter or calibration; expected "
-                f"one of this Segmenter's prepare_image, of {list(self.preprocessing.size)}: prepare it again"
+                f"the image was prepared to {list(image.pixels.shape)} by another Segmenter, preprocessing or "
+                f"calibration; expected one of this Segmenter's prepare_image, of {list(self.preprocessing.size)}: "
+                "prepare it again"
             )
         if self.calibration is None and image is not None and second is not None:
             check_registered(

@@ -37,6 +37,7 @@ from mambaseg_ros.parameters import RANDOM, Parameters
 from mambaseg_ros.pipeline.region import read_region
 
 MIB = 1 << 20
+LEAST_MASK_RATE_HZ = 0.1  # of masks between images; with fewer the node seems dead
 CAMERA_INFO = "camera_info"  # the value of `calibration` that asks for two topics instead of a file
 CAVEATS = {  # by the weights' name, what a user must know of them
     RANDOM: "random weights: its masks mean nothing",
@@ -130,8 +131,13 @@ def check_reach(parameters: Parameters, setup: Preprocessing) -> None:
 
     Raises:
         ValueError: `buffer_mib` or `buffer_ms` is too small for the window, or masks between images are asked for
-            without events; one sentence.
+            without events or hardly ever; one sentence.
     """
+    if 0 < parameters.mask_rate_hz < LEAST_MASK_RATE_HZ:
+        raise ValueError(
+            f"parameter 'mask_rate_hz' is {parameters.mask_rate_hz:g}; expected at least {LEAST_MASK_RATE_HZ:g}, or 0 "
+            "for one mask for each image: raise it"
+        )
     if setup.second != "events":
         if parameters.mask_rate_hz:
             raise ValueError(

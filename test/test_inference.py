@@ -74,7 +74,11 @@ def test_an_image_that_was_prepared_for_another_view_is_refused(
     segmenter: Segmenter, image: np.ndarray, events: Events
 ) -> None:
     other = segmenter.for_camera(make_calibration((260, 346), (260, 346)))
-    with pytest.raises(ValueError, match=r"prepared to \[24, 32\] by another Segmenter or calibration"):
+    with pytest.raises(ValueError, match=r"prepared to \[24, 32\] by another Segmenter, preprocessing or cal"):
+        segmenter.segment(other.prepare_image(image), events)
+    other = segmenter.for_camera(None)
+    other.preprocessing = replace(segmenter.preprocessing, crop_bottom=0)  # other rows, resized to the same size
+    with pytest.raises(ValueError, match="by another Segmenter, preprocessing or calibration"):
         segmenter.segment(other.prepare_image(image), events)
     cropped = copy.copy(segmenter)
     cropped.preprocessing = replace(segmenter.preprocessing, crop_bottom=segmenter.preprocessing.crop_bottom + 20)

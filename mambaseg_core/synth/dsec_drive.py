@@ -43,6 +43,7 @@ T_OFFSET_US: Final = 51_648_207_113
 _STEP_US: Final = 5000  # between the frames that events are made from
 _LEAD_US: Final = 137  # images are never at whole milliseconds, as in real recordings
 _MAX_SECONDS: Final = 600.0
+_MAX_FPS: Final = 1000.0
 _SIZES: Final = (48, 4096)
 
 
@@ -103,8 +104,8 @@ def write_sequence(
         name: name of the sequence.
         condition: a name in `conditions.CONDITIONS`.
         seconds: length; the first image comes 1 / fps after the first events.
-        fps: images (and labels) per second.
-        seed: the same seed produces the same sequence.
+        fps: images (and labels) per second, at most 1000.
+        seed: 0 or more; the same seed produces the same sequence.
         image_size: (height, width) of the images, pixels.
         event_size: (height, width) of the event camera, pixels; labels have its size too.
         sensor: the event camera, a name in `event_model.SENSORS`; the seed draws a specimen of it.
@@ -114,7 +115,7 @@ def write_sequence(
         ValueError: an argument is out of range, or the sequence exists already.
         WriteError: the sequence cannot be written.
     """
-    check_settings(name, seconds, fps, image_size, event_size)
+    check_settings(name, seconds, fps, seed, image_size, event_size)
     check_sensor(sensor)
     target = Path(root) / name
     if target.exists():
@@ -193,17 +194,21 @@ class _Drive:
         return writer.count
 
 
-def check_settings(name: str, seconds: float, fps: float, image_size: Size, event_size: Size) -> None:
+def check_settings(name: str, seconds: float, fps: float, seed: int, image_size: Size, event_size: Size) -> None:
     """Raise ValueError for impossible settings of a drive."""
     if not name or name.startswith(".") or Path(name).name != name:
         raise ValueError(
             f"name is {name!r}, expected one folder name without a leading dot; pass the folder above it as root"
         )
-    if not (0 < seconds <= _MAX_SECONDS and fps > 0 and int(seconds * fps + 1e-6) >= 1):
+    if not 0 < fps <= _MAX_FPS:
+        raise ValueError(f"fps is {fps}, expected above 0 and at most {_MAX_FPS:g} images a second; change it")
+    if not (0 < seconds <= _MAX_SECONDS and int(seconds * fps + 1e-6) >= 1):
         raise ValueError(
             f"got seconds={seconds} and fps={fps}, expected at least one image in at most {_MAX_SECONDS:g} s; "
             f"raise seconds or fps"
         )
+    if seed < 0:
+        raise ValueError(f"seed is {seed}, expected 0 or a whole number above it; change it")
     for what, size in (("image_size", image_size), ("event_size", event_size)):
         if not all(_SIZES[0] <= length <= _SIZES[1] for length in size):
             raise ValueError(

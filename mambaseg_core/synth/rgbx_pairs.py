@@ -118,7 +118,7 @@ def write_pairs(
     """
     if second not in CAMERAS:
         raise ValueError(f"second is {second!r}, expected one of {', '.join(CAMERAS)}; choose one of these")
-    check_settings("drive", seconds, fps, size, size)
+    check_settings("drive", seconds, fps, seed, size, size)
     root = Path(root)
     drives = [
         PairDrive(root, part, number, PairSettings(second, condition, seconds, fps, drive_seed, size))

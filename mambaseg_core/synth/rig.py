@@ -21,6 +21,7 @@ from mambaseg_core.synth.textures import Plane
 Size = tuple[int, int]
 """(height, width), pixels."""
 
+_TALL: Final = 1.2
 _JITTER_PX: Final = ((-0.25, -0.25), (0.25, 0.25), (0.25, -0.25), (-0.25, 0.25))
 
 
@@ -31,16 +32,25 @@ def make_calibration(image_size: Size, event_size: Size, focal: float = FOCAL) -
         image_size: (height, width) of the rectified frame camera, pixels.
         event_size: (height, width) of the event camera, pixels.
         focal: focal length of the frame camera in widths of its image; that of the event camera is a little longer.
+            Where an image is taller than 1.2 widths, its height / 1.2 counts as the width here: the corners of a
+            wider view would lie beyond what the distortion can describe.
     """
     (he, we), (hi, wi) = event_size, image_size
+    wide_e, wide_i = max(we, he / _TALL), max(wi, hi / _TALL)
     t_10 = np.eye(4)
     t_10[:3, :3] = rotation(-0.004, 0.021, -0.009)
     return Calibration(
         event_raw=Camera(
-            1.0875 * focal * we, 1.0875 * focal * we, 0.525 * we, 0.455 * he, he, we, (-0.1, 0.18, -0.0004, 0.0002)
+            1.0875 * focal * wide_e,
+            1.0875 * focal * wide_e,
+            0.525 * we,
+            0.455 * he,
+            he,
+            we,
+            (-0.1, 0.18, -0.0004, 0.0002),
         ),
-        event=Camera(1.125 * focal * we, 1.125 * focal * we, 0.515 * we, 0.470 * he, he, we),
-        image=Camera(focal * wi, focal * wi, 0.502 * wi, 0.520 * hi, hi, wi),
+        event=Camera(1.125 * focal * wide_e, 1.125 * focal * wide_e, 0.515 * we, 0.470 * he, he, we),
+        image=Camera(focal * wide_i, focal * wide_i, 0.502 * wi, 0.520 * hi, hi, wi),
         R_rect0=rotation(0.0013, 0.0091, -0.0031),
         R_rect1=rotation(-0.0034, -0.0122, 0.0133),
         T_10=t_10,

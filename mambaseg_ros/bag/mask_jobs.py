@@ -14,6 +14,8 @@ from mambaseg_ros.pipeline.grid_worker import GridWorker
 from mambaseg_ros.pipeline.inbox import Arrival
 from mambaseg_ros.pipeline.worker import Worker
 
+MOST_WITHOUT_IMAGE = 1000  # mask times in a row without an image that are served one by one, each with its complaint
+
 
 class MaskJob(NamedTuple):
     """One mask to make.
@@ -67,8 +69,23 @@ def _of_times(
         leave = partial(worker.pass_over, range(index, index + 1), wanted=False)
         return MaskJob(bag_ns, images, time_ns, newest and newest.message, partial(worker.serve, index), leave)
 
+    def jobs(due: range) -> Iterator[MaskJob]:
+        while due:
+            alone = worker.without_image(due)
+            if len(alone) <= MOST_WITHOUT_IMAGE:
+                yield job(due[0])
+                due = due[1:]
+                continue
+            worker.pass_over(alone)
+            warn(
+                f"{len(alone)} mask times in a row were passed over, since no image of at most image_age_max_ms = "
+                f"{worker.parameters.image_age_max_ms:g} is there; expected stamps that go on: the camera paused, or "
+                "its clock was set"
+            )
+            due = due[len(alone) :]
+
     for topic, bag_ns, data in bag.messages(list(topics)):
-        yield from map(job, worker.due(bag_ns))
+        yield from jobs(worker.due(bag_ns))
         try:
             if topic == topics.images:
                 worker.keep_image(bag.deserialize(topic, data))
@@ -78,4 +95,4 @@ def _of_times(
         except Exception as error:
             warn(str(error))
         worker.due(bag_ns)  # notes when it came
-    yield from map(job, worker.due(bag_ns, at_end=True))
+    yield from jobs(worker.due(bag_ns, at_end=True))

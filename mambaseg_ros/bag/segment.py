@@ -175,8 +175,7 @@ def segment(
     masks = _write(out, folder, frames)
     shutil.rmtree(folder.root)
     lost = 0 if numbers.of_several else numbers.lost
-    mask_times = len(frames) if parameters.mask_rate_hz else 0
-    outside = worker.source.counts.events_refused
+    mask_times, outside = worker.counts()["mask_times"], worker.source.counts.events_refused
     return Segmented(images, masks, resumed, folder.complaints, lost, outside, mask_times)
 
 

@@ -13,7 +13,7 @@ from mambaseg_core.events.jumps import JUMP_NS
 from mambaseg_core.inference import PreparedImage, Segmenter
 from mambaseg_ros.faults import sentence_of
 from mambaseg_ros.messages.images import Image
-from mambaseg_ros.messages.stamps import stamp_to_ns
+from mambaseg_ros.messages.stamps import LAST_NS, stamp_to_ns
 from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.inbox import Inbox
 from mambaseg_ros.pipeline.kept_images import KeptImage, KeptImages
@@ -24,6 +24,7 @@ from mambaseg_ros.policy import Health, judge_image_age
 from mambaseg_ros.sources.source import Source
 
 LOOK_S = 0.01  # how often the worker looks whether a mask time is due without events
+LEAST_WAIT_S = 0.001  # a clock that stands just before a mask time must not take a core
 
 
 class GridWorker(Worker):
@@ -66,6 +67,7 @@ class GridWorker(Worker):
         heard = not self.parameters.only_if_heard or self.sink.heard()
         if not due:
             self._do_without_images()
+            self._say_what_is_missing()
             self._wait()
         elif heard and self._due(time.monotonic()):
             self.pass_over(due[:-1])
@@ -89,9 +91,26 @@ class GridWorker(Worker):
         missing_s = LOOK_S if now_ns is None else (next_ns - now_ns) / 1e9
         self.inbox.wait_until(
             lambda: self.inbox.images_waiting > 0 or (source.settled_ns or 0) >= next_ns,
-            min(LOOK_S, missing_s) if missing_s > 0 else LOOK_S,
+            min(LOOK_S, max(LEAST_WAIT_S, missing_s)) if missing_s > 0 else LOOK_S,
             urgent=missing_s <= 0,
         )
+
+    def _say_what_is_missing(self) -> None:
+        """Report once a second that no image may serve a mask time that is over; nothing else does without events."""
+        now_ns = self._clock.at(self.sink.now_ns())
+        if self._passed is None or now_ns is None:
+            return
+        next_ns = self._grid.time_ns(self._passed + 1)
+        if now_ns - self._wait_ns < next_ns:
+            return
+        image, images = self.images.newest_up_to(next_ns), self.images
+        stamp_ns, age_max_ns = None if image is None else image.stamp_ns, self.parameters.image_age_max_ns
+        if sentence := judge_image_age(next_ns, stamp_ns, images.newest_ns, age_max_ns):
+            self._beat(sentence, self.parameters.when_images_missing)
+
+    @property
+    def _wait_ns(self) -> int:
+        return round(self.parameters.event_wait_ms * 1e6)
 
     def _act_without_images(self) -> None:
         """Do nothing: what is done without an image is done at the mask times."""
@@ -145,15 +164,23 @@ class GridWorker(Worker):
         if self._passed is None or newest_ns is None:
             return range(0)
         reached_ns = newest_ns if at_end else max(events_ns or 0, self._silent_ns(now_ns))
-        return range(self._passed + 1, self._grid.up_to(reached_ns) + 1)
+        return range(self._passed + 1, self._grid.up_to(min(reached_ns, LAST_NS - 1)) + 1)
+
+    def without_image(self, due: range) -> range:
+        """Return the mask times at the begin of a range that have no image of at most `image_age_max_ms`."""
+        time_ns = self._grid.time_ns(due[0])
+        before = max((stamp_ns for stamp_ns in self.images.stamps_ns if stamp_ns <= time_ns), default=None)
+        if before is not None and time_ns - before <= self.parameters.image_age_max_ns:
+            return due[:0]
+        after = min((stamp_ns for stamp_ns in self.images.stamps_ns if stamp_ns > time_ns), default=None)
+        return due if after is None else due[: self._grid.up_to(after - 1) + 1 - due[0]]
 
     def _silent_ns(self, now_ns: int) -> int:
         """Return the time up to which events are not waited for any more; no image may serve one beyond it."""
         at_ns, image_ns = self._clock.at(now_ns), self.images.settled_ns
         if at_ns is None or image_ns is None:
             return 0
-        waited_ns = at_ns - round(self.parameters.event_wait_ms * 1e6)
-        return min(waited_ns, image_ns + self.parameters.image_age_max_ns)
+        return min(at_ns - self._wait_ns, image_ns + self.parameters.image_age_max_ns)
 
     def _begin_anew(self) -> None:
         """Forget the old time after a jump back."""

@@ -142,6 +142,16 @@ def test_where_images_end_masks_end_with_their_age(tmp_path: Path) -> None:
     assert times == 4
 
 
+def test_a_clock_that_was_set_after_the_first_image_makes_no_endless_run(tmp_path: Path) -> None:
+    bag = rate_bag(tmp_path / "bag", [(-START_NS / MS, 1), *TEN_HZ])  # the first stamp is 0
+    result = segment(bag, tmp_path / "out", parameters=AT_30_HZ, warn=print)
+    begin = [round(k * 10**9 / 30) for k in range(5)]  # up to 150 ms after it
+    assert list(read_masks(tmp_path / "out")) == [*begin, *times_between(12, 499)]
+    assert result.mask_times == 30 * 10**9 + 15  # from 0 to 10^9 s and 499 ms
+    (sentence,) = [said for said in result.complaints if "in a row" in said]
+    assert sentence.startswith("29999999996 mask times in a row were passed over, since no image of at most image_age_")
+
+
 def test_events_that_pause_are_waited_for_in_the_bags_time(tmp_path: Path) -> None:
     bag = rate_bag(tmp_path / "bag", TEN_HZ, silent=range(30, 80))  # of 150 to 400 ms
     parameters = replace(AT_30_HZ, when_events_missing="drop")

@@ -42,6 +42,14 @@ def test_streets_have_all_classes() -> None:
     assert found == set(range(11))
 
 
+@pytest.mark.parametrize("size", [(64, 48), (96, 48), (160, 48), (48, 160)])
+@pytest.mark.parametrize("focal", [0.55, 1.1])
+def test_cameras_that_stand_upright_can_be_rectified(size: tuple[int, int], focal: float) -> None:
+    rectified = make_calibration(IMAGE, size, focal).rectify_map()
+    assert rectified.shape == (*size, 2)
+    assert np.isfinite(rectified).all()
+
+
 def test_both_views_have_the_calibration_s_geometry(scene: Scene) -> None:
     calibration = make_calibration(IMAGE, EVENT)
     image, event = see(scene, image_view(calibration)), see(scene, event_view(calibration))

@@ -372,9 +372,61 @@ def test_a_model_that_fails_is_counted_and_the_next_mask_time_is_served(bench: A
     assert (rig.kept.reports[-1].message, rig.times) == ("no calibration yet", (3, 0, 0, 2))
 
 
+def test_images_whose_stamps_stand_still_are_said_though_no_event_makes_a_mask_time_due(bench: Any) -> None:
+    rig = bench()
+    rig.image(0)
+    rig.turn(now_ms=0)
+    for now_ms in range(20, 200, 10):
+        rig.turn(now_ms)
+    assert rig.masks[-1] == (50, 50)
+    rig.worker._said_at -= 1.0  # a second later
+    for now_ms in range(200, 400, 10):
+        rig.image(0)
+        rig.turn(now_ms)
+    (beat,) = rig.kept.heartbeats
+    assert (beat.state, beat.policy) == (State.ERROR, "drop")
+    assert beat.message.startswith("the newest image is 60.0 ms old at the mask's time; expected one of at most image_")
+    rig.worker._said_at -= 1.0
+    rig.image(95)  # an image that goes on
+    rig.turn(now_ms=400)
+    rig.turn(now_ms=425)
+    assert (rig.masks[-1], len(rig.kept.heartbeats)) == ((100, 5), 1)
+
+
+def test_a_clock_that_stands_just_before_a_mask_time_takes_no_core(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, waits = bench(), list[float]()
+    rig.image(0)
+    rig.events(-30, 0)
+    rig.turn(now_ms=0)
+    monkeypatch.setattr(rig.worker.inbox, "wait_until", lambda ready, timeout, **given: waits.append(timeout))
+    for _ in range(3):
+        rig.turn(now_ms=9.999999)  # of a paused bag
+    assert waits == [0.001] * 3
+
+
+def test_no_mask_time_is_later_than_a_stamp_can_say(bench: Any) -> None:
+    rig, end_ms = bench(), (2**31 * 10**9 - START_NS) // MS
+    rig.image(end_ms - 5)
+    for now_ms in range(0, 100, 5):
+        rig.turn(now_ms)
+    assert rig.masks == []
+    rig.image(end_ms - 20)
+    rig.turn(now_ms=100)
+    rig.turn(now_ms=200)
+    assert all(stamp_to_ns(report.header.stamp) < 2**31 * 10**9 for report in rig.kept.reports)
+
+
 def test_masks_between_images_need_events() -> None:
     with pytest.raises(ValueError, match=r"^parameter 'mask_rate_hz' is 100, but the second input is thermal images;"):
         check_reach(EVERY_10_MS, picture_preprocessing((20, 34)))
+
+
+@pytest.mark.parametrize("rate_hz", [1e-9, 5e-324, 0.0999])
+def test_a_rate_that_hardly_ever_makes_a_mask_is_refused(rate_hz: float) -> None:
+    setup = preset_preprocessing("mambaseg_ddd17", size=Brightness.image_size, channels=1)
+    check_reach(replace(EVERY_10_MS, mask_rate_hz=0.1), setup)
+    with pytest.raises(ValueError, match=f"^parameter 'mask_rate_hz' is {rate_hz:g}; expected at least 0.1"):
+        check_reach(replace(EVERY_10_MS, mask_rate_hz=rate_hz), setup)
 
 
 def test_a_slow_model_never_queues(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
