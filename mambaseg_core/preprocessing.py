@@ -90,8 +90,8 @@ class Preprocessing:
         rows = height - round(self.crop_bottom * height / self.view_size[0])
         if rows < 1:
             raise ValueError(
-                f"the crop of {self.crop_bottom} of {self.view_size[0]} rows leaves none of a view's {height}, expected "
-                "some; lower data.crop_bottom, or give larger pictures"
+                f"the crop of {self.crop_bottom} of {self.view_size[0]} rows leaves none of a view's {height}, "
+                "expected some; lower data.crop_bottom, or give larger pictures"
             )
         return rows
 
