@@ -82,8 +82,18 @@ class Preprocessing:
         return LABEL_SETS[self.labels]
 
     def kept_rows(self, height: int) -> int:
-        """Return the rows of a view of `height` rows that the model sees."""
-        return height - round(self.crop_bottom * height / self.view_size[0])
+        """Return the rows of a view of `height` rows that the model sees.
+
+        Raises:
+            ValueError: there are none.
+        """
+        rows = height - round(self.crop_bottom * height / self.view_size[0])
+        if rows < 1:
+            raise ValueError(
+                f"the crop of {self.crop_bottom} of {self.view_size[0]} rows leaves none of a view's {height}, "
+                "expected some; lower data.crop_bottom, or give larger pictures"
+            )
+        return rows
 
     def unseen_rows(self, height: int | None) -> str:
         """Return which rows the model does not see, in words; empty if it sees all.

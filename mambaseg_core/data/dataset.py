@@ -140,9 +140,11 @@ class RecordingDataset(SampleDataset):
                 continue
             age_ns = int(recording.image_times_ns[index] - recording.image_times_ns[image])
             before = None if recording.label_paths[image] is None else load_label(recording, image, setup)
-            old = load_image(recording, image, setup, self.cache)
-            aged = self._changed(replace(plain, image=old, age_ns=age_ns, image_label=before), number)
-            found.append(AgedSample(aged, aged.image_label))
+            image_then = load_image(recording, image, setup, self.cache)
+            old = replace(plain, image=image_then, age_ns=age_ns, image_label=before)
+            if before is not None:
+                before = self._changed(replace(old, label=before), number).label
+            found.append(AgedSample(self._changed(old, number), before))
         return found
 
     def draw(self, number: int, seed: int) -> Sample:

@@ -239,7 +239,10 @@ class DsecSequence:
 def _read_condition(path: Path) -> str:
     if not path.is_file():
         return UNKNOWN
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError):
+        content = None
     if not isinstance(content, dict) or not isinstance(content.get("condition"), str):
         raise ValueError(f"{path} has no condition, expected a line such as 'condition: night'; add it")
     return str(content["condition"])

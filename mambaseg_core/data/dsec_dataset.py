@@ -93,7 +93,12 @@ def read_split(root: Path, split: str) -> tuple[tuple[str, ...], int, int]:
         if split not in SPLITS:
             raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)} of DSEC-Semantic")
         return SPLITS[split], FIRST_LABEL, LABEL_STEP
-    content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is not YAML: {error}; list the sequences under train and test".replace("\n", " ")
+        ) from error
     names = content.get(split) if isinstance(content, dict) else None
     if not isinstance(names, list) or not names:
         found = list(content) if isinstance(content, dict) else type(content).__name__

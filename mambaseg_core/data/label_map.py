@@ -71,8 +71,8 @@ def read_label_map(path: Path, labels: LabelSet) -> LabelMap:
     try:
         text = path.read_text(encoding="utf-8")
         content: Any = yaml.safe_load(text)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not YAML: {error}".replace("\n", " ")) from error
     if not isinstance(content, dict) or not set(content) - {_OTHER}:
         raise ValueError(f"{path} is {type(content).__name__}, expected lines such as `7: road`; write it")

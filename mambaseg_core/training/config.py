@@ -260,7 +260,7 @@ def read_config(path: str | Path, changes: dict[str, Any] | None = None) -> Trai
         raise ValueError(f"configuration {path} does not exist; expected a YAML file such as config/train/dsec.yaml")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or no such date
         raise ValueError(f"configuration {path} is not YAML: {error}".replace("\n", " ")) from error
     try:
         return parse_config(values, changes or {})

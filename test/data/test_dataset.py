@@ -151,6 +151,7 @@ def lengthened(root: str | Path) -> None:
         ("train: [drive]\nlabel_step: 0", "label_step 0"),
         ("train: [drive]\nfirst_label: 6", "drive in .* has 6 labeled images, expected more than 6"),
         ("train: [other]", "sequence other of split 'train' is missing"),
+        ("train: [drive", r"splits\.yaml is not YAML: .*; list the sequences under train and test"),
     ],
 )
 def test_wrong_splits(root: Path, content: str, words: str) -> None:

@@ -212,6 +212,11 @@ def test_exact_ages_share_events_and_know_the_label_of_the_image(root: Path) -> 
     assert not same(at_100.sample, plain[4], "image")
     assert not same(at_100.sample, plain[2], "image")
     assert all(torch.equal(dataset.label(number), plain[number].label) for number in range(5))
+    flipped = DsecDataset(root, "test", SETUP, lambda sample, _: replace(sample, label=sample.label.flip(-1)))
+    (mirrored,) = flipped.at_ages(4, [50 * MS])
+    assert mirrored is not None
+    assert mirrored.before is not None
+    assert torch.equal(mirrored.before, plain[3].label.flip(-1))
     changed = DsecDataset(root, "test", SETUP, AUGMENTATION).at_ages(4, [0, 50 * MS])
     first, second = (part.sample for part in changed if part is not None)
     assert same(first, second, "second", "label")

@@ -119,9 +119,7 @@ def test_lists_without_any_label_are_refused(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a\n")
     for name in "ab":
         (tmp_path / "labels" / f"{name}.png").rename(tmp_path / "labels" / f"{name}.jpg")
-    with pytest.raises(
-        ValueError, match=r"has no picture with a label in labels/, expected \.png files of the"
-    ):
+    with pytest.raises(ValueError, match=r"has no picture with a label in labels/, expected \.png files of the"):
         opened(tmp_path)
 
 
@@ -183,6 +181,8 @@ def test_the_indices_of_a_palette_are_ids_and_its_colors_are_colors(tmp_path: Pa
     ("text", "message"),
     [
         ("7: [", "is not YAML"),
+        ("2026-13-45: road", "label_map.yaml is not YAML: month must be in 1..12"),
+        ("[" * 5000, "label_map.yaml is not YAML"),
         ("- 7", "is list, expected lines such as `7: road`"),
         ("other: ignore", "is dict, expected lines such as"),
         ("7: street", "has the class 'street', expected ignore, an id below 11 or one of background"),
@@ -248,7 +248,9 @@ def test_folders_that_are_incomplete_are_refused(tmp_path: Path) -> None:
         opened(root)
     write(tmp_path / "both", ["a", "b"])
     write(tmp_path / "both" / "train", ["a", "b"])
-    with pytest.raises(ValueError, match=r"both has pictures in images/ and in .*train, expected them in images/ alone"):
+    with pytest.raises(
+        ValueError, match=r"both has pictures in images/ and in .*train, expected them in images/ alone"
+    ):
         opened(tmp_path / "both", "test")
     write(tmp_path / "half" / "train", ["a"])
     with pytest.raises(ValueError, match=r"half has no folder images and no folder labels \(found: \['train'\]\)"):

@@ -108,7 +108,13 @@ def test_a_missing_key_is_named(values: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(b"a: [", "is not YAML"), (b"a: \xff", "is not YAML"), (b"- 1", "holds a list"), (b"loop: 3", "loop is 3")],
+    [
+        (b"a: [", "is not YAML"),
+        (b"a: \xff", "is not YAML"),
+        (b"a: 2026-13-45", "is not YAML"),
+        (b"- 1", "holds a list"),
+        (b"loop: 3", "loop is 3"),
+    ],
 )
 def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, text: bytes, message: str) -> None:
     path = tmp_path / "bad.yaml"

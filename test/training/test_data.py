@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mambaseg_core.data.dsec_dataset import SPLITS
@@ -46,6 +47,15 @@ def test_the_crop_is_as_configured(tmp_path: Path) -> None:
     assert make_preprocessing(DataConfig(layout="rgbx", second="depth", size=(48, 64), crop_bottom=8)).crop_bottom == 8
     with pytest.raises(ValueError, match=r"data\.crop_bottom is 480 of the 480 rows of a view, expected fewer"):
         make_preprocessing(DataConfig(crop_bottom=480))
+
+
+def test_a_crop_that_leaves_no_row_of_a_small_view_is_refused() -> None:
+    setup = make_preprocessing(DataConfig(layout="pictures", inputs="image", crop_bottom=475))
+    assert setup.kept_rows(480) == 5
+    with pytest.raises(
+        ValueError, match=r"the crop of 475 of 480 rows leaves none of a view's 24, expected some; lower"
+    ):
+        setup.image_tensor(np.zeros((24, 32, 3), np.uint8))
 
 
 def test_the_recipe_of_made_up_drives_sees_the_whole_view() -> None:
