@@ -148,7 +148,7 @@ class GridWorker(Worker):
             now_ns: the node's clock, or a bag's.
             at_end: whether nothing more comes: then those up to the last stamp are due.
         """
-        events_ns, image_ns = self.source.settled_ns, self.images.settled_ns
+        events_ns, image_ns = self.source.settled_ns, self._image_ns
         if events_ns is not None and self._events_ns is not None and events_ns < self._events_ns - JUMP_NS:
             self.images.agree(events_ns)
             self.images.drop_after(events_ns + JUMP_NS)
@@ -177,10 +177,18 @@ class GridWorker(Worker):
 
     def _silent_ns(self, now_ns: int) -> int:
         """Return the time up to which events are not waited for any more; no image may serve one beyond it."""
-        at_ns, image_ns = self._clock.at(now_ns), self.images.settled_ns
+        at_ns, image_ns = self._clock.at(now_ns), self._image_ns
         if at_ns is None or image_ns is None:
             return 0
         return min(at_ns - self._wait_ns, image_ns + self.parameters.image_age_max_ns)
+
+    @property
+    def _image_ns(self) -> int | None:
+        """Stamp of the newest image, but not of one that may be undone since it is far ahead of those before it."""
+        settled_ns, newest_ns = self.images.settled_ns, self.images.newest_ns
+        if settled_ns is None or newest_ns is None:
+            return None
+        return newest_ns if newest_ns - settled_ns <= self.parameters.image_age_max_ns else settled_ns
 
     def _begin_anew(self) -> None:
         """Forget the old time after a jump back."""

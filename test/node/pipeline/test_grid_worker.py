@@ -404,6 +404,20 @@ def test_a_clock_that_stands_just_before_a_mask_time_takes_no_core(bench: Any, m
     assert waits == [0.001] * 3
 
 
+@pytest.mark.parametrize("period_ms", [90, 101, 200])  # times 100 ms apart and more may be a jump
+def test_without_events_masks_of_a_slow_camera_are_not_a_period_late(bench: Any, period_ms: int) -> None:
+    rig, late = bench(image_age_max_ms=300.0), list[float]()
+    for now_ms in range(2000):
+        if now_ms % period_ms == 0:
+            rig.image(now_ms)
+        if now_ms % 10 == 0:
+            made = len(rig.masks)
+            rig.turn(now_ms)
+            late += [now_ms - ms for ms, _ in rig.masks[made:]]
+    assert len(late) >= 190
+    assert max(late) <= 30  # event_wait_ms, and a turn
+
+
 def test_no_mask_time_is_later_than_a_stamp_can_say(bench: Any) -> None:
     rig, end_ms = bench(), (2**31 * 10**9 - START_NS) // MS
     rig.image(end_ms - 5)
