@@ -24,8 +24,8 @@ from gpu_stages.subjects import Size
 from mambaseg_core import Segmenter, create_model
 from mambaseg_core.evaluation.metrics import Scores, confusion_matrix
 from mambaseg_core.labels import IGNORE
+from mambaseg_core.synth.conditions import CONDITIONS
 
-CONDITIONS = ("day", "night", "glare", "fast")
 CONTENDERS = ("mambaseg_compact", "mambaseg_dsec")
 
 
@@ -42,7 +42,7 @@ class Scale:
     steps: int
 
 
-WHOLE = Scale((240, 320), (240, 320), (24, 8), 16, 8, 50, 2000)
+WHOLE = Scale((240, 320), (240, 320), (28, 14), 12, 8, 50, 2000)
 TINY = Scale((32, 48), (48, 64), (1, 1), 2, 2, 1, 1)
 Samples = tuple[Tensor, Tensor, Tensor]  # images, voxel grids, labels
 
@@ -143,7 +143,7 @@ def _render(scale: Scale, split: int, number: int) -> Samples:
     model = create_model("mambaseg_nano", image_size=scale.size)
     segmenter = Segmenter(model, "cpu", calibration=calibration)  # prepares samples as it does for masks
     images, grids, labels = [], [], []
-    condition = CONDITIONS[number % len(CONDITIONS)]
+    condition = tuple(CONDITIONS)[number % len(CONDITIONS)]
     for frame in drive(calibration, frames=scale.frames, seed=1000 * split + number, condition=condition):
         image, grid = segmenter.prepare(frame.image, frame.events)
         if image is None or grid is None:

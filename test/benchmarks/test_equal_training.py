@@ -271,7 +271,7 @@ def test_an_entry_under_another_name_is_refused(entry: Entry, tmp_path: Path) ->
 
 def test_a_protocol_has_what_changes_weights_and_nothing_of_one_run(config: TrainConfig) -> None:
     found = protocol_of(config)
-    assert found["loop.steps"] == 3000
+    assert found["loop.steps"] == 2500
     assert found["data.size"] == [120, 160]
     other = configuration(config, NANO["released_fusion"], 7)
     other = replace(other, data=replace(other.data, root="/elsewhere", workers=3, cache="/cache"))
