@@ -17,15 +17,18 @@ namespace {
 
 #include "vec.h"
 //
+#include "activation.h"
+#include "row_norm.h"
 #include "tile.h"
 //
+#include "dense_kernel.h"
 #include "scan_kernel.h"
 #include "ss2d_kernel.h"
 
 template <class S>
 constexpr Kernels<S> table(const char* name) {
   return {name,         kLanes<S>,       &scan_scratch<S>, &scan<S>, &scan_backward<S>,
-          &ss2d_scratch<S>, &ss2d<S>, &ss2d_backward<S>};
+          &ss2d_scratch<S>, &ss2d<S>, &ss2d_backward<S>, dense_table<S>()};
 }
 
 }  // namespace
