@@ -17,6 +17,7 @@ namespace {
 
 #include "vec.h"
 //
+#include "activation.h"
 #include "tile.h"
 //
 #include "scan_kernel.h"
