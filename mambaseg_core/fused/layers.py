@@ -29,7 +29,7 @@ class UnfitError(Exception):
 
 
 def expect(module: nn.Module | None, kind: type[Module]) -> Module:
-    """Return the module if it is exactly of that class, as the class made it and ready for inference; raise `UnfitError`."""
+    """Return the module if it is exactly of that class and untouched; raise `UnfitError`."""
     if type(module) is not kind or not is_untouched(module):
         raise UnfitError
     return module

@@ -12,6 +12,7 @@ from mambaseg_core import ops
 from mambaseg_core.fused.encoder import FusedMlp
 from mambaseg_core.fused.fusion import FusedChannelAttention, Pair
 from mambaseg_core.fused.layers import (
+    Convert,
     FusedConv3x3,
     FusedDepthwise,
     FusedLinear,

@@ -10,31 +10,29 @@ from torch import Tensor
 
 from mambaseg_core import extension  # noqa: F401  loads the kernel
 
-FACTOR: Final = 2654435761  # a prime near 2^32 / golden ratio (Knuth): factors of neighbors differ in all bits
+FACTOR: Final = 2654435761  # 2^32 over the golden ratio (Knuth): the factors of neighbors differ in all bits
+
+torch.library.define("mambaseg::checksums_", "(Tensor(a!) sums, Tensor[] tensors) -> ()")
 
 
-def _plain(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.stack([_sum(x) for x in tensors]) if tensors else torch.zeros(0, dtype=torch.int64)
+@torch.library.impl("mambaseg::checksums_", "default")
+def _checksums(sums: Tensor, tensors: Sequence[Tensor]) -> None:
+    for number, x in enumerate(tensors):
+        bits = x.flatten().view(torch.int32).to(torch.int64) & 0xFFFFFFFF
+        factors = torch.arange(bits.numel(), device=x.device) * FACTOR & 0xFFFFFFFF | 1
+        sums[number] = (bits * factors).sum()
 
 
-def _sum(x: Tensor) -> Tensor:
-    bits = x.contiguous().view(torch.int32).flatten().to(torch.int64) & 0xFFFFFFFF
-    factors = (torch.arange(bits.numel(), device=x.device) * FACTOR & 0xFFFFFFFF) | 1
-    return (bits * factors).sum()
-
-
-torch.library.define("mambaseg::checksums", "(Tensor[] tensors) -> Tensor")
-torch.library.impl("mambaseg::checksums", "default")(_plain)
-
-
+@torch.no_grad()
 def checksums(tensors: Sequence[Tensor]) -> list[int]:
-    """Return the sum over all values of their 32 bits times an odd factor of their place, modulo 2^64, of each tensor.
+    """Return a checksum for each tensor: the sum of 32 bits times an odd factor of the place, modulo 2^64.
 
-    A change of one value always changes it.
+    A change of a single value always changes it, other changes almost surely.
 
     Args:
         tensors: Of float32, on the CPU.
     """
-    with torch.no_grad():
-        found: list[int] = torch.ops.mambaseg.checksums([x.detach() for x in tensors]).tolist()
+    sums = torch.empty(len(tensors), dtype=torch.int64)
+    torch.ops.mambaseg.checksums_(sums, [x.detach().contiguous() for x in tensors])
+    found: list[int] = sums.tolist()
     return found
