@@ -14,7 +14,7 @@ namespace {
 constexpr const char* kOp = "checksums_";
 constexpr uint32_t kFactor = 2654435761u;  // as in ops/checksums.py
 constexpr int64_t kPart = 1 << 14;         // values of a work item
-constexpr int64_t kPartsAThread = 32;      // 2 MiB, read in 0.2 ms
+constexpr int64_t kPartsAThread = 512;     // 32 MiB, read in 2 to 3 ms
 
 struct Part {
   int64_t tensor, begin, end;
@@ -35,31 +35,34 @@ uint64_t sum(const Part& part) {
 std::vector<Part> parts_of(const std::vector<Tensor>& tensors) {
   std::vector<Part> parts;
   for (size_t t = 0; t < tensors.size(); ++t) {
-    const Tensor& x = tensors[t];
-    MAMBASEG_CHECK(x.is_cpu() && x.scalar_type() == ScalarType::Float && x.is_contiguous(), kOp, ": tensor ", t,
-                   " is not float32, contiguous and on the CPU");
-    const int64_t count = x.numel();
+    const int64_t count = tensors[t].numel();
+    const unsigned char* values = input<unsigned char>(tensors[t]);
     for (int64_t begin = 0; begin < count; begin += kPart)
-      parts.push_back({static_cast<int64_t>(t), begin, std::min(count, begin + kPart), input<unsigned char>(x)});
+      parts.push_back({static_cast<int64_t>(t), begin, std::min(count, begin + kPart), values});
   }
   return parts;
 }
 
-void checksums(Tensor sums, const std::vector<Tensor>& tensors) {
+void checksums(const Tensor& sums, std::vector<Tensor> tensors) {
   const int64_t count = tensors.size();
   MAMBASEG_CHECK(sums.is_cpu() && sums.scalar_type() == ScalarType::Long && sums.is_contiguous() &&
                      sums.numel() == count,
                  kOp, ": sums is not int64 [", count, "], contiguous and on the CPU");
+  for (Tensor& x : tensors) {
+    MAMBASEG_CHECK(x.is_cpu() && x.scalar_type() == ScalarType::Float, kOp, ": a tensor is not float32 on the CPU");
+    x = dense(x);
+  }
   const std::vector<Part> parts = parts_of(tensors);
   const std::unique_ptr<std::atomic<uint64_t>[]> totals(new std::atomic<uint64_t>[count]());
-  parallel(parts.size(), [&](int64_t begin, int64_t end) {
+  const auto add = [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) totals[parts[i].tensor].fetch_add(sum(parts[i]), std::memory_order_relaxed);
-  }, kPartsAThread);
+  };
+  parallel(parts.size(), add, kPartsAThread);
   for (int64_t t = 0; t < count; ++t) output<int64_t>(sums)[t] = static_cast<int64_t>(totals[t].load());
 }
 
 #if MAMBASEG_STABLE_ABI
-void checksums_(Tensor sums, std::vector<Tensor> tensors) { checksums(sums, tensors); }
+void checksums_(Tensor sums, std::vector<Tensor> tensors) { checksums(sums, std::move(tensors)); }
 #else
 void checksums_(Tensor sums, at::TensorList tensors) { checksums(sums, tensors.vec()); }
 #endif

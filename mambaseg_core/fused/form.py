@@ -110,6 +110,7 @@ class _Built:
         self._weights = PackedWeights()
         self._done: dict[int, nn.Module] = {}
         self.network = self._convert(model)
+        self._weights.watch()
 
     def is_current(self) -> bool:
         """Return True if nothing has changed but values of weights, which then are packed again."""
@@ -122,13 +123,13 @@ class _Built:
         return self._done[id(module)]
 
     def _form_of(self, module: nn.Module) -> nn.Module:
-        kind, mark, done = type(module), self._weights.mark(), dict(self._done)
+        kind, count, done = type(module), self._weights.count(), dict(self._done)
         try:
             if kind in COMPOSED:
                 return COMPOSED[kind](self._weights, module, self._convert)
             if kind in FORMS:
                 return FORMS[kind](self._weights, module)
         except UnfitError:
-            self._weights.forget_since(mark)
+            self._weights.drop_from(count)
             self._done = done
         return rebuilt(module, kind, self._convert) if kind in CONTAINERS else module
