@@ -10,6 +10,8 @@ namespace mambaseg {
 constexpr int kTile = 64;         // steps per tile; a tile stays in the L1 cache
 constexpr int64_t kMaxSlots = 8;  // parts of a channel-wise sum; fixed, so that the thread count changes no bit
 
+enum Activation : int { kNone, kRelu, kGelu, kSilu, kSigmoid };  // the codes of the fused operators; gelu by erf
+
 // Sequences with time last: u, y [B, K, C, L].
 template <class S>
 struct ScanArgs {

@@ -99,7 +99,7 @@ static void spatial(const SpatialArgs& args, int64_t item, float* scratch) {
     Vec<float> of_mean[2]{}, of_max[2]{};
     add_window<2>(of_mean, means + x, stride, args.weight, 7);
     add_window<2>(of_max, maxima + x, stride, args.weight + 49, 7);
-    for (int i = 0; i < 2; ++i) store(scratch + x + i * kLanes<float>, activate<4, float>(of_mean[i] + of_max[i]));
+    for (int i = 0; i < 2; ++i) store(scratch + x + i * kLanes<float>, activate<kSigmoid, float>(of_mean[i] + of_max[i]));
   }
   for (int64_t i = 0; i < args.width; ++i) {
     const int64_t pixel = item * args.width + i;
@@ -173,7 +173,7 @@ MAMBASEG_INLINE void weigh_pixels(const ThreeWeightsArgs& args, const float* fro
           logits[k][i] += args.conv2[k * kHidden + first + o] * positive_part<float>(hidden[o][i]);
   }
   for (int k = 0; k < 3; ++k)
-    for (int i = 0; i < 2; ++i) store(to + k * to_stride + i * kLanes<float>, activate<4, float>(logits[k][i]));
+    for (int i = 0; i < 2; ++i) store(to + k * to_stride + i * kLanes<float>, activate<kSigmoid, float>(logits[k][i]));
 }
 
 static void three_weights(const ThreeWeightsArgs& args, int64_t item, float* scratch) {
@@ -256,16 +256,16 @@ static void channel_weights_of(const ChannelArgs& args, int64_t item, float* scr
   for (int64_t i = 0; i < all; ++i) {
     const float* weight = args.fc2 + i * args.hidden;
     const float value = dot(weight, hidden, args.hidden) + dot(weight, hidden + args.hidden, args.hidden);
-    args.y[item * all + i] = activate<4, float>(splat(value))[0];
+    args.y[item * all + i] = activate<kSigmoid, float>(splat(value))[0];
   }
 }
 
 static void channel_weights(const ChannelArgs& args, int64_t item, float* scratch) {
   switch (args.activation) {
-    case 1: return channel_weights_of<1>(args, item, scratch);
-    case 2: return channel_weights_of<2>(args, item, scratch);
-    case 3: return channel_weights_of<3>(args, item, scratch);
-    case 4: return channel_weights_of<4>(args, item, scratch);
-    default: return channel_weights_of<0>(args, item, scratch);
+    case kRelu: return channel_weights_of<kRelu>(args, item, scratch);
+    case kGelu: return channel_weights_of<kGelu>(args, item, scratch);
+    case kSilu: return channel_weights_of<kSilu>(args, item, scratch);
+    case kSigmoid: return channel_weights_of<kSigmoid>(args, item, scratch);
+    default: return channel_weights_of<kNone>(args, item, scratch);
   }
 }

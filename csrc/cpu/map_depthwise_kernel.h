@@ -73,11 +73,11 @@ static void depthwise_row(const DepthwiseArgs& args, int64_t item, float* scratc
 
 static void depthwise(const DepthwiseArgs& args, int64_t item, float* scratch) {
   switch (args.activation) {
-    case 1: return depthwise_row<1>(args, item, scratch);
-    case 2: return depthwise_row<2>(args, item, scratch);
-    case 3: return depthwise_row<3>(args, item, scratch);
-    case 4: return depthwise_row<4>(args, item, scratch);
-    default: return depthwise_row<0>(args, item, scratch);
+    case kRelu: return depthwise_row<kRelu>(args, item, scratch);
+    case kGelu: return depthwise_row<kGelu>(args, item, scratch);
+    case kSilu: return depthwise_row<kSilu>(args, item, scratch);
+    case kSigmoid: return depthwise_row<kSigmoid>(args, item, scratch);
+    default: return depthwise_row<kNone>(args, item, scratch);
   }
 }
 
@@ -124,10 +124,10 @@ static void norm_rows(const NormArgs& args, int64_t item) {
 
 static void norm(const NormArgs& args, int64_t item, float*) {
   switch (args.activation) {
-    case 1: return norm_rows<1>(args, item);
-    case 2: return norm_rows<2>(args, item);
-    case 3: return norm_rows<3>(args, item);
-    case 4: return norm_rows<4>(args, item);
-    default: return norm_rows<0>(args, item);
+    case kRelu: return norm_rows<kRelu>(args, item);
+    case kGelu: return norm_rows<kGelu>(args, item);
+    case kSilu: return norm_rows<kSilu>(args, item);
+    case kSigmoid: return norm_rows<kSigmoid>(args, item);
+    default: return norm_rows<kNone>(args, item);
   }
 }

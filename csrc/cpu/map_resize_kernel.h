@@ -66,11 +66,11 @@ static void add_resized_row(const ResizeArgs& args, int64_t item, float* scratch
 
 static void add_resized(const ResizeArgs& args, int64_t item, float* scratch) {
   switch (args.activation) {
-    case 1: return add_resized_row<1>(args, item, scratch);
-    case 2: return add_resized_row<2>(args, item, scratch);
-    case 3: return add_resized_row<3>(args, item, scratch);
-    case 4: return add_resized_row<4>(args, item, scratch);
-    default: return add_resized_row<0>(args, item, scratch);
+    case kRelu: return add_resized_row<kRelu>(args, item, scratch);
+    case kGelu: return add_resized_row<kGelu>(args, item, scratch);
+    case kSilu: return add_resized_row<kSilu>(args, item, scratch);
+    case kSigmoid: return add_resized_row<kSigmoid>(args, item, scratch);
+    default: return add_resized_row<kNone>(args, item, scratch);
   }
 }
 

@@ -31,18 +31,19 @@ def activate(x: Tensor, activation: int) -> Tensor:
     return x if function is None else function(x)
 
 
-def register(name: str, schema: str, plain: Callable[..., Any]) -> None:
+def register(name: str, schema: str, plain: Callable[..., Any], fake: Callable[..., Any] | None = None) -> None:
     """Define `mambaseg::<name>` with a plain form for every device; a gradient is refused.
 
     Args:
         name: Name of the operator.
         schema: Arguments and result, as torch's schemas have them.
         plain: The operator in PyTorch. Its results are contiguous, as the kernel's are.
+        fake: Its result without data, where `plain` reads numbers to check them.
     """
     qualified = f"mambaseg::{name}"
     torch.library.define(qualified, schema)
     torch.library.impl(qualified, "default")(plain)
-    torch.library.register_fake(qualified)(plain)
+    torch.library.register_fake(qualified)(fake or plain)
 
     def refuse(*_: Any) -> None:
         raise RuntimeError(
