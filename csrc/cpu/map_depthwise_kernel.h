@@ -33,7 +33,7 @@ MAMBASEG_INLINE int lanes_left(int64_t width, int64_t first) {
 }
 
 // Convolves kTilePixels neighbors and stores the first `pixels`. rows: three rows from the pixel to the left on.
-template <int kActivation>
+template <int kActivation, bool kAll>
 static void depthwise_tile(const DepthwiseArgs& args, const float* const* rows, float* to, int64_t pixels) {
   const int64_t channels = args.channels;
   each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
@@ -41,7 +41,7 @@ static void depthwise_tile(const DepthwiseArgs& args, const float* const* rows, 
     const Vec<float> start = args.bias ? lanes.from(args.bias + c) : Vec<float>{};
 #pragma GCC unroll 4
     for (int i = 0; i < kTilePixels; ++i) sums[i] = start;
-#pragma GCC unroll 3
+#pragma GCC unroll 1  // so that all vectors of a row stay in registers
     for (int row = 0; row < 3; ++row) {
       const float* weight = args.weight + row * 3 * channels + c;
       const Vec<float> w0 = lanes.from(weight), w1 = lanes.from(weight + channels), w2 = lanes.from(weight + 2 * channels);
@@ -59,7 +59,7 @@ static void depthwise_tile(const DepthwiseArgs& args, const float* const* rows, 
     for (int i = 0; i < kTilePixels; ++i) sums[i] = activate<kActivation, float>(sums[i]);
 #pragma GCC unroll 4
     for (int i = 0; i < kTilePixels; ++i)
-      if (i < pixels) lanes.to(to + i * channels + c, sums[i]);
+      if (kAll || i < pixels) lanes.to(to + i * channels + c, sums[i]);
   });
 }
 
@@ -70,7 +70,9 @@ static void depthwise_window(const DepthwiseArgs& args, const float* map, int64_
     for (int64_t column = x - 1; column <= x + kTilePixels; ++column, scratch += channels) {
       const bool inside = row >= 0 && row < args.height && column >= 0 && column < args.width;
       const float* from = map + (row * args.width + column) * channels;
-      for (int64_t c = 0; c < channels; ++c) scratch[c] = inside ? from[c] : 0.0f;
+      each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
+        lanes.to(scratch + c, inside ? lanes.from(from + c) : Vec<float>{});
+      });
     }
 }
 
@@ -87,7 +89,12 @@ static void depthwise_row(const DepthwiseArgs& args, int64_t item, float* scratc
     } else {
       depthwise_window(args, map, y, x, scratch);
     }
-    depthwise_tile<kActivation>(args, rows, args.y + item * line + x * channels, left < kTilePixels ? left : kTilePixels);
+    float* to = args.y + item * line + x * channels;
+    if (left >= kTilePixels) {
+      depthwise_tile<kActivation, true>(args, rows, to, kTilePixels);
+    } else {
+      depthwise_tile<kActivation, false>(args, rows, to, left);
+    }
   }
 }
 
