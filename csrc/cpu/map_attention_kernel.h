@@ -53,10 +53,6 @@ MAMBASEG_INLINE void add_window(Vec<float>* sums, const float* from, int64_t str
     }
 }
 
-MAMBASEG_INLINE Vec<float> spatial_sum(const float* x, const float* add, int count) {
-  return add ? load_first(x, count) + load_first(add, count) : load_first(x, count);
-}
-
 static void spatial_maps(const SpatialArgs& args, int64_t item, float*) {
   const int64_t batch = item / args.height, y = item % args.height, channels = args.channels;
   clear_borders(args.maps, batch, y, args.height, args.width);
@@ -65,25 +61,19 @@ static void spatial_maps(const SpatialArgs& args, int64_t item, float*) {
   const float share = 1.0f / static_cast<float>(channels);
   for (int64_t first = 0; first < args.width; first += kLanes<float>) {
     const int pixels = lanes_left(args.width, first);
-    Vec<float> sums[kLanes<float>], highest[kLanes<float>];
-    for (int i = 0; i < kLanes<float>; ++i) {
-      sums[i] = Vec<float>{};
-      highest[i] = splat(kLowest);
-      if (i >= pixels) continue;
+    Vec<float> sums[kLanes<float>]{}, highest[kLanes<float>]{};
+    for (int i = 0; i < pixels; ++i) {
       const int64_t pixel = item * args.width + first + i;
       const float* x = args.x + pixel * args.x_stride;
       const float* add = args.add ? args.add + pixel * channels : nullptr;
-      int64_t c = 0;
-      for (; c + kLanes<float> <= channels; c += kLanes<float>) {
-        const Vec<float> value = spatial_sum(x + c, add ? add + c : nullptr, kLanes<float>);
-        sums[i] += value;
-        highest[i] = larger(highest[i], value);
-      }
-      for (; c < channels; ++c) {
-        const float value = add ? x[c] + add[c] : x[c];
-        sums[i][0] += value;
-        highest[i][0] = value > highest[i][0] ? value : highest[i][0];
-      }
+      Vec<float> sum{}, high = splat(kLowest);
+      each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
+        const Vec<float> value = add ? lanes.from(x + c) + lanes.from(add + c) : lanes.from(x + c);
+        sum += value;
+        high = larger(high, add ? lanes.from(x + c, kLowest) + lanes.from(add + c) : lanes.from(x + c, kLowest));
+      });
+      sums[i] = sum;
+      highest[i] = high;
     }
     store_first(means + first, lane_sums<float>(sums) * share, pixels);
     store_first(maxima + first, lane_maxima(highest), pixels);
@@ -99,16 +89,17 @@ static void spatial(const SpatialArgs& args, int64_t item, float* scratch) {
     Vec<float> of_mean[2]{}, of_max[2]{};
     add_window<2>(of_mean, means + x, stride, args.weight, 7);
     add_window<2>(of_max, maxima + x, stride, args.weight + 49, 7);
-    for (int i = 0; i < 2; ++i) store(scratch + x + i * kLanes<float>, activate<4, float>(of_mean[i] + of_max[i]));
+    for (int i = 0; i < 2; ++i) store(scratch + x + i * kLanes<float>, activate<kSigmoid, float>(of_mean[i] + of_max[i]));
   }
   for (int64_t i = 0; i < args.width; ++i) {
     const int64_t pixel = item * args.width + i;
     const float* x = args.x + pixel * args.x_stride;
     const float* add = args.add ? args.add + pixel * channels : nullptr;
-    for (int64_t c = 0; c < channels; c += kLanes<float>) {
-      const int count = lanes_left(channels, c);
-      store_first(args.y + pixel * channels + c, spatial_sum(x + c, add ? add + c : nullptr, count) * scratch[i], count);
-    }
+    const float weight = scratch[i];
+    each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
+      const Vec<float> value = add ? lanes.from(x + c) + lanes.from(add + c) : lanes.from(x + c);
+      lanes.to(args.y + pixel * channels + c, value * weight);
+    });
   }
 }
 
@@ -120,22 +111,24 @@ static void weight_maps(const ThreeWeightsArgs& args, int64_t item, float*) {
   const float share = 1.0f / static_cast<float>(channels);
   for (int64_t first = 0; first < args.width; first += kLanes<float>) {
     const int pixels = lanes_left(args.width, first);
-    Vec<float> sum_a[kLanes<float>], sum_b[kLanes<float>], high[3][kLanes<float>];
-    for (int i = 0; i < kLanes<float>; ++i) {
-      sum_a[i] = sum_b[i] = Vec<float>{};
-      high[0][i] = high[1][i] = high[2][i] = splat(kLowest);
-      if (i >= pixels) continue;
-      const int64_t at = (item * args.width + first + i) * channels;
-      for (int64_t c = 0; c < channels; c += kLanes<float>) {
-        const int count = lanes_left(channels, c);
-        const Vec<float> a = load_first(args.a + at + c, count), b = load_first(args.b + at + c, count);
-        sum_a[i] += a;
-        sum_b[i] += b;
-        const Vec<float> a_high = load_or(args.a + at + c, count, kLowest), b_high = load_or(args.b + at + c, count, kLowest);
-        high[0][i] = larger(high[0][i], a_high);
-        high[1][i] = larger(high[1][i], b_high);
-        high[2][i] = larger(high[2][i], (a_high + b_high) * 0.5f);
-      }
+    Vec<float> sum_a[kLanes<float>]{}, sum_b[kLanes<float>]{}, high[3][kLanes<float>]{};
+    for (int i = 0; i < pixels; ++i) {
+      const float* a = args.a + (item * args.width + first + i) * channels;
+      const float* b = args.b + (item * args.width + first + i) * channels;
+      Vec<float> total_a{}, total_b{}, high_a = splat(kLowest), high_b = high_a, high_both = high_a;
+      each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
+        total_a += lanes.from(a + c);
+        total_b += lanes.from(b + c);
+        const Vec<float> value_a = lanes.from(a + c, kLowest), value_b = lanes.from(b + c, kLowest);
+        high_a = larger(high_a, value_a);
+        high_b = larger(high_b, value_b);
+        high_both = larger(high_both, (value_a + value_b) * 0.5f);
+      });
+      sum_a[i] = total_a;
+      sum_b[i] = total_b;
+      high[0][i] = high_a;
+      high[1][i] = high_b;
+      high[2][i] = high_both;
     }
     const Vec<float> mean_a = lane_sums<float>(sum_a) * share, mean_b = lane_sums<float>(sum_b) * share;
     store_first(to[0] + first, mean_a, pixels);
@@ -158,13 +151,16 @@ MAMBASEG_INLINE void weigh_pixels(const ThreeWeightsArgs& args, const float* fro
 #pragma GCC unroll 4
     for (int o = 0; o < kTogether; ++o) hidden[o][0] = hidden[o][1] = splat(args.bias1[first + o]);
     const float* weight = args.conv1 + first * kWeightMaps * 9;
-    for (int tap = 0; tap < kWeightMaps * 9; ++tap, ++weight) {
-      const float* at = from + tap / 9 * plane + tap % 9 / 3 * args.maps.stride + tap % 3;
-      const Vec<float> x0 = load(at), x1 = load(at + kLanes<float>);
+    for (int64_t row = 0; row < kWeightMaps * 3; ++row) {
+      const float* at = from + row / 3 * plane + row % 3 * args.maps.stride;
+#pragma GCC unroll 3
+      for (int dx = 0; dx < 3; ++dx, ++weight) {
+        const Vec<float> x0 = load(at + dx), x1 = load(at + dx + kLanes<float>);
 #pragma GCC unroll 4
-      for (int o = 0; o < kTogether; ++o) {
-        hidden[o][0] += weight[o * kWeightMaps * 9] * x0;
-        hidden[o][1] += weight[o * kWeightMaps * 9] * x1;
+        for (int o = 0; o < kTogether; ++o) {
+          hidden[o][0] += weight[o * kWeightMaps * 9] * x0;
+          hidden[o][1] += weight[o * kWeightMaps * 9] * x1;
+        }
       }
     }
     for (int o = 0; o < kTogether; ++o)
@@ -173,7 +169,7 @@ MAMBASEG_INLINE void weigh_pixels(const ThreeWeightsArgs& args, const float* fro
           logits[k][i] += args.conv2[k * kHidden + first + o] * positive_part<float>(hidden[o][i]);
   }
   for (int k = 0; k < 3; ++k)
-    for (int i = 0; i < 2; ++i) store(to + k * to_stride + i * kLanes<float>, activate<4, float>(logits[k][i]));
+    for (int i = 0; i < 2; ++i) store(to + k * to_stride + i * kLanes<float>, activate<kSigmoid, float>(logits[k][i]));
 }
 
 static void three_weights(const ThreeWeightsArgs& args, int64_t item, float* scratch) {
@@ -188,13 +184,12 @@ static void three_weights(const ThreeWeightsArgs& args, int64_t item, float* scr
     const float* b = args.b + pixel * channels;
     float* to = args.y + pixel * 3 * channels;
     const float of_a = scratch[i], of_b = scratch[stride + i], of_both = 0.5f * scratch[2 * stride + i];
-    for (int64_t c = 0; c < channels; c += kLanes<float>) {
-      const int count = lanes_left(channels, c);
-      const Vec<float> va = load_first(a + c, count), vb = load_first(b + c, count);
-      store_first(to + c, va * of_a, count);
-      store_first(to + channels + c, vb * of_b, count);
-      store_first(to + 2 * channels + c, (va + vb) * of_both, count);
-    }
+    each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
+      const Vec<float> value_a = lanes.from(a + c), value_b = lanes.from(b + c);
+      lanes.to(to + c, value_a * of_a);
+      lanes.to(to + channels + c, value_b * of_b);
+      lanes.to(to + 2 * channels + c, (value_a + value_b) * of_both);
+    });
   }
 }
 
@@ -211,17 +206,16 @@ static void channel_parts(const ChannelArgs& args, int64_t item, float*) {
   for (int64_t c = 0; c < channels; ++c) maxima[c] = kLowest;
   for (int64_t first = begin; first < end; first += kRun) {
     const int64_t last = end - first < kRun ? end : first + kRun;
-    for (int64_t c = 0; c < channels; c += kLanes<float>) {
-      const int count = lanes_left(channels, c);
-      Vec<float> sum{}, highest = load_first(maxima + c, count);
+    each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
+      Vec<float> sum{}, highest = lanes.from(maxima + c);
       for (int64_t i = first; i < last; ++i) {
-        const Vec<float> value = load_first(from + i * channels + c, count);
+        const Vec<float> value = lanes.from(from + i * channels + c);
         sum += value;
         highest = larger(highest, value);
       }
-      store_first(sums + c, load_first(sums + c, count) + sum, count);
-      store_first(maxima + c, highest, count);
-    }
+      lanes.to(sums + c, lanes.from(sums + c) + sum);
+      lanes.to(maxima + c, highest);
+    });
   }
 }
 
@@ -256,16 +250,16 @@ static void channel_weights_of(const ChannelArgs& args, int64_t item, float* scr
   for (int64_t i = 0; i < all; ++i) {
     const float* weight = args.fc2 + i * args.hidden;
     const float value = dot(weight, hidden, args.hidden) + dot(weight, hidden + args.hidden, args.hidden);
-    args.y[item * all + i] = activate<4, float>(splat(value))[0];
+    args.y[item * all + i] = activate<kSigmoid, float>(splat(value))[0];
   }
 }
 
 static void channel_weights(const ChannelArgs& args, int64_t item, float* scratch) {
   switch (args.activation) {
-    case 1: return channel_weights_of<1>(args, item, scratch);
-    case 2: return channel_weights_of<2>(args, item, scratch);
-    case 3: return channel_weights_of<3>(args, item, scratch);
-    case 4: return channel_weights_of<4>(args, item, scratch);
-    default: return channel_weights_of<0>(args, item, scratch);
+    case kRelu: return channel_weights_of<kRelu>(args, item, scratch);
+    case kGelu: return channel_weights_of<kGelu>(args, item, scratch);
+    case kSilu: return channel_weights_of<kSilu>(args, item, scratch);
+    case kSigmoid: return channel_weights_of<kSigmoid>(args, item, scratch);
+    default: return channel_weights_of<kNone>(args, item, scratch);
   }
 }

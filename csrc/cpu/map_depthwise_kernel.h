@@ -1,35 +1,53 @@
 // Depthwise 3x3 convolution and LayerNorm, each with an activation.
 
-// Loads the first `count` lanes; the others are `rest`.
-MAMBASEG_INLINE Vec<float> load_or(const float* from, int count, float rest) {
-  if (__builtin_expect(count == kLanes<float>, 1)) return load(from);
-  Vec<float> value = splat(rest);
-  for (int i = 0; i < count; ++i) value[i] = from[i];
-  return value;
+// All lanes of a vector.
+struct Whole {
+  MAMBASEG_INLINE_METHOD Vec<float> from(const float* x) const { return load(x); }
+  MAMBASEG_INLINE_METHOD Vec<float> from(const float* x, float) const { return load(x); }
+  MAMBASEG_INLINE_METHOD void to(float* y, Vec<float> value) const { store(y, value); }
+};
+
+// The first `count` lanes; the others are zero, or `rest`.
+struct Part {
+  int count;
+  MAMBASEG_INLINE_METHOD Vec<float> from(const float* x) const { return load_first(x, count); }
+  MAMBASEG_INLINE_METHOD Vec<float> from(const float* x, float rest) const {
+    Vec<float> value = splat(rest);
+    for (int i = 0; i < count; ++i) value[i] = x[i];
+    return value;
+  }
+  MAMBASEG_INLINE_METHOD void to(float* y, Vec<float> value) const { store_first(y, value, count); }
+};
+
+// Calls f(c, lanes) for each vector of channels.
+template <class F>
+MAMBASEG_INLINE void each_vector(int64_t channels, const F& f) {
+  int64_t c = 0;
+  for (; c + kLanes<float> <= channels; c += kLanes<float>) f(c, Whole{});
+  if (c < channels) f(c, Part{static_cast<int>(channels - c)});
 }
 
-MAMBASEG_INLINE int lanes_left(int64_t channels, int64_t c) {
-  return channels - c < kLanes<float> ? static_cast<int>(channels - c) : kLanes<float>;
+// Pixels from `first` on, a vector of them at most.
+MAMBASEG_INLINE int lanes_left(int64_t width, int64_t first) {
+  return width - first < kLanes<float> ? static_cast<int>(width - first) : kLanes<float>;
 }
 
 // Convolves kTilePixels neighbors and stores the first `pixels`. rows: three rows from the pixel to the left on.
-template <int kActivation>
+template <int kActivation, bool kAll>
 static void depthwise_tile(const DepthwiseArgs& args, const float* const* rows, float* to, int64_t pixels) {
   const int64_t channels = args.channels;
-  for (int64_t c = 0; c < channels; c += kLanes<float>) {
-    const int count = lanes_left(channels, c);
+  each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
     Vec<float> sums[kTilePixels];
-    const Vec<float> start = args.bias ? load_first(args.bias + c, count) : Vec<float>{};
+    const Vec<float> start = args.bias ? lanes.from(args.bias + c) : Vec<float>{};
 #pragma GCC unroll 4
     for (int i = 0; i < kTilePixels; ++i) sums[i] = start;
-#pragma GCC unroll 3
+#pragma GCC unroll 1  // so that all vectors of a row stay in registers
     for (int row = 0; row < 3; ++row) {
       const float* weight = args.weight + row * 3 * channels + c;
-      const Vec<float> w0 = load_first(weight, count), w1 = load_first(weight + channels, count),
-                       w2 = load_first(weight + 2 * channels, count);
+      const Vec<float> w0 = lanes.from(weight), w1 = lanes.from(weight + channels), w2 = lanes.from(weight + 2 * channels);
       Vec<float> x[kTilePixels + 2];
 #pragma GCC unroll 6
-      for (int i = 0; i < kTilePixels + 2; ++i) x[i] = load_first(rows[row] + i * channels + c, count);
+      for (int i = 0; i < kTilePixels + 2; ++i) x[i] = lanes.from(rows[row] + i * channels + c);
 #pragma GCC unroll 4
       for (int i = 0; i < kTilePixels; ++i) {
         sums[i] += w0 * x[i];
@@ -38,9 +56,11 @@ static void depthwise_tile(const DepthwiseArgs& args, const float* const* rows, 
       }
     }
 #pragma GCC unroll 4
+    for (int i = 0; i < kTilePixels; ++i) sums[i] = activate<kActivation, float>(sums[i]);
+#pragma GCC unroll 4
     for (int i = 0; i < kTilePixels; ++i)
-      if (i < pixels) store_first(to + i * channels + c, activate<kActivation, float>(sums[i]), count);
-  }
+      if (kAll || i < pixels) lanes.to(to + i * channels + c, sums[i]);
+  });
 }
 
 // Copies the window of a tile at a border to scratch, with zeros outside the map.
@@ -50,7 +70,9 @@ static void depthwise_window(const DepthwiseArgs& args, const float* map, int64_
     for (int64_t column = x - 1; column <= x + kTilePixels; ++column, scratch += channels) {
       const bool inside = row >= 0 && row < args.height && column >= 0 && column < args.width;
       const float* from = map + (row * args.width + column) * channels;
-      for (int64_t c = 0; c < channels; ++c) scratch[c] = inside ? from[c] : 0.0f;
+      each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
+        lanes.to(scratch + c, inside ? lanes.from(from + c) : Vec<float>{});
+      });
     }
 }
 
@@ -67,67 +89,67 @@ static void depthwise_row(const DepthwiseArgs& args, int64_t item, float* scratc
     } else {
       depthwise_window(args, map, y, x, scratch);
     }
-    depthwise_tile<kActivation>(args, rows, args.y + item * line + x * channels, left < kTilePixels ? left : kTilePixels);
+    float* to = args.y + item * line + x * channels;
+    if (left >= kTilePixels) {
+      depthwise_tile<kActivation, true>(args, rows, to, kTilePixels);
+    } else {
+      depthwise_tile<kActivation, false>(args, rows, to, left);
+    }
   }
 }
 
 static void depthwise(const DepthwiseArgs& args, int64_t item, float* scratch) {
   switch (args.activation) {
-    case 1: return depthwise_row<1>(args, item, scratch);
-    case 2: return depthwise_row<2>(args, item, scratch);
-    case 3: return depthwise_row<3>(args, item, scratch);
-    case 4: return depthwise_row<4>(args, item, scratch);
-    default: return depthwise_row<0>(args, item, scratch);
+    case kRelu: return depthwise_row<kRelu>(args, item, scratch);
+    case kGelu: return depthwise_row<kGelu>(args, item, scratch);
+    case kSilu: return depthwise_row<kSilu>(args, item, scratch);
+    case kSigmoid: return depthwise_row<kSigmoid>(args, item, scratch);
+    default: return depthwise_row<kNone>(args, item, scratch);
   }
 }
 
-// Sums of `count` rows, `stride` apart, in the lanes; term(vector, row, lanes) is what is added up of each vector.
+// Sums of `count` rows in the lanes; term(c, lanes, row) is what is added up of each vector.
 template <class Term>
-MAMBASEG_INLINE Vec<float> row_sums(const float* from, int64_t stride, int64_t channels, int count, const Term& term) {
-  Vec<float> sums[kLanes<float>];
-  for (int i = 0; i < kLanes<float>; ++i) {
-    sums[i] = Vec<float>{};
-    if (i >= count) continue;
-    for (int64_t c = 0; c < channels; c += kLanes<float>) {
-      const int lanes = lanes_left(channels, c);
-      sums[i] += term(from + i * stride + c, i, lanes);
-    }
+MAMBASEG_INLINE Vec<float> row_sums(int64_t channels, int count, const Term& term) {
+  Vec<float> sums[kLanes<float>]{};
+  for (int i = 0; i < count; ++i) {
+    Vec<float> sum{};
+    each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA { sum += term(c, lanes, i); });
+    sums[i] = sum;
   }
   return lane_sums<float>(sums);
 }
 
 template <int kActivation>
 static void norm_rows(const NormArgs& args, int64_t item) {
-  const int64_t channels = args.channels, first = item * kLanes<float>, left = args.rows - first;
-  const int count = left < kLanes<float> ? static_cast<int>(left) : kLanes<float>;
+  const int64_t channels = args.channels, first = item * kLanes<float>;
+  const int count = lanes_left(args.rows, first);
   const float* from = args.x + first * channels;
   float* to = args.y + first * channels;
   const float share = 1.0f / static_cast<float>(channels);
-  const Vec<float> mean =
-      row_sums(from, channels, channels, count,
-               [](const float* x, int, int lanes) { return load_first(x, lanes); }) * share;
-  const Vec<float> variance =
-      row_sums(from, channels, channels, count, [&](const float* x, int row, int lanes) {
-        const Vec<float> difference = load_or(x, lanes, mean[row]) - mean[row];
-        return difference * difference;
-      }) * share;
+  const Vec<float> mean = row_sums(channels, count, [&](int64_t c, auto lanes, int row) MAMBASEG_INLINE_LAMBDA {
+                            return lanes.from(from + row * channels + c);
+                          }) * share;
+  const Vec<float> variance = row_sums(channels, count, [&](int64_t c, auto lanes, int row) MAMBASEG_INLINE_LAMBDA {
+                                const Vec<float> off = lanes.from(from + row * channels + c, mean[row]) - mean[row];
+                                return off * off;
+                              }) * share;
   for (int i = 0; i < count; ++i) {
     const float rate = 1.0f / __builtin_sqrtf(variance[i] + args.eps), offset = mean[i];
-    for (int64_t c = 0; c < channels; c += kLanes<float>) {
-      const int lanes = lanes_left(channels, c);
-      const Vec<float> normal = (load_first(from + i * channels + c, lanes) - offset) * rate;
-      const Vec<float> y = normal * load_first(args.weight + c, lanes) + load_first(args.bias + c, lanes);
-      store_first(to + i * channels + c, activate<kActivation, float>(y), lanes);
-    }
+    each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
+      const Vec<float> normal = (lanes.from(from + i * channels + c) - offset) * rate;
+      const Vec<float> y = normal * lanes.from(args.weight + c) + lanes.from(args.bias + c);
+      lanes.to(to + i * channels + c, activate<kActivation, float>(y));
+    });
   }
 }
 
 static void norm(const NormArgs& args, int64_t item, float*) {
   switch (args.activation) {
-    case 1: return norm_rows<1>(args, item);
-    case 2: return norm_rows<2>(args, item);
-    case 3: return norm_rows<3>(args, item);
-    case 4: return norm_rows<4>(args, item);
-    default: return norm_rows<0>(args, item);
+    case kRelu: return norm_rows<kRelu>(args, item);
+    case kGelu: return norm_rows<kGelu>(args, item);
+    case kSilu: return norm_rows<kSilu>(args, item);
+    case kSigmoid: return norm_rows<kSigmoid>(args, item);
+    default: return norm_rows<kNone>(args, item);
   }
 }

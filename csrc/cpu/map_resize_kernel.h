@@ -13,19 +13,18 @@ static void region(const RegionArgs& args, int64_t item, float*) {
     const int64_t left = window_begin(column, args.columns, args.width);
     const int64_t right = window_end(column, args.columns, args.width);
     const float share = 1.0f / static_cast<float>((bottom - top) * (right - left));
-    for (int64_t c = 0; c < channels; c += kLanes<float>) {
-      const int count = lanes_left(channels, c);
+    each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
       Vec<float> total{};
       for (int64_t y = top; y < bottom; ++y) {
-        const float* from = args.x + ((batch * args.height + y) * args.width) * channels + c;
+        const float* from = args.x + (batch * args.height + y) * args.width * channels + c;
         Vec<float> sum{};
-        for (int64_t x = left; x < right; ++x) sum += load_first(from + x * channels, count);
+        for (int64_t x = left; x < right; ++x) sum += lanes.from(from + x * channels);
         total += sum;
       }
       total *= share;
-      if (args.scale) total *= load_first(args.scale + batch * channels + c, count);
-      store_first(args.y + (item * args.columns + column) * channels + c, total, count);
-    }
+      if (args.scale) total *= lanes.from(args.scale + batch * channels + c);
+      lanes.to(args.y + (item * args.columns + column) * channels + c, total);
+    });
   }
 }
 
@@ -35,12 +34,10 @@ MAMBASEG_INLINE void row_between(const ResizeArgs& args, int64_t batch, int64_t 
   const float* map = args.small + batch * args.from_height * line;
   const float *low = map + args.rows.low[y] * line, *high = map + args.rows.high[y] * line;
   const float share = args.rows.share[y], rest = 1.0f - share;
-  for (int64_t x = 0; x < args.from_width; ++x, to += stride)
-    for (int64_t c = 0; c < channels; c += kLanes<float>, low += kLanes<float>, high += kLanes<float>) {
-      const int count = lanes_left(channels, c);
-      store_first(to + c, load_first(low, count) * rest + load_first(high, count) * share, count);
-      if (count < kLanes<float>) low -= kLanes<float> - count, high -= kLanes<float> - count;
-    }
+  for (int64_t x = 0; x < args.from_width; ++x, to += stride, low += channels, high += channels)
+    each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
+      lanes.to(to + c, lanes.from(low + c) * rest + lanes.from(high + c) * share);
+    });
 }
 
 template <int kActivation>
@@ -53,24 +50,23 @@ static void add_resized_row(const ResizeArgs& args, int64_t item, float* scratch
     const float *low = args.small + at, *high = low;
     if (!args.same) low = scratch + args.columns.low[x] * channels, high = scratch + args.columns.high[x] * channels;
     const float share = args.same ? 0.0f : args.columns.share[x], rest = 1.0f - share;
-    for (int64_t c = 0; c < channels; c += kLanes<float>) {
-      const int count = lanes_left(channels, c);
-      Vec<float> value = load_first(args.x + at + c, count);
-      if (scale) value *= load_first(scale + c, count);
-      const Vec<float> near = load_first(low + c, count);
-      value += args.same ? near : near * rest + load_first(high + c, count) * share;
-      store_first(args.y + at + c, activate<kActivation, float>(value), count);
-    }
+    each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
+      Vec<float> value = lanes.from(args.x + at + c);
+      if (scale) value *= lanes.from(scale + c);
+      const Vec<float> near = lanes.from(low + c);
+      value += args.same ? near : near * rest + lanes.from(high + c) * share;
+      lanes.to(args.y + at + c, activate<kActivation, float>(value));
+    });
   }
 }
 
 static void add_resized(const ResizeArgs& args, int64_t item, float* scratch) {
   switch (args.activation) {
-    case 1: return add_resized_row<1>(args, item, scratch);
-    case 2: return add_resized_row<2>(args, item, scratch);
-    case 3: return add_resized_row<3>(args, item, scratch);
-    case 4: return add_resized_row<4>(args, item, scratch);
-    default: return add_resized_row<0>(args, item, scratch);
+    case kRelu: return add_resized_row<kRelu>(args, item, scratch);
+    case kGelu: return add_resized_row<kGelu>(args, item, scratch);
+    case kSilu: return add_resized_row<kSilu>(args, item, scratch);
+    case kSigmoid: return add_resized_row<kSigmoid>(args, item, scratch);
+    default: return add_resized_row<kNone>(args, item, scratch);
   }
 }
 

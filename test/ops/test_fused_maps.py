@@ -72,6 +72,17 @@ def logits_to_mask(shape: tuple[int, ...], activation: int) -> Arguments:
     return Draw()(*shape), height, width
 
 
+def interleave_steps(shape: tuple[int, ...], activation: int) -> Arguments:
+    draw, steps = Draw(), activation + 1
+    wide = (*shape[:-1], shape[-1] * steps)
+    return draw(*wide), draw(*wide), steps
+
+
+def merge_steps(shape: tuple[int, ...], activation: int) -> Arguments:
+    batch, height, width, channels = shape
+    return (Draw()(batch * height * width, 2, channels, 2 * (activation + 1)),)
+
+
 MAKERS = [
     depthwise3x3,
     norm_activation,
@@ -80,6 +91,8 @@ MAKERS = [
     add_resized,
     three_weights,
     spatial_attention,
+    interleave_steps,
+    merge_steps,
     logits_to_mask,
 ]
 every_operator = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
@@ -181,7 +194,7 @@ def test_arguments_are_not_written_to(make: Callable[..., Arguments]) -> None:
     assert all(map(torch.equal, before, (v for v in arguments if isinstance(v, Tensor))))
 
 
-ON_MAPS = [make for make in MAKERS if make is not logits_to_mask]
+ON_MAPS = [make for make in MAKERS if make not in (merge_steps, logits_to_mask)]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -253,6 +266,10 @@ WRONG: list[tuple[str, Arguments, str]] = [
     ("three_weights", (ONE, ONE, *([torch.ones(3)] * 4)), r"conv1 has shape \[3\], expected \[16, 6, 3, 3\]"),
     ("spatial_attention", (ONE, None, torch.ones(1, 2, 5, 5)), r"weight has shape .*, expected \[1, 2, 7, 7\]"),
     ("spatial_attention", (ONE, ONE[..., :2], torch.ones(1, 2, 7, 7)), r"y has shape \[1, 2, 3, 2\]"),
+    ("interleave_steps", (ONE, ONE[..., :2], 2), r"b has shape \[1, 2, 3, 2\], expected \[1, 2, 3, 4\]"),
+    ("interleave_steps", (ONE, ONE, 3), "a has 4 channels and 3 steps, expected a multiple"),
+    ("merge_steps", (ONE[0],), r"y has shape \[2, 3, 4\], expected 4 dimensions"),
+    ("merge_steps", (ONE[..., :3],), r"y has shape \[1, 2, 3, 3\], expected 2 directions and an even number"),
     ("logits_to_mask", (ONE, 0, 5), r"the size is \[0, 5\], expected 1 or more"),
     ("logits_to_mask", (torch.ones(1, 1, 1, 257), 2, 2), "logits has 257 classes, expected 256 at most"),
 ]
