@@ -99,11 +99,8 @@ class FusedSharedCTIM(nn.Module):
 
     def _scan_steps(self, image: Tensor, events: Tensor) -> Pair:
         """Map two [B, *regions, C] to two [B, *regions, C]."""
-        pair = torch.stack((self.in_image(image), self.in_events(events)), dim=-1)  # [B, *regions, C, 2]
-        x = pair.reshape(-1, self.steps, pair.shape[-2] // self.steps, 2).permute(0, 2, 1, 3).flatten(2)
-        forth, back = self.scan(x).unbind(1)
-        y = (forth + back.flip(-1)).unflatten(-1, (self.steps, 2))
-        new_image, new_events = y.permute(3, 0, 2, 1).reshape(2, *image.shape)
+        x = torch.ops.mambaseg.interleave_steps(self.in_image(image), self.in_events(events), self.steps)
+        new_image, new_events = torch.ops.mambaseg.merge_steps(self.scan(x)).reshape(2, *image.shape)
         return self.out_image(new_image), self.out_events(new_events)
 
 
