@@ -411,7 +411,7 @@ class Segmenter:
 
     def _network(self) -> nn.Module:
         """Return what computes the logits: on the CPU in float32 the inference form of the model as it is now."""
-        if self.dtype != torch.float32 or selection.explain(self.device).backend != "cpu":
+        if self.dtype != torch.float32 or self.device.type != "cpu":
             return self.model
         if self._form is None or self._form.model is not self.model:
             self._form = InferenceForm(self.model)
