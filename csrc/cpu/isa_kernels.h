@@ -19,9 +19,11 @@ namespace {
 #include "vec.h"
 //
 #include "activation.h"
+#include "row_norm.h"
 //
 #include "tile.h"
 //
+#include "dense_kernel.h"
 #include "scan_kernel.h"
 #include "ss2d_kernel.h"
 //
@@ -38,7 +40,7 @@ constexpr MapKernels kMaps = {
 template <class S>
 constexpr Kernels<S> table(const char* name) {
   return {name,         kLanes<S>,       &scan_scratch<S>, &scan<S>, &scan_backward<S>,
-          &ss2d_scratch<S>, &ss2d<S>, &ss2d_backward<S>, &kMaps};
+          &ss2d_scratch<S>, &ss2d<S>, &ss2d_backward<S>, dense_table<S>(), &kMaps};
 }
 
 }  // namespace

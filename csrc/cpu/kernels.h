@@ -5,12 +5,12 @@
 
 #include <cstdint>
 
+#include "dense.h"
+
 namespace mambaseg {
 
 constexpr int kTile = 64;         // steps per tile; a tile stays in the L1 cache
 constexpr int64_t kMaxSlots = 8;  // parts of a channel-wise sum; fixed, so that the thread count changes no bit
-
-enum Activation : int { kNone, kRelu, kGelu, kSilu, kSigmoid };  // the codes of the fused operators; gelu by erf
 
 // Sequences with time last: u, y [B, K, C, L].
 template <class S>
@@ -71,7 +71,8 @@ struct Kernels {
   int64_t (*ss2d_scratch)(const Ss2dArgs<S>&);
   void (*ss2d)(const Ss2dArgs<S>&, int64_t item, S* scratch);           // items: B * blocks
   void (*ss2d_backward)(const Ss2dArgs<S>&, int64_t item, S* scratch);  // items: B * slots
-  const MapKernels* maps;                                               // float32
+  DenseKernels<S> dense;
+  const MapKernels* maps;  // float32
 };
 
 // The best kernels that this processor runs; MAMBASEG_ISA=plain|avx2|avx512 selects others.
