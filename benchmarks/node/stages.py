@@ -19,12 +19,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from event_camera_msgs.msg import EventPacket
 from node_rig import FIRST_NS, HEIGHT, PACKET_NS, STEPS, WIDTH, evt3_template
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
 import mambaseg_core as mc
-from mambaseg_ros.messages.images import fill_image_message
+from mambaseg_core.events.messages import RawMessage
 from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline
+from mambaseg_ros.topics.serialized import serialized_image
 
 PACKETS = 60  # between images
 
@@ -37,11 +42,7 @@ class Sink:
         self.reported = threading.Event()
 
     def mask(self, mask: Any) -> None:
-        from rclpy.serialization import serialize_message
-        from sensor_msgs.msg import Image
-        from std_msgs.msg import Header
-
-        serialize_message(fill_image_message(Image(), mask.ids, header=Header(), encoding="mono8"))
+        serialized_image(mask.ids, header=Header(), encoding="mono8")
 
     def report(self, report: Any) -> None:
         report.fields()
@@ -68,9 +69,6 @@ class Sink:
 
 def packets(events: int, begin_ns: int) -> Any:
     """Yield serialized EventPackets that follow each other, without end, each with its stamp."""
-    from event_camera_msgs.msg import EventPacket
-    from rclpy.serialization import serialize_message
-
     words, high, low = evt3_template(events)
     packet = EventPacket(height=HEIGHT, width=WIDTH, encoding="evt3")
     number = 0
@@ -86,9 +84,6 @@ def packets(events: int, begin_ns: int) -> Any:
 
 def main() -> None:
     """Measure and print."""
-    from mambaseg_core.events.messages import RawMessage
-    from sensor_msgs.msg import Image
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--mev", type=float, default=2.0, help="million events per second")
