@@ -42,28 +42,36 @@ class Sink:
         self.reported = threading.Event()
 
     def mask(self, mask: Any) -> None:
+        """Make the message."""
         serialized_image(mask.ids, header=Header(), encoding="mono8")
 
     def report(self, report: Any) -> None:
+        """Keep a report, and the time of the processor."""
         report.fields()
         self.reports.append((report, time.thread_time()))
         self.reported.set()
 
-    def heartbeat(self, report: Any) -> None: ...
+    def heartbeat(self, report: Any) -> None:
+        """Do nothing."""
 
     def warn(self, sentence: str) -> None:
+        """Print a sentence."""
         print(sentence)
 
     def heard(self) -> bool:
+        """Return True."""
         return True
 
     def header(self, stamp_ns: int, frame_id: str) -> Any:
-        return None
+        """Return an empty header."""
+        return Header()
 
     def now_ns(self) -> int:
+        """Return the machine's time."""
         return time.time_ns()
 
     def simulated(self) -> bool:
+        """Return False."""
         return False
 
 
