@@ -87,7 +87,7 @@ class Diagnostics:
                 publish=report.stages.publish_ms,
                 own=report.total_ms - report.wait_ms - report.inference_ms,
                 age=report.age_ms,
-                **{f"stage {name}": ms for name, ms in vars(report.stages).items()},
+                **{f"stage {name.replace('_', ' ')}": ms for name, ms in vars(report.stages).items()},
             )
 
     def publish(self, state: str, pipeline: Pipeline | None, subscriptions: Subscriptions | None) -> None:
