@@ -66,7 +66,7 @@ class GridWorker(Worker):
         if not due:
             self._do_without_images()
             self._say_what_is_missing()
-            self._wait()
+            self._wait(ahead=heard and not self.waiting_for)
         elif heard and self._due(time.monotonic()):
             self.pass_over(due[:-1])
             self.serve(due[-1])
@@ -79,15 +79,19 @@ class GridWorker(Worker):
         while (arrival := self.inbox.take_image(timeout=0)) is not None:
             self.keep_image(arrival.message)
 
-    def _wait(self) -> None:
-        """Wait for an image or for the events of the next mask time."""
+    def _wait(self, *, ahead: bool) -> None:
+        """Wait for an image or for the events of the next mask time.
+
+        Args:
+            ahead: whether its image is prepared meanwhile. It is just before that time, as a newer one may come.
+        """
         if self._passed is None:
             self.inbox.wait_until(lambda: self.inbox.images_waiting > 0, LOOK_S, urgent=False)
             return
         source, next_ns = self.source, self._grid.time_ns(self._passed + 1)
         now_ns = self._clock.at(self.sink.now_ns())
         missing_s = LOOK_S if now_ns is None else (next_ns - now_ns) / 1e9
-        if missing_s <= LOOK_S and (image := self.images.newest_up_to(next_ns)) is not None:
+        if ahead and missing_s <= LOOK_S and (image := self.images.newest_up_to(next_ns)) is not None:
             image.prepare_ahead(self.segmenter, self.parameters.roi)
         self.inbox.wait_until(
             lambda: self.inbox.images_waiting > 0 or (source.settled_ns or 0) >= next_ns,

@@ -555,6 +555,22 @@ def test_the_image_of_the_next_mask_time_is_prepared_while_its_events_are_awaite
     assert "encoding 'unknown'" in rig.kept.reports[-1].sentences[0]
 
 
+@pytest.mark.parametrize("heard", [True, False])
+def test_no_image_is_prepared_for_nobody_or_without_its_calibration(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, heard: bool
+) -> None:
+    rig, prepared = bench(only_if_heard=True), []
+    monkeypatch.setattr(rig.worker.segmenter, "prepare_image", prepared.append)
+    rig.kept.listeners = int(heard)
+    rig.worker.waiting_for = "no calibration yet" if heard else ""
+    rig.image(-3)
+    rig.events(-9, 0)
+    rig.turn()  # 0 is dropped, or fails
+    rig.image(4)
+    rig.turn(now_ms=5)
+    assert (rig.times, prepared) == ((1, 0, int(not heard), int(heard)), [])
+
+
 def test_a_region_that_changes_between_two_masks_of_an_image_holds_for_the_second(bench: Any) -> None:
     rig = bench(roi="0,0,12,20")
     rig.worker.segmenter.preprocessing = replace(rig.worker.segmenter.preprocessing, crop_bottom=0)
