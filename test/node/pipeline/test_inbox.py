@@ -105,8 +105,13 @@ def test_an_image_wakes_those_who_wait_for_packets_too() -> None:
 
 def test_packets_are_polled_often_until_the_last_who_waits_has_them() -> None:
     inbox = Inbox(max_packet_bytes=100)
-    with pytest.raises(ValueError, match="an image"), inbox.awaiting():
-        inbox.wait_until(lambda: True, timeout=0)
-        assert inbox._awaited == 1
-        raise ValueError("an image that cannot be read")
+
+    def wait_and_fail() -> None:
+        with inbox.awaiting():
+            inbox.wait_until(lambda: True, timeout=0)
+            assert inbox._awaited == 1
+            raise ValueError("an image that cannot be read")
+
+    with pytest.raises(ValueError, match="an image"):
+        wait_and_fail()
     assert inbox._awaited == 0
