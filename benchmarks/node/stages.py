@@ -2,10 +2,10 @@
 
     python benchmarks/node/stages.py [--frames 60] [--mev 2] [--late 0]
 
-Each image comes together with the packet that ends at its stamp, or `--late` milliseconds after it. The model is
-`mambaseg_nano` with its shipped weights on one thread; masks become messages and are serialized, as DDS does. Own time
-is all besides waiting for events and the model. CPU is the worker's thread without the model: no other process adds to
-it, so compare it, or the fastest frame, on a busy machine.
+Packets wait to be polled, as in the middleware. Each image comes together with the packet that ends at its stamp, or
+`--late` milliseconds after it. The model is `mambaseg_nano` with its shipped weights on one thread; masks become
+messages and are serialized, as DDS does. Own time is all besides waiting for events and the model. CPU is that of the
+worker's thread without the model.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import threading
 import time
 from array import array
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -112,8 +113,11 @@ def main() -> None:
     segmenter._infer = timed  # type: ignore[method-assign]
     sink, rng = Sink(), np.random.default_rng(1)
     pipeline = Pipeline(segmenter, Parameters(max_age_ms=0.0, weights="synthetic"), sink)
+    waiting: deque[tuple[RawMessage, int]] = deque()
+    pipeline.inbox.fetch = lambda: [waiting.popleft() for _ in range(len(waiting))]
     pipeline.start()
-    waiting, cpu = [], []
+    reports, cpu = [], []
+    clock = time.pthread_getcpuclockid(pipeline.worker._thread.ident)  # type: ignore[union-attr, arg-type]
     stream = packets(int(words.mev * 1e6 * PACKET_NS / 1e9), time.time_ns())
     for _ in range(words.frames):
         for number in range(PACKETS):
@@ -124,23 +128,18 @@ def main() -> None:
                 message.data.frombytes(rng.integers(0, 255, HEIGHT * WIDTH, np.uint8).tobytes())
                 message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
                 sink.reported.clear()
-                before, frames = cpu_of(pipeline), len(of_model)
-            pipeline.inbox.put_packet(RawMessage("event_camera_msgs/msg/EventPacket", data), len(data))
-        time.sleep(words.late / 1e3)
+                before = time.clock_gettime(clock)
+            waiting.append((RawMessage("event_camera_msgs/msg/EventPacket", data), len(data)))
+        if words.late:
+            time.sleep(words.late / 1e3)
         pipeline.put_image(message)
         if not sink.reported.wait(60):
             raise SystemExit("no mask came within 60 s")
-        cpu.append(1e3 * (sink.reports[-1][1] - before - sum(of_model[frames:])))
-        waiting.append(sink.reports[-1][0])
+        report, after = sink.reports[-1]
+        reports.append(report)
+        cpu.append(1e3 * (after - before - of_model[-1]))
     pipeline.stop()
-    show(waiting, cpu)
-
-
-def cpu_of(pipeline: Pipeline) -> float:
-    """Return the CPU time of the worker's thread so far, seconds."""
-    thread = pipeline.worker._thread
-    assert thread is not None
-    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))  # type: ignore[arg-type]
+    show(reports, cpu)
 
 
 def show(reports: list[Any], cpu: list[float]) -> None:
