@@ -59,14 +59,14 @@ class PreparedImage:
     Attributes:
         shape: (height, width) of the camera's image, pixels.
         pixels: uint8 [h, w] or [h, w, C], cropped and resized.
-        tensor: float32 [C, h, w], the same in 0..1.
+        tensor: float32 [C, h, w], the same in 0..1; None on a GPU, which scales the pixels itself.
         calibration: by which it was warped.
         preprocessing: by which it was cropped and resized.
     """
 
     shape: tuple[int, int]
     pixels: Image
-    tensor: torch.Tensor
+    tensor: torch.Tensor | None
     calibration: Calibration | None
     preprocessing: Preprocessing
 
@@ -241,7 +241,7 @@ class Segmenter:
             what `segment` takes in place of the image, with the same masks bit for bit.
         """
         pixels = self._image_pixels(image).copy()  # they may be the image's own memory
-        tensor = self.preprocessing.unit_tensor(pixels)
+        tensor = self.preprocessing.unit_tensor(pixels) if self.device.type == "cpu" else None
         size = image.shape[0], image.shape[1]
         return PreparedImage(size, pixels, tensor, self.calibration, self.preprocessing)
 

@@ -120,7 +120,7 @@ class SegmentationNode(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and end the pipeline."""
-        self.stop()
+        self._rest()
         self._state = "inactive"
         return super().on_deactivate(state)
 
@@ -236,6 +236,11 @@ class SegmentationNode(LifecycleNode):
             inputs.destroy()
         return pipeline is None or pipeline.stop(timeout)
 
+    def _rest(self) -> None:
+        """Stop, and give back what the events took; the model stays loaded."""
+        self.stop()
+        free_memory()
+
     def destroy_node(self) -> None:
         """Leave the graph at once; rclpy's life cycle keeps the node in it until it is collected, others for 20 s."""
         super().destroy_node()
@@ -247,7 +252,7 @@ class SegmentationNode(LifecycleNode):
             response.message = f"the node is {self._state}; expected it active: configure and activate it first"
             return response
         if request.data != (self._pipeline is not None):
-            self.stop()
+            self._rest()
             try:
                 if request.data:
                     self._start(self._read_parameters())

@@ -114,11 +114,17 @@ def _to_rgb(picture: Image, encoding: str, conversion: int | None) -> Image:
 
 
 def fill_image_message(message: Any, picture: Image, *, header: Any, encoding: str) -> Any:
-    """Fill an empty sensor_msgs/Image with a contiguous picture [H, W] (mono8) or [H, W, 3] (rgb8)."""
+    """Fill an empty sensor_msgs/Image with a picture [H, W] (mono8) or [H, W, 3] (rgb8)."""
+    describe_image(message, picture, header=header, encoding=encoding)
+    message.data.frombytes(np.ascontiguousarray(picture).reshape(-1).data)
+    return message
+
+
+def describe_image(message: Any, picture: Image, *, header: Any, encoding: str) -> Any:
+    """Fill all fields of a sensor_msgs/Image but its data; arguments as of `fill_image_message`."""
     message.header = header
     message.height, message.width = picture.shape[:2]
     message.encoding = encoding
     message.is_bigendian = 0
     message.step = message.width * (1 if picture.ndim == 2 else picture.shape[2])
-    message.data.frombytes(np.ascontiguousarray(picture).reshape(-1).data)
     return message

@@ -10,9 +10,8 @@ import time
 from typing import Any
 
 from mambaseg_core.events.jumps import JUMP_NS
-from mambaseg_core.inference import PreparedImage, Segmenter
+from mambaseg_core.inference import Segmenter
 from mambaseg_ros.faults import sentence_of
-from mambaseg_ros.messages.images import Image
 from mambaseg_ros.messages.stamps import LAST_NS, stamp_to_ns
 from mambaseg_ros.parameters import Parameters
 from mambaseg_ros.pipeline.inbox import Inbox
@@ -46,7 +45,6 @@ class GridWorker(Worker):
         self._passed: int | None = None  # index of the last mask time; None: the next image begins anew
         self._clock = StampClock()
         self._events_ns: int | None = None  # of the newest event, at the last look
-        self._in_hand: KeptImage | None = None
 
     def _warn_of_image(self, sentence: str) -> None:
         self.sink.warn(self.image_topic + sentence)
@@ -68,7 +66,7 @@ class GridWorker(Worker):
         if not due:
             self._do_without_images()
             self._say_what_is_missing()
-            self._wait()
+            self._wait(ahead=heard and not self.waiting_for)
         elif heard and self._due(time.monotonic()):
             self.pass_over(due[:-1])
             self.serve(due[-1])
@@ -81,14 +79,20 @@ class GridWorker(Worker):
         while (arrival := self.inbox.take_image(timeout=0)) is not None:
             self.keep_image(arrival.message)
 
-    def _wait(self) -> None:
-        """Wait for an image or for the events of the next mask time."""
+    def _wait(self, *, ahead: bool) -> None:
+        """Wait for an image or for the events of the next mask time.
+
+        Args:
+            ahead: whether its image is prepared meanwhile. It is just before that time, as a newer one may come.
+        """
         if self._passed is None:
             self.inbox.wait_until(lambda: self.inbox.images_waiting > 0, LOOK_S, urgent=False)
             return
         source, next_ns = self.source, self._grid.time_ns(self._passed + 1)
         now_ns = self._clock.at(self.sink.now_ns())
         missing_s = LOOK_S if now_ns is None else (next_ns - now_ns) / 1e9
+        if ahead and missing_s <= LOOK_S and (image := self.images.newest_up_to(next_ns)) is not None:
+            image.prepare_ahead(self.segmenter, self.parameters.roi)
         self.inbox.wait_until(
             lambda: self.inbox.images_waiting > 0 or (source.settled_ns or 0) >= next_ns,
             min(LOOK_S, max(LEAST_WAIT_S, missing_s)) if missing_s > 0 else LOOK_S,
@@ -251,7 +255,9 @@ class GridWorker(Worker):
                 return None
             refused = self.images_refused
             try:
-                image.picture = self._read_image(image.message) if image.picture is None else image.picture
+                if not image.good:
+                    self._read_image(image)
+                image.good = True
                 return image
             except Exception as error:  # hostile bytes raise what they like; the image before it may do
                 self.images_failed += self.images_refused == refused
@@ -259,14 +265,13 @@ class GridWorker(Worker):
                 report.doubt(sentence_of(error))
 
     def _mask_of(self, image: KeptImage, report: Report) -> bool:
-        assert image.picture is not None  # chosen since it can be read
+        picture = image.read()
         report.header = self.sink.header(report.window_end_ns, str(image.message.header.frame_id))
-        self._image_size = (image.picture.shape[0], image.picture.shape[1])
-        self._in_hand = image
+        self._image_size = (picture.shape[0], picture.shape[1])
         if self.images_health != Health.BAD:
             self.images_health = Health.GOOD
         self.images.use(image)
-        made = self._segment_or_act(report.window_end_ns, image.picture, report)
+        made = self._segment_or_act(report.window_end_ns, image, report)
         if made:
             report.image_age_ns = report.window_end_ns - image.stamp_ns
         return made
@@ -284,14 +289,6 @@ class GridWorker(Worker):
         else:
             report.state = State.ERROR
         return False
-
-    def _prepared(self, image: Image) -> Image | PreparedImage:
-        """Return the image in hand as it was prepared for the mask before, where it is the same."""
-        kept = self._in_hand
-        assert kept is not None  # set before it is segmented
-        if kept.prepared is None or kept.prepared.calibration is not self.segmenter.calibration:
-            kept.prepared = self.segmenter.prepare_image(image)
-        return kept.prepared
 
     def counts(self) -> dict[str, int]:
         """Return the counts of SegmentationStatus that are the worker's, by name."""

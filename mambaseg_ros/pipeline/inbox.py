@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 POLL_S = 0.01  # period at which packets are taken from the middleware while nobody waits for them
@@ -41,6 +42,7 @@ class Inbox:
 
     Attributes:
         fetch: returns the packets that wait in the middleware, with their bytes; None where callbacks put them.
+        packets_done_at: when `packets_done_with` was called last, seconds of the monotonic clock.
     """
 
     def __init__(self, max_packet_bytes: int, max_packet_age_s: float = 60.0, max_images: int = 1) -> None:
@@ -53,7 +55,7 @@ class Inbox:
         self._max_bytes = max_packet_bytes
         self.max_packet_age_s = max_packet_age_s
         self.fetch: Callable[[], Sequence[tuple[Any, int]]] | None = None
-        self._awaited = False
+        self._awaited = 0  # who waits for packets
         self._closed = False
         self.images_received = 0
         self.images_replaced = 0
@@ -61,6 +63,7 @@ class Inbox:
         self.packets_received = 0
         self.packets_overwritten = 0
         self.packets_done = 0
+        self.packets_done_at = 0.0
         self.bytes_received = 0
 
     def put_image(self, message: Any) -> None:
@@ -123,7 +126,20 @@ class Inbox:
         """Wake those who wait: the packets taken last are held by their source, or refused."""
         with self._lock:
             self.packets_done += number
+            self.packets_done_at = time.monotonic()
             self._packet_done.notify()
+
+    @contextmanager
+    def awaiting(self) -> Iterator[None]:
+        """Have packets polled at once, and every `AWAITED_S` until the block ends."""
+        with self._lock:
+            self._awaited += 1
+            self._packet_came.notify()  # polls at once
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._awaited -= 1
 
     def wait_until(self, ready: Callable[[], bool], timeout: float, *, urgent: bool = True) -> bool:
         """Call `ready` now and after every packet and image, until it returns True or `timeout` seconds pass.
@@ -134,14 +150,10 @@ class Inbox:
         Args:
             ready: what is waited for.
             timeout: seconds.
-            urgent: whether packets are polled every `AWAITED_S` meanwhile, and at once.
+            urgent: whether packets are polled as by `awaiting`.
         """
-        with self._lock:
-            self._awaited = urgent
-            if urgent:
-                self._packet_came.notify()  # polls at once
+        with self.awaiting() if urgent else nullcontext(), self._lock:
             self._packet_done.wait_for(lambda: self._closed or ready(), timeout)
-            self._awaited = False
             return not self._closed and ready()
 
     @property

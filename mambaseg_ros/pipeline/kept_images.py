@@ -5,12 +5,10 @@ from __future__ import annotations
 from bisect import insort
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from mambaseg_core.events.jumps import TimeJumps, Verdict
-from mambaseg_core.inference import PreparedImage
-from mambaseg_ros.messages.images import Image
+from mambaseg_ros.pipeline.camera_image import CameraImage
 from mambaseg_ros.sources.source import jump_sentence
 
 MOST_IMAGES = 16  # kept at most: images ahead of the events, as from another clock, must not fill the memory
@@ -18,23 +16,22 @@ BEFORE_ALL_NS = -(2**63)
 MOST_STAMPS = 1000  # remembered to tell mask times with an image from those without
 
 
-@dataclass(eq=False)
-class KeptImage:
-    """An image message, with what was made of it so far.
+class KeptImage(CameraImage):
+    """An image that several masks may be made of.
 
-    Attributes:
+    Args:
         message: of the camera.
         stamp_ns: its stamp.
-        picture: its pixels, None until they are needed.
-        prepared: the pixels that the model takes, None until then.
+
+    Attributes:
+        good: whether it was read for a mask.
         used: whether a mask was made of it.
     """
 
-    message: Any
-    stamp_ns: int
-    picture: Image | None = None
-    prepared: PreparedImage | None = None
-    used: bool = False
+    def __init__(self, message: Any, stamp_ns: int) -> None:
+        super().__init__(message)
+        self.stamp_ns = stamp_ns
+        self.good = self.used = False
 
 
 class KeptImages:

@@ -89,13 +89,14 @@ def cut(
         without one.
 
     Raises:
-        ValueError: as `Region.of_second`, or there was no image.
+        ValueError: as `Region.check_inside` and `Region.of_second`, or there was no image.
     """
     if image_size == (0, 0):
         raise ValueError(
             "no image has come, of which the region 'roi' is a part; expected one before masks of the second input "
             "alone: start the camera, or clear roi"
         )
+    region.check_inside(image_size)  # it may have changed since the image was read
     if second is not None:
         data, whole = region.of_second(second.data, image_size), second.size
         part = region.resized(image_size, whole)

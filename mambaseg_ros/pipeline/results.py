@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -24,10 +25,41 @@ class State(IntEnum):
 
 
 @dataclass
+class Stages:
+    """Parts of a report's times, milliseconds.
+
+    Attributes:
+        image_ahead: reading, warping and resizing the image while its second input was awaited: part of `wait_ms`.
+        image: the same after that had come: part of `prepare_ms`, like the next two.
+        window: cutting and judging the window of events, or choosing the second image.
+        second: rectification, voxel grid, resizing; or resizing the second image.
+        mapping: mapping the mask back: part of `publish_ms`, like the next.
+        publishing: making the messages and handing them to DDS.
+    """
+
+    image_ahead: float = 0.0
+    image: float = 0.0
+    window: float = 0.0
+    second: float = 0.0
+    mapping: float = 0.0
+    publishing: float = 0.0
+
+    @property
+    def prepare_ms(self) -> float:
+        """Time between wait and model."""
+        return self.image + self.window + self.second
+
+    @property
+    def publish_ms(self) -> float:
+        """Time after the model."""
+        return self.mapping + self.publishing
+
+
+@dataclass
 class Report:
     """Outcome for one image, one mask time, or one turn of the timer.
 
-    The fields are those of SegmentationStatus, and `doubts`.
+    The fields are those of SegmentationStatus, `stages` and `doubts`.
 
     Attributes:
         image_age_ns: age of the image at the mask's time; 0 for a mask of the image's own time, -1 without an image.
@@ -41,9 +73,8 @@ class Report:
     images_health: Health = Health.GOOD
     events_health: Health = Health.GOOD
     wait_ms: float = 0.0
-    prepare_ms: float = 0.0
+    stages: Stages = field(default_factory=Stages)
     inference_ms: float = 0.0
-    publish_ms: float = 0.0
     total_ms: float = 0.0
     age_ms: float = 0.0
     image_reliability: float = math.nan
@@ -68,8 +99,21 @@ class Report:
     def fields(self) -> dict[str, Any]:
         """Return the fields of SegmentationStatus by name, with plain integers for enums, as messages take them."""
         values = {name: int(value) if isinstance(value, IntEnum) else value for name, value in self.__dict__.items()}
-        del values["doubts"]
-        return {**values, "message": "; ".join(self.sentences), "class_shares": self.class_shares()}
+        del values["doubts"], values["stages"]
+        stages = {"prepare_ms": self.stages.prepare_ms, "publish_ms": self.stages.publish_ms}
+        return {**values, **stages, "message": "; ".join(self.sentences), "class_shares": self.class_shares()}
+
+
+class Stopwatch:
+    """Times of steps that follow each other."""
+
+    def __init__(self) -> None:
+        self._at = time.monotonic()
+
+    def lap_ms(self) -> float:
+        """Return the milliseconds since the last call, or since it was made."""
+        before, self._at = self._at, time.monotonic()
+        return 1e3 * (self._at - before)
 
 
 class PublishedMask(NamedTuple):

@@ -15,15 +15,15 @@ from functools import partial
 from typing import Any
 
 from mambaseg_core.events.jumps import TimeJumps
-from mambaseg_core.inference import PreparedImage, Segmenter
+from mambaseg_core.inference import Segmenter
 from mambaseg_ros.faults import sentence_of
-from mambaseg_ros.messages.images import Image, image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.parameters import Parameters
+from mambaseg_ros.pipeline.camera_image import CameraImage
 from mambaseg_ros.pipeline.inbox import Arrival, Inbox
 from mambaseg_ros.pipeline.masks import mask_to_publish
 from mambaseg_ros.pipeline.region import cut, read_region
-from mambaseg_ros.pipeline.results import NO_RELIABILITY, PublishedMask, Report, ResultSink, State
+from mambaseg_ros.pipeline.results import NO_RELIABILITY, PublishedMask, Report, ResultSink, State, Stopwatch
 from mambaseg_ros.policy import NO_CLOCK, Freshness, Health, judge_age, judge_clock, judge_queue
 from mambaseg_ros.sources.source import Second, Source
 
@@ -225,21 +225,41 @@ class Worker:
             report.doubt(sentence)
 
     def _serve_image(self, arrival: Arrival, report: Report) -> bool:
-        """Read an image, wait for its second input, and segment both, or act by the policy without it."""
+        """Prepare an image while its second input comes, and segment both, or act by the policy without it."""
         self._look_at_second()
         report.window_end_ns = stamp_ns = stamp_to_ns(arrival.message.header.stamp)
-        image = self._read_image(arrival.message)
-        if self.waiting_for:
-            raise ValueError(self.waiting_for)
-        doubt = self._wait_for_second(stamp_ns)
-        report.wait_ms = 1e3 * (time.monotonic() - arrival.arrived)
+        image, since = CameraImage(arrival.message), time.monotonic()
+        self._packets_before = self.inbox.poll()
+        with self.inbox.awaiting():
+            self._read_image(image)
+            if self.waiting_for:
+                raise ValueError(self.waiting_for)
+            image.prepare_ahead(self.segmenter, self.parameters.roi)
+            stages, ready = report.stages, time.monotonic()
+            stages.image = 1e3 * (ready - self._came_at(stamp_ns, since, ready))
+            stages.image_ahead = 1e3 * (ready - since) - stages.image
+            doubt = self._wait_for_second(stamp_ns, since)
+        report.wait_ms = 1e3 * (time.monotonic() - arrival.arrived) - stages.image
         if self._segment_or_act(stamp_ns, image, report, doubt):
             report.image_age_ns = 0
         else:
             self.images_dropped += 1
         return True
 
-    def _segment_or_act(self, end_ns: int, image: Image, report: Report, doubt: str = "") -> bool:
+    def _came_at(self, stamp_ns: int, since: float, until: float) -> float:
+        """Return when the second input of an image came within a span of time; the end of it if it has not.
+
+        A packet that came after those needed, but within the span, makes it later.
+
+        Args:
+            stamp_ns: of the image.
+            since: begin of the span, seconds of the monotonic clock.
+            until: end of the span.
+        """
+        there = self.inbox.packets_done >= self._packets_before and self.source.reaches(stamp_ns)
+        return min(max(self.inbox.packets_done_at, since), until) if there else until
+
+    def _segment_or_act(self, end_ns: int, image: CameraImage, report: Report, doubt: str = "") -> bool:
         """Segment an image with the second input up to a time, or act by `when_events_missing` without it.
 
         Args:
@@ -251,11 +271,11 @@ class Worker:
         Returns:
             True if a new mask was made.
         """
-        start = time.monotonic()
+        watch = Stopwatch()
         second = self.source.beside(end_ns)
-        report.prepare_ms = 1e3 * (time.monotonic() - start)
         if not self._judge_second(end_ns, second, report):
             second = None
+        report.stages.window = watch.lap_ms()
         if doubt:
             report.state, report.message = State.DEGRADED, doubt
         if second is not None or report.policy == "image_only":
@@ -267,30 +287,33 @@ class Worker:
             report.state = State.ERROR
         return False
 
-    def _read_image(self, message: Any) -> Image:
+    def _read_image(self, image: CameraImage) -> None:
+        """Read an image, and note its health."""
         try:
-            image = image_from_message(message)
+            picture = image.read()
             if (region := read_region(self.parameters.roi)) is not None:
-                region.check_inside((image.shape[0], image.shape[1]))
+                region.check_inside((picture.shape[0], picture.shape[1]))
         except ValueError as error:
             self.images_refused += 1
             self.images_health = Health.BAD
             raise ValueError(f"{self.image_topic}{error}") from error
-        self.images_health, self._image_size = Health.GOOD, (image.shape[0], image.shape[1])
+        self.images_health, self._image_size = Health.GOOD, (picture.shape[0], picture.shape[1])
         self._images_fresh.seen(self.sink.now_ns())
-        return image
 
     # -- the second input ----------------------------------------------------------------------------------------
 
-    def _wait_for_second(self, stamp_ns: int) -> str:
+    def _wait_for_second(self, stamp_ns: int, since: float) -> str:
         """Wait until what came before the image is decoded and nothing better is to come, at most `event_wait_ms`.
+
+        Args:
+            stamp_ns: of the image.
+            since: when the wait began, seconds of the monotonic clock.
 
         Returns:
             a sentence if the image's stamp jumps back and nothing else does, or empty.
         """
-        deadline = time.monotonic() + self.parameters.event_wait_ms / 1e3
+        deadline = since + self.parameters.event_wait_ms / 1e3
         inbox, source, before_ns = self.inbox, self.source, self._times.newest_ns or 0
-        self._packets_before = inbox.poll()
         inbox.wait_until(lambda: inbox.packets_done >= self._packets_before, DRAIN_S)
         verdict = self._times.see(stamp_ns, stamp_ns, stamp_ns)
         if verdict.keep and not verdict.anew:
@@ -353,38 +376,37 @@ class Worker:
 
     # -- masks -------------------------------------------------------------------------------------------------
 
-    def _segment(self, header: Any, image: Image | None, second: Second | None, report: Report) -> None:
+    def _segment(self, header: Any, taken: CameraImage | None, second: Second | None, report: Report) -> None:
         """Run the model on what there is, or on its region of interest, and hand the mask over."""
+        stages, watch = report.stages, Stopwatch()
         region, whole = read_region(self.parameters.roi), self._image_size
+        image, of_image = None if taken is None else taken.read(), region
         if region is not None:
             image, second, region, whole = cut(region, whole, image, second)
-        start = time.monotonic()
-        prepared = None if image is None else self._prepared(image)
-        report.prepare_ms += 1e3 * (time.monotonic() - start)
+        stages.window += watch.lap_ms()
+        prepared = None if taken is None else taken.prepared(self.segmenter, of_image)
+        stages.image += watch.lap_ms()
         if second is None:
             mask = self.segmenter.segment(prepared, None)
         else:
             report.events_used, report.window_start_ns = second.events, second.start_ns
             mask = self.segmenter.segment(prepared, second.data, second.edges_ns)
         size = self._second_size(second) if image is None else (image.shape[0], image.shape[1])
-        report.prepare_ms, report.inference_ms = report.prepare_ms + mask.prepare_ms, mask.inference_ms
+        stages.second, report.inference_ms = mask.prepare_ms, mask.inference_ms
         report.image_reliability, report.second_reliability = self.reliability = mask.reliability or NO_RELIABILITY
 
-        start = time.monotonic()
+        watch.lap_ms()
         full = self.parameters.mask_size == "image"
         if not full and image is not None and self.segmenter.calibration is not None:
             header = self.sink.header(stamp_to_ns(header.stamp), self.source.frame_id)  # it is in the events' view
         self._last = mask_to_publish(self.segmenter, mask, header=header, image=image, size=size, full=full)
         if region is not None:
             self._last = self._last._replace(view=self._last.view.of_part(whole, region.pixels()))
+        stages.mapping = watch.lap_ms()
         self.sink.mask(self._last)
         report.class_shares = self._last.class_shares
         self.masks_published += 1
-        report.publish_ms = 1e3 * (time.monotonic() - start)
-
-    def _prepared(self, image: Image) -> Image | PreparedImage:
-        """Return what the model is given of an image, or of its region of interest."""
-        return image
+        stages.publishing = watch.lap_ms()
 
     def _second_size(self, second: Second | None) -> tuple[int, int]:
         """Return the size of a mask without an image: that of the second input, rectified if calibrated."""

@@ -82,11 +82,12 @@ class Diagnostics:
             self._latencies.add(
                 total=report.total_ms,
                 wait=report.wait_ms,
-                prepare=report.prepare_ms,
+                prepare=report.stages.prepare_ms,
                 inference=report.inference_ms,
-                publish=report.publish_ms,
+                publish=report.stages.publish_ms,
                 own=report.total_ms - report.wait_ms - report.inference_ms,
                 age=report.age_ms,
+                **{f"stage {name.replace('_', ' ')}": ms for name, ms in vars(report.stages).items()},
             )
 
     def publish(self, state: str, pipeline: Pipeline | None, subscriptions: Subscriptions | None) -> None:

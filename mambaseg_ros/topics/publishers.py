@@ -21,11 +21,12 @@ from mambaseg_core.labels import LabelSet
 from mambaseg_ros.faults import FaultLog
 from mambaseg_ros.messages.camera_infos import fill_camera_info
 from mambaseg_ros.messages.compressed import fill_compressed_message
-from mambaseg_ros.messages.images import Image, fill_image_message
+from mambaseg_ros.messages.images import Image
 from mambaseg_ros.messages.types import message_class
 from mambaseg_ros.msg import SegmentationStatus
 from mambaseg_ros.pipeline.results import PublishedMask, Report, State
 from mambaseg_ros.topics.class_topics import Table
+from mambaseg_ros.topics.serialized import serialized_image
 
 LATCHED = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 # Topics whose QoS parameters may override, with their types and depths; those of `publish_classes` too.
@@ -199,4 +200,4 @@ class Publishers:
         return latched or bool(publisher.get_subscription_count() > 0)
 
     def _publish(self, topic: str, header: Any, picture: Image, encoding: str) -> None:
-        self._publishers[topic].publish(fill_image_message(ImageMessage(), picture, header=header, encoding=encoding))
+        self._publishers[topic].publish(serialized_image(picture, header=header, encoding=encoding))

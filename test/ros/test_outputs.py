@@ -61,6 +61,8 @@ def test_diagnostics_name_model_rates_and_buffer(ready: Any, small_checkpoint: A
     assert model["back end"] in ("cpu", "reference")
     assert float(model["memory [MiB]"]) > 50
     assert "own p50 / p95 [ms]" in model
+    stages = ("image ahead", "image", "window", "second", "mapping", "publishing")
+    assert {f"stage {name} p50 / p95 [ms]" for name in stages} <= set(model)
     events = ready.diagnosed("events")
     assert (events.level, events.message) == (0, "good")
     assert events.values["events_received"] == "204"

@@ -523,3 +523,67 @@ def test_every_image_and_every_mask_time_has_one_fate_whatever_breaks(
     of_times = ("masks_published", "mask_times_skipped", "mask_times_dropped", "mask_times_failed")
     assert sum(counts[fate] for fate in of_times) == counts["mask_times"] > 20
     assert sink.masks == counts["masks_published"] + counts["masks_held"]
+
+
+def test_the_image_of_the_next_mask_time_is_prepared_while_its_events_are_awaited(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig, prepared = bench(), []
+    prepare = rig.worker.segmenter.prepare_image
+    monkeypatch.setattr(
+        rig.worker.segmenter, "prepare_image", lambda image: (prepared.append(image.max()), prepare(image))[1]
+    )
+    rig.image(-3)
+    rig.events(-9, 0)
+    rig.turn()
+    assert (rig.masks, prepared) == ([(0, 3)], [250])
+    rig.image(4, picture=np.full(SIZE, 40, np.uint8))
+    rig.image(5, picture=np.full(SIZE, 60, np.uint8), encoding="unknown")
+    rig.image(6, picture=np.full(SIZE, 50, np.uint8))
+    rig.turn(now_ms=5)
+    assert (rig.masks, prepared) == ([(0, 3)], [250, 50])  # not those that a newer one replaced
+    rig.events(1, 10)
+    rig.turn()
+    assert (rig.masks, prepared) == ([(0, 3), (10, 4)], [250, 50])
+    rig.image(17, encoding="unknown")
+    rig.turn(now_ms=15)
+    assert (len(rig.kept.reports), rig.worker.images_refused) == (2, 0)  # it is told with the mask that needs it
+    rig.events(11, 20)
+    rig.turn()
+    assert (rig.masks[2:], prepared) == ([(20, 14)], [250, 50])
+    assert (rig.worker.images_refused, rig.kept.reports[-1].state) == (1, State.DEGRADED)
+    assert "encoding 'unknown'" in rig.kept.reports[-1].sentences[0]
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_no_image_is_prepared_for_nobody_or_without_its_calibration(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, heard: bool
+) -> None:
+    rig, prepared = bench(only_if_heard=True), []
+    monkeypatch.setattr(rig.worker.segmenter, "prepare_image", prepared.append)
+    rig.kept.listeners = int(heard)
+    rig.worker.waiting_for = "no calibration yet" if heard else ""
+    rig.image(-3)
+    rig.events(-9, 0)
+    rig.turn()  # 0 is dropped, or fails
+    rig.image(4)
+    rig.turn(now_ms=5)
+    assert (rig.times, prepared) == ((1, 0, int(not heard), int(heard)), [])
+
+
+def test_a_region_that_changes_between_two_masks_of_an_image_holds_for_the_second(bench: Any) -> None:
+    rig = bench(roi="0,0,12,20")
+    rig.worker.segmenter.preprocessing = replace(rig.worker.segmenter.preprocessing, crop_bottom=0)
+    rig.image(-3)  # bright in the right half
+    rig.events(-9, 0)
+    rig.turn()
+    rig.worker.parameters = replace(rig.worker.parameters, roi="22,0,12,20")
+    rig.events(1, 10)
+    rig.turn()
+    assert [report.sentences for report in rig.kept.reports] == [[], []]
+    assert [int((mask == 1).sum()) for mask in rig.kept.masks] == [0, 12 * 20]
+    rig.worker.parameters = replace(rig.worker.parameters, roi="30,0,12,20")
+    rig.events(11, 20)
+    rig.turn()
+    assert "the region 'roi' reaches to column 42" in rig.kept.reports[-1].message
+    assert len(rig.kept.masks) == 2

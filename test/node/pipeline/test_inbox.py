@@ -3,6 +3,8 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 from mambaseg_ros.pipeline.inbox import BATCH_BYTES, Inbox
 
 FOREVER = 10_000.0  # seconds; pytest ends a test that waits so long
@@ -99,3 +101,17 @@ def test_an_image_wakes_those_who_wait_for_packets_too() -> None:
     inbox = Inbox(max_packet_bytes=1000)
     threading.Timer(0.05, inbox.put_image, ["image"]).start()
     assert inbox.wait_until(lambda: inbox.images_waiting > 0, timeout=FOREVER, urgent=False)
+
+
+def test_packets_are_polled_often_until_the_last_who_waits_has_them() -> None:
+    inbox = Inbox(max_packet_bytes=100)
+
+    def wait_and_fail() -> None:
+        with inbox.awaiting():
+            inbox.wait_until(lambda: True, timeout=0)
+            assert inbox._awaited == 1
+            raise ValueError("an image that cannot be read")
+
+    with pytest.raises(ValueError, match="an image"):
+        wait_and_fail()
+    assert inbox._awaited == 0
