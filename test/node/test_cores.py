@@ -32,6 +32,10 @@ def system(root: Path, cgroup: str, files: dict[str, str]) -> Path:
     return root
 
 
+def version_1(group: str, quota_us: int) -> dict[str, str]:
+    return {f"{group}/cpu.cfs_quota_us": f"{quota_us}\n", f"{group}/cpu.cfs_period_us": "100000\n"}
+
+
 DOCKER = "/docker/0123"
 
 
@@ -46,9 +50,9 @@ DOCKER = "/docker/0123"
         ("0::/a\n", {"a/cpu.max": "50000 100000\n"}, 1),  # less than one core
         ("0::/a\n", {"a/cpu.max": "6400000000 100000\n"}, 64),  # more than the machine has
         ("0::/../host\n", {"cpu.max": "200000 100000\n"}, 2),  # of a group outside this name space
-        (f"4:cpu,cpuacct:{DOCKER}\n", {"cpu,cpuacct/cpu.cfs_quota_us": "400000\n", "cpu,cpuacct/cpu.cfs_period_us": "100000\n"}, 4),
-        (f"4:cpu:{DOCKER}\n", {f"cpu{DOCKER}/cpu.cfs_quota_us": "-1\n", f"cpu{DOCKER}/cpu.cfs_period_us": "100000\n"}, 64),
-        ("4:cpuset:/\n3:memory:/x\n", {"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
+        (f"4:cpu,cpuacct:{DOCKER}\n", version_1("cpu,cpuacct", 400000), 4),
+        (f"4:cpu:{DOCKER}\n", version_1(f"cpu{DOCKER}", -1), 64),
+        ("4:cpuset:/\n3:memory:/x\n", version_1("cpu", 100000), 64),
         ("0::/\n", {"cpu.max": "garbage\n"}, 64),
         ("0::/\n", {"cpu.max": "100000 0\n"}, 64),
         ("garbage\n", {"cpu.max": "100000 100000\n"}, 64),
