@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from mambaseg_core.models.presets import Network
+from mambaseg_core.module_parts import ModuleParts
 from mambaseg_core.ops.voxel_grid import scatter_
 from mambaseg_core.precision import float32_products
 from mambaseg_core.preprocessing import Image, PackedEvents, Preprocessing
-from mambaseg_core.tracing import Answer, _NoValueRead, _Parts, answer
+from mambaseg_core.tracing import Answer, _NoValueRead, answer
 
 Plane = npt.NDArray[np.float32]
 
@@ -67,7 +68,7 @@ class CapturedModel:
     ) -> None:
         self._model, self._dtype, self._device, self._setup, self._cuda = model, dtype, device, setup, cuda
         self._precision = precision
-        self._parts = None if isinstance(model, torch.jit.ScriptModule) else _Parts(model)
+        self._parts = None if isinstance(model, torch.jit.ScriptModule) else ModuleParts(model)
         self._pointers = _pointers(model)
         self._lock = threading.Lock()
         self._graphs: dict[tuple[bool, bool], Any] = {}

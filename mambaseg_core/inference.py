@@ -18,6 +18,7 @@ from torch import nn
 from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.checkpoint import load_checkpoint
 from mambaseg_core.events import Events
+from mambaseg_core.fused.form import InferenceForm
 from mambaseg_core.graphs import CapturedModel
 from mambaseg_core.labels import IGNORE
 from mambaseg_core.memory import keep_memory
@@ -137,12 +138,14 @@ class Segmenter:
         self.preprocessing = preprocessing or preprocessing_of(model)
         self.calibration = calibration
         self._spare_grid: torch.Tensor | None = None  # memory of the last voxel grid
+        self._form: InferenceForm | None = None  # on the CPU, where the first frame makes it
         self._traced: TracedModel | None = None
         self._captured: CapturedModel | None = None  # on a GPU, where the first frame makes it
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is copied or pickled: all but trace and graphs, which `warm_up` makes again, and `warn`."""
-        return vars(self) | {"_traced": None, "_captured": None, "_spare_grid": None, "_warn": warnings.warn}
+        """Return what is copied or pickled: all but what is made again of the model, and `warn`."""
+        made = dict.fromkeys(("_form", "_traced", "_captured", "_spare_grid"))
+        return vars(self) | made | {"_warn": warnings.warn}
 
     def warm_up(self) -> None:
         """Take a frame of noise the whole way, so that no real frame is late, and trace or capture the model.
@@ -168,7 +171,7 @@ class Segmenter:
         """
         other = copy.copy(self)
         other.calibration, other._warn = calibration, self._warn
-        other._traced, other._captured = self._traced, self._captured
+        other._form, other._traced, other._captured = self._form, self._traced, self._captured
         other._take_noise(np.random.default_rng(0))
         return other
 
@@ -193,7 +196,7 @@ class Segmenter:
 
     def _trace(self, first: Inputs, other: Inputs) -> None:
         try:
-            self._traced = TracedModel(self.model, self.dtype, first, other)
+            self._traced = TracedModel(self.model, self.dtype, first, other, self._network())
         except ValueError as error:
             self._say(
                 f"the model cannot be traced: {error}; its masks are the same without, but late where other threads "
@@ -392,17 +395,27 @@ class Segmenter:
     def _infer(
         self, image: torch.Tensor | None, second: torch.Tensor | None
     ) -> tuple[Image, npt.NDArray[np.float32], tuple[float, float] | None]:
-        traced = self._traced
-        if traced is not None and not traced.is_of(self.model):
+        network, traced = self._network(), self._traced
+        if traced is not None and not traced.is_of(self.model, network):
             self._traced = traced = None
             self._say("the model has changed since `warm_up` and runs without its trace: call `warm_up` again")
         if traced is not None and traced.fits(image, second):
             result = traced(image, second)
         else:
+            if torch.is_autocast_enabled(self.device.type):
+                network = self.model
             with float32_products(self.precision, self.device):
-                result = answer(self.model, self.dtype, self.device, image, second)
+                result = answer(network, self.dtype, self.device, image, second)
         reliability = _checked(result.facts.tolist())
         return result.ids.numpy(force=True), result.confidence.numpy(force=True), reliability
+
+    def _network(self) -> nn.Module:
+        """Return what computes the logits: on the CPU in float32 the inference form of the model as it is now."""
+        if self.dtype != torch.float32 or selection.explain(self.device).backend != "cpu":
+            return self.model
+        if self._form is None or self._form.model is not self.model:
+            self._form = InferenceForm(self.model)
+        return self._form.network()
 
 
 def _checked(facts: list[float]) -> tuple[float, float] | None:

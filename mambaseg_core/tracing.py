@@ -6,9 +6,7 @@ A traced network runs the same operators in the same order in torch's own interp
 
 from __future__ import annotations
 
-import operator
 import warnings
-from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias, get_args
 
@@ -16,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mambaseg_core.fused.networks import FusedNetwork
 from mambaseg_core.models.presets import Network
+from mambaseg_core.module_parts import ModuleParts
 
 Inputs: TypeAlias = tuple[Tensor | None, Tensor | None]  # image float32 [C, h, w] and second input float32 [T, h, w]
 
 _CPU = torch.device("cpu")
-_OF_EVERY_MODULE = frozenset(vars(nn.Module())) - {"training"}
 _LOST_IN_A_TRACE = "Converting a tensor to a (NumPy array|Python list)"  # of torch's warnings
 
 
@@ -45,6 +44,8 @@ def answer(
 ) -> Answer:
     """Run a model on one frame, in `dtype` on `device`; the inputs are those of `Segmenter.prepare`."""
     inputs = (None if x is None else x[None].to(device, dtype) for x in (image, second))
+    if isinstance(model, FusedNetwork):
+        return _fused_answer(model, *inputs)
     maps: tuple[Tensor, ...] = ()
     if getattr(model, "reliability_aware", False):
         logits, maps = model.with_reliability(*inputs)  # type: ignore[operator]
@@ -54,6 +55,13 @@ def answer(
     facts = torch.stack([finite.float(), *(x.mean().float() for x in maps)])
     confidence, ids = logits.float().softmax(1).max(1)
     return Answer(ids[0].to(torch.uint8), confidence[0], facts)
+
+
+def _fused_answer(model: Any, image: Tensor | None, second: Tensor | None) -> Answer:
+    logits, maps = model.coarse(image, second)
+    height, width = next(x.shape[2:] for x in (image, second) if x is not None)
+    ids, confidence, finite = torch.ops.mambaseg.logits_to_mask(logits, height, width)
+    return Answer(ids[0], confidence[0], torch.stack([finite[0], *(x.mean() for x in maps)]))
 
 
 class TracedModel:
@@ -66,6 +74,7 @@ class TracedModel:
         dtype: Dtype of its features.
         first: Both inputs of a frame to trace with.
         other: Both inputs of another frame, for which trace and model must give the same bits.
+        network: What runs in place of the model, such as its inference form, which its owner keeps up to date.
 
     Raises:
         ValueError: The trace may differ from the model; the message is the reason.
@@ -73,17 +82,20 @@ class TracedModel:
 
     @torch.inference_mode(False)  # in which `_NoValueRead` would see less
     @torch.no_grad()
-    def __init__(self, model: nn.Module, dtype: torch.dtype, first: Inputs, other: Inputs) -> None:
-        self._model, self._parts = model, _Parts(model)
+    def __init__(
+        self, model: nn.Module, dtype: torch.dtype, first: Inputs, other: Inputs, network: nn.Module | None = None
+    ) -> None:
+        self._model, self._parts = model, ModuleParts(model)
+        self._network = network = model if network is None else network
         self._shapes = [x.shape for x in first if x is not None]
         self._takes_zeros = type(model) in get_args(Network)
 
         if any(self._parts.hooks):
             raise ValueError("it has hooks on its forward pass, which a trace skips")
         try:
-            self._traced = _trace(_Frame(model, dtype), first)
+            self._traced = _trace(_Frame(network, dtype), first)
             with _NoValueRead():  # type: ignore[no-untyped-call]
-                expected = answer(model, dtype, _CPU, *other)
+                expected = answer(network, dtype, _CPU, *other)
             same = all(map(_equal, expected, self(*other)))
         except Exception as error:  # a model of the user's own may raise anything
             raise ValueError(str(error).strip().partition("\n")[0] or type(error).__name__) from error
@@ -105,9 +117,16 @@ class TracedModel:
         sizes = all(self._takes_zeros if x is None else x.shape == shape for x, shape in pairs)
         return sizes and not torch.is_autocast_enabled("cpu") and not (image is None and second is None)
 
-    def is_of(self, model: nn.Module) -> bool:
-        """Return True if this is the traced model with the same parts and settings; weights may have other values."""
-        return model is self._model and self._parts.unchanged()
+    def is_of(self, model: nn.Module, network: nn.Module | None = None) -> bool:
+        """Return True if this is the traced model with the same parts and settings; weights may have other values.
+
+        Args:
+            model: The model.
+            network: What runs in its place now, which is known to be up to date.
+        """
+        if model is not self._model or (model if network is None else network) is not self._network:
+            return False
+        return self._network is not model or self._parts.unchanged()
 
 
 class _Frame(nn.Module):
@@ -126,41 +145,6 @@ class _Frame(nn.Module):
     def forward(self, image: Tensor, second: Tensor) -> tuple[Tensor, ...]:
         model, dtype = self._hidden
         return (*answer(model, dtype, _CPU, image, second), image, second)
-
-
-class _Parts:
-    """All attributes of all modules in a model by identity, with the items of lists and dicts among them.
-
-    Attributes:
-        hooks: Those on each module's forward pass.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self.hooks: list[Any] = []
-        self._containers: list[Any] = []
-        for module in model.modules():
-            self.hooks += [module._forward_hooks, module._forward_pre_hooks]
-            self._containers += [vars(module), module._parameters, module._buffers, module._modules]
-            own = [value for key, value in vars(module).items() if key not in _OF_EVERY_MODULE]
-            self._containers += [value for value in own if isinstance(value, (list, dict, deque))]
-        self._lengths = list(map(len, self._containers))
-        items = [(held, key, value) for held in self._containers for key, value in _items(held)]
-        self._holders, self._keys, self._values = zip(*items, strict=True)
-
-    def unchanged(self) -> bool:
-        """Return True if nothing was replaced, added or hooked since; a thousand items take 0.04 ms."""
-        try:
-            same = all(map(operator.is_, map(operator.getitem, self._holders, self._keys), self._values))
-        except (KeyError, IndexError):
-            return False
-        return same and list(map(len, self._containers)) == self._lengths and not any(self.hooks)
-
-
-def _items(held: Any) -> list[tuple[Any, Any]]:
-    """Return the items of a list by number, of a dict by key, without what every module has."""
-    if not isinstance(held, dict):
-        return list(enumerate(held))
-    return [(key, value) for key, value in held.items() if key not in _OF_EVERY_MODULE]
 
 
 class _NoValueRead(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "dense.h"
+
 namespace mambaseg {
 
 constexpr int kTile = 64;         // steps per tile; a tile stays in the L1 cache
@@ -56,6 +58,8 @@ struct Ss2dArgs {
   int64_t slots;
 };
 
+struct MapKernels;
+
 // Work items are independent. `scratch` holds as many scalars as the matching *_scratch function returns.
 template <class S>
 struct Kernels {
@@ -67,6 +71,8 @@ struct Kernels {
   int64_t (*ss2d_scratch)(const Ss2dArgs<S>&);
   void (*ss2d)(const Ss2dArgs<S>&, int64_t item, S* scratch);           // items: B * blocks
   void (*ss2d_backward)(const Ss2dArgs<S>&, int64_t item, S* scratch);  // items: B * slots
+  const MapKernels* maps;                                               // float32
+  DenseKernels<S> dense;
 };
 
 // The best kernels that this processor runs; MAMBASEG_ISA=plain|avx2|avx512 selects others.

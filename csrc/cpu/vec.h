@@ -28,6 +28,9 @@ constexpr int kLanes = MAMBASEG_VECTOR_BYTES / static_cast<int>(sizeof(S));
 #define MAMBASEG_INLINE static inline __attribute__((always_inline, artificial))
 #endif
 
+#define MAMBASEG_INLINE_METHOD inline __attribute__((always_inline))
+#define MAMBASEG_INLINE_LAMBDA __attribute__((always_inline))
+
 template <class S>
 MAMBASEG_INLINE Vec<S> splat(S value) {
   return Vec<S>{} + value;
@@ -43,19 +46,63 @@ MAMBASEG_INLINE void store(S* to, Vec<S> value) {
   *reinterpret_cast<typename VecOf<S>::loose*>(to) = value;
 }
 
+// The first lanes in one instruction. These instruction sets have float kernels only; AddressSanitizer does not see
+// the accesses, so its build goes without.
+#if defined(__SANITIZE_ADDRESS__)
+#define MAMBASEG_MASKED 0
+#elif MAMBASEG_VECTOR_BYTES == 64
+#define MAMBASEG_MASKED 1
+MAMBASEG_INLINE Vec<float> masked_load(const float* from, int count) {
+  return (Vec<float>)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), from);
+}
+MAMBASEG_INLINE void masked_store(float* to, Vec<float> value, int count) {
+  _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), (__m512)value);
+}
+#elif MAMBASEG_VECTOR_BYTES == 32
+#define MAMBASEG_MASKED 1
+MAMBASEG_INLINE __m256i first_bits(int count) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+MAMBASEG_INLINE Vec<float> masked_load(const float* from, int count) {
+  return (Vec<float>)_mm256_maskload_ps(from, first_bits(count));
+}
+MAMBASEG_INLINE void masked_store(float* to, Vec<float> value, int count) {
+  _mm256_maskstore_ps(to, first_bits(count), (__m256)value);
+}
+#else
+#define MAMBASEG_MASKED 0
+#endif
+
+// The first `count` lanes; the others are zero.
+template <class S>
+MAMBASEG_INLINE Vec<S> first_lanes(Vec<S> value, int count) {
+  typename VecOf<S>::bits lane;
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes<S>; ++i) lane[i] = i;
+  return lane < count ? value : Vec<S>{};
+}
+
 // Loads the first `count` lanes; the others are zero.
 template <class S>
 MAMBASEG_INLINE Vec<S> load_first(const S* from, int count) {
   if (__builtin_expect(count == kLanes<S>, 1)) return load(from);
+#if MAMBASEG_MASKED
+  return masked_load(from, count);
+#else
   Vec<S> value{};
   for (int i = 0; i < count; ++i) value[i] = from[i];
   return value;
+#endif
 }
 
 template <class S>
 MAMBASEG_INLINE void store_first(S* to, Vec<S> value, int count) {
   if (__builtin_expect(count == kLanes<S>, 1)) return store(to, value);
+#if MAMBASEG_MASKED
+  masked_store(to, value, count);
+#else
   for (int i = 0; i < count; ++i) to[i] = value[i];
+#endif
 }
 
 // ---- exponentials ------------------------------------------------------------------------------------------------

@@ -1,0 +1,178 @@
+// Operators fused_linear, fused_mlp and fused_conv3x3 on the CPU.
+
+#include "driver.h"
+
+namespace mambaseg {
+namespace {
+
+using Sizes = std::vector<int64_t>;
+
+constexpr int64_t kRowsAnItem = 48;           // with their norm and hidden layer they stay in the L2 cache
+constexpr int64_t kLeastRows = 12;            // a block of AVX-512
+constexpr int64_t kSmallWeight = 256 * 1024;  // numbers that stay in the L2 cache, so that items may read them again
+constexpr int64_t kProductsAThread = 1'000'000;  // multiply-adds, 10 to 20 us: less is not worth waking a thread
+
+int64_t count_of(const Sizes& sizes) {
+  int64_t count = 1;
+  for (int64_t size : sizes) count *= size;
+  return count;
+}
+
+// Items of equal size for any number of threads: a multiple of four where more items cost nothing.
+int64_t items_of(int64_t rows, int64_t weight) {
+  const int64_t items = ceil_div(rows, kRowsAnItem);
+  const int64_t most = std::max<int64_t>(items, rows / kLeastRows);
+  return weight > kSmallWeight ? items : std::min(ceil_div(items, 4) * 4, most);
+}
+
+int64_t least_items(int64_t products, int64_t items) {
+  return std::max<int64_t>(1, kProductsAThread * items / std::max<int64_t>(1, products));
+}
+
+void check_activation(const char* op, int64_t activation) {
+  MAMBASEG_CHECK(activation >= kNone && activation <= kSigmoid, op, ": activation is ", activation,
+                 ", expected 0 (none), 1 (relu), 2 (gelu), 3 (silu) or 4 (sigmoid)");
+}
+
+void check_optional(const char* op, const char* name, const std::optional<Tensor>& t, const Tensor& like,
+                    const Sizes& expected) {
+  if (t.has_value()) check_tensor(op, name, *t, like, expected);
+}
+
+template <class S>
+Norm<S> norm_of(const char* op, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps,
+                const Tensor& like, int64_t channels) {
+  MAMBASEG_CHECK(weight.has_value() || !bias.has_value(), op,
+                 ": norm_bias is given without norm_weight; give both, the weight alone, or neither");
+  check_optional(op, "norm_weight", weight, like, {channels});
+  check_optional(op, "norm_bias", bias, like, {channels});
+  return {input<S>(weight), input<S>(bias), static_cast<S>(eps)};
+}
+
+template <class S>
+DenseLayer<S> layer_of(const char* op, const Tensor& packed, const std::optional<Tensor>& bias, const Tensor& like,
+                       int64_t outputs, int64_t inputs, int64_t taps, int64_t activation) {
+  MAMBASEG_CHECK(outputs > 0, op, ": the number of outputs is ", outputs, ", expected 1 or more");
+  check_activation(op, activation);
+  const int64_t depth = inputs * taps, size = kPackedHeader + ceil_div(outputs, kPanel) * kPanel * depth;
+  check_tensor(op, "packed", packed, like, {size});
+  const S* numbers = input<S>(packed);
+  const S expected[4] = {S(kPackedMagic), S(outputs), S(inputs), S(taps)};
+  MAMBASEG_CHECK(std::equal(expected, expected + 4, numbers), op, ": packed has the header [", numbers[0], ", ",
+                 numbers[1], ", ", numbers[2], ", ", numbers[3], "], expected [", expected[0], ", ", expected[1], ", ",
+                 expected[2], ", ", expected[3], "]; pack this layer's weight by ",
+                 taps == 1 ? "pack_linear" : "pack_conv3x3");
+  check_optional(op, "bias", bias, like, {outputs});
+  return {numbers + kPackedHeader, input<S>(bias), depth, outputs, static_cast<int>(activation)};
+}
+
+Sizes rows_of(const char* op, const Tensor& x) {
+  MAMBASEG_CHECK(x.dim() >= 1, op, ": x has shape [], expected [..., C]");
+  return sizes_of(x);
+}
+
+}  // namespace
+
+Tensor fused_linear(const Tensor& x, const Tensor& packed, const std::optional<Tensor>& bias, int64_t out_features,
+                    const std::optional<Tensor>& norm_weight, const std::optional<Tensor>& norm_bias, double eps,
+                    int64_t activation, const std::optional<Tensor>& residual) {
+  constexpr const char* op = "fused_linear";
+  Sizes sizes = rows_of(op, x);
+  const int64_t channels = sizes.back();
+  check_tensor(op, "x", x, x, sizes);
+  sizes.back() = out_features;
+  const Tensor dx = dense(x), weight = dense(packed);
+  const auto offset = dense(bias), scale = dense(norm_weight), shift = dense(norm_bias), added = dense(residual);
+  Tensor y;
+  by_dtype(op, x, [&](auto zero) {
+    using S = decltype(zero);
+    LinearArgs<S> args{};
+    args.layer = layer_of<S>(op, weight, offset, x, out_features, channels, 1, activation);
+    args.norm = norm_of<S>(op, scale, shift, eps, x, channels);
+    check_optional(op, "residual", residual, x, sizes);
+    y = fresh(x, sizes);
+    args.rows = count_of(sizes) / out_features;
+    args.items = items_of(args.rows, channels * out_features);
+    args.x = input<S>(dx);
+    args.residual = input<S>(added);
+    args.y = output<S>(y);
+    const DenseKernels<S>& k = kernels<S>().dense;
+    const int64_t least = least_items(args.rows * channels * out_features, args.items);
+    if (args.items) run<S>(args.items, k.linear_scratch(args), k.linear, args, least);
+  });
+  return y;
+}
+
+Tensor fused_mlp(const Tensor& x, const std::optional<Tensor>& norm_weight, const std::optional<Tensor>& norm_bias,
+                 double eps, const Tensor& packed1, const std::optional<Tensor>& bias1, int64_t hidden,
+                 const Tensor& packed2, const std::optional<Tensor>& bias2, int64_t activation, bool residual) {
+  constexpr const char* op = "fused_mlp";
+  const Sizes sizes = rows_of(op, x);
+  const int64_t channels = sizes.back();
+  check_tensor(op, "x", x, x, sizes);
+  const Tensor dx = dense(x), weight1 = dense(packed1), weight2 = dense(packed2);
+  const auto offset1 = dense(bias1), offset2 = dense(bias2), scale = dense(norm_weight), shift = dense(norm_bias);
+  Tensor y;
+  by_dtype(op, x, [&](auto zero) {
+    using S = decltype(zero);
+    MlpArgs<S> args{};
+    args.first = layer_of<S>(op, weight1, offset1, x, hidden, channels, 1, activation);
+    args.second = layer_of<S>(op, weight2, offset2, x, channels, hidden, 1, kNone);
+    args.norm = norm_of<S>(op, scale, shift, eps, x, channels);
+    y = fresh(x, sizes);
+    args.rows = count_of(sizes) / channels;
+    args.items = items_of(args.rows, 2 * channels * hidden);
+    args.x = input<S>(dx);
+    args.residual = residual;
+    args.y = output<S>(y);
+    const DenseKernels<S>& k = kernels<S>().dense;
+    const int64_t least = least_items(2 * args.rows * channels * hidden, args.items);
+    if (args.items) run<S>(args.items, k.mlp_scratch(args), k.mlp, args, least);
+  });
+  return y;
+}
+
+Tensor fused_conv3x3(const Tensor& x, const Tensor& packed, const std::optional<Tensor>& bias, int64_t out_channels,
+                     int64_t stride, const std::optional<Tensor>& norm_weight, const std::optional<Tensor>& norm_bias,
+                     double eps, int64_t activation) {
+  constexpr const char* op = "fused_conv3x3";
+  check_dims(op, "x", x, 4);
+  check_tensor(op, "x", x, x, sizes_of(x));
+  MAMBASEG_CHECK(stride == 1 || stride == 2, op, ": stride is ", stride, ", expected 1 or 2");
+  const Tensor weight = dense(packed);
+  const auto offset = dense(bias), scale = dense(norm_weight), shift = dense(norm_bias);
+  Tensor y;
+  by_dtype(op, x, [&](auto zero) {
+    using S = decltype(zero);
+    ConvArgs<S> args{};
+    args.batch = x.size(0);
+    args.height = x.size(1);
+    args.width = x.size(2);
+    args.channels = x.size(3);
+    args.step = stride;
+    args.layer = layer_of<S>(op, weight, offset, x, out_channels, args.channels, 9, activation);
+    args.norm = norm_of<S>(op, scale, shift, eps, x, out_channels);
+    args.out_height = ceil_div(args.height, stride);
+    args.out_width = ceil_div(args.width, stride);
+    y = fresh(x, {args.batch, args.out_height, args.out_width, out_channels});
+    const int64_t pixels = args.batch * args.out_height * args.out_width;
+    if (pixels == 0) return;
+    args.lines = std::max<int64_t>(1, std::min(kRowsAnItem / args.out_width, args.out_height));
+    args.x = input<S>(x);
+    for (int i = 0; i < 4; ++i) args.strides[i] = x.stride(i);
+    args.y = output<S>(y);
+    const DenseKernels<S>& k = kernels<S>().dense;
+    const int64_t items = args.batch * ceil_div(args.out_height, args.lines);
+    const int64_t least = least_items(pixels * args.layer.depth * out_channels, items);
+    run<S>(items, k.conv_scratch(args), k.conv, args, least);
+  });
+  return y;
+}
+
+}  // namespace mambaseg
+
+MAMBASEG_LIBRARY_IMPL(mambaseg, CPU, m) {
+  m.impl("fused_linear", MAMBASEG_FUNCTION(&mambaseg::fused_linear));
+  m.impl("fused_mlp", MAMBASEG_FUNCTION(&mambaseg::fused_mlp));
+  m.impl("fused_conv3x3", MAMBASEG_FUNCTION(&mambaseg::fused_conv3x3));
+}

@@ -1,0 +1,50 @@
+// LayerNorm of rows. Included per instruction set, after vec.h.
+
+// Calls f(first, count) for each vector of a row; count is less than kLanes only for the last.
+template <class S, class F>
+MAMBASEG_INLINE void for_vectors(int64_t channels, const F& f) {
+  int64_t c = 0;
+  for (; c + kLanes<S> <= channels; c += kLanes<S>) f(c, kLanes<S>);
+  if (c < channels) f(c, static_cast<int>(channels - c));
+}
+
+MAMBASEG_INLINE float square_root(float x) { return __builtin_sqrtf(x); }
+MAMBASEG_INLINE double square_root(double x) { return __builtin_sqrt(x); }
+
+// Normalizes `count` <= kLanes rows [C]: one vector holds the means of all, another the deviations. `to` may be `from`.
+template <class S>
+static void normalize_some(const S* from, int count, int64_t channels, const Norm<S>& norm, S* to) {
+  Vec<S> sums[kLanes<S>] = {};
+  S mean[kLanes<S>], scale[kLanes<S>];
+  for (int i = 0; i < count; ++i) {
+    const S* row = from + i * channels;
+    for_vectors<S>(channels, [&](int64_t c, int n) { sums[i] += load_first(row + c, n); });
+  }
+  store(mean, lane_sums<S>(sums) / S(channels));
+  for (int i = 0; i < count; ++i) {
+    const S* row = from + i * channels;
+    sums[i] = Vec<S>{};
+    for_vectors<S>(channels, [&](int64_t c, int n) {
+      const Vec<S> centered = first_lanes<S>(load_first(row + c, n) - mean[i], n);
+      sums[i] += centered * centered;
+    });
+  }
+  store(scale, lane_sums<S>(sums) / S(channels) + norm.eps);
+  for (int i = 0; i < kLanes<S>; ++i) scale[i] = S(1) / square_root(scale[i]);
+  for (int i = 0; i < count; ++i) {
+    const S* row = from + i * channels;
+    for_vectors<S>(channels, [&](int64_t c, int n) {
+      Vec<S> y = (load_first(row + c, n) - mean[i]) * scale[i] * load_first(norm.weight + c, n);
+      if (norm.bias) y += load_first(norm.bias + c, n);
+      store_first(to + i * channels + c, y, n);
+    });
+  }
+}
+
+template <class S>
+static void normalize(const S* from, int64_t rows, int64_t channels, const Norm<S>& norm, S* to) {
+  for (int64_t i = 0; i < rows; i += kLanes<S>) {
+    const int count = rows - i < kLanes<S> ? static_cast<int>(rows - i) : kLanes<S>;
+    normalize_some<S>(from + i * channels, count, channels, norm, to + i * channels);
+  }
+}
