@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import os
 import resource
 import threading
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ from mambaseg_core.inference import Segmenter
 from mambaseg_core.memory import give_back_memory
 from mambaseg_core.ops import selection
 from mambaseg_core.preprocessing import Preprocessing
+from mambaseg_ros.cores import choose_threads, too_many, use_threads
 from mambaseg_ros.parameters import RANDOM, Parameters
 from mambaseg_ros.pipeline.region import read_region
 
@@ -55,13 +54,15 @@ _LOADING = threading.Lock()
 _LOADED: dict[tuple[Any, ...], weakref.WeakSet[Segmenter]] = {}  # by what the model depends on
 
 
-def make_segmenter(parameters: Parameters, warn: Callable[[str], Any]) -> Segmenter:
+def make_segmenter(parameters: Parameters, warn: Callable[[str], Any], *, spare_cores: int = 1) -> Segmenter:
     """Load the model that the parameters describe and run it once. Nodes of one process share a model.
 
     Args:
         parameters: of the node.
         warn: called with one sentence if the weights are random or ship with the package, one if the precision makes
-            this machine slower, and one if a pair of camera_info was not calibrated as a pair.
+            this machine slower, one if a pair of camera_info was not calibrated as a pair, and one if there are more
+            threads than cores.
+        spare_cores: that parameter `threads` leaves to others where it is 0.
 
     Raises:
         ValueError: a name, size, device or file that does not fit; one sentence.
@@ -69,6 +70,8 @@ def make_segmenter(parameters: Parameters, warn: Callable[[str], Any]) -> Segmen
     calibration, weights = _read_calibration(parameters.calibration, warn), weights_path(parameters)
     if caveat := CAVEATS.get(weights_name(parameters)):
         warn(f"{parameters.model} has {caveat}; set parameter 'weights' to a checkpoint of your own")
+    if sentence := too_many(use_threads(parameters.threads, spare_cores)):
+        warn(sentence)
     of_file = None if weights is None or not weights.exists() else (weights.stat().st_mtime_ns, weights.stat().st_size)
     size, device, precision = _image_size(parameters), parameters.device, parameters.precision
     key = parameters.model, weights, of_file, size, device, precision, bool(parameters.roi)
@@ -90,7 +93,6 @@ def _load_segmenter(
     calibration: Calibration | None,
     warn: Callable[[str], Any],
 ) -> Segmenter:
-    use_threads(parameters.threads)
     if weights is None or not names_model(weights):
         torch.manual_seed(0)
         model: nn.Module = create_model(parameters.model, image_size=size, weights=weights, warn=warn)
@@ -180,7 +182,7 @@ def describe(segmenter: Segmenter, parameters: Parameters) -> dict[str, str]:
         "weights sha256": weights_hash(parameters),
         "device": str(segmenter.device),
         "precision": segmenter.precision,
-        "threads": str(torch.get_num_threads()),
+        "threads": str(choose_threads(parameters.threads)),
         "back end": backend,
         **({"why no better back end": reason} if reason else {}),
         **({"warning": segmenter.warning} if segmenter.warning else {}),
@@ -207,29 +209,6 @@ def memory(device: torch.device) -> dict[str, str]:
     if device.type == "cuda":
         used["GPU memory [MiB]"] = f"{torch.cuda.memory_allocated(device) / MIB:.0f}"
     return used
-
-
-def leave_a_core() -> None:
-    """Have torch leave one core to decoding and DDS, unless OMP_NUM_THREADS says how many threads it may use.
-
-    A frame waits for the slowest of torch's threads, so one that shares its core holds up all of them.
-    """
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) - 1))
-
-
-def use_threads(threads: int) -> None:
-    """Have torch use so many threads; 0: as many as at the start."""
-    if threads:
-        _threads_at_start()
-        torch.set_num_threads(threads)
-    elif _threads_at_start.cache_info().currsize:
-        torch.set_num_threads(_threads_at_start())
-
-
-@cache
-def _threads_at_start() -> int:
-    return torch.get_num_threads()
 
 
 def free_memory() -> None:

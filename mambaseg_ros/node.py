@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-# Before torch comes with its OpenMP: its threads wait for each other by spinning, and where other processes want the
-# same cores, as on every robot, a frame took four times as long and more (docs/benchmarks.md).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from mambaseg_ros.cores import node_environment, use_threads
+
+os.environ.update(node_environment())  # before the imports of NumPy and torch
 
 from mambaseg_ros import signals
 
@@ -39,7 +39,7 @@ from mambaseg_core.inference import Segmenter
 from mambaseg_ros.background import NodeCallbacks, run_beside_callbacks
 from mambaseg_ros.cameras import places
 from mambaseg_ros.faults import REPEAT_S, FaultLog, sentence_of
-from mambaseg_ros.model import active_line, check_reach, describe, free_memory, leave_a_core, make_segmenter
+from mambaseg_ros.model import active_line, check_reach, describe, free_memory, make_segmenter
 from mambaseg_ros.overrides import check_qos, qos_parameters, sections_of_others, unknown_parameters, unknown_topics
 from mambaseg_ros.parameters import PARAMETERS, TABLE, Parameter, Parameters
 from mambaseg_ros.pipeline.pipeline import Pipeline
@@ -350,7 +350,7 @@ def main(args: list[str] | None = None) -> int:
     ended: Future[int] = Future()
     signals.end_by_callback(lambda: ended.set_result(0))
     use_large_image_profile()
-    leave_a_core()
+    use_threads(0)  # of the threads that start before a model is loaded
     words = sys.argv if args is None else args
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)

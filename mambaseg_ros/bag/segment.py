@@ -143,7 +143,7 @@ def segment(
     if parameters.roi:
         raise ValueError(f"roi is {parameters.roi!r}; expected it empty: masks of a bag have the size of its images")
     with Bag(source) as reader:
-        segmenter = make_segmenter(parameters, warn)
+        segmenter = make_segmenter(parameters, warn, spare_cores=0)
         topics = find_topics(reader, image_topic, events_topic, kind=segmenter.preprocessing.second)
         check_reach(parameters, segmenter.preprocessing)
         settings = {**asdict(parameters), "bag": str(source.resolve()), "topics": [topic.name for topic in topics]}

@@ -16,6 +16,7 @@ from typing import Any
 
 from mambaseg_core.events.jumps import TimeJumps
 from mambaseg_core.inference import Segmenter
+from mambaseg_ros.cores import use_threads
 from mambaseg_ros.faults import sentence_of
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.parameters import Parameters
@@ -110,6 +111,7 @@ class Worker:
 
     def _run(self) -> None:
         os.nice(self.parameters.nice)  # of this thread, and of torch's, which it starts with its first image
+        use_threads(self.parameters.threads)
         while not self.inbox.closed:
             try:
                 self._turn()

@@ -16,6 +16,8 @@ from lifecycle_msgs.srv import GetState
 from mambaseg_ros.msg import EventArray, SegmentationStatus
 from peer import stamp_of
 
+from mambaseg_ros.cores import allowed_cores
+
 pytestmark = pytest.mark.ros
 
 SIZE = (52, 70)  # rows, columns of the test's sensors
@@ -329,11 +331,11 @@ def test_the_node_leaves_a_core_to_others_and_does_not_spin(given: dict[str, str
     code = (
         "import sys, mambaseg_ros; assert 'torch' not in sys.modules\n"
         "import mambaseg_ros.node as node, os, torch\n"
-        "node.leave_a_core(); print(torch.get_num_threads(), os.environ['OMP_WAIT_POLICY'])"
+        "node.use_threads(0); print(torch.get_num_threads(), os.environ['OMP_WAIT_POLICY'])"
     )
     clean = {name: value for name, value in os.environ.items() if name[:4] not in ("OMP_", "MKL_")}
     done = subprocess.run(
         [sys.executable, "-c", code], env={**clean, **given}, capture_output=True, text=True, check=True
     )
-    expected = threads or max(1, len(os.sched_getaffinity(0)) - 1)
+    expected = threads or max(1, allowed_cores() - 1)
     assert done.stdout.split() == [str(expected), "PASSIVE"]
