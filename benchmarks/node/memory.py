@@ -13,6 +13,7 @@ import gc
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 MIB = 1 << 10  # of kB
 
@@ -122,11 +123,10 @@ def main() -> None:
     print(f"\n{words.model}, {words.threads} threads, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}")
 
 
-def _message(events: object, base_ns: int) -> object:
+def _message(events: Any, base_ns: int) -> Any:
     from mambaseg_core.events import Events
     from mambaseg_ros.sources.runs import DecodedMessage
 
-    assert isinstance(events, Events)
     moved = Events(events.x, events.y, events.t_ns + base_ns, events.p, events.height, events.width)
     return DecodedMessage(moved, 0, "events")
 

@@ -110,7 +110,7 @@ def main() -> None:
         of_model.append(time.thread_time() - begin)
         return answer
 
-    segmenter._infer = timed  # type: ignore[method-assign]
+    segmenter._infer = timed  # type: ignore[assignment, method-assign]
     sink, rng = Sink(), np.random.default_rng(1)
     pipeline = Pipeline(segmenter, Parameters(max_age_ms=0.0, weights="synthetic"), sink)
     waiting: deque[tuple[RawMessage, int]] = deque()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rclpy.serialization import serialize_message
@@ -18,6 +18,6 @@ def serialized_image(picture: Image, *, header: Any, encoding: str) -> bytes:
     message of rosidl, and then into these bytes.
     """
     empty = bytes(serialize_message(describe_image(ImageMessage(), picture, header=header, encoding=encoding)))
-    order = "little" if empty[1] & 1 else "big"  # of CDR, as its head says
+    order: Literal["little", "big"] = "little" if empty[1] & 1 else "big"  # of CDR, as its head says
     number = picture.nbytes.to_bytes(4, order)  # in place of the 0 at the end: `data` is the last field
     return b"".join((empty[:-4], number, np.ascontiguousarray(picture).reshape(-1).data))

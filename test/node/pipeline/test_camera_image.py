@@ -63,6 +63,20 @@ class Rig:
         self.worker.inbox.put_packet(message, 100)
         until(lambda: self.worker.inbox.packets_done > done)
 
+    def wait_until_prepared(self, images: int) -> None:
+        until(lambda: len(self.prepared) == images)
+
+    def hold(self) -> tuple[threading.Event, threading.Event]:
+        """Hold up preparations; return what is set while one is held, and what sets them free."""
+        preparing, go_on = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            preparing.set()
+            assert go_on.wait(60)
+
+        self.before_preparing = wait
+        return preparing, go_on
+
     def report(self) -> Report:
         until(lambda: bool(self.kept.reports))
         return self.kept.reports.pop(0)
@@ -90,7 +104,7 @@ def test_the_image_is_prepared_before_its_events_come_and_the_mask_is_the_plain_
     bench = rig()
     picture = noise()
     bench.image(picture)
-    until(lambda: bench.prepared == [SIZE])
+    bench.wait_until_prepared(1)
     assert not bench.kept.reports
     bench.events(-40, 2)
     report = bench.report()
@@ -123,7 +137,7 @@ def test_the_stages_sum_to_no_more_than_the_whole(rig: Any, events_first: bool) 
             bench.image(picture, ms=40 * number)
         else:
             bench.image(picture, ms=40 * number)
-            until(lambda number=number: len(bench.prepared) > number)
+            bench.wait_until_prepared(number + 1)
             bench.events(40 * number - 39, 40 * number)
         report = bench.report()
         stages = vars(report.stages)
@@ -168,8 +182,7 @@ def test_an_image_that_cannot_be_prepared_is_told_where_its_mask_would_be_made(r
 
 def test_a_node_that_ends_while_an_image_is_prepared_waits_for_it(rig: Any) -> None:
     bench = rig()
-    preparing, go_on = threading.Event(), threading.Event()
-    bench.before_preparing = lambda: (preparing.set(), go_on.wait(60))
+    preparing, go_on = bench.hold()
     bench.image(noise())
     assert preparing.wait(60)
     bench.pipeline.inbox.put_image(None)  # waits behind it
@@ -183,8 +196,7 @@ def test_a_node_that_ends_while_an_image_is_prepared_waits_for_it(rig: Any) -> N
 
 def test_images_that_a_newer_one_replaces_are_not_prepared(rig: Any) -> None:
     bench = rig()
-    preparing, go_on = threading.Event(), threading.Event()
-    bench.before_preparing = lambda: (preparing.set(), go_on.wait(60))
+    preparing, go_on = bench.hold()
     bench.image(noise())
     assert preparing.wait(60)
     for ms in (1, 2, 3):  # the node is busy
