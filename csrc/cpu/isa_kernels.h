@@ -30,6 +30,8 @@ namespace {
 #include "map_depthwise_kernel.h"
 //
 #include "map_attention_kernel.h"
+//
+#include "map_channel_kernel.h"
 #include "map_resize_kernel.h"
 
 constexpr MapKernels kMaps = {

@@ -25,7 +25,8 @@ static void depthwise_tile(const DepthwiseArgs& args, const float* const* rows, 
 #pragma GCC unroll 1  // so that all vectors of a row stay in registers
     for (int row = 0; row < 3; ++row) {
       const float* weight = args.weight + row * 3 * channels + c;
-      const Vec<float> w0 = load_first(weight, n), w1 = load_first(weight + channels, n), w2 = load_first(weight + 2 * channels, n);
+      const Vec<float> w0 = load_first(weight, n), w1 = load_first(weight + channels, n),
+                       w2 = load_first(weight + 2 * channels, n);
       Vec<float> x[kTilePixels + 2];
 #pragma GCC unroll 6
       for (int i = 0; i < kTilePixels + 2; ++i) x[i] = load_first(rows[row] + i * channels + c, n);

@@ -74,7 +74,8 @@ std::tuple<Tensor, Tensor, Tensor> logits_to_mask(Tensor logits, int64_t height,
   const int64_t batch = logits.size(0), from_height = logits.size(1), from_width = logits.size(2);
   const MapKernels& k = map_kernels();
   const Tensor dlogits = dense(logits);
-  Tensor ids = fresh(logits, {batch, height, width}, ScalarType::Byte), confidence = fresh(logits, {batch, height, width});
+  Tensor ids = fresh(logits, {batch, height, width}, ScalarType::Byte);
+  Tensor confidence = fresh(logits, {batch, height, width});
   Tensor rows_finite = fresh(logits, {batch, height}), finite = fresh(logits, {1});
   const Neighbors rows(from_height, height, height), columns(from_width, width, ceil_div(width, k.lanes) * k.lanes);
   ResizeArgs args{height, width, logits.size(3), from_height, from_width, rows.view(), columns.view()};
