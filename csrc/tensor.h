@@ -34,8 +34,9 @@ using ScalarType = torch::headeronly::ScalarType;
 
 inline Tensor dense(const Tensor& t) { return t.is_contiguous() ? t : torch::stable::contiguous(t); }
 
-inline Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes) {
-  return torch::stable::new_empty(like, sizes);
+inline Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes,
+                    std::optional<ScalarType> dtype = std::nullopt) {
+  return torch::stable::new_empty(like, sizes, dtype);
 }
 
 template <class F>
@@ -47,7 +48,10 @@ using Tensor = at::Tensor;
 using ScalarType = at::ScalarType;
 
 inline Tensor dense(const Tensor& t) { return t.contiguous(); }
-inline Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes) { return like.new_empty(sizes); }
+inline Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes,
+                    std::optional<ScalarType> dtype = std::nullopt) {
+  return like.new_empty(sizes, dtype ? like.options().dtype(*dtype) : like.options());
+}
 
 template <class F>
 void parallel(int64_t items, const F& f, int64_t least = 1) {

@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mambaseg_core.ops import fused
+from mambaseg_core.ops import fused, fused_maps
 
 OPERATORS = torch.ops.mambaseg
 Call = Callable[[], Any]
@@ -75,8 +76,41 @@ def conv(name: str, size: tuple[int, int], inputs: int, outputs: int, *, activat
     return f"{name} conv {inputs}-{outputs} {size[0]}x{size[1]}", plain, ours
 
 
+def on_maps(name: str, size: tuple[int, int], channels: int) -> Iterator[Row]:
+    """Yield the rows of the operators on maps; torch's sequence is their plain form."""
+    draw = torch.randn
+    a, b, wide = draw(1, *size, channels), draw(1, *size, channels), draw(1, *size, 3 * channels)
+    vector, scale = draw(channels), torch.rand(1, 1, 1, channels)
+    attention = draw(channels // 8, 2 * channels), draw(2 * channels, channels // 8)
+    arguments: dict[str, tuple[Any, ...]] = {
+        "depthwise3x3": (a, draw(9, channels), None, fused.SILU),
+        "norm_activation": (a, vector, vector, 1e-5, fused.NONE),
+        "channel_attention": (a, b, *attention, fused.RELU),
+        "region_means": (a, scale, 8, 8),
+        "add_resized": (a, scale, draw(1, 8, 8, channels), fused.NONE),
+        "three_weights": (a, b, draw(16, 6, 3, 3), draw(16), draw(3, 16, 1, 1), draw(3)),
+        "spatial_attention": (wide[..., :channels], a, draw(1, 2, 7, 7)),
+    }
+    for operator, given in arguments.items():
+        title = f"{name} {operator} {channels} {size[0]}x{size[1]}"
+        yield title, partial(getattr(fused_maps, operator), *given), partial(getattr(OPERATORS, operator), *given)
+
+
+def small() -> Iterator[Row]:
+    """Yield the rows of the shared temporal scan's steps, and of the mask at the end."""
+    a, b, logits = torch.randn(1, 8, 8, 128), torch.randn(1, 8, 8, 128), torch.randn(1, 60, 80, 11)
+    scanned = torch.randn(64, 2, 16, 16)
+    calls = (("interleave_steps", (a, b, 8)), ("merge_steps", (scanned,)), ("logits_to_mask", (logits, 240, 320)))
+    for operator, given in calls:
+        yield (
+            f"nano {operator}",
+            partial(getattr(fused_maps, operator), *given),
+            partial(getattr(OPERATORS, operator), *given),
+        )
+
+
 def rows() -> Iterator[Row]:
-    """Yield the rows of the products, those of the greatest share of a frame first."""
+    """Yield all rows: of the products those of the greatest share of a frame first, then those on maps."""
     for channels, size in ((32, (60, 80)), (64, (30, 40)), (128, (15, 20)), (192, (8, 10))):
         yield mlp("nano", size, channels, 2 * channels)
         yield linear("nano", size, channels, channels, activation=fused.NONE, residual=True)
@@ -88,6 +122,11 @@ def rows() -> Iterator[Row]:
     for channels, size in ((96, (50, 87)), (192, (25, 44)), (384, (13, 22)), (768, (7, 11))):
         yield mlp("ddd17", size, channels, 4 * channels)
         yield linear("ddd17", size, channels, channels, activation=fused.NONE, residual=True)
+    yield from small()
+    for channels, size in ((32, (60, 80)), (64, (30, 40)), (128, (15, 20)), (192, (8, 10))):
+        yield from on_maps("nano", size, channels)
+    for channels, size in ((96, (50, 87)), (384, (13, 22))):
+        yield from on_maps("ddd17", size, channels)
 
 
 def least(call: Call, calls: int) -> tuple[float, float]:

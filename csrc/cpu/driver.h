@@ -39,13 +39,15 @@ class Scratch {
   S* data_;
 };
 
+// Each thread takes `least` items or more.
 template <class S, class Args>
 void run(int64_t items, int64_t scratch_size, void (*kernel)(const Args&, int64_t, S*), const Args& args,
          int64_t least = 1) {
-  parallel(items, [&](int64_t begin, int64_t end) {
+  const auto some = [&](int64_t begin, int64_t end) {
     const Scratch<S> scratch(scratch_size);
     for (int64_t item = begin; item < end; ++item) kernel(args, item, scratch.get());
-  }, least);
+  };
+  parallel(items, some, least);
 }
 
 }  // namespace mambaseg

@@ -10,6 +10,7 @@
 #endif
 
 #include "kernels.h"
+#include "map_kernels.h"
 
 namespace mambaseg {
 namespace MAMBASEG_ISA {
@@ -19,16 +20,29 @@ namespace {
 //
 #include "activation.h"
 #include "row_norm.h"
+//
 #include "tile.h"
 //
 #include "dense_kernel.h"
 #include "scan_kernel.h"
 #include "ss2d_kernel.h"
+//
+#include "map_depthwise_kernel.h"
+//
+#include "map_attention_kernel.h"
+//
+#include "map_channel_kernel.h"
+#include "map_resize_kernel.h"
+
+constexpr MapKernels kMaps = {
+    kLanes<float>, &depthwise,     &norm,            &spatial_maps, &spatial,     &weight_maps,
+    &three_weights, &channel_parts, &channel_weights, &region,       &add_resized, &mask,
+};
 
 template <class S>
 constexpr Kernels<S> table(const char* name) {
   return {name,         kLanes<S>,       &scan_scratch<S>, &scan<S>, &scan_backward<S>,
-          &ss2d_scratch<S>, &ss2d<S>, &ss2d_backward<S>, dense_table<S>()};
+          &ss2d_scratch<S>, &ss2d<S>, &ss2d_backward<S>, dense_table<S>(), &kMaps};
 }
 
 }  // namespace

@@ -58,6 +58,8 @@ struct Ss2dArgs {
   int64_t slots;
 };
 
+struct MapKernels;
+
 // Work items are independent. `scratch` holds as many scalars as the matching *_scratch function returns.
 template <class S>
 struct Kernels {
@@ -70,6 +72,7 @@ struct Kernels {
   void (*ss2d)(const Ss2dArgs<S>&, int64_t item, S* scratch);           // items: B * blocks
   void (*ss2d_backward)(const Ss2dArgs<S>&, int64_t item, S* scratch);  // items: B * slots
   DenseKernels<S> dense;
+  const MapKernels* maps;  // float32
 };
 
 // The best kernels that this processor runs; MAMBASEG_ISA=plain|avx2|avx512 selects others.

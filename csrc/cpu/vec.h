@@ -28,6 +28,9 @@ constexpr int kLanes = MAMBASEG_VECTOR_BYTES / static_cast<int>(sizeof(S));
 #define MAMBASEG_INLINE static inline __attribute__((always_inline, artificial))
 #endif
 
+#define MAMBASEG_INLINE_METHOD inline __attribute__((always_inline))
+#define MAMBASEG_INLINE_LAMBDA __attribute__((always_inline))
+
 template <class S>
 MAMBASEG_INLINE Vec<S> splat(S value) {
   return Vec<S>{} + value;

@@ -153,6 +153,34 @@ def logits_to_mask(logits: Tensor, height: int, width: int) -> tuple[Tensor, Ten
     return ids.to(torch.uint8).contiguous(), confidence.contiguous(), finite
 
 
+def interleave_steps(a: Tensor, b: Tensor, steps: int) -> Tensor:
+    """Interleave two maps whose channels are `steps` consecutive groups: a sequence a0, b0, a1, b1, ... per position.
+
+    Args:
+        a: [..., C], C a multiple of `steps`.
+        b: [..., C].
+        steps: Groups of channels.
+
+    Returns:
+        [N, C / steps, 2 * steps], N the number of positions.
+    """
+    pair = torch.stack((a, b), dim=-1).reshape(-1, steps, a.shape[-1] // steps, 2)
+    return pair.permute(0, 2, 1, 3).flatten(2).contiguous()
+
+
+def merge_steps(y: Tensor) -> Tensor:
+    """Add both directions of a scan over `interleave_steps` and take the two maps apart again.
+
+    Args:
+        y: [N, 2, C / steps, 2 * steps], direction 1 in the order in which it ran, from the end.
+
+    Returns:
+        [2, N, C].
+    """
+    total = (y[:, 0] + y[:, 1].flip(-1)).unflatten(-1, (-1, 2))  # [N, C / steps, steps, 2]
+    return total.permute(3, 0, 2, 1).flatten(2).contiguous()
+
+
 def _first(x: Tensor) -> Tensor:
     """View [B, H, W, C] as [B, C, H, W]."""
     return x.permute(0, 3, 1, 2)
@@ -192,4 +220,6 @@ register(
     three_weights,
 )
 register("spatial_attention", "(Tensor x, Tensor? y, Tensor weight) -> Tensor", spatial_attention)
+register("interleave_steps", "(Tensor a, Tensor b, int steps) -> Tensor", interleave_steps)
+register("merge_steps", "(Tensor y) -> Tensor", merge_steps)
 register("logits_to_mask", "(Tensor logits, int height, int width) -> (Tensor, Tensor, Tensor)", logits_to_mask)
