@@ -9,7 +9,7 @@ using Sizes = std::vector<int64_t>;
 
 constexpr int64_t kRowsAnItem = 48;           // with their norm and hidden layer they stay in the L2 cache
 constexpr int64_t kLeastRows = 12;            // a block of AVX-512
-constexpr int64_t kSmallWeight = 256 * 1024;  // numbers that stay in the L2 cache, so that items may read them again
+constexpr int64_t kSmallWeight = 64 * 1024;   // numbers: reading these again for an item costs little
 constexpr int64_t kProductsAThread = 1'000'000;  // multiply-adds, 10 to 20 us: less is not worth waking a thread
 
 int64_t count_of(const Sizes& sizes) {
@@ -18,11 +18,10 @@ int64_t count_of(const Sizes& sizes) {
   return count;
 }
 
-// Items of equal size for any number of threads: a multiple of four where more items cost nothing.
+// Items of equal size, for any number of threads, but so that two or four of them share the work evenly.
 int64_t items_of(int64_t rows, int64_t weight) {
-  const int64_t items = ceil_div(rows, kRowsAnItem);
-  const int64_t most = std::max<int64_t>(items, rows / kLeastRows);
-  return weight > kSmallWeight ? items : std::min(ceil_div(items, 4) * 4, most);
+  const int64_t items = ceil_div(rows, kRowsAnItem), even = weight > kSmallWeight ? 2 : 4;
+  return std::min(ceil_div(items, even) * even, std::max<int64_t>(items, rows / kLeastRows));
 }
 
 int64_t least_items(int64_t products, int64_t items) {

@@ -13,6 +13,7 @@ struct Block {
   const S* added;     // or null; strides as y, may be y
   S* y;
   int64_t y_stride;
+  int64_t ahead;      // from the weights of k to those that are needed next
   int last;  // lanes of the last vector
 };
 
@@ -31,6 +32,8 @@ static void multiply_block(const Block<S>& block) {
     const S* a = block.a + run * block.run_stride;
     for (int64_t k = 0; k < block.depth; ++k) {
       const Vec<S> w0 = load(left), w1 = load(right);
+      __builtin_prefetch(left + block.ahead, 0, 2);
+      if constexpr (Vectors == 2 && kLanes<S> == kPanel) __builtin_prefetch(right + block.ahead, 0, 2);
 #pragma GCC unroll 16
       for (int i = 0; i < Rows; ++i) {
         const S value = a[i * stride + k];
@@ -122,6 +125,7 @@ static void multiply(const Strip<S>& strip, const DenseLayer<S>& layer, int acti
       const Part part = part_of<S>(strip, layer.depth, p, parts);
       block.runs = part.runs;
       block.depth = part.depth;
+      block.ahead = part.depth * kPanel;
       for (int j = 0; j < vectors; ++j) {
         const int64_t first = column + j * lanes;
         const bool biased = layer.bias && p == 0;

@@ -18,23 +18,28 @@ static void normalize_some(const S* from, int count, int64_t channels, const Nor
   S mean[kLanes<S>], scale[kLanes<S>];
   for (int i = 0; i < count; ++i) {
     const S* row = from + i * channels;
-    for_vectors<S>(channels, [&](int64_t c, int n) { sums[i] += load_first(row + c, n); });
+    Vec<S> sum{};
+    for_vectors<S>(channels, [&](int64_t c, int n) { sum += load_first(row + c, n); });
+    sums[i] = sum;
   }
   store(mean, lane_sums<S>(sums) / S(channels));
   for (int i = 0; i < count; ++i) {
     const S* row = from + i * channels;
-    sums[i] = Vec<S>{};
+    const S middle = mean[i];
+    Vec<S> sum{};
     for_vectors<S>(channels, [&](int64_t c, int n) {
-      const Vec<S> centered = first_lanes<S>(load_first(row + c, n) - mean[i], n);
-      sums[i] += centered * centered;
+      const Vec<S> centered = first_lanes<S>(load_first(row + c, n) - middle, n);
+      sum += centered * centered;
     });
+    sums[i] = sum;
   }
   store(scale, lane_sums<S>(sums) / S(channels) + norm.eps);
   for (int i = 0; i < kLanes<S>; ++i) scale[i] = S(1) / square_root(scale[i]);
   for (int i = 0; i < count; ++i) {
     const S* row = from + i * channels;
+    const S middle = mean[i], factor = scale[i];
     for_vectors<S>(channels, [&](int64_t c, int n) {
-      Vec<S> y = (load_first(row + c, n) - mean[i]) * scale[i] * load_first(norm.weight + c, n);
+      Vec<S> y = (load_first(row + c, n) - middle) * factor * load_first(norm.weight + c, n);
       if (norm.bias) y += load_first(norm.bias + c, n);
       store_first(to + i * channels + c, y, n);
     });

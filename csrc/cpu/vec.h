@@ -76,6 +76,7 @@ MAMBASEG_INLINE void masked_store(float* to, Vec<float> value, int count) {
 // The first `count` lanes; the others are zero.
 template <class S>
 MAMBASEG_INLINE Vec<S> first_lanes(Vec<S> value, int count) {
+  if (__builtin_expect(count == kLanes<S>, 1)) return value;
   typename VecOf<S>::bits lane;
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes<S>; ++i) lane[i] = i;
