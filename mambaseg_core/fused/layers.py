@@ -263,13 +263,17 @@ class FusedScan(nn.Module):
     """A directional scan, without the checks of `ops` and with its rates computed once.
 
     Args:
+        weights: Where weights are packed.
         scan: The plain scan.
         op: `ops.ss2d` or `ops.bidirectional_scan`, which the scan must call.
+        pack: Whether to pack the first projection too: not where it is most of a network's weights.
     """
 
     A: Tensor
 
-    def __init__(self, weights: PackedWeights, scan: nn.Module, op: Callable[..., Tensor]) -> None:
+    def __init__(
+        self, weights: PackedWeights, scan: nn.Module, op: Callable[..., Tensor], *, pack: bool = True
+    ) -> None:
         super().__init__()
         fitting = expect(scan, DirectionalScan)
         if fitting.op is not op:
@@ -278,7 +282,8 @@ class FusedScan(nn.Module):
         self.directions, self.rows = fitting.x_proj.shape[:2]
         self.dt_proj, self.dt_bias, self.D = fitting.dt_proj, fitting.dt_bias, fitting.D
         _hold(self, "A", weights.add(rates, fitting.A_log))
-        if self.is_map:
+        self.project: FusedLinear | None = None
+        if pack:
             packed = weights.add(lambda x: torch.ops.mambaseg.pack_linear(x.flatten(0, 1)), fitting.x_proj)
             self.project = FusedLinear(packed, None, self.directions * self.rows)
         else:
@@ -287,8 +292,9 @@ class FusedScan(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, H, W, C] to [B, H, W, C], or [B, C, L] to [B, 2, C, L]."""
         rest = self.dt_proj, self.dt_bias, self.A, self.D
+        split = self.directions, self.rows
         if self.is_map:
-            proj = self.project(x).unflatten(-1, (self.directions, self.rows))
+            proj = cast(FusedLinear, self.project)(x).unflatten(-1, split)
             return torch.ops.mambaseg.ss2d(x, proj, *rest)
-        proj = torch.matmul(self.x_proj.flatten(0, 1), x).unflatten(1, (self.directions, self.rows))
-        return torch.ops.mambaseg.bidirectional_scan(x, proj, *rest)
+        product = torch.matmul(self.x_proj.flatten(0, 1), x) if self.project is None else self.project(x.mT).mT
+        return torch.ops.mambaseg.bidirectional_scan(x, product.unflatten(1, split), *rest)
