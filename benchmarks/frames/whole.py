@@ -54,8 +54,8 @@ def take_turns(calls: list[Callable[[], Any]], rounds: int) -> list[tuple[float,
             if number >= 2:  # the first ones warm up
                 found.append((1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - used)))
     walls = [[wall for wall, _ in found] for found in times]
-    used = [min(cpu for _, cpu in found) for found in times]
-    return [(statistics.median(wall), min(wall), cpu) for wall, cpu in zip(walls, used, strict=True)]
+    least = [min(cpu for _, cpu in found) for found in times]
+    return [(statistics.median(wall), min(wall), cpu) for wall, cpu in zip(walls, least, strict=True)]
 
 
 def pair_of(model: Network, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -119,11 +119,11 @@ def main() -> None:
     )
     print(f"{head} | operators | fused |\n|{'---|' * 15}")
     for name in arguments.models:
-        sizes = [tuple(map(int, size.split("x"))) for size in arguments.sizes] or [None]
+        sizes: list[Any] = [tuple(map(int, size.split("x"))) for size in arguments.sizes] or [None]
         for size in sizes:
-            model = made(name, size)  # type: ignore[arg-type]
+            model = made(name, size)
             for threads in arguments.threads:
-                line = row(model, size or model.image_size, threads, arguments.rounds, traced=arguments.trace)  # type: ignore[arg-type]
+                line = row(model, size or model.image_size, threads, arguments.rounds, traced=arguments.trace)
                 print(line, flush=True)
 
 
