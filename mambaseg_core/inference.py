@@ -157,7 +157,7 @@ class Segmenter:
         """
         if self.device.type == "cpu":
             keep_memory()
-        self._traced, self._captured, rng = None, None, np.random.default_rng(0)
+        self._form, self._traced, self._captured, rng = None, None, None, np.random.default_rng(0)
         image, second = self._take_noise(rng)
         if self.device.type == "cpu" and not isinstance(self.model, torch.jit.ScriptModule):
             self._trace(self.prepare(image, second), self.prepare(*self._noise(rng)))

@@ -41,10 +41,11 @@ class FusedMlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., C] to [..., C]."""
-        return torch.ops.mambaseg.fused_mlp(
+        fused: Tensor = torch.ops.mambaseg.fused_mlp(
             x, self.norm_weight, self.norm_bias, self.eps, self.packed1, self.bias1, self.hidden,
             self.packed2, self.bias2, GELU, self.residual,
         )  # fmt: skip
+        return fused
 
 
 class FusedSS2D(nn.Module):

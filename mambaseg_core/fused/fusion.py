@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +31,8 @@ class FusedSpatialAttention(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Map [B, H, W, C] to [B, H, W, C]."""
-        return torch.ops.mambaseg.spatial_attention(x, y, self.weight)
+        fused: Tensor = torch.ops.mambaseg.spatial_attention(x, y, self.weight)
+        return fused
 
 
 class FusedChannelAttention(nn.Module):
@@ -37,14 +40,16 @@ class FusedChannelAttention(nn.Module):
 
     def __init__(self, attention: nn.Module, *, activation: int = RELU) -> None:
         super().__init__()
-        first, second = (expect(layer, nn.Linear) for layer in (attention.fc1, attention.fc2))
-        if first.bias is not None or second.bias is not None:
+        layers: tuple[Any, Any] = attention.fc1, attention.fc2
+        first, second = (expect(layer, nn.Linear) for layer in layers)
+        if any(layer._parameters["bias"] is not None for layer in (first, second)):
             raise UnfitError
         self.weight1, self.weight2, self.activation = first.weight, second.weight, activation
 
     def forward(self, a: Tensor, b: Tensor | None = None) -> Tensor:
         """Map [B, H, W, C] to [B, 1, 1, C], two of them to [B, 1, 1, 2C]."""
-        return torch.ops.mambaseg.channel_attention(a, b, self.weight1, self.weight2, self.activation)
+        fused: Tensor = torch.ops.mambaseg.channel_attention(a, b, self.weight1, self.weight2, self.activation)
+        return fused
 
 
 class FusedJointCSIM(nn.Module):

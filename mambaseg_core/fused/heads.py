@@ -44,15 +44,18 @@ class FusedSegFormerHead(nn.Module):
         embeds = [expect(embed, nn.Linear) for embed in fitting.embed]
         fuse, norm = expect(fitting.fuse, nn.Linear), expect(fitting.norm, nn.BatchNorm2d)
         tensors = (norm.weight, norm.bias, norm.running_mean, norm.running_var, fuse.bias, *(e.bias for e in embeds))
-        if any(tensor is None for tensor in tensors):
+        given = [tensor for tensor in tensors if tensor is not None]
+        if len(given) < len(tensors):
             raise UnfitError
+        gain, variance = given[0], given[3]
         scales, eps = len(embeds), norm.eps
 
         def product(scale: int) -> Callable[..., Tensor]:
             def multiply(fuse: Tensor, embed: Tensor, gain: Tensor, variance: Tensor) -> Tensor:
                 part = fuse.double().chunk(scales, dim=1)[::-1][scale]
                 factor = gain.double() / torch.sqrt(variance.double() + eps)
-                return torch.ops.mambaseg.pack_linear((factor[:, None] * (part @ embed.double())).float())
+                fused: Tensor = torch.ops.mambaseg.pack_linear((factor[:, None] * (part @ embed.double())).float())
+                return fused
 
             return multiply
 
@@ -62,10 +65,10 @@ class FusedSegFormerHead(nn.Module):
                 bias = bias + part @ embed
             return (gain * (bias - mean) / torch.sqrt(variance + eps) + shift).float()
 
-        bias = weights.add(offset, fuse.weight, *tensors)
+        bias = weights.add(offset, fuse.weight, *given)
         self.scales = nn.ModuleList(
             FusedLinear(
-                weights.add(product(scale), fuse.weight, embed.weight, norm.weight, norm.running_var),
+                weights.add(product(scale), fuse.weight, embed.weight, gain, variance),
                 None if scale else bias,
                 fuse.out_features,
             )

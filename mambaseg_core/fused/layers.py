@@ -76,7 +76,8 @@ class FusedNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., C] to [..., C]."""
-        return torch.ops.mambaseg.norm_activation(x, self.weight, self.bias, self.eps, self.activation)
+        fused: Tensor = torch.ops.mambaseg.norm_activation(x, self.weight, self.bias, self.eps, self.activation)
+        return fused
 
 
 def layer_norm(norm: nn.Module | None) -> Norm:
@@ -119,7 +120,7 @@ class FusedLinear(nn.Module):
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """Map [..., I] and perhaps a residual [..., O] to [..., O]."""
-        return torch.ops.mambaseg.fused_linear(
+        fused: Tensor = torch.ops.mambaseg.fused_linear(
             x,
             self.packed,
             self.bias,
@@ -130,6 +131,7 @@ class FusedLinear(nn.Module):
             self.activation,
             residual,
         )
+        return fused
 
 
 def linear(
@@ -156,7 +158,7 @@ def rows(
 ) -> FusedLinear:
     """Return one of equal parts of a linear layer's outputs, without a bias."""
     fitting = expect(layer, nn.Linear)
-    if fitting.bias is not None:
+    if fitting._parameters["bias"] is not None:
         raise UnfitError
     packed = weights.add(lambda weight: torch.ops.mambaseg.pack_linear(weight.chunk(parts)[part]), fitting.weight)
     return FusedLinear(packed, None, fitting.out_features // parts, norm=layer_norm(norm), activation=activation)
@@ -212,10 +214,11 @@ class FusedConv3x3(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, H, W, I] to [B, H', W', O]."""
-        return torch.ops.mambaseg.fused_conv3x3(
+        fused: Tensor = torch.ops.mambaseg.fused_conv3x3(
             x, self.packed, self.bias, self.outputs, self.stride,
             self.norm_weight, self.norm_bias, self.eps, self.activation,
         )  # fmt: skip
+        return fused
 
 
 class FusedDepthwise(nn.Module):
@@ -236,7 +239,8 @@ class FusedDepthwise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, H, W, C] to [B, H, W, C]."""
-        return torch.ops.mambaseg.depthwise3x3(x, self.weight, self.bias, self.activation)
+        fused: Tensor = torch.ops.mambaseg.depthwise3x3(x, self.weight, self.bias, self.activation)
+        return fused
 
 
 def convolution(conv: nn.Module, *, groups: int) -> nn.Conv2d:
@@ -263,13 +267,17 @@ class FusedScan(nn.Module):
     """A directional scan, without the checks of `ops` and with its rates computed once.
 
     Args:
+        weights: Where weights are packed.
         scan: The plain scan.
         op: `ops.ss2d` or `ops.bidirectional_scan`, which the scan must call.
+        pack: Whether to pack the first projection too: not where it is most of a network's weights.
     """
 
     A: Tensor
 
-    def __init__(self, weights: PackedWeights, scan: nn.Module, op: Callable[..., Tensor]) -> None:
+    def __init__(
+        self, weights: PackedWeights, scan: nn.Module, op: Callable[..., Tensor], *, pack: bool = True
+    ) -> None:
         super().__init__()
         fitting = expect(scan, DirectionalScan)
         if fitting.op is not op:
@@ -278,7 +286,8 @@ class FusedScan(nn.Module):
         self.directions, self.rows = fitting.x_proj.shape[:2]
         self.dt_proj, self.dt_bias, self.D = fitting.dt_proj, fitting.dt_bias, fitting.D
         _hold(self, "A", weights.add(rates, fitting.A_log))
-        if self.is_map:
+        self.project: FusedLinear | None = None
+        if pack:
             packed = weights.add(lambda x: torch.ops.mambaseg.pack_linear(x.flatten(0, 1)), fitting.x_proj)
             self.project = FusedLinear(packed, None, self.directions * self.rows)
         else:
@@ -287,8 +296,11 @@ class FusedScan(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, H, W, C] to [B, H, W, C], or [B, C, L] to [B, 2, C, L]."""
         rest = self.dt_proj, self.dt_bias, self.A, self.D
+        split = self.directions, self.rows
         if self.is_map:
-            proj = self.project(x).unflatten(-1, (self.directions, self.rows))
-            return torch.ops.mambaseg.ss2d(x, proj, *rest)
-        proj = torch.matmul(self.x_proj.flatten(0, 1), x).unflatten(1, (self.directions, self.rows))
-        return torch.ops.mambaseg.bidirectional_scan(x, proj, *rest)
+            proj = cast(FusedLinear, self.project)(x).unflatten(-1, split)
+            y: Tensor = torch.ops.mambaseg.ss2d(x, proj, *rest)
+            return y
+        product = torch.matmul(self.x_proj.flatten(0, 1), x) if self.project is None else self.project(x.mT).mT
+        fused: Tensor = torch.ops.mambaseg.bidirectional_scan(x, product.unflatten(1, split), *rest)
+        return fused

@@ -33,7 +33,7 @@ class FusedTemporalSSM(nn.Module):
         fitting = expect(ssm, TemporalSSM)
         self.in_proj = linear(weights, fitting.in_proj)
         self.conv = FusedDepthwise(weights, fitting.conv, activation=SILU)
-        self.scan = FusedScan(weights, fitting.scan, ops.bidirectional_scan)
+        self.scan = FusedScan(weights, fitting.scan, ops.bidirectional_scan, pack=False)
         self.out_proj = linear(weights, fitting.out_proj, norm=fitting.norm)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:

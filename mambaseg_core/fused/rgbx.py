@@ -109,7 +109,8 @@ class FusedChannelAwareBlock(nn.Module):
         """Map [B, H, W, C] to [B, H, W, C]."""
         x = self.ss2d(x, x * self.scale1)
         y = self.conv2(self.conv1(self.norm2(x)))
-        return torch.ops.mambaseg.add_resized(y, self.attention(y), x * self.scale2, NONE)
+        fused: Tensor = torch.ops.mambaseg.add_resized(y, self.attention(y), x * self.scale2, NONE)
+        return fused
 
 
 class FusedHalve(nn.Module):
@@ -155,7 +156,7 @@ class FusedChannelAwareDecoder(nn.Module):
         super().__init__()
         fitting = expect(decoder, ChannelAwareDecoder)
         up1, up2 = expect(fitting.up1, nn.Linear), expect(fitting.up2, nn.Linear)
-        if up1.bias is not None or up2.bias is not None:
+        if any(layer._parameters["bias"] is not None for layer in (up1, up2)):
             raise UnfitError
         self.expand, self.levels = expand, levels
         packed = weights.add(_pack_product, up2.weight, up1.weight)
@@ -180,7 +181,8 @@ def fused_decoder(weights: PackedWeights, decoder: nn.Module, convert: Convert) 
 
 
 def _pack_product(second: Tensor, first: Tensor) -> Tensor:
-    return torch.ops.mambaseg.pack_linear((second.double() @ first.double()).float())
+    packed: Tensor = torch.ops.mambaseg.pack_linear((second.double() @ first.double()).float())
+    return packed
 
 
 class FusedSelfGatedBlock(nn.Module):

@@ -400,12 +400,13 @@ def test_a_network_that_changes_its_dtype_or_mode_is_left(nano: Network) -> None
     model = copy.deepcopy(nano)
     form = InferenceForm(model)
     fused = form.network()
-    for change, back in ((model.double, model.float), (model.train, model.eval)):
+    for change in (model.train, model.double):
         change()
         assert not any(type(part).__name__.startswith("Fused") for part in form.network().modules())
-        back()
-        assert isinstance(form.network(), type(fused))
-        assert_same(model, form.network(), inputs(model, SIZE, 1))
+        model.eval().float()
+        again = InferenceForm(model) if change == model.double else form
+        assert isinstance(again.network(), type(fused))
+        assert_same(model, again.network(), inputs(model, SIZE, 1))
 
 
 def test_a_fused_network_refuses_gradients(nano: Network) -> None:
@@ -470,13 +471,34 @@ def test_weights_that_are_not_finite_are_refused(nano: Network, wrong: float) ->
 
 @pytest.mark.parametrize("fused", [False, True])
 def test_both_forms_are_exported(nano: Network, fused: bool) -> None:
-    network = InferenceForm(nano).network() if fused else nano
-    pair = inputs(nano, SIZE, 1)
+    stage: Any = nano.image_encoder.stages[3]  # type: ignore[union-attr,index]
+    check_exported(InferenceForm(stage).network() if fused else stage, stage, (torch.rand(1, 3, 4, 192),), fused)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fused", [False, True])
+def test_both_forms_of_a_whole_network_are_exported(nano: Network, fused: bool) -> None:
+    check_exported(InferenceForm(nano).network() if fused else nano, nano, inputs(nano, SIZE, 1), fused)
+
+
+def check_exported(network: nn.Module, plain: nn.Module, given: tuple[Tensor, ...], fused: bool) -> None:
     with torch.no_grad():
-        program = torch.export.export(network, pair, strict=False)
-        assert_close(program.module()(*pair), nano(*pair))
-    names = {str(node.target) for node in program.graph.nodes}
-    assert ("mambaseg.fused_mlp.default" in names) == fused
+        program = torch.export.export(network, given, strict=False)
+        assert_close(program.module()(*given), plain(*given))
+    assert ("mambaseg.fused_mlp.default" in {str(node.target) for node in program.graph.nodes}) == fused
+
+
+@pytest.mark.skipif(bool(extension.MISSING), reason="the plain forms of the operators depend on the number of threads")
+def test_the_number_of_threads_changes_no_bit(nano: Network) -> None:
+    network, pair, threads = InferenceForm(nano).network(), inputs(nano, (48, 64), 1), torch.get_num_threads()
+    found = []
+    with torch.inference_mode():
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            found.append(network(*pair))
+    torch.set_num_threads(threads)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
 
 
 def test_the_plain_form_is_compiled() -> None:
