@@ -157,7 +157,7 @@ class Segmenter:
         """
         if self.device.type == "cpu":
             keep_memory()
-        self._traced, self._captured, rng = None, None, np.random.default_rng(0)
+        self._form, self._traced, self._captured, rng = None, None, None, np.random.default_rng(0)
         image, second = self._take_noise(rng)
         if self.device.type == "cpu" and not isinstance(self.model, torch.jit.ScriptModule):
             self._trace(self.prepare(image, second), self.prepare(*self._noise(rng)))
@@ -411,7 +411,7 @@ class Segmenter:
 
     def _network(self) -> nn.Module:
         """Return what computes the logits: on the CPU in float32 the inference form of the model as it is now."""
-        if self.dtype != torch.float32 or selection.explain(self.device).backend != "cpu":
+        if self.dtype != torch.float32 or self.device.type != "cpu":
             return self.model
         if self._form is None or self._form.model is not self.model:
             self._form = InferenceForm(self.model)

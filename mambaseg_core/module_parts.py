@@ -13,7 +13,7 @@ _OF_EVERY_MODULE = frozenset(vars(nn.Module())) - {"training"}
 
 
 class ModuleParts:
-    """All attributes of all modules in a model by identity, with the items of lists and dicts among them.
+    """All modules in a model, and their attributes by identity, with the items of lists and dicts among them.
 
     Attributes:
         hooks: Those on the forward pass of each module and of every module.
@@ -22,7 +22,9 @@ class ModuleParts:
     def __init__(self, model: nn.Module) -> None:
         self.hooks: list[Any] = [every._global_forward_hooks, every._global_forward_pre_hooks]
         self._containers: list[Any] = [*self.hooks]
-        for module in model.modules():
+        self._modules = list(model.modules())
+        self._types = list(map(type, self._modules))
+        for module in self._modules:
             hooks = [module._forward_hooks, module._forward_pre_hooks]
             self.hooks += hooks
             self._containers += [vars(module), module._parameters, module._buffers, module._modules, *hooks]
@@ -38,7 +40,8 @@ class ModuleParts:
             same = all(map(operator.is_, map(operator.getitem, self._holders, self._keys), self._values))
         except (KeyError, IndexError):
             return False
-        return same and list(map(len, self._containers)) == self._lengths
+        same = same and list(map(len, self._containers)) == self._lengths
+        return same and list(map(type, self._modules)) == self._types
 
 
 def _items(held: Any) -> list[tuple[Any, Any]]:

@@ -1,6 +1,7 @@
 // Products of rows with packed weights. Included per instruction set, after activation.h and row_norm.h.
 
 constexpr int kBlockRows = MAMBASEG_VECTOR_BYTES == 64 ? 12 : 6;  // with two vectors each they fill the registers
+constexpr int64_t kLongestSum = 384;  // longer ones are added up in parts: smaller errors, and a part stays in L1
 
 // A block of the result, up to kBlockRows rows of one or two vectors. A row of `a` is `runs` runs of `depth` numbers.
 template <class S>
@@ -9,7 +10,7 @@ struct Block {
   int64_t a_stride, runs, run_stride, depth;
   const S* weight[2];  // the vectors' columns; the next of k is kPanel on
   Vec<S> bias[2];
-  const S* residual;  // or null; strides as y
+  const S* added;     // or null; strides as y, may be y
   S* y;
   int64_t y_stride;
   int last;  // lanes of the last vector
@@ -47,7 +48,7 @@ static void multiply_block(const Block<S>& block) {
       const int64_t at = i * block.y_stride + j * kLanes<S>;
       const int count = j == Vectors - 1 ? block.last : kLanes<S>;
       Vec<S> y = sum[i][j] + block.bias[j];
-      if (block.residual) y += load_first(block.residual + at, count);
+      if (block.added) y += load_first(block.added + at, count);
       store_first(block.y + at, y, count);
     }
   }
@@ -88,37 +89,55 @@ struct Strip {
   int64_t rows, row_stride, lines, line_stride, runs, run_stride;
 };
 
+// Part of a long sum: runs of `depth` numbers, the first `a` numbers into a row, its weights `first` into a panel.
+struct Part {
+  int64_t a, first, runs, depth;
+};
+
+template <class S>
+static Part part_of(const Strip<S>& strip, int64_t depth, int64_t part, int64_t parts) {
+  const int64_t run_depth = depth / strip.runs, pieces = parts / strip.runs;
+  if (parts == 1) return {0, 0, strip.runs, run_depth};
+  const int64_t run = part / pieces, begin = run_depth * (part % pieces) / pieces;
+  return {run * strip.run_stride + begin, run * run_depth + begin, 1, run_depth * (part % pieces + 1) / pieces - begin};
+}
+
 // Writes activation(rows W^T + bias) + residual to y [lines * rows, outputs].
 template <class S>
 static void multiply(const Strip<S>& strip, const DenseLayer<S>& layer, int activation, const S* residual, S* y) {
   constexpr int lanes = kLanes<S>;
-  const int64_t vectors = (layer.outputs + lanes - 1) / lanes;
   const int64_t blocks = (strip.rows + kBlockRows - 1) / kBlockRows;
+  const int64_t parts = layer.depth <= kLongestSum
+                            ? 1
+                            : strip.runs * ((layer.depth / strip.runs + kLongestSum - 1) / kLongestSum);
   Block<S> block;
   block.a_stride = strip.row_stride;
-  block.runs = strip.runs;
   block.run_stride = strip.run_stride;
-  block.depth = layer.depth / strip.runs;
   block.y_stride = layer.outputs;
-  for (int64_t v = 0; v < vectors; v += 2) {
-    const int64_t column = v * lanes, left = layer.outputs - column;
-    const int64_t columns = left < 2 * lanes ? left : 2 * lanes;
-    const int wide = columns > lanes ? 2 : 1;
-    block.last = static_cast<int>(columns - (wide - 1) * lanes);
-    for (int j = 0; j < wide; ++j) {
-      const int64_t first = column + j * lanes;
-      block.weight[j] = layer.panels + first / kPanel * kPanel * layer.depth + first % kPanel;
-      block.bias[j] = layer.bias ? load_first(layer.bias + first, j + 1 == wide ? block.last : lanes) : Vec<S>{};
-    }
-    for (int64_t line = 0; line < strip.lines; ++line) {
-      for (int64_t i = 0; i < blocks; ++i) {
-        const int64_t begin = strip.rows * i / blocks, end = strip.rows * (i + 1) / blocks;
+  for (int64_t column = 0; column < layer.outputs; column += 2 * lanes) {
+    const int64_t left = layer.outputs - column, columns = left < 2 * lanes ? left : 2 * lanes;
+    const int vectors = columns > lanes ? 2 : 1;
+    block.last = static_cast<int>(columns - (vectors - 1) * lanes);
+    for (int64_t p = 0; p < parts; ++p) {
+      const Part part = part_of<S>(strip, layer.depth, p, parts);
+      block.runs = part.runs;
+      block.depth = part.depth;
+      for (int j = 0; j < vectors; ++j) {
+        const int64_t first = column + j * lanes;
+        const bool biased = layer.bias && p == 0;
+        block.weight[j] = layer.panels + first / kPanel * kPanel * layer.depth + first % kPanel + part.first * kPanel;
+        block.bias[j] = biased ? load_first(layer.bias + first, j + 1 == vectors ? block.last : lanes) : Vec<S>{};
+      }
+      const S* added = p ? y : activation == kNone ? residual : nullptr;
+      for (int64_t i = 0; i < strip.lines * blocks; ++i) {
+        const int64_t line = i / blocks, begin = strip.rows * (i % blocks) / blocks;
+        const int rows = static_cast<int>(strip.rows * (i % blocks + 1) / blocks - begin);
         const int64_t at = (line * strip.rows + begin) * layer.outputs + column;
-        block.a = strip.at + line * strip.line_stride + begin * strip.row_stride;
+        block.a = strip.at + line * strip.line_stride + begin * strip.row_stride + part.a;
         block.y = y + at;
-        block.residual = residual && activation == kNone ? residual + at : nullptr;
-        if (wide == 2) multiply_rows<S, 2>(block, static_cast<int>(end - begin));
-        else multiply_rows<S, 1>(block, static_cast<int>(end - begin));
+        block.added = added ? added + at : nullptr;
+        if (vectors == 2) multiply_rows<S, 2>(block, rows);
+        else multiply_rows<S, 1>(block, rows);
       }
     }
     activate_rows<S>(activation, y + column, layer.outputs, strip.lines * strip.rows, columns,

@@ -40,7 +40,7 @@ constexpr MapKernels kMaps = {
 template <class S>
 constexpr Kernels<S> table(const char* name) {
   return {name,         kLanes<S>,       &scan_scratch<S>, &scan<S>, &scan_backward<S>,
-          &ss2d_scratch<S>, &ss2d<S>, &ss2d_backward<S>, &kMaps, dense_table<S>()};
+          &ss2d_scratch<S>, &ss2d<S>, &ss2d_backward<S>, dense_table<S>(), &kMaps};
 }
 
 }  // namespace

@@ -71,8 +71,8 @@ struct Kernels {
   int64_t (*ss2d_scratch)(const Ss2dArgs<S>&);
   void (*ss2d)(const Ss2dArgs<S>&, int64_t item, S* scratch);           // items: B * blocks
   void (*ss2d_backward)(const Ss2dArgs<S>&, int64_t item, S* scratch);  // items: B * slots
-  const MapKernels* maps;                                               // float32
   DenseKernels<S> dense;
+  const MapKernels* maps;  // float32
 };
 
 // The best kernels that this processor runs; MAMBASEG_ISA=plain|avx2|avx512 selects others.

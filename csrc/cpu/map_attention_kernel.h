@@ -67,10 +67,10 @@ static void spatial_maps(const SpatialArgs& args, int64_t item, float*) {
       const float* x = args.x + pixel * args.x_stride;
       const float* add = args.add ? args.add + pixel * channels : nullptr;
       Vec<float> sum{}, high = splat(kLowest);
-      each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
-        const Vec<float> value = add ? lanes.from(x + c) + lanes.from(add + c) : lanes.from(x + c);
+      for_vectors<float>(channels, [&](int64_t c, int n) MAMBASEG_INLINE_LAMBDA {
+        const Vec<float> value = add ? load_first(x + c, n) + load_first(add + c, n) : load_first(x + c, n);
         sum += value;
-        high = larger(high, add ? lanes.from(x + c, kLowest) + lanes.from(add + c) : lanes.from(x + c, kLowest));
+        high = larger(high, add ? load_or(x + c, n, kLowest) + load_first(add + c, n) : load_or(x + c, n, kLowest));
       });
       sums[i] = sum;
       highest[i] = high;
@@ -96,9 +96,9 @@ static void spatial(const SpatialArgs& args, int64_t item, float* scratch) {
     const float* x = args.x + pixel * args.x_stride;
     const float* add = args.add ? args.add + pixel * channels : nullptr;
     const float weight = scratch[i];
-    each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
-      const Vec<float> value = add ? lanes.from(x + c) + lanes.from(add + c) : lanes.from(x + c);
-      lanes.to(args.y + pixel * channels + c, value * weight);
+    for_vectors<float>(channels, [&](int64_t c, int n) MAMBASEG_INLINE_LAMBDA {
+      const Vec<float> value = add ? load_first(x + c, n) + load_first(add + c, n) : load_first(x + c, n);
+      store_first(args.y + pixel * channels + c, value * weight, n);
     });
   }
 }
@@ -116,10 +116,10 @@ static void weight_maps(const ThreeWeightsArgs& args, int64_t item, float*) {
       const float* a = args.a + (item * args.width + first + i) * channels;
       const float* b = args.b + (item * args.width + first + i) * channels;
       Vec<float> total_a{}, total_b{}, high_a = splat(kLowest), high_b = high_a, high_both = high_a;
-      each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
-        total_a += lanes.from(a + c);
-        total_b += lanes.from(b + c);
-        const Vec<float> value_a = lanes.from(a + c, kLowest), value_b = lanes.from(b + c, kLowest);
+      for_vectors<float>(channels, [&](int64_t c, int n) MAMBASEG_INLINE_LAMBDA {
+        total_a += load_first(a + c, n);
+        total_b += load_first(b + c, n);
+        const Vec<float> value_a = load_or(a + c, n, kLowest), value_b = load_or(b + c, n, kLowest);
         high_a = larger(high_a, value_a);
         high_b = larger(high_b, value_b);
         high_both = larger(high_both, (value_a + value_b) * 0.5f);
@@ -184,11 +184,11 @@ static void three_weights(const ThreeWeightsArgs& args, int64_t item, float* scr
     const float* b = args.b + pixel * channels;
     float* to = args.y + pixel * 3 * channels;
     const float of_a = scratch[i], of_b = scratch[stride + i], of_both = 0.5f * scratch[2 * stride + i];
-    each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
-      const Vec<float> value_a = lanes.from(a + c), value_b = lanes.from(b + c);
-      lanes.to(to + c, value_a * of_a);
-      lanes.to(to + channels + c, value_b * of_b);
-      lanes.to(to + 2 * channels + c, (value_a + value_b) * of_both);
+    for_vectors<float>(channels, [&](int64_t c, int n) MAMBASEG_INLINE_LAMBDA {
+      const Vec<float> value_a = load_first(a + c, n), value_b = load_first(b + c, n);
+      store_first(to + c, value_a * of_a, n);
+      store_first(to + channels + c, value_b * of_b, n);
+      store_first(to + 2 * channels + c, (value_a + value_b) * of_both, n);
     });
   }
 }
@@ -206,15 +206,15 @@ static void channel_parts(const ChannelArgs& args, int64_t item, float*) {
   for (int64_t c = 0; c < channels; ++c) maxima[c] = kLowest;
   for (int64_t first = begin; first < end; first += kRun) {
     const int64_t last = end - first < kRun ? end : first + kRun;
-    each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
-      Vec<float> sum{}, highest = lanes.from(maxima + c);
+    for_vectors<float>(channels, [&](int64_t c, int n) MAMBASEG_INLINE_LAMBDA {
+      Vec<float> sum{}, highest = load_first(maxima + c, n);
       for (int64_t i = first; i < last; ++i) {
-        const Vec<float> value = lanes.from(from + i * channels + c);
+        const Vec<float> value = load_first(from + i * channels + c, n);
         sum += value;
         highest = larger(highest, value);
       }
-      lanes.to(sums + c, lanes.from(sums + c) + sum);
-      lanes.to(maxima + c, highest);
+      store_first(sums + c, load_first(sums + c, n) + sum, n);
+      store_first(maxima + c, highest, n);
     });
   }
 }

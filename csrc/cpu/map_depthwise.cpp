@@ -34,8 +34,9 @@ Tensor norm_activation(Tensor x, Tensor weight, Tensor bias, double eps, int64_t
   const Tensor dx = dense(x), dw = dense(weight), dbias = dense(bias);
   Tensor y = fresh(x, sizes_of(x));
   const MapKernels& k = map_kernels();
-  const NormArgs args{x.numel() / channels, channels, input<float>(dx), input<float>(dw), input<float>(dbias),
-                      output<float>(y), static_cast<float>(eps), static_cast<int>(activation)};
+  const Norm<float> norm{input<float>(dw), input<float>(dbias), static_cast<float>(eps)};
+  const NormArgs args{x.numel() / channels, channels, input<float>(dx), norm, output<float>(y),
+                      static_cast<int>(activation)};
   run_items(ceil_div(args.rows, k.lanes), k.lanes * channels, 0, k.norm, args);
   return y;
 }

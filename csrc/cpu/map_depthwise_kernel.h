@@ -1,30 +1,11 @@
 // Depthwise 3x3 convolution and LayerNorm, each with an activation.
 
-// All lanes of a vector.
-struct Whole {
-  MAMBASEG_INLINE_METHOD Vec<float> from(const float* x) const { return load(x); }
-  MAMBASEG_INLINE_METHOD Vec<float> from(const float* x, float) const { return load(x); }
-  MAMBASEG_INLINE_METHOD void to(float* y, Vec<float> value) const { store(y, value); }
-};
-
-// The first `count` lanes; the others are zero, or `rest`.
-struct Part {
-  int count;
-  MAMBASEG_INLINE_METHOD Vec<float> from(const float* x) const { return load_first(x, count); }
-  MAMBASEG_INLINE_METHOD Vec<float> from(const float* x, float rest) const {
-    Vec<float> value = splat(rest);
-    for (int i = 0; i < count; ++i) value[i] = x[i];
-    return value;
-  }
-  MAMBASEG_INLINE_METHOD void to(float* y, Vec<float> value) const { store_first(y, value, count); }
-};
-
-// Calls f(c, lanes) for each vector of channels.
-template <class F>
-MAMBASEG_INLINE void each_vector(int64_t channels, const F& f) {
-  int64_t c = 0;
-  for (; c + kLanes<float> <= channels; c += kLanes<float>) f(c, Whole{});
-  if (c < channels) f(c, Part{static_cast<int>(channels - c)});
+// Loads the first `count` lanes; the others are `rest`.
+MAMBASEG_INLINE Vec<float> load_or(const float* from, int count, float rest) {
+  if (__builtin_expect(count == kLanes<float>, 1)) return load(from);
+  Vec<float> value = splat(rest);
+  for (int i = 0; i < count; ++i) value[i] = from[i];
+  return value;
 }
 
 // Pixels from `first` on, a vector of them at most.
@@ -36,18 +17,18 @@ MAMBASEG_INLINE int lanes_left(int64_t width, int64_t first) {
 template <int kActivation, bool kAll>
 static void depthwise_tile(const DepthwiseArgs& args, const float* const* rows, float* to, int64_t pixels) {
   const int64_t channels = args.channels;
-  each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
+  for_vectors<float>(channels, [&](int64_t c, int n) MAMBASEG_INLINE_LAMBDA {
     Vec<float> sums[kTilePixels];
-    const Vec<float> start = args.bias ? lanes.from(args.bias + c) : Vec<float>{};
+    const Vec<float> start = args.bias ? load_first(args.bias + c, n) : Vec<float>{};
 #pragma GCC unroll 4
     for (int i = 0; i < kTilePixels; ++i) sums[i] = start;
 #pragma GCC unroll 1  // so that all vectors of a row stay in registers
     for (int row = 0; row < 3; ++row) {
       const float* weight = args.weight + row * 3 * channels + c;
-      const Vec<float> w0 = lanes.from(weight), w1 = lanes.from(weight + channels), w2 = lanes.from(weight + 2 * channels);
+      const Vec<float> w0 = load_first(weight, n), w1 = load_first(weight + channels, n), w2 = load_first(weight + 2 * channels, n);
       Vec<float> x[kTilePixels + 2];
 #pragma GCC unroll 6
-      for (int i = 0; i < kTilePixels + 2; ++i) x[i] = lanes.from(rows[row] + i * channels + c);
+      for (int i = 0; i < kTilePixels + 2; ++i) x[i] = load_first(rows[row] + i * channels + c, n);
 #pragma GCC unroll 4
       for (int i = 0; i < kTilePixels; ++i) {
         sums[i] += w0 * x[i];
@@ -59,7 +40,7 @@ static void depthwise_tile(const DepthwiseArgs& args, const float* const* rows, 
     for (int i = 0; i < kTilePixels; ++i) sums[i] = activate<kActivation, float>(sums[i]);
 #pragma GCC unroll 4
     for (int i = 0; i < kTilePixels; ++i)
-      if (kAll || i < pixels) lanes.to(to + i * channels + c, sums[i]);
+      if (kAll || i < pixels) store_first(to + i * channels + c, sums[i], n);
   });
 }
 
@@ -70,8 +51,8 @@ static void depthwise_window(const DepthwiseArgs& args, const float* map, int64_
     for (int64_t column = x - 1; column <= x + kTilePixels; ++column, scratch += channels) {
       const bool inside = row >= 0 && row < args.height && column >= 0 && column < args.width;
       const float* from = map + (row * args.width + column) * channels;
-      each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
-        lanes.to(scratch + c, inside ? lanes.from(from + c) : Vec<float>{});
+      for_vectors<float>(channels, [&](int64_t c, int n) MAMBASEG_INLINE_LAMBDA {
+        store_first(scratch + c, inside ? load_first(from + c, n) : Vec<float>{}, n);
       });
     }
 }
@@ -108,48 +89,22 @@ static void depthwise(const DepthwiseArgs& args, int64_t item, float* scratch) {
   }
 }
 
-// Sums of `count` rows in the lanes; term(c, lanes, row) is what is added up of each vector.
-template <class Term>
-MAMBASEG_INLINE Vec<float> row_sums(int64_t channels, int count, const Term& term) {
-  Vec<float> sums[kLanes<float>]{};
-  for (int i = 0; i < count; ++i) {
-    Vec<float> sum{};
-    each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA { sum += term(c, lanes, i); });
-    sums[i] = sum;
-  }
-  return lane_sums<float>(sums);
-}
-
 template <int kActivation>
-static void norm_rows(const NormArgs& args, int64_t item) {
-  const int64_t channels = args.channels, first = item * kLanes<float>;
-  const int count = lanes_left(args.rows, first);
-  const float* from = args.x + first * channels;
-  float* to = args.y + first * channels;
-  const float share = 1.0f / static_cast<float>(channels);
-  const Vec<float> mean = row_sums(channels, count, [&](int64_t c, auto lanes, int row) MAMBASEG_INLINE_LAMBDA {
-                            return lanes.from(from + row * channels + c);
-                          }) * share;
-  const Vec<float> variance = row_sums(channels, count, [&](int64_t c, auto lanes, int row) MAMBASEG_INLINE_LAMBDA {
-                                const Vec<float> off = lanes.from(from + row * channels + c, mean[row]) - mean[row];
-                                return off * off;
-                              }) * share;
-  for (int i = 0; i < count; ++i) {
-    const float rate = 1.0f / __builtin_sqrtf(variance[i] + args.eps), offset = mean[i];
-    each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
-      const Vec<float> normal = (lanes.from(from + i * channels + c) - offset) * rate;
-      const Vec<float> y = normal * lanes.from(args.weight + c) + lanes.from(args.bias + c);
-      lanes.to(to + i * channels + c, activate<kActivation, float>(y));
-    });
-  }
+static void activate_all(float* values, int64_t count) {
+  for_vectors<float>(count, [&](int64_t i, int n) MAMBASEG_INLINE_LAMBDA {
+    store_first(values + i, activate<kActivation, float>(load_first(values + i, n)), n);
+  });
 }
 
 static void norm(const NormArgs& args, int64_t item, float*) {
+  const int64_t first = item * kLanes<float>, at = first * args.channels;
+  const int rows = lanes_left(args.rows, first);
+  normalize_some<float>(args.x + at, rows, args.channels, args.norm, args.y + at);
   switch (args.activation) {
-    case kRelu: return norm_rows<kRelu>(args, item);
-    case kGelu: return norm_rows<kGelu>(args, item);
-    case kSilu: return norm_rows<kSilu>(args, item);
-    case kSigmoid: return norm_rows<kSigmoid>(args, item);
-    default: return norm_rows<kNone>(args, item);
+    case kRelu: return activate_all<kRelu>(args.y + at, rows * args.channels);
+    case kGelu: return activate_all<kGelu>(args.y + at, rows * args.channels);
+    case kSilu: return activate_all<kSilu>(args.y + at, rows * args.channels);
+    case kSigmoid: return activate_all<kSigmoid>(args.y + at, rows * args.channels);
+    default: return;
   }
 }

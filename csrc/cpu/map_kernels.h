@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "dense.h"
+
 namespace mambaseg {
 
 constexpr int64_t kTilePixels = 4;   // pixels of a depthwise tile
@@ -21,9 +23,9 @@ struct DepthwiseArgs {
 
 struct NormArgs {
   int64_t rows, channels;
-  const float *x, *weight, *bias;  // [rows, C], [C], [C]
+  const float* x;  // [rows, C]
+  Norm<float> norm;
   float* y;
-  float eps;
   int activation;
 };
 

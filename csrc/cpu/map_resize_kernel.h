@@ -13,17 +13,17 @@ static void region(const RegionArgs& args, int64_t item, float*) {
     const int64_t left = window_begin(column, args.columns, args.width);
     const int64_t right = window_end(column, args.columns, args.width);
     const float share = 1.0f / static_cast<float>((bottom - top) * (right - left));
-    each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
+    for_vectors<float>(channels, [&](int64_t c, int n) MAMBASEG_INLINE_LAMBDA {
       Vec<float> total{};
       for (int64_t y = top; y < bottom; ++y) {
         const float* from = args.x + (batch * args.height + y) * args.width * channels + c;
         Vec<float> sum{};
-        for (int64_t x = left; x < right; ++x) sum += lanes.from(from + x * channels);
+        for (int64_t x = left; x < right; ++x) sum += load_first(from + x * channels, n);
         total += sum;
       }
       total *= share;
-      if (args.scale) total *= lanes.from(args.scale + batch * channels + c);
-      lanes.to(args.y + (item * args.columns + column) * channels + c, total);
+      if (args.scale) total *= load_first(args.scale + batch * channels + c, n);
+      store_first(args.y + (item * args.columns + column) * channels + c, total, n);
     });
   }
 }
@@ -35,8 +35,8 @@ MAMBASEG_INLINE void row_between(const ResizeArgs& args, int64_t batch, int64_t 
   const float *low = map + args.rows.low[y] * line, *high = map + args.rows.high[y] * line;
   const float share = args.rows.share[y], rest = 1.0f - share;
   for (int64_t x = 0; x < args.from_width; ++x, to += stride, low += channels, high += channels)
-    each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
-      lanes.to(to + c, lanes.from(low + c) * rest + lanes.from(high + c) * share);
+    for_vectors<float>(channels, [&](int64_t c, int n) MAMBASEG_INLINE_LAMBDA {
+      store_first(to + c, load_first(low + c, n) * rest + load_first(high + c, n) * share, n);
     });
 }
 
@@ -50,12 +50,12 @@ static void add_resized_row(const ResizeArgs& args, int64_t item, float* scratch
     const float *low = args.small + at, *high = low;
     if (!args.same) low = scratch + args.columns.low[x] * channels, high = scratch + args.columns.high[x] * channels;
     const float share = args.same ? 0.0f : args.columns.share[x], rest = 1.0f - share;
-    each_vector(channels, [&](int64_t c, auto lanes) MAMBASEG_INLINE_LAMBDA {
-      Vec<float> value = lanes.from(args.x + at + c);
-      if (scale) value *= lanes.from(scale + c);
-      const Vec<float> near = lanes.from(low + c);
-      value += args.same ? near : near * rest + lanes.from(high + c) * share;
-      lanes.to(args.y + at + c, activate<kActivation, float>(value));
+    for_vectors<float>(channels, [&](int64_t c, int n) MAMBASEG_INLINE_LAMBDA {
+      Vec<float> value = load_first(args.x + at + c, n);
+      if (scale) value *= load_first(scale + c, n);
+      const Vec<float> near = load_first(low + c, n);
+      value += args.same ? near : near * rest + load_first(high + c, n) * share;
+      store_first(args.y + at + c, activate<kActivation, float>(value), n);
     });
   }
 }

@@ -18,6 +18,7 @@ from mambaseg_core.evaluation.aged_batches import AgedBatch, aged_batches
 from mambaseg_core.evaluation.prior import PositionPrior
 from mambaseg_core.evaluation.regions import changed_region, find_regions, image_picture
 from mambaseg_core.evaluation.results import Evaluation, Example, JudgedSequence, Setting, Tally
+from mambaseg_core.fused.form import InferenceForm
 from mambaseg_core.pictures import event_picture
 from mambaseg_core.precision import float32_products
 
@@ -82,7 +83,7 @@ def evaluate(
     tallies = {Setting(age_ms, inputs): Tally(classes) for age_ms in ages_ms for inputs in parts}
     guessed = {age_ms: Tally(classes) for age_ms in ages_ms} if prior else {}
     found = Evaluation(setup.label_set, tallies, [], setup.second, dict.fromkeys(ages_ms, 0), prior, guessed)
-    judge = _Judge(model.eval().to(device), torch.device(device), scales, flip, found)
+    judge = _Judge(InferenceForm(model.eval().to(device)), torch.device(device), scales, flip, found)
     shown = set(evenly(len(numbers), examples)) if examples else set()
     ages_ns = [round(1e6 * age_ms) for age_ms in ages_ms]
     done = 0
@@ -103,7 +104,7 @@ def evaluate(
 class _Judge:
     """Runs a model in all settings of an evaluation, and counts the pixels there."""
 
-    model: nn.Module
+    form: InferenceForm
     device: torch.device
     scales: Sequence[float]
     flip: bool
@@ -147,7 +148,7 @@ class _Judge:
             return batch.label
         with float32_products("float32", self.device):
             blank = blanked(batch, inputs).to(self.device)
-            return predict_ids(self.model, blank, scales=self.scales, flip=self.flip).cpu()
+            return predict_ids(self.form.network(), blank, scales=self.scales, flip=self.flip).cpu()
 
 
 @torch.inference_mode()

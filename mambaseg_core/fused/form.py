@@ -30,6 +30,7 @@ from mambaseg_core.models.rgbx.encoder import GatedBlock, GatedSS2D, GatedStage,
 from mambaseg_core.models.rgbx.rsgmamba import LocalCrossGate, ReliableFusion, RSGMamba, SelfGatedBlock
 from mambaseg_core.models.rgbx.sigma import Sigma, SigmaFusion
 from mambaseg_core.module_parts import ModuleParts
+from mambaseg_core.ops import selection
 
 FORMS: Final[dict[type[nn.Module], Callable[[PackedWeights, nn.Module], nn.Module]]] = {
     nn.LayerNorm: lambda _, norm: FusedNorm(norm),
@@ -89,8 +90,13 @@ class InferenceForm:
         self._built: _Built | None = None
 
     def network(self) -> nn.Module:
-        """Return the inference form of the network as it is now; the plain network where nothing can be fused."""
+        """Return the inference form of the network as it is now.
+
+        That is the plain network where nothing can be fused, and where scans do not run on the compiled back end.
+        """
         if type(self.model) not in CONTAINERS and type(self.model) not in FORMS:
+            return self.model
+        if selection.choose("cpu", None) != "cpu":
             return self.model
         built = self._built
         if built is None or not built.is_current():

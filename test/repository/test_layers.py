@@ -12,12 +12,13 @@ ROS = ("rclpy", "mambaseg_ros", "sensor_msgs", "std_msgs", "launch", "launch_ros
 
 # as in ARCHITECTURE.md, lowest last; modules of one layer may import each other only within one folder
 LAYERS = [
-    {"extension", "files", "memory", "raster", "tensor_files"},
+    {"extension", "files", "memory", "module_parts", "raster", "tensor_files"},
     {"pictures"},
     {"events", "weights"},
     {"ops", "labels", "cameras", "recordings"},
     {"preprocessing"},
     {"models", "data"},
+    {"fused"},
     {"profile", "precision", "synth", "tracing"},
     {"checkpoint", "graphs"},
     {"inference"},
