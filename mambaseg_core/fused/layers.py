@@ -278,11 +278,8 @@ class FusedScan(nn.Module):
         self.directions, self.rows = fitting.x_proj.shape[:2]
         self.dt_proj, self.dt_bias, self.D = fitting.dt_proj, fitting.dt_bias, fitting.D
         _hold(self, "A", weights.add(rates, fitting.A_log))
-        if self.is_map:
-            packed = weights.add(lambda x: torch.ops.mambaseg.pack_linear(x.flatten(0, 1)), fitting.x_proj)
-            self.project = FusedLinear(packed, None, self.directions * self.rows)
-        else:
-            self.x_proj = fitting.x_proj
+        packed = weights.add(lambda x: torch.ops.mambaseg.pack_linear(x.flatten(0, 1)), fitting.x_proj)
+        self.project = FusedLinear(packed, None, self.directions * self.rows)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, H, W, C] to [B, H, W, C], or [B, C, L] to [B, 2, C, L]."""
@@ -290,5 +287,6 @@ class FusedScan(nn.Module):
         if self.is_map:
             proj = self.project(x).unflatten(-1, (self.directions, self.rows))
             return torch.ops.mambaseg.ss2d(x, proj, *rest)
-        proj = torch.matmul(self.x_proj.flatten(0, 1), x).unflatten(1, (self.directions, self.rows))
+        # torch's matmul would give other bits for another number of threads
+        proj = self.project(x.mT).mT.unflatten(1, (self.directions, self.rows))
         return torch.ops.mambaseg.bidirectional_scan(x, proj, *rest)
