@@ -2,9 +2,9 @@
 
     python benchmarks/node/waiting.py [--rounds 8] [--frames 5] [--size 240x320] [--threads 2] [--busy 0 1 2]
 
-Prints a Markdown table: wall time (least / p50 / p95) and CPU time (p50) of a frame of `mambaseg_nano` in ms, by number of
-threads and the way they wait, beside processes that keep a core busy each. All ways take turns, `--frames` at a time,
-each in a process of its own.
+Prints a Markdown table: wall time (least / p50 / p95) and CPU time (p50) of a frame of `mambaseg_nano` in ms, by the
+number of threads and the way they wait, beside processes that keep a core busy each. All ways take turns, `--frames` at
+a time, each in a process of its own.
 
 "streams" runs the events' stem and stages beside the image's, one thread each, in torch's interpreter
 (`torch.jit.fork`), to compare. The other ways run each operator on all threads, as the node does.

@@ -92,7 +92,7 @@ class FusedStem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, in_channels, H, W] to [B, H/4, W/4, C], sizes rounded up."""
-        y: Tensor = self.conv2(self.conv1(x.permute(0, 2, 3, 1).contiguous()))
+        y: Tensor = self.conv2(self.conv1(x.permute(0, 2, 3, 1)))
         return y
 
 

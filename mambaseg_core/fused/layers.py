@@ -301,6 +301,7 @@ class FusedScan(nn.Module):
             proj = cast(FusedLinear, self.project)(x).unflatten(-1, split)
             y: Tensor = torch.ops.mambaseg.ss2d(x, proj, *rest)
             return y
+        # the bits of torch's matmul depend on the number of threads
         product = torch.matmul(self.x_proj.flatten(0, 1), x) if self.project is None else self.project(x.mT).mT
         fused: Tensor = torch.ops.mambaseg.bidirectional_scan(x, product.unflatten(1, split), *rest)
         return fused
