@@ -177,7 +177,7 @@ def merge_steps(y: Tensor) -> Tensor:
     Returns:
         [2, N, C].
     """
-    total = (y[:, 0] + y[:, 1].flip(-1)).unflatten(-1, (-1, 2))  # [N, C / steps, steps, 2]
+    total = torch.unflatten(y[:, 0] + y[:, 1].flip(-1), -1, (-1, 2))  # [N, C / steps, steps, 2]
     return total.permute(3, 0, 2, 1).flatten(2).contiguous()
 
 
