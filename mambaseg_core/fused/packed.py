@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mambaseg_core.ops.checksums import checksums
+from mambaseg_core.ops.checksums import PHASES, checksums
 
 
 class _Entry(NamedTuple):
@@ -23,15 +24,18 @@ class PackedWeights:
     """All tensors that an inference form computes from weights: packed panels, products of weights, rates of scans.
 
     Each keeps its memory for good, so that a trace may hold it: new values are written in place. Changes are found by
-    a checksum of all values. Torch's count of writes (`Tensor._version`) misses those through `weight.data` and NumPy,
-    and new memory (`weight.data = ...`).
+    torch's count of writes (`Tensor._version`), by the memory's address, and by checksums of the values. The count
+    misses writes through `weight.data` and NumPy: if these change less than a block of values of a large weight
+    (`ops.checksums`), they are found within `PHASES` frames, else at once.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: list[_Entry] = []
         self._sources: list[Tensor] = []  # each once
-        self._sums: list[int] = []
+        self._writes: list[tuple[int, int]] = []
+        self._sums: list[list[int]] = []  # by phase
+        self._turns = itertools.count()
 
     @torch.inference_mode(False)  # whose tensors could not be written later
     @torch.no_grad()
@@ -52,23 +56,25 @@ class PackedWeights:
     def watch(self) -> None:
         """Take the weights' values as those that the tensors were computed from."""
         self._sources = list({id(source): source for entry in self._entries for source in entry.sources}.values())
-        self._sums = checksums(self._sources)
+        self._writes, self._sums = _writes(self._sources), _all_sums(self._sources)
 
     def refresh(self) -> bool:
         """Compute again what came from weights that have changed; return False if one has another shape or dtype."""
         try:
-            if checksums(self._sources) == self._sums:
-                return True
+            phase = next(self._turns) % PHASES
+            same = checksums(self._sources, phase) == self._sums[phase]
         except RuntimeError:  # no longer float32 on the CPU
             return False
+        if same and _writes(self._sources) == self._writes:
+            return True
         with self._lock:  # another thread may have been here in the meantime
-            sums = checksums(self._sources)
-            now = zip(self._sources, self._sums, sums, strict=True)
+            writes, sums = _writes(self._sources), _all_sums(self._sources)
+            now = zip(self._sources, zip(*self._sums, strict=True), zip(*sums, strict=True), strict=True)
             changed = {id(source) for source, before, after in now if before != after}
             if any([source.shape for source in entry.sources] != entry.shapes for entry in self._entries):
                 return False
             self._pack(changed)
-            self._sums = sums
+            self._writes, self._sums = writes, sums
         return True
 
     @torch.inference_mode(False)
@@ -77,3 +83,12 @@ class PackedWeights:
         for packed, make, sources, _ in self._entries:
             if any(id(source) in changed for source in sources):
                 packed.copy_(make(*(source.detach() for source in sources)))
+
+
+def _all_sums(tensors: Sequence[Tensor]) -> list[list[int]]:
+    return [checksums(tensors, phase) for phase in range(PHASES)]
+
+
+def _writes(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """Return how often each tensor was written, as far as torch counts it, and its address."""
+    return [(-1 if tensor.is_inference() else tensor._version, tensor.data_ptr()) for tensor in tensors]

@@ -22,6 +22,7 @@ from mambaseg_core.fused.networks import FusedMambaSeg
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models.mambaseg.encoder import VSSBlock
 from mambaseg_core.models.presets import PRESETS, Network, build
+from mambaseg_core.ops.checksums import PHASES
 
 SIZE = (24, 32)
 CASES = [
@@ -225,7 +226,9 @@ def test_new_values_of_weights_are_used(kept: tuple[Network, InferenceForm], cha
     old = weight.detach().clone()
     change(weight)
     try:
-        assert form.network() is network  # a trace of it is still good
+        # a change of few values that torch does not count takes some frames, any other one none
+        for _ in range(PHASES if change in (one_value, two_signs) else 1):
+            assert form.network() is network  # a trace of it is still good
         assert_same(model, network, pair)
         if not torch.equal(weight, old):
             with torch.inference_mode():

@@ -8,29 +8,30 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mambaseg_core.ops.checksums import FACTOR, checksums, plain_checksums
+from mambaseg_core.ops.checksums import FACTOR, PHASES, checksums, plain_checksums
 
 
 def test_the_sum_is_that_of_the_definition() -> None:
     one = 0x3F800000  # the bits of 1.0
-    (found,) = checksums([torch.tensor([1.0, -1.0])])
+    (found,) = checksums([torch.tensor([1.0, -1.0])], 0)
     expected = one * 1 + (one | 0x80000000) * (FACTOR | 1)
     assert found % 2**64 == expected % 2**64
-    assert checksums([]) == []
-    assert checksums([torch.zeros(0), torch.zeros(5)]) == [0, 0]
+    assert checksums([], 0) == []
+    assert checksums([torch.zeros(0), torch.zeros(5)], 0) == [0, 0]
 
 
-def test_the_kernel_is_the_plain_form() -> None:
+@pytest.mark.parametrize("phase", [0, 3, PHASES - 1])
+def test_the_kernel_is_the_plain_form(phase: int) -> None:
     torch.manual_seed(0)
     tensors = [torch.randn(3), torch.randn(40_000, 70), torch.randn(8, 6).mT, nn.Parameter(torch.randn(2, 3, 3, 3))]
     tensors.append(tensors[3].detach().to(memory_format=torch.channels_last))
     sums = torch.empty(len(tensors), dtype=torch.int64)
     with torch.no_grad():
-        plain_checksums(sums, tensors)
+        plain_checksums(sums, tensors, phase)
     threads = torch.get_num_threads()
     for number in (1, 3):
         torch.set_num_threads(number)
-        assert checksums(tensors) == sums.tolist()
+        assert checksums(tensors, phase) == sums.tolist()
     torch.set_num_threads(threads)
 
 
@@ -65,12 +66,27 @@ def test_changes_are_seen(change: Callable[[Tensor], object]) -> None:
     torch.manual_seed(0)
     x = torch.randn(64, 32)
     x[0, 0] = 0
-    before = checksums([x])
+    before = checksums([x], 5)
     change(x)
-    assert checksums([x]) != before
+    assert checksums([x], 5) != before
 
 
 @pytest.mark.parametrize("wrong", [torch.zeros(3, dtype=torch.float64), torch.zeros(3, device="meta")])
 def test_others_are_refused(wrong: Tensor) -> None:
     with pytest.raises(RuntimeError, match="not float32 on the CPU"):
-        checksums([torch.zeros(1), wrong])
+        checksums([torch.zeros(1), wrong], 0)
+
+
+@pytest.mark.parametrize("phase", [-1, PHASES])
+def test_other_phases_are_refused(phase: int) -> None:
+    with pytest.raises(RuntimeError, match="phase is"):
+        checksums([torch.zeros(1)], phase)
+
+
+@pytest.mark.parametrize("place", [0, 255, 256, 16_384, 20_000, 99_999])
+def test_the_phases_read_every_value_once(place: int) -> None:
+    x = torch.randn(100_000)
+    before = [checksums([x], phase) for phase in range(PHASES)]
+    x[place] += 1
+    after = [checksums([x], phase) for phase in range(PHASES)]
+    assert [old != new for old, new in zip(before, after, strict=True)].count(True) == 1
