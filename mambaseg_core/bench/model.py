@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mambaseg_core import ops
 from mambaseg_core.bench.timing import Task, environment, medians
 from mambaseg_core.checkpoint import create_model
+from mambaseg_core.fused.form import InferenceForm
 from mambaseg_core.memory import keep_memory
 from mambaseg_core.models import Network
 from mambaseg_core.precision import PRECISIONS, lowered
 
-CASES = (("float32", "cpu"), ("bfloat16", "cpu"), ("float32", "reference"))  # precision and back end
+FUSED = "fused"
+CASES = (("float32", FUSED), ("float32", "cpu"), ("bfloat16", "cpu"), ("float32", "reference"))
+"""Precision and back end of the scans; `FUSED`: the back end "cpu" in the inference form, as `Segmenter` runs it."""
 
 
 def network(name: str, precision: str, size: tuple[int, int] | None = None) -> Network:
@@ -42,11 +45,11 @@ def frame(model: Network) -> tuple[Tensor, Tensor]:
 
 
 def on_backend(backend: str, run: Callable[[], object]) -> Task:
-    """Return a task that runs with MAMBASEG_BACKEND set to `backend`, then restores the variable."""
+    """Return a task that sets MAMBASEG_BACKEND to `backend` ("cpu" for `FUSED`), runs, and restores the variable."""
 
     def task() -> object:
         before = os.environ.get("MAMBASEG_BACKEND")
-        os.environ["MAMBASEG_BACKEND"] = backend
+        os.environ["MAMBASEG_BACKEND"] = "cpu" if backend == FUSED else backend
         try:
             return run()
         finally:
@@ -62,16 +65,24 @@ def times_ms(name: str, cases: list[tuple[str, str]], repeats: int) -> list[floa
     """Return the median milliseconds of one frame in each case; the cases take turns."""
     models = {precision: network(name, precision) for precision, _ in cases}
     inputs = {precision: frame(model) for precision, model in models.items()}
-    tasks = [on_backend(backend, partial(models[precision], *inputs[precision])) for precision, backend in cases]
+    tasks = [
+        on_backend(backend, partial(form(models[precision], backend), *inputs[precision]))
+        for precision, backend in cases
+    ]
     return medians(tasks, repeats)
 
 
-def peak_mib(name: str, precision: str, threads: int) -> float:
+def form(model: Network, backend: str) -> nn.Module:
+    """Return the network itself, or its inference form for `FUSED`."""
+    return InferenceForm(model).network() if backend == FUSED else model
+
+
+def peak_mib(name: str, precision: str, backend: str, threads: int) -> float:
     """Return the peak resident memory of a first forward pass above that before it (the weights), MiB.
 
-    The pass runs in its own process: `python -m mambaseg_core.bench.model MODEL PRECISION THREADS`.
+    The pass runs in its own process: `python -m mambaseg_core.bench.model MODEL PRECISION BACKEND THREADS`.
     """
-    command = [sys.executable, "-m", "mambaseg_core.bench.model", name, precision, str(threads)]
+    command = [sys.executable, "-m", "mambaseg_core.bench.model", name, precision, backend, str(threads)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -83,11 +94,12 @@ def _resident_mib(field: str) -> float:
 
 
 @torch.inference_mode()
-def _print_peak(name: str, precision: str, threads: str) -> None:
+def _print_peak(name: str, precision: str, backend: str, threads: str) -> None:
     torch.set_num_threads(int(threads))
     keep_memory()
-    model = network(name, precision)
-    inputs = frame(model)
+    plain = network(name, precision)
+    model = form(plain, backend)
+    inputs = frame(plain)
     ctypes.CDLL(None).malloc_trim(0)  # else the pass reuses, uncounted, memory that the casts of the weights freed
     Path("/proc/self/clear_refs").write_text("5")  # the peak becomes the current memory
     before = _resident_mib("VmRSS")
@@ -108,15 +120,17 @@ def model_table(name: str, repeats: int, threads: int) -> Iterator[str]:
     """
     torch.set_num_threads(threads)
     keep_memory()
-    cases = [(precision, backend) for precision, backend in CASES if backend in ops.backends()]
+    found = {*ops.backends(), *([FUSED] if "cpu" in ops.backends() else [])}
+    cases = [(precision, backend) for precision, backend in CASES if backend in found]
     yield environment()
     yield ""
     yield f"| {name}, one frame | ms | times as fast as the last row | peak memory above the weights, MiB |"
     yield "|---|---|---|---|"
     times = times_ms(name, cases, repeats)
     for (precision, backend), ms in zip(cases, times, strict=True):
-        peak = on_backend(backend, partial(peak_mib, name, precision, threads))()
-        yield f"| {precision}, back end {backend} | {ms:.0f} | {times[-1] / ms:.1f} | {peak:.0f} |"
+        peak = on_backend(backend, partial(peak_mib, name, precision, backend, threads))()
+        how = "fused operators" if backend == FUSED else f"back end {backend}"
+        yield f"| {precision}, {how} | {ms:.0f} | {times[-1] / ms:.1f} | {peak:.0f} |"
 
 
 if __name__ == "__main__":
