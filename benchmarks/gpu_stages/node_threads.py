@@ -114,7 +114,7 @@ def _feed(threads: Pipeline, size: tuple[int, int], images: int, events: int) ->
 
 
 def _write_node(run: Run, threads: Pipeline, sink: Sink, images: int) -> None:
-    made = [report for report in sink.reports if report.inference_ms]
+    made = [report.fields() for report in sink.reports if report.inference_ms]
     run.add(
         what="images, masks, replaced by newer ones", found=[images, len(sink.masks), threads.inbox.images_replaced]
     )
@@ -123,10 +123,10 @@ def _write_node(run: Run, threads: Pipeline, sink: Sink, images: int) -> None:
     sentences = {sentence for report in sink.reports for sentence in report.sentences} | set(sink.warnings)
     run.add(what="sentences", found="; ".join(sorted(sentences)) or "none")
     for name in ("wait_ms", "prepare_ms", "inference_ms", "publish_ms", "total_ms"):
-        values = [getattr(report, name) for report in made]
+        values = [fields[name] for fields in made]
         if values:
             run.add(what=f"{name.replace('_', ', ')}: median, largest", found=[statistics.median(values), max(values)])
-    run.add(what="events in the last window", found=made[-1].events_used if made else 0)
+    run.add(what="events in the last window", found=made[-1]["events_used"] if made else 0)
 
 
 def _two_threads(run: Run) -> None:

@@ -19,6 +19,7 @@ from mambaseg_core.ops import schemas, selection  # noqa: F401  load the operato
 
 pytestmark = pytest.mark.skipif(bool(compiled.missing()), reason=f"no compiled decoders: {compiled.missing()}")
 
+EVENTS = 4_000_000
 TURNS = 20_000  # in one of them the other thread gets a core, however busy the machine is
 
 
@@ -65,6 +66,8 @@ def test_the_counter_stands_while_the_lock_is_held(counter: Counter) -> None:
 def test_a_decoder_does_not_hold_the_lock(counter: Counter, encoding: str) -> None:
     octets, state = np.random.default_rng(0).integers(0, 256, 1 << 20, np.uint8), DecoderState(480, 640)
     bound, decode = compiled._functions(encoding)  # without what NumPy does beside it, which gives the lock away
+    # long enough for the other thread to get a core in the meantime
+    octets = np.tile(octets, max(1, EVENTS // bound(octets.ctypes.data, len(octets))))
     room = bound(octets.ctypes.data, len(octets))
     columns = [np.empty(room, kind) for kind in (np.uint16, np.uint16, np.int64, np.int8)]
     places = [column.ctypes.data for column in columns]
