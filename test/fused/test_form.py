@@ -441,6 +441,15 @@ def test_a_network_that_changes_its_dtype_or_mode_is_left(nano: Network) -> None
         assert_same(model, again.network(), inputs(model, SIZE, 1))
 
 
+def test_autocast_runs_the_plain_network() -> None:
+    model = trained("sigma_nano")
+    form, pair = InferenceForm(model), inputs(model, SIZE, 1)
+    fused = form.network()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(form.network()(*pair), model(*pair))
+    assert form.network() is fused
+
+
 def test_a_fused_network_refuses_gradients(nano: Network) -> None:
     logits = InferenceForm(nano).network()(*inputs(nano, SIZE, 1))
     with pytest.raises(RuntimeError, match="gradient"):
