@@ -395,15 +395,14 @@ class Segmenter:
     def _infer(
         self, image: torch.Tensor | None, second: torch.Tensor | None
     ) -> tuple[Image, npt.NDArray[np.float32], tuple[float, float] | None]:
-        network, traced = self._network(), self._traced
+        network = self._network()
+        traced = None if torch.is_autocast_enabled(self.device.type) else self._traced
         if traced is not None and not traced.is_of(self.model, network):
             self._traced = traced = None
             self._say("the model has changed since `warm_up` and runs without its trace: call `warm_up` again")
         if traced is not None and traced.fits(image, second):
             result = traced(image, second)
         else:
-            if torch.is_autocast_enabled(self.device.type):
-                network = self.model
             with float32_products(self.precision, self.device):
                 result = answer(network, self.dtype, self.device, image, second)
         reliability = _checked(result.facts.tolist())

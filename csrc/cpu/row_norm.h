@@ -34,7 +34,8 @@ static void normalize_some(const S* from, int count, int64_t channels, const Nor
     sums[i] = sum;
   }
   store(scale, lane_sums<S>(sums) / S(channels) + norm.eps);
-  for (int i = 0; i < kLanes<S>; ++i) scale[i] = S(1) / square_root(scale[i]);
+  // NaN where the squares overflow: with a scale of 0 the row would be the bias, as if nothing were wrong
+  for (int i = 0; i < kLanes<S>; ++i) scale[i] = S(1) / square_root(scale[i]) + (scale[i] - scale[i]);
   for (int i = 0; i < count; ++i) {
     const S* row = from + i * channels;
     const S middle = mean[i], factor = scale[i];

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+import torch
 from torch import nn
 
 from mambaseg_core.fused import encoder, fusion, heads, networks, released_fusion, reliability, rgbx
@@ -92,11 +93,12 @@ class InferenceForm:
     def network(self) -> nn.Module:
         """Return the inference form of the network as it is now.
 
-        That is the plain network where nothing can be fused, and where scans do not run on the compiled back end.
+        That is the plain network where nothing can be fused, where scans do not run on the compiled back end, and under
+        autocast, which the fused operators do not know.
         """
         if type(self.model) not in CONTAINERS and type(self.model) not in FORMS:
             return self.model
-        if selection.choose("cpu", None) != "cpu":
+        if selection.choose("cpu", None) != "cpu" or torch.is_autocast_enabled("cpu"):
             return self.model
         built = self._built
         if built is None or not built.is_current():

@@ -62,6 +62,8 @@ class FusedJointCSIM(nn.Module):
         conv1, conv2 = convolution(three.conv1, groups=1), expect(three.conv2, nn.Conv2d)
         if (conv1.weight.shape, conv2.weight.shape) != ((16, 6, 3, 3), (3, 16, 1, 1)) or conv1.stride != (1, 1):
             raise UnfitError
+        if conv1._parameters["bias"] is None or conv2._parameters["bias"] is None:
+            raise UnfitError
         self.weight1, self.bias1, self.weight2, self.bias2 = conv1.weight, conv1.bias, conv2.weight, conv2.bias
         self.join = linear(weights, fitting.join)
         self.scan = FusedSS2D(weights, fitting.scan)

@@ -45,7 +45,7 @@ class FusedSegFormerHead(nn.Module):
         fuse, norm = expect(fitting.fuse, nn.Linear), expect(fitting.norm, nn.BatchNorm2d)
         tensors = (norm.weight, norm.bias, norm.running_mean, norm.running_var, fuse.bias, *(e.bias for e in embeds))
         given = [tensor for tensor in tensors if tensor is not None]
-        if len(given) < len(tensors):
+        if len(given) < len(tensors) or len(embeds) == 1:  # the ReLU follows the last sum
             raise UnfitError
         gain, variance = given[0], given[3]
         scales, eps = len(embeds), norm.eps

@@ -20,6 +20,14 @@ class _Entry(NamedTuple):
     shapes: list[torch.Size]
 
 
+class _Seen(NamedTuple):
+    """A weight as it was before anything was computed from it."""
+
+    tensor: Tensor
+    writes: tuple[int, int]
+    sums: list[list[int]]  # by phase, of one tensor
+
+
 class PackedWeights:
     """All tensors that an inference form computes from weights: packed panels, products of weights, rates of scans.
 
@@ -32,6 +40,7 @@ class PackedWeights:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: list[_Entry] = []
+        self._seen: dict[int, _Seen] = {}
         self._sources: list[Tensor] = []  # each once
         self._writes: list[tuple[int, int]] = []
         self._sums: list[list[int]] = []  # by phase
@@ -41,6 +50,9 @@ class PackedWeights:
     @torch.no_grad()
     def add(self, make: Callable[..., Tensor], *sources: Tensor) -> Tensor:
         """Return `make(*sources)`, a tensor of its own memory."""
+        for source in sources:  # before its values are used: another thread may change them at any time
+            if id(source) not in self._seen:
+                self._seen[id(source)] = _Seen(source, _writes([source])[0], _all_sums([source]))
         packed = make(*(source.detach() for source in sources))
         self._entries.append(_Entry(packed, make, sources, [source.shape for source in sources]))
         return packed
@@ -54,9 +66,11 @@ class PackedWeights:
         del self._entries[count:]
 
     def watch(self) -> None:
-        """Take the weights' values as those that the tensors were computed from."""
-        self._sources = list({id(source): source for entry in self._entries for source in entry.sources}.values())
-        self._writes, self._sums = _writes(self._sources), _all_sums(self._sources)
+        """Begin to watch the weights that the tensors were computed from, all of which were added."""
+        seen = [self._seen[key] for key in {id(source): None for entry in self._entries for source in entry.sources}]
+        self._sources, self._writes = [weight.tensor for weight in seen], [weight.writes for weight in seen]
+        self._sums = [[weight.sums[phase][0] for weight in seen] for phase in range(PHASES)]
+        self._seen.clear()
 
     def refresh(self) -> bool:
         """Compute again what came from weights that have changed; return False if one has another shape or dtype."""

@@ -25,7 +25,7 @@ def plain_checksums(sums: Tensor, tensors: Sequence[Tensor], phase: int) -> None
     for number, x in enumerate(tensors):
         if x.device.type != "cpu" or x.dtype != torch.float32:
             raise RuntimeError("checksums_: a tensor is not float32 on the CPU")
-        bits, places = x.flatten().view(torch.int32).to(torch.int64) & 0xFFFFFFFF, torch.arange(x.numel())
+        bits, places = x.flatten().view(torch.int32).to(torch.int64) & 0xFFFFFFFF, torch.arange(x.numel(), device="cpu")
         read = (places // _BLOCK % PHASES == phase) | (x.numel() <= _WHOLE)
         sums[number] = (bits * (places * FACTOR & 0xFFFFFFFF | 1))[read].sum()
 
@@ -47,7 +47,7 @@ def checksums(tensors: Sequence[Tensor], phase: int) -> list[int]:
     Raises:
         RuntimeError: A tensor or the phase is not of that kind.
     """
-    sums = torch.empty(len(tensors), dtype=torch.int64)
+    sums = torch.empty(len(tensors), dtype=torch.int64, device="cpu")
     torch.ops.mambaseg.checksums_(sums, tensors, phase)
     found: list[int] = sums.tolist()
     return found

@@ -19,8 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mambaseg_core import extension, profile_model
 from mambaseg_core.fused.form import InferenceForm
 from mambaseg_core.fused.networks import FusedMambaSeg
+from mambaseg_core.fused.packed import PackedWeights
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.models.mambaseg.encoder import VSSBlock
+from mambaseg_core.models.mambaseg.segformer_head import SegFormerHead
 from mambaseg_core.models.presets import PRESETS, Network, build
 from mambaseg_core.ops.checksums import PHASES
 
@@ -251,6 +253,29 @@ def test_a_head_of_multiplied_weights_follows_all_of_them() -> None:
         assert_same(model, network, pair)
 
 
+def test_a_head_of_one_scale_is_itself() -> None:
+    head = SegFormerHead([8], channels=16, num_classes=3).eval()
+    features = [torch.randn(1, 4, 5, 8)]
+    with torch.inference_mode():
+        assert_close(InferenceForm(head).network()(features), head(features))
+
+
+@pytest.mark.parametrize("change", [counted, uncounted])
+def test_a_change_while_weights_are_packed_is_seen(change: Any) -> None:
+    def pack(values: Tensor) -> Tensor:
+        packed = values + 1
+        if weight[0, 0] == 1:
+            change(weight)  # as another thread may
+        return packed
+
+    weight, weights = nn.Parameter(torch.ones(3, 4)), PackedWeights()
+    packed = weights.add(pack, weight)
+    weights.watch()
+    assert weights.refresh()
+    assert weight[0, 0] != 1
+    assert torch.equal(packed, weight + 1)
+
+
 def test_loaded_weights_are_used(nano: Network) -> None:
     model = copy.deepcopy(nano)
     form = InferenceForm(model)
@@ -345,12 +370,16 @@ def no_affine(model: Any) -> None:
     model.ddims[2].norm_image = nn.LayerNorm(128, elementwise_affine=False)
 
 
+def no_bias(model: Any) -> None:
+    model.ddims[1].csim.weights.conv1.bias = None
+
+
 def shared_stages(model: Any) -> None:
     model.event_encoder.stages = model.image_encoder.stages
 
 
 OWN = [own_block, own_norm, own_drop_path, own_forward, hooked, hooked_before, hooked_container, parametrized,
-       training_part, other_window, other_scan, other_mix, no_affine, shared_stages]  # fmt: skip
+       training_part, other_window, other_scan, other_mix, no_affine, no_bias, shared_stages]  # fmt: skip
 
 
 @pytest.mark.parametrize("change", OWN)
@@ -410,6 +439,15 @@ def test_a_network_that_changes_its_dtype_or_mode_is_left(nano: Network) -> None
         again = InferenceForm(model) if change == model.double else form
         assert isinstance(again.network(), type(fused))
         assert_same(model, again.network(), inputs(model, SIZE, 1))
+
+
+def test_autocast_runs_the_plain_network() -> None:
+    model = trained("sigma_nano")
+    form, pair = InferenceForm(model), inputs(model, SIZE, 1)
+    fused = form.network()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(form.network()(*pair), model(*pair))
+    assert form.network() is fused
 
 
 def test_a_fused_network_refuses_gradients(nano: Network) -> None:

@@ -20,6 +20,13 @@ def test_the_sum_is_that_of_the_definition() -> None:
     assert checksums([torch.zeros(0), torch.zeros(5)], 0) == [0, 0]
 
 
+def test_the_default_device_changes_nothing() -> None:
+    tensors = [torch.ones(5)]
+    expected = checksums(tensors, 0)
+    with torch.device("meta"):
+        assert checksums(tensors, 0) == expected
+
+
 @pytest.mark.parametrize("phase", [0, 3, PHASES - 1])
 def test_the_kernel_is_the_plain_form(phase: int) -> None:
     torch.manual_seed(0)

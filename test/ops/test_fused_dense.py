@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mambaseg_core import ops
+from mambaseg_core import extension, ops
 from mambaseg_core.ops import fused, fused_dense
 
 OPERATORS = torch.ops.mambaseg
@@ -255,6 +255,19 @@ def test_a_norm_far_from_zero() -> None:
     exact = mapped(case, Tensor.double).plain()
     assert float((case.fused() - exact).abs().max()) < 4096 * EPS
     assert float((case.fused() - exact)[1:].abs().max()) < 8 * EPS
+
+
+@pytest.mark.skipif(bool(extension.MISSING), reason="the extension is not built here")
+@pytest.mark.parametrize(("dtype", "large"), [(torch.float32, 1e20), (torch.float64, 1e160)])
+@pytest.mark.parametrize("channels", [1, 11, 64])
+def test_a_norm_whose_squares_overflow_is_not_finite(channels: int, dtype: torch.dtype, large: float) -> None:
+    x = drawn(20, channels).to(dtype)
+    x[7, 0] = large
+    case = Linear(x, torch.eye(channels, dtype=dtype), norm_weight=x[0], norm_bias=x[1])
+    finite = case.fused().isfinite()
+    assert finite[:7].all()
+    assert finite[8:].all()
+    assert channels == 1 or not finite[7].any()
 
 
 @pytest.mark.parametrize("name", CASES)
