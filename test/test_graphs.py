@@ -75,6 +75,12 @@ def frame(second: str, seed: int, events: int = 500) -> tuple[np.ndarray, Any]:
     return image, Events.from_arrays(x, y, t_ns, p, height=SIZE[0], width=SIZE[1])
 
 
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the CPU run the plain network, as a GPU does: its fused form gives other bits."""
+    monkeypatch.setattr(Segmenter, "_network", lambda self: self.model)
+
+
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     monkeypatch.setattr(Tensor, "pin_memory", lambda self: self)
