@@ -10,7 +10,7 @@ from mambaseg_core.fused.layers import Convert, FusedSum, expect, rebuilt
 from mambaseg_core.fused.packed import PackedWeights
 from mambaseg_core.models.inputs import complete
 from mambaseg_core.models.mambaseg.network import MambaSeg
-from mambaseg_core.models.reliability import Pair, average, presence
+from mambaseg_core.models.reliability import average
 from mambaseg_core.models.rgbx.rsgmamba import RSGMamba
 from mambaseg_core.models.rgbx.sigma import Sigma
 
@@ -27,22 +27,9 @@ class FusedMambaSeg(MambaSeg):
         features, weights = self._fuse(image, second)
         return self.head(features), average(weights, (image.shape[2], image.shape[3])) if weights else ()
 
-    def _fuse(self, image: Tensor, second: Tensor) -> tuple[list[Tensor], list[Pair]]:
-        present = (presence(image), presence(second)) if self.reliability_aware else None
-        image, second = self.image_encoder.stem(image), self.event_encoder.stem(second)
-        features: list[Tensor] = []
-        weights: list[Pair] = []
-        for image_stage, event_stage, fuse, mix, reliability in self._stages():
-            image, second = image_stage(image), event_stage(second)
-            pair = image_stage.out_norm(image), event_stage.out_norm(second)
-            if reliability is not None:
-                weights.append(reliability(*pair, present))
-            fused_image, fused_second = fuse(*pair, *weights[-1:])
-            features.append(mix(fused_image, fused_second))
-            if len(features) < len(self.ddims):  # the last stage has no next one
-                image = image_stage.downsample(image + fused_image)
-                second = event_stage.downsample(second + fused_second)
-        return features, weights
+    def _mix(self, mix: nn.Module, image: Tensor, second: Tensor) -> Tensor:
+        mixed: Tensor = mix(image, second)
+        return mixed
 
 
 class FusedSigma(Sigma):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -325,15 +325,6 @@ def test_infinities_and_nan_through_an_activation() -> None:
 
 
 # ---- memory and threads ----
-
-
-@pytest.fixture
-def poison() -> Iterator[None]:
-    """Fill fresh memory with NaN."""
-    torch.use_deterministic_algorithms(True)
-    assert torch.empty(3).isnan().all()
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 def bordered(v: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -128,15 +128,6 @@ def test_the_numbers_of_float64(make: Callable[..., Arguments], activation: int,
                 assert torch.equal(a, b)
             else:
                 torch.testing.assert_close(a.double(), b.double(), rtol=5e-6, atol=5e-6)
-
-
-@pytest.fixture
-def poison() -> Iterator[None]:
-    """Fill fresh memory with NaN."""
-    torch.use_deterministic_algorithms(True)
-    assert torch.empty(3).isnan().all()
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.usefixtures("poison")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor
@@ -66,16 +64,6 @@ def forward_and_gradients(name: str, inputs: list[Tensor], backend: str) -> list
     y = CALLS[name][0](*leaves, backend=backend)
     gy = torch.randn(y.shape, generator=torch.Generator().manual_seed(5))
     return [y.detach(), *torch.autograd.grad(y, leaves, gy)]
-
-
-@pytest.fixture
-def poison() -> Iterator[None]:
-    """Fill fresh memory with NaN."""
-    torch.use_deterministic_algorithms(True)
-    assert torch.utils.deterministic.fill_uninitialized_memory
-    assert torch.empty(3).isnan().all()
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.usefixtures("poison")

@@ -142,10 +142,15 @@ class MambaSeg(nn.Module):
             if reliability is not None:
                 weights.append(reliability(*pair, present))
             fused_image, fused_second = fuse(*pair, *weights[-1:])
-            features.append(mix(torch.cat((fused_image, fused_second), dim=-1)))
+            features.append(self._mix(mix, fused_image, fused_second))
             image = image_stage.downsample(image + fused_image)
             second = event_stage.downsample(second + fused_second)
         return features, weights
+
+    def _mix(self, mix: nn.Module, image: Tensor, second: Tensor) -> Tensor:
+        """Return both fused streams as the head takes them: two [B, H, W, C] to one."""
+        mixed: Tensor = mix(torch.cat((image, second), dim=-1))
+        return mixed
 
     def _segment(self, features: list[Tensor], image: Tensor) -> Tensor:
         """Return logits of the image's size."""
