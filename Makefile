@@ -5,6 +5,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 ROS ?= kilted
+# processes of `make test`
+JOBS ?= 2
 
 export TORCH ROS
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -46,7 +48,7 @@ demo: build
 	@source install/setup.bash && python tools/demo.py out/demo
 
 test: interfaces
-	@source install/setup.bash && python -m pytest $(ARGS)
+	@source install/setup.bash && python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: venv
 	@ruff check . && ruff format --check . && mypy
