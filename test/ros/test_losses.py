@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,32 +32,53 @@ SENT = 4000
 
 def test_messages_that_the_middleware_drops_are_counted_to_the_last(ready: Any) -> None:
     """The node stands still while more is sent than DDS can hold for it, as if the machine were overloaded."""
-    all_is_well(ready)
     number = np.arange(500)
-    ready.process.child.send_signal(signal.SIGSTOP)
-    for _ in range(SENT):
-        x, t_ns = number % SIZE[1], next(times) + number
-        ready.send_events(x, x % SIZE[0], t_ns, x % 2, height=SIZE[0], width=SIZE[1])
-    ready.process.child.send_signal(signal.SIGCONT)
-    settle(ready, "events")
-    all_is_well(ready)
-    status = all_is_well(ready)
-    assert status.packets_received + status.packets_lost == ready.seq
-    assert status.packets_lost_reported > 0
+
+    def flood() -> None:
+        for _ in range(SENT):
+            x, t_ns = number % SIZE[1], next(times) + number
+            ready.send_events(x, x % SIZE[0], t_ns, x % 2, height=SIZE[0], width=SIZE[1])
+
+    for status in overloaded(ready, "events", flood):
+        assert status.packets_received + status.packets_lost == ready.seq
+        assert status.packets_lost >= status.packets_lost_reported
+        if status.packets_lost_reported > 0:
+            break
 
 
 def test_images_that_the_middleware_drops_are_counted_to_the_last(ready: Any) -> None:
     """As above; images have no number of their own, but the middleware numbers them."""
-    all_is_well(ready)
     picture = np.zeros((480, 640), np.uint8)
-    ready.process.child.send_signal(signal.SIGSTOP)
-    for _ in range(SENT // 4):
-        ready.send_image(next(times), picture)
-    ready.process.child.send_signal(signal.SIGCONT)
-    settle(ready, "image")
-    status = all_is_well(ready)
-    assert status.images_received + status.images_lost == SENT // 4 + 2
-    assert status.images_lost >= status.images_lost_reported > 0
+    sent = 0
+
+    def flood() -> None:
+        nonlocal sent
+        for _ in range(SENT // 4):
+            ready.send_image(next(times), picture)
+        sent += SENT // 4 + 3  # of which `all_is_well` sends three
+
+    for status in overloaded(ready, "image", flood):
+        assert status.images_received + status.images_lost == sent
+        assert status.images_lost >= status.images_lost_reported
+        if status.images_lost_reported > 0:
+            break
+
+
+def overloaded(ready: Any, topic: str, flood: Callable[[], None]) -> Iterator[Any]:
+    """Stop the node for a flood, up to ten times, and yield its status after each.
+
+    DDS reports what never reached the node's queue, not what the queue replaced; which of the two befalls a message is
+    up to the machine.
+    """
+    for _ in range(10):
+        all_is_well(ready)
+        ready.process.child.send_signal(signal.SIGSTOP)
+        flood()
+        ready.process.child.send_signal(signal.SIGCONT)
+        settle(ready, topic)
+        all_is_well(ready)  # a gap shows when the next message comes
+        yield all_is_well(ready)
+    pytest.fail("the middleware reported no loss in ten floods")
 
 
 def test_what_a_full_queue_of_dds_replaced_is_counted(domain: int, peer: Peer) -> None:
