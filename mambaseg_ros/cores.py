@@ -45,16 +45,18 @@ def allowed_cores(system: Path = SYSTEM) -> int:
 def choose_threads(asked: int, spare: int = 1) -> int:
     """Return the number of threads for a frame.
 
-    A frame waits for the slowest of its threads, so one that shares its core with decoding and DDS holds up all.
+    A frame waits for the slowest of its threads, so one that shares its core with decoding and DDS holds up all. Of two
+    cores both are taken all the same: that is sooner, and no later where others want them (docs/benchmarks.md).
 
     Args:
         asked: Parameter `threads`; 0: OMP_NUM_THREADS, or all allowed cores but `spare`.
-        spare: Cores that are left to decoding and DDS.
+        spare: Cores that are left to decoding and DDS where there are more than two.
     """
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # one number for each nested level
     if asked or (given.isdecimal() and int(given)):
         return asked or int(given)
-    return max(1, allowed_cores() - spare)
+    cores = allowed_cores()
+    return max(min(2, cores), cores - spare)
 
 
 def use_threads(asked: int, spare: int = 1) -> int:

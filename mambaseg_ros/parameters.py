@@ -129,7 +129,7 @@ class Parameters:
     image_width: int = _parameter(0, "columns of the model's input, pixels; 0: as the model was made", bounds=(0, 4096))
     device: str = _parameter("auto", "where the model runs: auto, cpu, cuda or cuda:N")
     precision: str = _parameter("float32", "number format of the model's weights and features; bfloat16 is fast on processors with AVX512-BF16 or AMX-BF16 and on GPUs of compute capability 8.0 and later, elsewhere slower than float32; tf32 (float32 whose products and convolutions round to TF32, compute capability 8.0 and later) and float16 need a GPU", choices=PRECISIONS)
-    threads: int = _parameter(0, "threads of the model; 0: OMP_NUM_THREADS, or all cores but one of those that affinity and control group allow", bounds=(0, 1024))
+    threads: int = _parameter(0, "threads of the model; 0: OMP_NUM_THREADS, or all cores that affinity and control group allow, but one where they are more than two", bounds=(0, 1024))
     calibration: str = _parameter("", "path of DSEC's cam_to_cam.yaml or of Kalibr's camchain.yaml, two files of camera_calibration as EVENT.yaml,IMAGE.yaml, or `camera_info` to wait for the topics camera_info and event_camera_info; empty: image and events are registered to one view")
     image_type: str = _parameter("auto", "type of the image topic; auto takes that of its publisher", choices=("auto", *IMAGE_TYPES), changes="inactive")
     image_reliability: str = _parameter("best_effort", "what is asked of the image's publisher; best_effort fits every one", choices=RELIABILITIES, changes="inactive")

@@ -71,27 +71,32 @@ def test_affinity_limits_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("asked", "given", "expected"),
     [
-        (0, None, 1),
+        (0, None, 3),
         (3, None, 3),
         (0, "5", 5),
         (3, "5", 3),
         (0, "4,2", 4),
-        (0, "0", 1),
-        (0, "many", 1),
-        (0, "", 1),
+        (0, "0", 3),
+        (0, "many", 3),
+        (0, "", 3),
     ],
 )
 def test_threads_are_the_parameter_the_environment_or_all_cores_but_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: int, given: str | None, expected: int
+    monkeypatch: pytest.MonkeyPatch, asked: int, given: str | None, expected: int
 ) -> None:
-    monkeypatch.setattr(
-        cores.allowed_cores, "__defaults__", (system(tmp_path, "0::/\n", {"cpu.max": "200000 100000"}),)
-    )
+    monkeypatch.setattr(cores, "allowed_cores", lambda: 4)
     if given is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", given)
     assert choose_threads(asked) == expected
-    if (asked, given) == (0, None):
-        assert choose_threads(0, spare=0) == 2  # `mambaseg bag segment`
+
+
+@pytest.mark.parametrize(("number", "node", "offline"), [(1, 1, 1), (2, 2, 2), (3, 2, 3), (64, 63, 64)])
+def test_of_one_or_two_cores_none_is_spared(
+    monkeypatch: pytest.MonkeyPatch, number: int, node: int, offline: int
+) -> None:
+    monkeypatch.setattr(cores, "allowed_cores", lambda: number)
+    assert choose_threads(0) == node
+    assert choose_threads(0, spare=0) == offline
 
 
 def test_more_threads_than_cores_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
