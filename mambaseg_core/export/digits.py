@@ -32,7 +32,7 @@ def _cost(digits: tuple[int, ...], length: int) -> float:
     return sum(digits) + _LEVEL * len(digits) + _WASTE * (math.prod(digits) / length - 1)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _candidates(length: int) -> frozenset[tuple[int, ...]]:
     """Return tuples of digits whose product is at least `length`, the first largest: it has most of the data."""
     if length <= _LARGEST:
