@@ -9,7 +9,9 @@ Steps from L on are padding at the end, where nothing reads their result; they r
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -18,23 +20,26 @@ from numpy.typing import NDArray
 Indices = NDArray[np.int32]
 
 _LARGEST = 9  # digit
-_LEVEL = 3.0  # cost of one more level, in steps of a loop
+_LEVEL = 6.0  # cost of one more level, in steps of a loop
 _WASTE = 50.0  # cost of as much padding as steps, in steps of a loop
+_WORK = 30.0  # cost of a level with as many steps as the first, in steps of a loop
 
 
 def choose_digits(length: int) -> tuple[int, ...]:
-    """Return (T1, T2, ...) with a product of at least `length`, few steps of loops, and little padding."""
+    """Return (T1, T2, ...) with a product of at least `length`: few operators, little padding, short upper levels."""
     candidates = _candidates(length)
     return min(candidates, key=lambda digits: (_cost(digits, length), digits))
 
 
 def _cost(digits: tuple[int, ...], length: int) -> float:
-    return sum(digits) + _LEVEL * len(digits) + _WASTE * (math.prod(digits) / length - 1)
+    places = list(itertools.accumulate(digits, operator.mul))
+    above = sum(1 / steps for steps in places)  # steps of the upper levels, as a share of those of the first
+    return sum(digits) + _LEVEL * len(digits) + _WASTE * (places[-1] / length - 1) + _WORK * above
 
 
 @functools.cache
 def _candidates(length: int) -> frozenset[tuple[int, ...]]:
-    """Return tuples of digits whose product is at least `length`, the first largest: it has most of the data."""
+    """Return the best tuples of digits whose product is at least `length`."""
     if length <= _LARGEST:
         return frozenset({(length,)})
     found = set()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mambaseg_core.export.lowering import lower
 from mambaseg_core.export.packages import need, need_torch
 from mambaseg_core.export.symbols import with_symbols
+from mambaseg_core.export.translations import translations
 from mambaseg_core.models.presets import Network
 from mambaseg_core.models.released.unit_inputs import with_unit_inputs
 from mambaseg_core.precision import lowered
@@ -123,6 +124,7 @@ def to_onnx(model: Network, form: ExportForm) -> Any:
             opset_version=OPSET,
             input_names=list(form.input_names),
             output_names=list(form.output_names),
+            custom_translation_table=translations(),
             verbose=False,
         )
     proto = program.model_proto
