@@ -17,7 +17,7 @@ FORMATS = ("onnx",)
 def export(
     weights: Annotated[str, typer.Argument(help="a file of weights, or the name of some that ship, such as synthetic")],
     out: Annotated[Path, typer.Argument(help="the file to write, .onnx; its description in .json comes beside it")],
-    format: Annotated[str, typer.Option(help="onnx")] = "onnx",
+    kind: Annotated[str, typer.Option("--format", help="onnx")] = "onnx",
     size: Annotated[str, typer.Option(help="height x width of the inputs; default: that of the weights")] = "",
     model: Annotated[str, typer.Option(help="the model's name, where the weights do not tell it")] = "mambaseg_nano",
     inputs: Annotated[str, typer.Option(help="both, image or second; the other is zeros inside")] = "both",
@@ -37,8 +37,8 @@ def export(
     from mambaseg_core.export.network import ExportForm
     from mambaseg_core.export.onnx_file import export_onnx
 
-    if format not in FORMATS:
-        raise ValueError(f"--format is {format!r}; expected one of {', '.join(FORMATS)}")
+    if kind not in FORMATS:
+        raise ValueError(f"--format is {kind!r}; expected one of {', '.join(FORMATS)}")
     form = ExportForm(inputs=inputs, outputs=outputs, batch=batch, half=half, engine=engine)
     source = weights_file(model, weights)
     image_size = size_of("size", size) if size else None

@@ -32,9 +32,10 @@ def choose_digits(length: int) -> tuple[int, ...]:
 
 
 def _cost(digits: tuple[int, ...], length: int) -> float:
-    places = list(itertools.accumulate(digits, operator.mul))
-    above = sum(1 / steps for steps in places)  # steps of the upper levels, as a share of those of the first
-    return sum(digits) + _LEVEL * len(digits) + _WASTE * (places[-1] / length - 1) + _WORK * above
+    counts = list(itertools.accumulate(digits, operator.mul))
+    work: float = sum(1 / count for count in counts)  # of the levels above, as shares of the first's
+    padding: float = counts[-1] / length - 1
+    return sum(digits) + _LEVEL * len(digits) + _WASTE * padding + _WORK * work
 
 
 @functools.cache

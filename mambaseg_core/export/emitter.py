@@ -101,8 +101,8 @@ class Emitter:
     def softplus(self, value: Value) -> Value:
         """Return log(1 + exp(value)), which never overflows.
 
-        Written out it is max(x, 0) + log(1 - (-exp(-|x|))). OpenVINO would take 1 + exp(...) for its own softplus, which
-        is wrong by 2e-6 where it should be near 0.
+        Written out it is max(x, 0) + log(1 - (-exp(-|x|))). With a sum in place of the difference OpenVINO would put
+        its own softplus there, which is wrong by 2e-6 where it should be near 0.
         """
         if self.softplus_operator:
             return self.node("Softplus", value)

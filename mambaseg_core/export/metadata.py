@@ -91,5 +91,5 @@ def _source(model: nn.Module, source: Path | None) -> dict[str, str]:
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return {"file": "", "sha256": digest.hexdigest()}

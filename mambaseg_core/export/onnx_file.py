@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-
 from mambaseg_core.export.agreement import Agreement, compare
 from mambaseg_core.export.engines import LOADERS
 from mambaseg_core.export.frames import street_frames
@@ -74,5 +73,3 @@ def export_onnx(
     write_bytes(out, data)
     write_text(out.with_suffix(".json"), json.dumps(description, indent=1) + "\n")
     return OnnxFile(out, len(proto.graph.node), len(data), checks)
-
-

@@ -18,6 +18,7 @@ def translations() -> dict[Any, Callable[..., Any]]:
 
     def adaptive_average_pool(x: Any, output_size: Sequence[int]) -> Any:
         """Write the mean over windows as two products with constant matrices, in place of an index for each window."""
+
         def constant(means: NDArray[np.float32]) -> Any:
             return op.Constant(value=to_tensor(np.ascontiguousarray(means, x.dtype.numpy())))
 
