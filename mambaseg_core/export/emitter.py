@@ -63,7 +63,7 @@ class Emitter:
         self.nodes.append(self._helper.make_node(op, list(inputs), outputs, name=name, **attributes))
         return outputs
 
-    def rename(self, value: Value, name: Value) -> None:
+    def name_result(self, value: Value, name: Value) -> None:
         """Give the result of the last node another name."""
         assert list(self.nodes[-1].output) == [value]
         self.nodes[-1].output[0] = name

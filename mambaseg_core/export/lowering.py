@@ -45,7 +45,7 @@ def _write(emit: Emitter, node: Any, arrays: dict[str, Any]) -> None:
     values = [name for name in node.input if name not in arrays]
     weights = [np.asarray(to_array(arrays[name]), np.float32) for name in node.input if name in arrays]
     (size,) = (tuple(attribute.ints) for attribute in node.attribute if attribute.name == SIZE)
-    emit.rename(WRITERS[node.op_type](emit, size, *values, *weights), node.output[0])
+    emit.name_result(WRITERS[node.op_type](emit, size, *values, *weights), node.output[0])
 
 
 def _drop_unused(model: Any) -> None:

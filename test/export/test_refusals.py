@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,13 @@ def test_an_absent_package_is_named(
     assert f"needs the package {package}, which is not installed here; pip install {package}" in result.stdout
     assert result.stdout.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_room_is_imported_where_every_package_is_absent() -> None:
+    code = "import sys; sys.modules.update(dict.fromkeys(('onnx', 'onnxscript', 'onnxruntime', 'openvino')))\n"
+    code += "import mambaseg_core.cli, mambaseg_core.export.onnx_file as module; print(module.FRAMES)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "8\n"), ended.stderr
 
 
 def test_an_error_inside_a_package_is_not_an_absent_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
