@@ -96,6 +96,8 @@ class ExportedNetwork(nn.Module):
         if self.form.outputs == "logits":
             return logits
         confidence, ids = logits.softmax(1).max(1)
+        if self.form.engine == "tensorrt":  # which casts floats only to bytes
+            ids = ids.float()
         return ids.to(torch.uint8), confidence
 
 
