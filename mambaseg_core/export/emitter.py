@@ -80,10 +80,6 @@ class Emitter:
         """Return a value with its axes in another order."""
         return self.node("Transpose", value, perm=list(axes))
 
-    def unsqueeze(self, value: Value, axis: int) -> Value:
-        """Return a value with one more axis of size 1."""
-        return self.node("Unsqueeze", value, self.constant(np.array([axis], np.int64)))
-
     def gather_rows(self, value: Value, places: Any) -> Value:
         """Return rows [*places.shape, C] of a value [rows, C]."""
         return self.node("Gather", value, self.constant(places), axis=0)
@@ -101,11 +97,14 @@ class Emitter:
     def softplus(self, value: Value) -> Value:
         """Return log(1 + exp(value)), which never overflows.
 
-        Written out it is max(x, 0) + log(1 - (-exp(-|x|))). With a sum in place of the difference OpenVINO would put
-        its own softplus there, which is wrong by 2e-6 where it should be near 0.
+        Written out it is max(x, 0) + log(1 + e) with e = exp(-|x|). What the sum rounds away of a small e is added
+        again, so that the result is exact to its last bits however small it is. The sum is a difference, 1 - (-e), as
+        OpenVINO would put its own softplus in place of log(1 + e): that is wrong by 2e-6 whatever the result.
         """
         if self.softplus_operator:
             return self.node("Softplus", value)
-        small = self.node("Neg", self.node("Exp", self.node("Neg", self.node("Abs", value))))
-        rest = self.node("Log", self.node("Sub", self.constant(np.float32(1)), small))
-        return self.node("Add", self.node("Relu", value), rest)
+        one = self.constant(np.float32(1))
+        minus_e = self.node("Neg", self.node("Exp", self.node("Neg", self.node("Abs", value))))
+        whole = self.node("Sub", one, minus_e)
+        lost = self.node("Sub", self.node("Sub", one, whole), minus_e)
+        return self.node("Add", self.node("Relu", value), self.node("Add", self.node("Log", whole), lost))

@@ -66,11 +66,11 @@ def scan(emit: Emitter, sizes: ScanSizes, u: Value, dt: Value, A: Any, B: Value,
         u: [K, B, T1, S1, C].
         dt: [K, B, T1, S1, C], the final step size.
         A: Array [K*C, N].
-        B: [K, B, T1, S1, N].
-        C: [K, B, T1, S1, N].
+        B: [1, K, B, T1, S1, N].
+        C: [1, K, B, T1, S1, N].
 
     Returns:
-        [K, B, T1, S1, C].
+        [K, B, T1, S1, C], or with one more axis of size 1 in front.
     """
     rates = A.reshape(sizes.directions, sizes.channels, sizes.state).transpose(2, 0, 1)  # [N, K, C]
     groups = sizes.groups()
@@ -80,7 +80,8 @@ def scan(emit: Emitter, sizes: ScanSizes, u: Value, dt: Value, A: Any, B: Value,
     for b, c, rate in zip(bs, cs, np.split(rates, np.cumsum(groups)[:-1]), strict=True):
         level = _Levels(emit, sizes, emit.constant(rate[:, :, None, None, None]), len(rate))
         h = _joined(emit, level.states(dt, emit.node("Mul", weighted, b)))
-        sums.append(_without_states(emit, emit.node("Mul", h, c), len(rate), sizes))
+        product = emit.node("Mul", h, c)
+        sums.append(product if len(rate) == 1 else emit.sum(product, 0, keep=False))
     y = sums[0]
     for more in sums[1:]:
         y = emit.node("Add", y, more)
@@ -88,17 +89,8 @@ def scan(emit: Emitter, sizes: ScanSizes, u: Value, dt: Value, A: Any, B: Value,
 
 
 def _states_first(emit: Emitter, rows: Value, state: int) -> Value:
-    """Rearrange [K, B, T, S, N] to [N, K, B, T, S, 1]."""
-    if state == 1:
-        return emit.unsqueeze(rows, 0)
-    return emit.unsqueeze(emit.transpose(rows, 4, 0, 1, 2, 3), 5)
-
-
-def _without_states(emit: Emitter, value: Value, states: int, sizes: ScanSizes) -> Value:
-    """Sum [N, K, B, T, S, C] over N."""
-    if states > 1:
-        return emit.sum(value, 0, keep=False)
-    return emit.reshape(value, sizes.directions, sizes.batch, sizes.steps, sizes.chunks, sizes.channels)
+    """Rearrange [1, K, B, T, S, N] to [N, K, B, T, S, 1]."""
+    return rows if state == 1 else emit.transpose(rows, 5, 1, 2, 3, 4, 0)
 
 
 def _joined(emit: Emitter, states: list[Value]) -> Value:

@@ -42,7 +42,7 @@ def ss2d(
     rows = 4 * pixels + np.arange(4)[:, None, None]
     tokens = emit.reshape(x, batch * length, channels)
     u = emit.gather_rows(tokens, _by_level(pixels, sizes))
-    gathered = emit.gather_rows(emit.reshape(proj, batch * length * 4, -1), _by_level(rows, sizes))
+    gathered = emit.gather_rows(emit.reshape(proj, batch * length * 4, -1), _by_level(rows, sizes)[None])
     y = _projected_scan(emit, sizes, u, gathered, weight, bias, A)
     back = _places(sizes, np.argsort(map_walks(height, width), axis=1))
     added = emit.sum(emit.gather_rows(emit.reshape(y, -1, channels), indices(back)), 0, keep=False)  # [B, L, C]
@@ -67,7 +67,8 @@ def bidirectional_scan(
     tokens = emit.reshape(emit.transpose(x, 0, 2, 1), batch * length, channels)
     rows = emit.reshape(emit.transpose(proj, 0, 1, 3, 2), batch * 2 * length, -1)
     u = emit.gather_rows(tokens, _by_level(of_x, sizes))
-    y = _projected_scan(emit, sizes, u, emit.gather_rows(rows, _by_level(of_proj, sizes)), weight, bias, A)
+    gathered = emit.gather_rows(rows, _by_level(of_proj, sizes)[None])
+    y = _projected_scan(emit, sizes, u, gathered, weight, bias, A)
     return _in_scan_order(emit, sizes, _with_skip(emit, sizes, y, u, D), length)
 
 
@@ -84,13 +85,15 @@ def selective_scan(
     steps = step_order(length, sizes.digits)[None, None]
     places = steps + length * (directions * np.arange(batch)[None, :, None] + np.arange(directions)[:, None, None])
 
-    def gathered(value: Value, rows: int) -> Value:
+    def gathered(value: Value, rows: int, chosen: Any) -> Value:
         split = emit.transpose(emit.reshape(value, batch, directions, rows, length), 0, 1, 3, 2)
-        return emit.gather_rows(emit.reshape(split, batch * directions * length, rows), _by_level(places, sizes))
+        return emit.gather_rows(emit.reshape(split, batch * directions * length, rows), chosen)
 
-    x, step = gathered(u, channels), gathered(delta, channels)
+    chosen = _by_level(places, sizes)
+    x, step = gathered(u, channels, chosen), gathered(delta, channels, chosen)
     dt = emit.softplus(emit.node("Add", step, _by_direction(emit, sizes, bias)))
-    y = scan(emit, sizes, x, dt, A, gathered(B, sizes.state), gathered(C, sizes.state))
+    b, c = (gathered(value, sizes.state, chosen[None]) for value in (B, C))
+    y = scan(emit, sizes, x, dt, A, b, c)
     y = _in_scan_order(emit, sizes, _with_skip(emit, sizes, y, x, D), length)
     return emit.reshape(y, batch, directions * channels, length)
 
@@ -120,9 +123,9 @@ def _by_direction(emit: Emitter, sizes: ScanSizes, vector: Array) -> Value:
 def _projected_scan(
     emit: Emitter, sizes: ScanSizes, u: Value, proj: Value, weight: Array, bias: Array, A: Array
 ) -> Value:
-    """Scan u [K, B, T1, S1, C] with step size, B and C from proj [K, B, T1, S1, R+2N]; weight is [K, C, R]."""
+    """Scan u [K, B, T1, S1, C] with step size, B and C from proj [1, K, B, T1, S1, R+2N]; weight is [K, C, R]."""
     rank = weight.shape[2]
-    low, b, c = emit.split(proj, 4, [rank, sizes.state, sizes.state])
+    low, b, c = emit.split(proj, 5, [rank, sizes.state, sizes.state])
     whole = emit.reshape(low, sizes.directions, sizes.batch * sizes.places, rank)  # one product a direction
     product = emit.node("MatMul", whole, emit.constant(weight.transpose(0, 2, 1)))
     shape = (sizes.directions, sizes.batch, sizes.steps, sizes.chunks, sizes.channels)

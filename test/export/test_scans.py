@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mambaseg_core.export import digits, recursion
+from mambaseg_core.export.engines import load_openvino
 from mambaseg_core.export.lowering import lower
 from mambaseg_core.export.symbols import DOMAIN, SIZE
 from mambaseg_core.ops import reference
@@ -40,6 +41,13 @@ def run(op: str, size: tuple[int, ...], values: dict[str, Tensor], weights: dict
     onnx.checker.check_model(onnx.shape_inference.infer_shapes(model, strict_mode=True), full_check=True)
     session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {name: value.float().numpy() for name, value in values.items()})[0], model
+
+
+def run_in_openvino(model: Any, values: dict[str, Tensor]) -> Any:
+    pytest.importorskip("openvino", reason="needs openvino, which is not installed here: pip install openvino")
+    return load_openvino(model.SerializeToString())({name: value.float().numpy() for name, value in values.items()})[
+        "y"
+    ]
 
 
 def weights_of(directions: int, channels: int, state: int, rank: int, decay: str) -> dict[str, Tensor]:
@@ -150,6 +158,21 @@ def test_both_forms_of_softplus_survive_any_step_size() -> None:
         got, model = run("bidirectional_scan", (1, 2, 40), values, weights, softplus_operator=operator)
         assert ("Softplus" in {node.op_type for node in model.graph.node}) == operator
         assert_close(got, expected)
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+def test_openvino_is_as_exact_where_steps_are_small(decay: str) -> None:
+    """Its own softplus is wrong by 2e-6, whatever the step, and it puts that where it finds log(1 + exp(x))."""
+    torch.manual_seed(0)
+    weights = weights_of(4, 6, 4, 3, decay)
+    weights["bias"] -= 6
+    weights = rounded(weights)
+    values = rounded({"x": torch.randn(1, 31, 37, 6).double(), "proj": 0.1 * torch.randn(1, 31, 37, 4, 11).double()})
+    weights["D"] = torch.zeros_like(weights["D"])  # the result is that of the states alone
+    expected = reference.ss2d_projected(*values.values(), *weights.values())
+    got, model = run("ss2d", (1, 31, 37, 6), values, weights)
+    assert_close(got, expected)
+    assert_close(run_in_openvino(model, values), expected)
 
 
 @pytest.mark.parametrize("length", [1, 2, 9, 10, 97, 300, 1200, 4800, 17600, 19200])
