@@ -42,10 +42,11 @@ def lower(model: Any, *, softplus_operator: bool) -> int:
 def _write(emit: Emitter, node: Any, arrays: dict[str, Any]) -> None:
     """Write the operators that a symbol stands for; the last has the symbol's result."""
     to_array = need("onnx.numpy_helper").to_array
-    values = [name for name in node.input if name not in arrays]
-    weights = [np.asarray(to_array(arrays[name]), np.float32) for name in node.input if name in arrays]
+    writer = WRITERS[node.op_type]
+    values, names = node.input[: writer.values], node.input[writer.values :]
+    weights = [np.asarray(to_array(arrays[name]), np.float32) for name in names]
     (size,) = (tuple(attribute.ints) for attribute in node.attribute if attribute.name == SIZE)
-    emit.name_result(WRITERS[node.op_type](emit, size, *values, *weights), node.output[0])
+    emit.name_result(writer.write(emit, size, *values, *weights), node.output[0])
 
 
 def _drop_unused(model: Any) -> None:

@@ -7,7 +7,7 @@ brings the result back. Arguments are named as in `ops.schemas`; those with weig
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,12 +98,19 @@ def selective_scan(
     return emit.reshape(y, batch, directions * channels, length)
 
 
-WRITERS: Final[dict[str, Callable[..., Value]]] = {
-    "ss2d": ss2d,
-    "bidirectional_scan": bidirectional_scan,
-    "selective_scan": selective_scan,
+class Writer(NamedTuple):
+    """Function that writes an operator; of the symbol's inputs the first `values` are values, the others weights."""
+
+    write: Callable[..., Value]
+    values: int
+
+
+WRITERS: Final = {
+    "ss2d": Writer(ss2d, 2),
+    "bidirectional_scan": Writer(bidirectional_scan, 2),
+    "selective_scan": Writer(selective_scan, 4),
 }
-"""The function that writes each operator, by its name in `mambaseg_core.ops`."""
+"""By the operator's name in `mambaseg_core.ops`."""
 
 
 def _sizes(batch: int, directions: int, channels: int, A: Array, length: int) -> ScanSizes:
