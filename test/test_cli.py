@@ -15,7 +15,7 @@ import pytest
 @pytest.mark.parametrize(
     "words",
     [
-        *(("train",), ("eval",), ("predict",), ("convert", "checkpoint")),
+        *(("train",), ("eval",), ("predict",), ("export",), ("convert", "checkpoint")),
         *(("synth",), ("info",), ("bench", "model")),
         *(("convert", "ev-inf"), ("convert", "events-to-video")),
         *(("bag", "convert"), ("bag", "segment"), ("bag", "play"), ("bag", "record"), ("bag", "pictures")),

@@ -1,6 +1,6 @@
 """The `mambaseg` commands that need no ROS, one file per command. `mambaseg_ros.cli` adds `bag`."""
 
-from mambaseg_core.cli import bench, convert, convert_checkpoint, evaluate, info, predict, synth, train
+from mambaseg_core.cli import bench, convert, convert_checkpoint, evaluate, export, info, predict, synth, train
 from mambaseg_core.cli.app import app, console, progress_bar, say, shown_warnings, warn
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "convert",
     "convert_checkpoint",
     "evaluate",
+    "export",
     "info",
     "predict",
     "progress_bar",

@@ -57,7 +57,7 @@ def synth(
         raise ValueError(f"sensor is {sensor!r}, expected none with {without}; leave it out")
     given: dict[str, Any] = {} if seconds is None else {"seconds": seconds}
     if image_size is not None:
-        given["size"] = _size("image_size", image_size)
+        given["size"] = size_of("image_size", image_size)
     if sequences is not None:
         given["sequences"] = dict(zip(("train", "test"), sequences, strict=True))
     if second != "events":
@@ -81,14 +81,15 @@ def synth(
             fps=fps,
             seed=seed,
             image_size=given.get("size", IMAGE_SIZE),
-            event_size=_size("event_size", event_size),
+            event_size=size_of("event_size", event_size),
             sensor=sensor or "gen3",
             progress=progress,
         )
     console.print(f"{summary.path}: {summary.images} images, {summary.events} events, {summary.labels} labels")
 
 
-def _size(what: str, text: str) -> tuple[int, int]:
+def size_of(what: str, text: str) -> tuple[int, int]:
+    """Return (height, width) of a text such as 240x320; raise ValueError for any other."""
     parts = text.split("x")
     if len(parts) != 2 or not all(part.isdecimal() for part in parts):
         raise ValueError(f"{what} is {text!r}, expected height x width in pixels, such as 240x320")

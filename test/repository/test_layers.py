@@ -22,7 +22,7 @@ LAYERS = [
     {"profile", "precision", "synth", "tracing"},
     {"checkpoint", "graphs"},
     {"inference"},
-    {"evaluation"},
+    {"evaluation", "export"},
     {"training"},
     {"bench"},
     {"cli"},
