@@ -26,14 +26,18 @@ SIZE = (50, 70)  # neither is a multiple of 4
 WIDTHS = (32, 64)
 
 
+def encoder(channels: int) -> VMambaEncoder:
+    return VMambaEncoder(channels, widths=WIDTHS, depths=(1, 1), drop_path=0.0)
+
+
 def paper_network(*, reliability: bool) -> MambaSeg:
     return MambaSeg(
         name="mambaseg_nano",
         num_classes=11,
         image_size=SIZE,
         any_size=True,
-        image_encoder=VMambaEncoder(3, widths=WIDTHS, depths=(1, 1), drop_path=0.0),
-        event_encoder=VMambaEncoder(10, widths=WIDTHS, depths=(1, 1), drop_path=0.0),
+        image_encoder=encoder(3),
+        event_encoder=encoder(10),
         ddims=[
             DDIM(
                 width,
@@ -55,8 +59,8 @@ def released_network() -> MambaSeg:
         num_classes=6,
         image_size=SIZE,
         any_size=False,
-        image_encoder=VMambaEncoder(1, widths=WIDTHS, depths=(1, 1), drop_path=0.0),
-        event_encoder=VMambaEncoder(10, widths=WIDTHS, depths=(1, 1), drop_path=0.0),
+        image_encoder=encoder(1),
+        event_encoder=encoder(10),
         ddims=[
             DDIM(width, ctim=CTIM(width, tokens=height_i * width_i), csim=CSIM(width))
             for width, (height_i, width_i) in zip(WIDTHS, sizes, strict=True)
