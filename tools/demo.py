@@ -24,6 +24,7 @@ from mambaseg_ros.messages.types import STATUS_TYPE
 from mambaseg_ros.resources import share_folder
 
 SECONDS = 2.0
+SEED = 18  # a street with a crossing, people, traffic lights and trees
 RATE = 0.15  # slow enough for a CPU to keep up
 CALIBRATION = "calibration/cam_to_cam.yaml"
 
@@ -110,7 +111,7 @@ def main() -> None:
     sequence, bag, masks = out / "synthetic_00_a", out / "drive", out / "masks"
 
     say(f"writing {SECONDS:g} s of a synthetic drive in DSEC's layout")
-    subprocess.run(command("synth", out, "--seconds", SECONDS), check=True)
+    subprocess.run(command("synth", out, "--seconds", SECONDS, "--seed", SEED), check=True)
     say("converting it to an mcap bag")
     subprocess.run(command("bag", "convert", sequence, bag), check=True)
     say("starting segmentation_node with its defaults, mambaseg_nano trained on synthetic drives only, and a recorder")
