@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -86,9 +87,10 @@ class BuildKernels(build_ext):
     def build_extension(self, ext: Extension) -> None:
         """Compile every source of `ext` and link them."""
         compile_flags, link_flags = torch_flags()
+        own_flags = shlex.split(os.environ.get("CXXFLAGS", ""))  # last, so that -O1 is not undone by ours
 
         def build(source: str) -> list[str]:
-            extra = [*FLAGS, *ISA_FLAGS.get(Path(source).name, []), *compile_flags]
+            extra = [*FLAGS, *ISA_FLAGS.get(Path(source).name, []), *compile_flags, *own_flags]
             return self.compiler.compile([source], output_dir=self.build_temp, extra_postargs=extra)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
