@@ -11,9 +11,10 @@ MAMBASEG_INLINE void for_vectors(int64_t channels, const F& f) {
 MAMBASEG_INLINE float square_root(float x) { return __builtin_sqrtf(x); }
 MAMBASEG_INLINE double square_root(double x) { return __builtin_sqrt(x); }
 
-// Normalizes `count` <= kLanes rows [C]: one vector holds the means of all, another the deviations. `to` may be `from`.
-template <class S>
-static void normalize_some(const S* from, int count, int64_t channels, const Norm<S>& norm, S* to) {
+// Normalizes `count` <= kLanes rows [C]: one vector holds the means of all, another the deviations. Calls
+// put(row, channel, values, count of channels), which may write into `from` at that place.
+template <class S, class Put>
+static void normalize_some(const S* from, int count, int64_t channels, const Norm<S>& norm, const Put& put) {
   Vec<S> sums[kLanes<S>] = {};
   S mean[kLanes<S>], scale[kLanes<S>];
   for (int i = 0; i < count; ++i) {
@@ -42,15 +43,23 @@ static void normalize_some(const S* from, int count, int64_t channels, const Nor
     for_vectors<S>(channels, [&](int64_t c, int n) {
       Vec<S> y = (load_first(row + c, n) - middle) * factor * load_first(norm.weight + c, n);
       if (norm.bias) y += load_first(norm.bias + c, n);
-      store_first(to + i * channels + c, y, n);
+      put(i, c, y, n);
     });
   }
 }
 
-template <class S>
-static void normalize(const S* from, int64_t rows, int64_t channels, const Norm<S>& norm, S* to) {
+template <class S, class Put>
+static void normalize_rows(const S* from, int64_t rows, int64_t channels, const Norm<S>& norm, const Put& put) {
   for (int64_t i = 0; i < rows; i += kLanes<S>) {
     const int count = rows - i < kLanes<S> ? static_cast<int>(rows - i) : kLanes<S>;
-    normalize_some<S>(from + i * channels, count, channels, norm, to + i * channels);
+    normalize_some<S>(from + i * channels, count, channels, norm,
+                      [&](int64_t row, int64_t c, Vec<S> y, int n) { put(i + row, c, y, n); });
   }
+}
+
+// `to` may be `from`.
+template <class S>
+static void normalize(const S* from, int64_t rows, int64_t channels, const Norm<S>& norm, S* to) {
+  normalize_rows<S>(from, rows, channels, norm,
+                    [&](int64_t row, int64_t c, Vec<S> y, int n) { store_first(to + row * channels + c, y, n); });
 }
