@@ -10,6 +10,8 @@ namespace {
 using Sizes = std::vector<int64_t>;
 
 constexpr int64_t kRowsAnItem = 48;           // with their norm and hidden layer they stay in the L2 cache
+constexpr int64_t kHalfRowsAnItem = 96;       // of products with bfloat16 factors, which are small and soon done
+constexpr int64_t kWindowRows = 320, kWindows = 48 * 1024;  // their convolutions copy each window: rows, numbers
 constexpr int64_t kLeastRows = 12;            // a block of AVX-512
 constexpr int64_t kSmallWeight = 64 * 1024;   // numbers: reading these again for an item costs little
 constexpr int64_t kProductsAThread = 1'000'000;  // multiply-adds, 10 to 20 us: less is not worth waking a thread
@@ -21,9 +23,17 @@ int64_t count_of(const Sizes& sizes) {
 }
 
 // Items of equal size, for any number of threads, but so that two or four of them share the work evenly.
+template <class S, class W>
 int64_t items_of(int64_t rows, int64_t weight) {
-  const int64_t items = ceil_div(rows, kRowsAnItem), even = weight > kSmallWeight ? 2 : 4;
+  const int64_t items = ceil_div(rows, sizeof(W) < sizeof(S) ? kHalfRowsAnItem : kRowsAnItem), even = weight > kSmallWeight ? 2 : 4;
   return std::min(ceil_div(items, even) * even, std::max<int64_t>(items, rows / kLeastRows));
+}
+
+// Rows of a convolution's item, of which it takes whole lines.
+template <class S, class W>
+int64_t conv_rows(int64_t depth) {
+  if constexpr (sizeof(W) == sizeof(S)) return kRowsAnItem;
+  return std::max(kHalfRowsAnItem, std::min(kWindowRows, kWindows / depth));
 }
 
 int64_t least_items(int64_t products, int64_t items) {
@@ -117,7 +127,7 @@ Tensor fused_linear(const Tensor& x, const Tensor& packed, const std::optional<T
     check_optional(op, "residual", residual, x, sizes);
     y = fresh(x, sizes);
     args.rows = count_of(sizes) / out_features;
-    args.items = items_of(args.rows, channels * out_features);
+    args.items = items_of<S, W>(args.rows, channels * out_features);
     args.x = input<S>(dx);
     args.residual = input<S>(added);
     args.y = output<S>(y);
@@ -147,7 +157,7 @@ Tensor fused_mlp(const Tensor& x, const std::optional<Tensor>& norm_weight, cons
     args.norm = norm_of<S>(op, scale, shift, eps, x, channels);
     y = fresh(x, sizes);
     args.rows = count_of(sizes) / channels;
-    args.items = items_of(args.rows, 2 * channels * hidden);
+    args.items = items_of<S, W>(args.rows, 2 * channels * hidden);
     args.x = input<S>(dx);
     args.residual = residual;
     args.y = output<S>(y);
@@ -184,7 +194,7 @@ Tensor fused_conv3x3(const Tensor& x, const Tensor& packed, const std::optional<
     y = fresh(x, {args.batch, args.out_height, args.out_width, out_channels});
     const int64_t pixels = args.batch * args.out_height * args.out_width;
     if (pixels == 0) return;
-    args.lines = std::max<int64_t>(1, std::min(kRowsAnItem / args.out_width, args.out_height));
+    args.lines = std::max<int64_t>(1, std::min(conv_rows<S, W>(args.layer.depth) / args.out_width, args.out_height));
     args.x = input<S>(x);
     for (int i = 0; i < 4; ++i) args.strides[i] = x.stride(i);
     args.y = output<S>(y);
