@@ -25,7 +25,7 @@ from mambaseg_core.memory import keep_memory
 from mambaseg_core.models.presets import preprocessing_of
 from mambaseg_core.models.released.unit_inputs import with_unit_inputs
 from mambaseg_core.ops import selection
-from mambaseg_core.precision import choose_precision, float32_products, lowered, why_slow
+from mambaseg_core.precision import choose_precision, float32_products, lowered, rounds_factors, why_slow
 from mambaseg_core.preprocessing import Image, Preprocessing, Reading, check_registered
 from mambaseg_core.tracing import Inputs, TracedModel, answer
 
@@ -134,9 +134,8 @@ class Segmenter:
             model = with_unit_inputs(model_or_checkpoint)
         else:
             model, _ = load_checkpoint(model_or_checkpoint)
-        self._lowers_products = self.dtype == torch.bfloat16 and self.device.type == "cpu" and has_form(model)
-        self._lowers_products &= all(weight.dtype == torch.float32 for weight in model.parameters())
-        if self._lowers_products:
+        self._rounds_factors = rounds_factors(precision, self.device) and has_form(model)
+        if self._rounds_factors:
             self.dtype = torch.float32  # of the features
         elif self.dtype != torch.float32:
             model = lowered(model, self.dtype, self.device)
@@ -419,7 +418,7 @@ class Segmenter:
         if self.dtype != torch.float32 or self.device.type != "cpu":
             return self.model
         if self._form is None or self._form.model is not self.model:
-            self._form = InferenceForm(self.model, bfloat16=self._lowers_products)
+            self._form = InferenceForm(self.model, bfloat16=self._rounds_factors)
         return self._form.network()
 
 

@@ -10,7 +10,8 @@ namespace {
 using Sizes = std::vector<int64_t>;
 
 constexpr int64_t kRowsAnItem = 48;           // with their norm and hidden layer they stay in the L2 cache
-constexpr int64_t kHalfRowsAnItem = 96;       // of products with bfloat16 factors, which are small and soon done
+constexpr int64_t kHalfRowsAnItem = 96, kMostRowsAnItem = 192;  // of products with bfloat16 factors
+constexpr int64_t kTinyWeight = 8 * 1024;     // numbers: such a product is soon done, and its item has the most rows
 constexpr int64_t kWindowRows = 320, kWindows = 48 * 1024;  // their convolutions copy each window: rows, numbers
 constexpr int64_t kLeastRows = 12;            // a block of AVX-512
 constexpr int64_t kSmallWeight = 64 * 1024;   // numbers: reading these again for an item costs little
@@ -25,7 +26,8 @@ int64_t count_of(const Sizes& sizes) {
 // Items of equal size, for any number of threads, but so that two or four of them share the work evenly.
 template <class S, class W>
 int64_t items_of(int64_t rows, int64_t weight) {
-  const int64_t items = ceil_div(rows, sizeof(W) < sizeof(S) ? kHalfRowsAnItem : kRowsAnItem), even = weight > kSmallWeight ? 2 : 4;
+  const int64_t half = weight > kTinyWeight ? kHalfRowsAnItem : kMostRowsAnItem;
+  const int64_t items = ceil_div(rows, sizeof(W) < sizeof(S) ? half : kRowsAnItem), even = weight > kSmallWeight ? 2 : 4;
   return std::min(ceil_div(items, even) * even, std::max<int64_t>(items, rows / kLeastRows));
 }
 

@@ -74,9 +74,15 @@ COMPOSED: Final[dict[type[nn.Module], Callable[[PackedWeights, nn.Module, Conver
 """The same of modules that call submodules of any kind, which `Convert` brings into their inference form."""
 
 
+def _is_known(model: nn.Module) -> bool:
+    return type(model) in CONTAINERS or type(model) in FORMS
+
+
 def has_form(model: nn.Module) -> bool:
-    """Return True if the network is one of ours, and scans on the CPU run on the compiled back end."""
-    return (type(model) in CONTAINERS or type(model) in FORMS) and selection.choose("cpu", None) == "cpu"
+    """Return True if the network is one of ours in float32, and scans on the CPU run on the compiled back end."""
+    if not _is_known(model):
+        return False
+    return selection.choose("cpu", None) == "cpu" and all(x.dtype == torch.float32 for x in model.parameters())
 
 
 class InferenceForm:
@@ -103,7 +109,9 @@ class InferenceForm:
         That is the plain network where nothing can be fused, where scans do not run on the compiled back end, and under
         autocast, which the fused operators do not know.
         """
-        if not has_form(self.model) or torch.is_autocast_enabled("cpu"):
+        if not _is_known(self.model):
+            return self.model
+        if selection.choose("cpu", None) != "cpu" or torch.is_autocast_enabled("cpu"):
             return self.model
         built = self._built
         if built is None or not built.is_current():
