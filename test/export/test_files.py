@@ -13,7 +13,6 @@ from small_networks import SIZE, small_network
 
 from mambaseg_core.export import agreement
 from mambaseg_core.export.emitter import Emitter
-from mambaseg_core.export.engines import LOADERS
 from mambaseg_core.export.frames import street_frames
 from mambaseg_core.export.network import ExportedNetwork, ExportForm, to_onnx
 from mambaseg_core.export.onnx_file import export_onnx
@@ -92,8 +91,8 @@ def _mask_is_that_of_the_network(data: bytes, model: Any, form: ExportForm) -> N
     image, second = street_frames(model.preprocessing, 1, seed=7)
     with torch.no_grad():
         ids, confidence = ExportedNetwork(model, form)(image, second)
-    for load in LOADERS.values():
-        got = load(data)({"image": image.numpy(), "second": second.numpy()})
+    for load in agreement.CHECKED_IN.values():
+        got = load(data).run({"image": image.numpy(), "second": second.numpy()})
         assert got["ids"].dtype == np.uint8
         assert (got["ids"] == ids.numpy()).all()
         assert np.abs(got["confidence"] - confidence.numpy()).max() < 1e-5
