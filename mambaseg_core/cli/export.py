@@ -55,13 +55,13 @@ def export(
     else:
         network = create_model(model, image_size=image_size, weights=source, warn=warn)
     out.parent.mkdir(parents=True, exist_ok=True)
-    checked = {"source": source, "frames": frames or FRAMES}
+    count = frames or FRAMES
     if kind == "onnx":
         if device != "cpu":
             raise ValueError(f"--device is {device!r}; expected cpu: an ONNX file is of no device: leave it out")
-        written = export_onnx(network, out, form, **checked)
+        written = export_onnx(network, out, form, source=source, frames=count)
     else:
-        written = export_aoti(network, out, form, device=choose_device(device), **checked)
+        written = export_aoti(network, out, form, device=choose_device(device), source=source, frames=count)
     for check in written.checks:
         console.print(check.sentence(), highlight=False, soft_wrap=True)
     nodes = "compiled" if written.nodes is None else f"{written.nodes} nodes"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import Final
 
-_EXTENSIONS = ("sse", "ssse", "avx", "fma", "bmi", "amx", "f16c", "abm", "popcnt", "movbe", "gfni", "vaes", "vpclmul")
-_EXTENSIONS += ("adx", "aes", "sha", "pclmul", "cldemote", "movdir", "asimd", "sve", "sme", "bf16", "i8mm", "atomics")
+_EXTENSIONS: Final = (
+    "sse", "ssse", "avx", "fma", "bmi", "amx", "f16c", "abm", "popcnt", "movbe", "gfni", "vaes", "vpclmul", "adx", "aes",
+    "sha", "pclmul", "cldemote", "movdir", "asimd", "sve", "sme", "bf16", "i8mm", "atomics",
+)  # fmt: skip
 
 
 def instruction_sets() -> tuple[str, list[str]]:
