@@ -27,7 +27,8 @@ class Description:
     """What an exported file says of itself, as far as running it needs it.
 
     Attributes:
-        model: Arguments of `create_model`, by name.
+        model: Name of the network.
+        classes: Classes of its masks.
         preprocessing: How its inputs are made.
         inputs: Shape [B, C, H, W] of each input, by name, in their order.
         outputs: Names of the outputs.
@@ -35,7 +36,8 @@ class Description:
         values: All of it, plain values of JSON.
     """
 
-    model: Mapping[str, Any]
+    model: str
+    classes: int
     preprocessing: Preprocessing
     inputs: Mapping[str, tuple[int, ...]]
     outputs: tuple[str, ...]
@@ -59,7 +61,8 @@ class Description:
             )
         try:
             return cls(
-                dict(values["model"]),
+                str(values["model"]["name"]),
+                int(values["model"]["num_classes"]),
                 Preprocessing.from_dict(values["preprocessing"]),
                 {entry["name"]: tuple(entry["shape"]) for entry in values["inputs"]},
                 tuple(entry["name"] for entry in values["outputs"]),

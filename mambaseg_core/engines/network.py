@@ -25,8 +25,8 @@ class EngineNetwork(nn.Module):
         super().__init__()
         self.engine, self.description = engine, description
         self.preprocessing = description.preprocessing
-        self.name = str(description.model["name"])
-        self.num_classes = int(description.model["num_classes"])
+        self.name = description.model
+        self.num_classes = description.classes
         self.image_size: tuple[int, int] = description.preprocessing.size
         self.in_channels, self.bins = self.preprocessing.channels, self.preprocessing.bins
         self._one_at_a_time = threading.Lock()

@@ -19,6 +19,6 @@ def need(name: str) -> ModuleType:
             raise
         package = name.split(".")[0]
         raise ValueError(
-            f"exported files need the package {package}, which is not installed here; pip install {package}, or all "
-            "that they may need: pip install 'mambaseg[export]'"
+            f"an exported file needs the package {package}, which is not installed here; pip install {package}, or all "
+            "that one may need: pip install 'mambaseg[export]'"
         ) from error
