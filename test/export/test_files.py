@@ -11,7 +11,7 @@ import pytest
 import torch
 from small_networks import SIZE, small_network
 
-from mambaseg_core.export import agreement, onnx_file
+from mambaseg_core.export import agreement
 from mambaseg_core.export.engines import LOADERS
 from mambaseg_core.export.frames import street_frames
 from mambaseg_core.export.network import ExportedNetwork, ExportForm
@@ -126,7 +126,7 @@ def _mask_is_that_of_the_network(data: bytes, model: Any, form: ExportForm) -> N
 def test_a_file_that_does_not_agree_is_refused_with_the_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_file, "to_onnx", another_network)
+    monkeypatch.setattr("mambaseg_core.export.onnx_file.to_onnx", another_network)
     with pytest.raises(
         ValueError, match=r"onnxruntime: \d+\.\d+ % of 7000 pixels have torch's class .* at least 99.99"
     ):
