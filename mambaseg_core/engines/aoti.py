@@ -1,17 +1,12 @@
 """AOTInductor: a package of native code for one class of processors and one version of torch.
 
 A package is a program that runs with all rights of the process: open only those that you made.
-
-Torch's own loader, `torch._inductor.aoti_load_package`, is not used: it imports torch's compiler, holds Python's lock
-while a network runs, so that nothing else of a node does, and leaves the code behind in the temporary folder of a
-process that is killed. The class below it has none of these faults.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -24,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mambaseg_core import extension
+from mambaseg_core.engines.aoti_code import CompiledCode
 from mambaseg_core.engines.engine import Arrays, Description, Engine, UnfitFileError, one_line
 from mambaseg_core.engines.processor import instruction_sets
 from mambaseg_core.ops import selection
@@ -31,14 +27,8 @@ from mambaseg_core.ops import selection
 DESCRIPTION: Final = "extra/mambaseg.json"
 """Place of the description in the archive, below its only folder."""
 _CODE: Final = "data/aotinductor/model/"
-_BROKEN: Final = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-)  # RuntimeError: encrypted
+_BROKEN: Final = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
+"""What `zipfile` and `json` raise; RuntimeError for what is encrypted, or compressed in a way that they do not know."""
 
 
 def load(path: Path, *, device: str = "auto") -> Engine:
@@ -56,17 +46,16 @@ def load(path: Path, *, device: str = "auto") -> Engine:
     description = Description.read(values)
     place = _place(values["aoti"], device)
     try:
-        runner = _runner(entries, place, description)
+        code = CompiledCode(_code(entries), len(description.outputs), _zeros(description, place))
     except Exception as error:  # of whatever the loader and the code find
         raise UnfitFileError(
             f"cannot be loaded by torch ({one_line(error)}); expected a package of this mambaseg, and a temporary "
             "folder whose files may be run: export it again, or set TMPDIR"
         ) from error
 
-    @torch.inference_mode()
     def run(inputs: Arrays) -> Arrays:
         tensors = [_tensor(name, inputs[name], shape).to(place) for name, shape in description.inputs.items()]
-        outputs = (output.cpu().numpy() for output in runner.run(tensors))
+        outputs = (output.cpu().numpy() for output in code(tensors))
         return dict(zip(description.outputs, outputs, strict=True))
 
     return Engine("aoti", torch.__version__, str(place), values, run)
@@ -138,21 +127,14 @@ def code_hash(entries: Mapping[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def _runner(entries: Mapping[str, bytes], place: torch.device, description: Description) -> Any:
-    """Return compiled code that has run once: no file of it is needed any more."""
-    with tempfile.TemporaryDirectory(prefix="mambaseg_aoti_") as folder:
-        for name, data in entries.items():
-            if name.partition("/")[2].startswith(_CODE):
-                Path(folder, Path(name).name).write_bytes(data)
-        (library,) = Path(folder).glob("*.so")
-        runner: Any
-        if place.type == "cuda":
-            runner = torch._C._aoti.AOTIModelContainerRunnerCuda(str(library), 1, str(place), folder)
-        else:
-            runner = torch._C._aoti.AOTIModelContainerRunnerCpu(str(library), 1)
-        with torch.inference_mode():
-            runner.run([torch.zeros(shape, device=place) for shape in description.inputs.values()])
-    return runner
+def _code(entries: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files of the compiled model, without the sources that they came from."""
+    parts = ((name.partition("/")[2], data) for name, data in entries.items())
+    return {Path(part).name: data for part, data in parts if part.startswith(_CODE) and not part.endswith(".cpp")}
+
+
+def _zeros(description: Description, place: torch.device) -> list[Tensor]:
+    return [torch.zeros(shape, device=place) for shape in description.inputs.values()]
 
 
 def _tensor(name: str, value: NDArray[Any], shape: tuple[int, ...]) -> Tensor:

@@ -22,6 +22,7 @@ from mambaseg_core.engines import aoti
 from mambaseg_core.engines.engine import one_line
 from mambaseg_core.engines.processor import instruction_sets
 from mambaseg_core.export.agreement import compare
+from mambaseg_core.export.dispatch_shims import shims
 from mambaseg_core.export.frames import street_frames
 from mambaseg_core.export.metadata import describe
 from mambaseg_core.export.network import ExportedNetwork, ExportForm, example_inputs
@@ -99,7 +100,11 @@ def _compile(
     try:
         with _quiet():
             program = torch.export.export(exported, tuple(x.to(device) for x in inputs), strict=False)
-            torch._inductor.aoti_compile_and_package(program, package_path=str(package), inductor_configs=CONFIG)
+            torch._inductor.aoti_compile_and_package(
+                program,
+                package_path=str(package),
+                inductor_configs={**CONFIG, "aot_inductor.custom_ops_to_c_shims": shims(device.type)},
+            )
     except Exception as error:  # of any part of torch's compiler
         raise ValueError(
             f"AOTInductor cannot compile {model.name} ({type(error).__name__}: {one_line(error)}); expected one of our "
