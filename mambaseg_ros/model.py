@@ -197,6 +197,7 @@ def describe(segmenter: Segmenter, parameters: Parameters) -> dict[str, str]:
         "second input": segmenter.preprocessing.second,
         "weights": weights_name(parameters),
         "weights sha256": weights_hash(parameters),
+        "device": str(segmenter.device),
         **_engine(segmenter),
         "precision": segmenter.precision,
         "threads": str(choose_threads(parameters.threads)),
@@ -209,10 +210,10 @@ def _engine(segmenter: Segmenter) -> dict[str, str]:
     """Return what runs the model, and where."""
     if isinstance(segmenter.model, EngineNetwork):
         engine = segmenter.model.engine
-        return {"engine": engine.name, "engine version": engine.version, "device": engine.provider}
+        return {"engine": engine.name, "engine version": engine.version, "provider": engine.provider}
     backend, reason = selection.explain(segmenter.device)
-    shown = {"engine": "torch", "engine version": torch.__version__, "device": str(segmenter.device)}
-    return shown | {"back end": backend} | ({"why no better back end": reason} if reason else {})
+    shown = {"engine": "torch", "engine version": torch.__version__, "back end": backend}
+    return shown | ({"why no better back end": reason} if reason else {})
 
 
 def active_line(shown: Mapping[str, str]) -> str:
@@ -221,8 +222,9 @@ def active_line(shown: Mapping[str, str]) -> str:
     weights = f"{shown['weights']} (sha256 {sha256}...)" if sha256 else shown["weights"]
     threads = "1 thread" if shown["threads"] == "1" else f"{shown['threads']} threads"
     unseen = f"; masks are 255 in the {shown['not segmented']}, as in training" if "not segmented" in shown else ""
+    place = f"{shown['engine']} ({shown['provider']})" if "provider" in shown else shown["device"]
     return (
-        f"active: model {shown['model']}, weights {weights}, {shown['device']}, {shown['precision']}, "
+        f"active: model {shown['model']}, weights {weights}, {place}, {shown['precision']}, "
         f"{threads}, loaded in {shown['load time [s]']} s{unseen}"
     )
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 _EXTENSIONS: Final = (
-    "sse", "ssse", "avx", "fma", "bmi", "amx", "f16c", "abm", "popcnt", "movbe", "gfni", "vaes", "vpclmul", "adx", "aes",
-    "sha", "pclmul", "cldemote", "movdir", "asimd", "sve", "sme", "bf16", "i8mm", "atomics",
+    "sse", "ssse", "avx", "fma", "bmi", "amx", "f16c", "abm", "popcnt", "movbe", "gfni", "vaes", "vpclmul", "adx",
+    "aes", "sha", "pclmul", "cldemote", "movdir", "asimd", "sve", "sme", "bf16", "i8mm", "atomics",
 )  # fmt: skip
 
 
