@@ -74,7 +74,9 @@ class PackedWeights:
         """Return the packed weight [O, I, 3, 3] of a convolution."""
         return self._add_packed(torch.ops.mambaseg.pack_conv3x3, as_it_is, (weight,))
 
-    def _add_packed(self, pack: Callable[..., Tensor], make: Callable[..., Tensor], sources: Sequence[Tensor]) -> Tensor:
+    def _add_packed(
+        self, pack: Callable[..., Tensor], make: Callable[..., Tensor], sources: Sequence[Tensor]
+    ) -> Tensor:
         return self.add(lambda *values: pack(make(*values), self._bfloat16), *sources)
 
     def count(self) -> int:

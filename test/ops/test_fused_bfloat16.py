@@ -67,7 +67,17 @@ class Case:
         if self.second is None:
             return self.x, packed, self.bias, outputs, *norms, self.activation, self.residual
         second = OPERATORS.pack_linear(self.second, bfloat16)
-        return self.x, *norms, packed, self.bias, outputs, second, self.bias2, self.activation, self.residual is not None
+        return (
+            self.x,
+            *norms,
+            packed,
+            self.bias,
+            outputs,
+            second,
+            self.bias2,
+            self.activation,
+            self.residual is not None,
+        )
 
     def fused(self) -> Tensor:
         found: Tensor = self.operator(*self.arguments())
