@@ -22,9 +22,12 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 X86 = platform.machine().lower() in ("x86_64", "amd64")
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]
 ISA_FLAGS = {
     "kernels_avx2.cpp": ["-mavx2", "-mfma"],
-    "kernels_avx512.cpp": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"],
+    "kernels_avx512.cpp": AVX512,
+    "kernels_avx512_bf16.cpp": [*AVX512, "-mavx512bf16"],
+    "kernels_amx.cpp": [*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
 }
 FLAGS = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-Wno-psabi"]

@@ -20,14 +20,14 @@ from mambaseg_core.checkpoint import load_checkpoint
 from mambaseg_core.engines.network import EngineNetwork
 from mambaseg_core.engines.open import check_engine, is_exported, open_network
 from mambaseg_core.events import Events
-from mambaseg_core.fused.form import InferenceForm
+from mambaseg_core.fused.form import InferenceForm, has_form
 from mambaseg_core.graphs import CapturedModel
 from mambaseg_core.labels import IGNORE
 from mambaseg_core.memory import keep_memory
 from mambaseg_core.models.presets import preprocessing_of
 from mambaseg_core.models.released.unit_inputs import with_unit_inputs
 from mambaseg_core.ops import selection
-from mambaseg_core.precision import choose_precision, float32_products, lowered, why_slow
+from mambaseg_core.precision import choose_precision, float32_products, lowered, rounds_factors, why_slow
 from mambaseg_core.preprocessing import Image, Preprocessing, Reading, check_registered
 from mambaseg_core.tracing import Inputs, TracedModel, answer
 
@@ -102,10 +102,12 @@ class Segmenter:
             export`. A Sigma into which `load_released_state_dict` has put the authors' weights is copied, for inputs
             of 0 to 1.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        precision: "float32", "bfloat16" or, on a GPU, "tf32" or "float16". Processors without AVX512-BF16 or AMX-BF16
-            and GPUs below compute capability 8.0 run bfloat16 slower than float32. Only "tf32" lets a GPU round the
-            factors of float32 products and convolutions to TF32, whatever torch's own flags allow. Scans are computed
-            in float32 always; a given model is not changed.
+        precision: "float32", "bfloat16" or, on a GPU, "tf32" or "float16". On the CPU networks of `create_model`
+            round the factors of products to bfloat16 and keep features and sums in float32; other models, and all on
+            a GPU, have weights and features in it. Processors without AVX512-BF16 or AMX-BF16 and GPUs below compute
+            capability 8.0 gain nothing by it, or lose. Only "tf32" lets a GPU round the factors of float32 products and
+            convolutions to TF32, whatever torch's own flags allow. Scans are computed in float32 always; a given model
+            is not changed.
         preprocessing: default: what the weights were trained with, else the preset's of the model's name
             (`preprocessing_of`).
         calibration: where image and events have different views (DSEC); None where both are registered.
@@ -148,7 +150,10 @@ class Segmenter:
             model = with_unit_inputs(model_or_checkpoint)
         else:
             model, _ = load_checkpoint(model_or_checkpoint)
-        if self.dtype != torch.float32:
+        self._rounds_factors = rounds_factors(precision, self.device) and has_form(model)
+        if self._rounds_factors:
+            self.dtype = torch.float32  # of the features
+        elif self.dtype != torch.float32:
             model = lowered(model, self.dtype, self.device)
         self.model: nn.Module = model.eval().to(self.device)
         self.preprocessing = preprocessing or preprocessing_of(model)
@@ -440,7 +445,7 @@ class Segmenter:
         if self.dtype != torch.float32 or self.device.type != "cpu":
             return self.model
         if self._form is None or self._form.model is not self.model:
-            self._form = InferenceForm(self.model)
+            self._form = InferenceForm(self.model, bfloat16=self._rounds_factors)
         return self._form.network()
 
 

@@ -114,8 +114,8 @@ def why_slow(
         if _CPU_FLAGS.intersection(flags):
             return ""
         return (
-            "this processor has no units for it (AVX512-BF16, AMX-BF16 or ARM's BF16), and a frame takes 2 times "
-            "(AVX-512) to 6 times (AVX2) as long as in float32"
+            "this processor has no units for it (AVX512-BF16, AMX-BF16 or ARM's BF16): inference of our networks gains "
+            "nothing, and training or another model takes 2 times (AVX-512) to 6 times (AVX2) as long as in float32"
         )
     capability, needed = gpu_capability or torch.cuda.get_device_capability(device), _GPU_CAPABILITY[precision]
     if capability >= needed:
@@ -123,6 +123,21 @@ def why_slow(
     return "this GPU of compute capability {}.{} has no units for it, which those from {}.{} on have".format(
         *capability, *needed
     )
+
+
+def rounds_factors(precision: str, device: torch.device, *, cpu_flags: Collection[str] | None = None) -> bool:
+    """Return True where the inference form is to round the factors of products, in place of `lowered` weights.
+
+    That is in bfloat16 on the CPU. An ARM with units for bfloat16 is left to torch, which uses them: the kernels of the
+    inference form do not.
+
+    Args:
+        precision: A name of `PRECISIONS`.
+        device: Device of the model.
+        cpu_flags: The processor's flags, named as in /proc/cpuinfo; default: this processor's.
+    """
+    flags = read_cpu_flags() if cpu_flags is None else cpu_flags
+    return precision == "bfloat16" and device.type == "cpu" and "bf16" not in flags
 
 
 def read_cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:

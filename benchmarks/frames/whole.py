@@ -74,10 +74,10 @@ def made(name: str, size: tuple[int, int]) -> Network:
 
 
 @torch.inference_mode()
-def row(model: Network, size: tuple[int, int], threads: int, rounds: int, *, traced: bool) -> str:
+def row(model: Network, size: tuple[int, int], threads: int, rounds: int, *, traced: bool, bfloat16: bool) -> str:
     """Return a row of the table."""
     torch.set_num_threads(threads)
-    form, pair = InferenceForm(model), pair_of(model, size)
+    form, pair = InferenceForm(model, bfloat16=bfloat16), pair_of(model, size)
     network = form.network()
     counts = []
     for some in (model, network):

@@ -1,5 +1,7 @@
 // Operators fused_linear, fused_mlp and fused_conv3x3 on the CPU.
 
+#include <cstring>
+
 #include "driver.h"
 
 namespace mambaseg {
@@ -8,6 +10,9 @@ namespace {
 using Sizes = std::vector<int64_t>;
 
 constexpr int64_t kRowsAnItem = 48;           // with their norm and hidden layer they stay in the L2 cache
+constexpr int64_t kHalfRowsAnItem = 96, kMostRowsAnItem = 192;  // of products with bfloat16 factors
+constexpr int64_t kTinyWeight = 8 * 1024;     // numbers: such a product is soon done, and its item has the most rows
+constexpr int64_t kWindowRows = 320, kWindows = 48 * 1024;  // their convolutions copy each window: rows, numbers
 constexpr int64_t kLeastRows = 12;            // a block of AVX-512
 constexpr int64_t kSmallWeight = 64 * 1024;   // numbers: reading these again for an item costs little
 constexpr int64_t kProductsAThread = 1'000'000;  // multiply-adds, 10 to 20 us: less is not worth waking a thread
@@ -19,9 +24,18 @@ int64_t count_of(const Sizes& sizes) {
 }
 
 // Items of equal size, for any number of threads, but so that two or four of them share the work evenly.
+template <class S, class W>
 int64_t items_of(int64_t rows, int64_t weight) {
-  const int64_t items = ceil_div(rows, kRowsAnItem), even = weight > kSmallWeight ? 2 : 4;
+  const int64_t half = weight > kTinyWeight ? kHalfRowsAnItem : kMostRowsAnItem;
+  const int64_t items = ceil_div(rows, sizeof(W) < sizeof(S) ? half : kRowsAnItem), even = weight > kSmallWeight ? 2 : 4;
   return std::min(ceil_div(items, even) * even, std::max<int64_t>(items, rows / kLeastRows));
+}
+
+// Rows of a convolution's item, of which it takes whole lines.
+template <class S, class W>
+int64_t conv_rows(int64_t depth) {
+  if constexpr (sizeof(W) == sizeof(S)) return kRowsAnItem;
+  return std::max(kHalfRowsAnItem, std::min(kWindowRows, kWindows / depth));
 }
 
 int64_t least_items(int64_t products, int64_t items) {
@@ -48,21 +62,44 @@ Norm<S> norm_of(const char* op, const std::optional<Tensor>& weight, const std::
   return {input<S>(weight), input<S>(bias), static_cast<S>(eps)};
 }
 
-template <class S>
-DenseLayer<S> layer_of(const char* op, const Tensor& packed, const std::optional<Tensor>& bias, const Tensor& like,
-                       int64_t outputs, int64_t inputs, int64_t taps, int64_t activation) {
+// Calls f(S, W) with a zero of the features' dtype and one of the packed weights'.
+template <class F>
+void by_dtypes(const char* op, const Tensor& x, const Tensor& packed, const F& f) {
+  if (packed.scalar_type() != ScalarType::BFloat16) return by_dtype(op, x, [&](auto zero) { f(zero, zero); });
+  MAMBASEG_CHECK(x.scalar_type() == ScalarType::Float, op,
+                 ": packed is bfloat16 and x is not float32; give float32 features, or pack in their dtype");
+  f(float{}, Bfloat16{});
+}
+
+template <class S, class W>
+const DenseKernels<S, W>& kernels_of() {
+  if constexpr (sizeof(W) < sizeof(S)) return bfloat16_kernels();
+  else return kernels<S>().dense;
+}
+
+template <class S, class W>
+DenseLayer<S, W> layer_of(const char* op, const Tensor& packed, const std::optional<Tensor>& bias, const Tensor& like,
+                          int64_t outputs, int64_t inputs, int64_t taps, int64_t activation) {
+  constexpr bool half = sizeof(W) < sizeof(S);
+  constexpr int64_t header = kPackedHeader * (half ? 2 : 1);  // in numbers of the weight
   MAMBASEG_CHECK(outputs > 0, op, ": the number of outputs is ", outputs, ", expected 1 or more");
   check_activation(op, activation);
-  const int64_t depth = inputs * taps, size = kPackedHeader + ceil_div(outputs, kPanel) * kPanel * depth;
-  check_tensor(op, "packed", packed, like, {size});
-  const S* numbers = input<S>(packed);
+  const int64_t depth = inputs * taps;
+  const int64_t size = header + ceil_div(outputs, kPanel) * kPanel * (half ? padded_depth(depth) : depth);
+  if (half) {
+    MAMBASEG_CHECK(packed.scalar_type() == ScalarType::BFloat16, op,
+                   ": one layer is packed in bfloat16 and the other is not; pack both in one dtype");
+  }
+  check_tensor(op, "packed", packed, half ? packed : like, {size});
+  S numbers[4];
+  std::memcpy(numbers, packed.data_ptr(), sizeof(numbers));
   const S expected[4] = {S(kPackedMagic), S(outputs), S(inputs), S(taps)};
   MAMBASEG_CHECK(std::equal(expected, expected + 4, numbers), op, ": packed has the header [", numbers[0], ", ",
                  numbers[1], ", ", numbers[2], ", ", numbers[3], "], expected [", expected[0], ", ", expected[1], ", ",
                  expected[2], ", ", expected[3], "]; pack this layer's weight by ",
                  taps == 1 ? "pack_linear" : "pack_conv3x3");
   check_optional(op, "bias", bias, like, {outputs});
-  return {numbers + kPackedHeader, input<S>(bias), depth, outputs, static_cast<int>(activation)};
+  return {input<W>(packed) + header, input<S>(bias), depth, outputs, static_cast<int>(activation)};
 }
 
 Sizes rows_of(const char* op, const Tensor& x) {
@@ -83,19 +120,20 @@ Tensor fused_linear(const Tensor& x, const Tensor& packed, const std::optional<T
   const Tensor dx = dense(x), weight = dense(packed);
   const auto offset = dense(bias), scale = dense(norm_weight), shift = dense(norm_bias), added = dense(residual);
   Tensor y;
-  by_dtype(op, x, [&](auto zero) {
-    using S = decltype(zero);
-    LinearArgs<S> args{};
-    args.layer = layer_of<S>(op, weight, offset, x, out_features, channels, 1, activation);
+  by_dtypes(op, x, packed, [&](auto feature, auto factor) {
+    using S = decltype(feature);
+    using W = decltype(factor);
+    LinearArgs<S, W> args{};
+    args.layer = layer_of<S, W>(op, weight, offset, x, out_features, channels, 1, activation);
     args.norm = norm_of<S>(op, scale, shift, eps, x, channels);
     check_optional(op, "residual", residual, x, sizes);
     y = fresh(x, sizes);
     args.rows = count_of(sizes) / out_features;
-    args.items = items_of(args.rows, channels * out_features);
+    args.items = items_of<S, W>(args.rows, channels * out_features);
     args.x = input<S>(dx);
     args.residual = input<S>(added);
     args.y = output<S>(y);
-    const DenseKernels<S>& k = kernels<S>().dense;
+    const DenseKernels<S, W>& k = kernels_of<S, W>();
     const int64_t least = least_items(args.rows * channels * out_features, args.items);
     if (args.items) run<S>(args.items, k.linear_scratch(args), k.linear, args, least);
   });
@@ -112,19 +150,20 @@ Tensor fused_mlp(const Tensor& x, const std::optional<Tensor>& norm_weight, cons
   const Tensor dx = dense(x), weight1 = dense(packed1), weight2 = dense(packed2);
   const auto offset1 = dense(bias1), offset2 = dense(bias2), scale = dense(norm_weight), shift = dense(norm_bias);
   Tensor y;
-  by_dtype(op, x, [&](auto zero) {
-    using S = decltype(zero);
-    MlpArgs<S> args{};
-    args.first = layer_of<S>(op, weight1, offset1, x, hidden, channels, 1, activation);
-    args.second = layer_of<S>(op, weight2, offset2, x, channels, hidden, 1, kNone);
+  by_dtypes(op, x, packed1, [&](auto feature, auto factor) {
+    using S = decltype(feature);
+    using W = decltype(factor);
+    MlpArgs<S, W> args{};
+    args.first = layer_of<S, W>(op, weight1, offset1, x, hidden, channels, 1, activation);
+    args.second = layer_of<S, W>(op, weight2, offset2, x, channels, hidden, 1, kNone);
     args.norm = norm_of<S>(op, scale, shift, eps, x, channels);
     y = fresh(x, sizes);
     args.rows = count_of(sizes) / channels;
-    args.items = items_of(args.rows, 2 * channels * hidden);
+    args.items = items_of<S, W>(args.rows, 2 * channels * hidden);
     args.x = input<S>(dx);
     args.residual = residual;
     args.y = output<S>(y);
-    const DenseKernels<S>& k = kernels<S>().dense;
+    const DenseKernels<S, W>& k = kernels_of<S, W>();
     const int64_t least = least_items(2 * args.rows * channels * hidden, args.items);
     if (args.items) run<S>(args.items, k.mlp_scratch(args), k.mlp, args, least);
   });
@@ -141,26 +180,27 @@ Tensor fused_conv3x3(const Tensor& x, const Tensor& packed, const std::optional<
   const Tensor weight = dense(packed);
   const auto offset = dense(bias), scale = dense(norm_weight), shift = dense(norm_bias);
   Tensor y;
-  by_dtype(op, x, [&](auto zero) {
-    using S = decltype(zero);
-    ConvArgs<S> args{};
+  by_dtypes(op, x, packed, [&](auto feature, auto factor) {
+    using S = decltype(feature);
+    using W = decltype(factor);
+    ConvArgs<S, W> args{};
     args.batch = x.size(0);
     args.height = x.size(1);
     args.width = x.size(2);
     args.channels = x.size(3);
     args.step = stride;
-    args.layer = layer_of<S>(op, weight, offset, x, out_channels, args.channels, 9, activation);
+    args.layer = layer_of<S, W>(op, weight, offset, x, out_channels, args.channels, 9, activation);
     args.norm = norm_of<S>(op, scale, shift, eps, x, out_channels);
     args.out_height = ceil_div(args.height, stride);
     args.out_width = ceil_div(args.width, stride);
     y = fresh(x, {args.batch, args.out_height, args.out_width, out_channels});
     const int64_t pixels = args.batch * args.out_height * args.out_width;
     if (pixels == 0) return;
-    args.lines = std::max<int64_t>(1, std::min(kRowsAnItem / args.out_width, args.out_height));
+    args.lines = std::max<int64_t>(1, std::min(conv_rows<S, W>(args.layer.depth) / args.out_width, args.out_height));
     args.x = input<S>(x);
     for (int i = 0; i < 4; ++i) args.strides[i] = x.stride(i);
     args.y = output<S>(y);
-    const DenseKernels<S>& k = kernels<S>().dense;
+    const DenseKernels<S, W>& k = kernels_of<S, W>();
     const int64_t items = args.batch * ceil_div(args.out_height, args.lines);
     const int64_t least = least_items(pixels * args.layer.depth * out_channels, items);
     run<S>(items, k.conv_scratch(args), k.conv, args, least);
@@ -174,4 +214,8 @@ MAMBASEG_LIBRARY_IMPL(mambaseg, CPU, m) {
   m.impl("fused_linear", MAMBASEG_FUNCTION(&mambaseg::fused_linear));
   m.impl("fused_mlp", MAMBASEG_FUNCTION(&mambaseg::fused_mlp));
   m.impl("fused_conv3x3", MAMBASEG_FUNCTION(&mambaseg::fused_conv3x3));
+}
+
+MAMBASEG_LIBRARY_IMPL(mambaseg, CompositeExplicitAutograd, m) {
+  m.impl("bfloat16_at_once", MAMBASEG_FUNCTION(&mambaseg::bfloat16_at_once));
 }

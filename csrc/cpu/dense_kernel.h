@@ -165,7 +165,7 @@ static int64_t most_rows(const Args& args) {
 // Returns the rows of x, or those that it writes normalized to `scratch`.
 template <class S>
 static Strip<S> normalized_rows(const S* x, int64_t rows, int64_t channels, const Norm<S>& norm, S* scratch) {
-  if (norm.weight) normalize<S>(x, rows, channels, norm, scratch);
+  if (norm.weight) normalize<S>(x, rows, channels, norm, scratch, channels);
   return {norm.weight ? scratch : x, rows, channels, 1, 0, 1, 0};
 }
 
@@ -235,7 +235,7 @@ static void conv(const ConvArgs<S>& args, int64_t item, S* scratch) {
   const Strip<S> strip = {scratch, args.out_width, args.step * args.channels, lines, args.step * padded, 3, padded};
   if (!args.norm.weight) return multiply<S>(strip, args.layer, args.layer.activation, nullptr, y);
   multiply<S>(strip, args.layer, kNone, nullptr, y);
-  normalize<S>(y, rows, outputs, args.norm, y);
+  normalize<S>(y, rows, outputs, args.norm, y, outputs);
   activate_rows<S>(args.layer.activation, y, rows * outputs, 1, rows * outputs, nullptr);
 }
 

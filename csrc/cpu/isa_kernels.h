@@ -24,6 +24,9 @@ namespace {
 #include "tile.h"
 //
 #include "dense_kernel.h"
+#include "factors_float.h"
+//
+#include "dense_bfloat16_kernel.h"
 #include "scan_kernel.h"
 #include "ss2d_kernel.h"
 //
@@ -42,7 +45,7 @@ constexpr MapKernels kMaps = {
 template <class S>
 constexpr Kernels<S> table(const char* name) {
   return {name,         kLanes<S>,       &scan_scratch<S>, &scan<S>, &scan_backward<S>,
-          &ss2d_scratch<S>, &ss2d<S>, &ss2d_backward<S>, dense_table<S>(), &kMaps};
+          &ss2d_scratch<S>, &ss2d<S>, &ss2d_backward<S>, dense_table<S>(), &kBfloat16Dense, &kMaps};
 }
 
 }  // namespace

@@ -72,11 +72,15 @@ struct Kernels {
   void (*ss2d)(const Ss2dArgs<S>&, int64_t item, S* scratch);           // items: B * blocks
   void (*ss2d_backward)(const Ss2dArgs<S>&, int64_t item, S* scratch);  // items: B * slots
   DenseKernels<S> dense;
-  const MapKernels* maps;  // float32
+  const Bfloat16Kernels* bfloat16;  // float32 features, bfloat16 factors
+  const MapKernels* maps;           // float32
 };
 
-// The best kernels that this processor runs; MAMBASEG_ISA=plain|avx2|avx512 selects others.
+// The best kernels that this processor runs; MAMBASEG_ISA=plain|avx2|avx512|avx512_bf16|amx selects others. The last
+// two are avx512 but for the products with bfloat16 factors.
 const Kernels<float>& float_kernels();
 const Kernels<double>& double_kernels();
+const Bfloat16Kernels& bfloat16_kernels();
+int64_t bfloat16_at_once();  // numbers of a row that one instruction multiplies and adds up: 1, 2 (pairs), 32 (tiles)
 
 }  // namespace mambaseg

@@ -100,7 +100,7 @@ static void activate_all(float* values, int64_t count) {
 static void norm(const NormArgs& args, int64_t item, float*) {
   const int64_t first = item * kLanes<float>, at = first * args.channels;
   const int rows = lanes_left(args.rows, first);
-  normalize_some<float>(args.x + at, rows, args.channels, args.norm, args.y + at);
+  normalize_some<float>(args.x + at, rows, args.channels, args.norm, args.y + at, args.channels);
   switch (args.activation) {
     case kRelu: return activate_all<kRelu>(args.y + at, rows * args.channels);
     case kGelu: return activate_all<kGelu>(args.y + at, rows * args.channels);

@@ -11,10 +11,20 @@ MAMBASEG_INLINE void for_vectors(int64_t channels, const F& f) {
 MAMBASEG_INLINE float square_root(float x) { return __builtin_sqrtf(x); }
 MAMBASEG_INLINE double square_root(double x) { return __builtin_sqrt(x); }
 
-// Normalizes `count` <= kLanes rows [C]: one vector holds the means of all, another the deviations. `to` may be `from`.
+// How a number of a normalized row is stored.
 template <class S>
-static void normalize_some(const S* from, int count, int64_t channels, const Norm<S>& norm, S* to) {
-  Vec<S> sums[kLanes<S>] = {};
+struct AsItIs {
+  using Number = S;
+  static MAMBASEG_INLINE_METHOD void put(S* to, Vec<S> value, int count) { store_first(to, value, count); }
+};
+
+// Normalizes `count` <= kLanes rows [C]: one vector holds the means of all, another the deviations. `to` may be `from`.
+template <class S, class Stored = AsItIs<S>>
+static void normalize_some(const S* from, int count, int64_t channels, const Norm<S>& norm,
+                           typename Stored::Number* to, int64_t to_stride) {
+  const S *weight = norm.weight, *bias = norm.bias;
+  Vec<S> sums[kLanes<S>];
+  for (int i = count; i < kLanes<S>; ++i) sums[i] = Vec<S>{};
   S mean[kLanes<S>], scale[kLanes<S>];
   for (int i = 0; i < count; ++i) {
     const S* row = from + i * channels;
@@ -40,17 +50,18 @@ static void normalize_some(const S* from, int count, int64_t channels, const Nor
     const S* row = from + i * channels;
     const S middle = mean[i], factor = scale[i];
     for_vectors<S>(channels, [&](int64_t c, int n) {
-      Vec<S> y = (load_first(row + c, n) - middle) * factor * load_first(norm.weight + c, n);
-      if (norm.bias) y += load_first(norm.bias + c, n);
-      store_first(to + i * channels + c, y, n);
+      Vec<S> y = (load_first(row + c, n) - middle) * factor * load_first(weight + c, n);
+      if (bias) y += load_first(bias + c, n);
+      Stored::put(to + i * to_stride + c, y, n);
     });
   }
 }
 
-template <class S>
-static void normalize(const S* from, int64_t rows, int64_t channels, const Norm<S>& norm, S* to) {
+template <class S, class Stored = AsItIs<S>>
+static void normalize(const S* from, int64_t rows, int64_t channels, const Norm<S>& norm,
+                      typename Stored::Number* to, int64_t to_stride) {
   for (int64_t i = 0; i < rows; i += kLanes<S>) {
     const int count = rows - i < kLanes<S> ? static_cast<int>(rows - i) : kLanes<S>;
-    normalize_some<S>(from + i * channels, count, channels, norm, to + i * channels);
+    normalize_some<S, Stored>(from + i * channels, count, channels, norm, to + i * to_stride, to_stride);
   }
 }

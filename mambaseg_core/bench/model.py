@@ -23,7 +23,7 @@ from mambaseg_core.models import Network
 from mambaseg_core.precision import PRECISIONS, lowered
 
 FUSED = "fused"
-CASES = (("float32", FUSED), ("float32", "cpu"), ("bfloat16", "cpu"), ("float32", "reference"))
+CASES = (("float32", FUSED), ("bfloat16", FUSED), ("float32", "cpu"), ("bfloat16", "cpu"), ("float32", "reference"))
 """Precision and back end of the scans; `FUSED`: the back end "cpu" in the inference form, as `Segmenter` runs it."""
 
 
@@ -63,18 +63,24 @@ def on_backend(backend: str, run: Callable[[], object]) -> Task:
 @torch.inference_mode()
 def times_ms(name: str, cases: list[tuple[str, str]], repeats: int) -> list[float]:
     """Return the median milliseconds of one frame in each case; the cases take turns."""
-    models = {precision: network(name, precision) for precision, _ in cases}
-    inputs = {precision: frame(model) for precision, model in models.items()}
+    models = {dtype: network(name, dtype) for dtype in {stored(*case) for case in cases}}
+    inputs = {dtype: frame(model) for dtype, model in models.items()}
     tasks = [
-        on_backend(backend, partial(form(models[precision], backend), *inputs[precision]))
+        on_backend(backend, partial(form(models[stored(precision, backend)], precision, backend),
+                                    *inputs[stored(precision, backend)]))
         for precision, backend in cases
-    ]
+    ]  # fmt: skip
     return medians(tasks, repeats)
 
 
-def form(model: Network, backend: str) -> nn.Module:
-    """Return the network itself, or its inference form for `FUSED`."""
-    return InferenceForm(model).network() if backend == FUSED else model
+def stored(precision: str, backend: str) -> str:
+    """Return the precision of the network's own weights: the inference form keeps float32 beside its packed ones."""
+    return "float32" if backend == FUSED else precision
+
+
+def form(model: Network, precision: str, backend: str) -> nn.Module:
+    """Return the network itself, or for `FUSED` its inference form with products in that precision."""
+    return InferenceForm(model, bfloat16=precision == "bfloat16").network() if backend == FUSED else model
 
 
 def peak_mib(name: str, precision: str, backend: str, threads: int) -> float:
@@ -97,8 +103,8 @@ def _resident_mib(field: str) -> float:
 def _print_peak(name: str, precision: str, backend: str, threads: str) -> None:
     torch.set_num_threads(int(threads))
     keep_memory()
-    plain = network(name, precision)
-    model = form(plain, backend)
+    plain = network(name, stored(precision, backend))
+    model = form(plain, precision, backend)
     inputs = frame(plain)
     ctypes.CDLL(None).malloc_trim(0)  # else the pass reuses, uncounted, memory that the casts of the weights freed
     Path("/proc/self/clear_refs").write_text("5")  # the peak becomes the current memory

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shutil
 import tempfile
 import warnings
@@ -21,6 +22,7 @@ from mambaseg_core.engines import aoti
 from mambaseg_core.engines.engine import one_line
 from mambaseg_core.engines.processor import instruction_sets
 from mambaseg_core.export.agreement import compare
+from mambaseg_core.export.dispatch_shims import shims
 from mambaseg_core.export.frames import street_frames
 from mambaseg_core.export.metadata import describe
 from mambaseg_core.export.network import ExportedNetwork, ExportForm, example_inputs
@@ -67,8 +69,12 @@ def export_aoti(
         raise ValueError("half is set, but a package of AOTInductor is in float32; expected it unset: leave out --half")
     if extension.MISSING:
         raise ValueError(f"the compiled operators do not work here: {extension.MISSING}. {extension.ADVICE}")
-    if not shutil.which("g++") and not shutil.which("clang++"):
-        raise ValueError("AOTInductor compiles with g++ or clang++, and neither is here: install one to export")
+    compiler = os.environ.get("CXX", "g++")  # as torch chooses it
+    if not shutil.which(compiler):
+        raise ValueError(
+            f"AOTInductor compiles with {compiler}, which is not here; expected g++, or another compiler that CXX "
+            "names: install one to export"
+        )
     model, setup = model.eval(), preprocessing_of(model)
     plain = with_unit_inputs(model)
     with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +100,11 @@ def _compile(
     try:
         with _quiet():
             program = torch.export.export(exported, tuple(x.to(device) for x in inputs), strict=False)
-            torch._inductor.aoti_compile_and_package(program, package_path=str(package), inductor_configs=CONFIG)
+            torch._inductor.aoti_compile_and_package(
+                program,
+                package_path=str(package),
+                inductor_configs={**CONFIG, "aot_inductor.custom_ops_to_c_shims": shims(device.type)},
+            )
     except Exception as error:  # of any part of torch's compiler
         raise ValueError(
             f"AOTInductor cannot compile {model.name} ({type(error).__name__}: {one_line(error)}); expected one of our "
@@ -107,15 +117,16 @@ def _describe(package: Path, values: dict[str, Any], device: torch.device) -> di
     """Put a description into a package in place of the one before, with what its code depends on; return all of it."""
     with zipfile.ZipFile(package) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
-        code = aoti.code_hash(archive)
     machine, sets = instruction_sets()
     values["aoti"] = {
         "torch": torch.__version__,
         "device": str(device),
         "machine": machine,
         "instruction_sets": sets,
-        "code_sha256": code,
+        "code_sha256": aoti.code_hash(entries),
     }
+    if device.type == "cuda":
+        values["aoti"]["capability"] = list(torch.cuda.get_device_capability(device))
     root = next(iter(entries)).partition("/")[0]
     entries[f"{root}/{aoti.DESCRIPTION}"] = json.dumps(values).encode()
     with zipfile.ZipFile(package, "w", zipfile.ZIP_STORED) as archive:

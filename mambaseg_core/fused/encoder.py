@@ -14,7 +14,7 @@ from mambaseg_core.fused.layers import (
     layer_norm,
     linear,
 )
-from mambaseg_core.fused.packed import PackedWeights
+from mambaseg_core.fused.packed import PackedWeights, as_it_is
 from mambaseg_core.models.layers import DropPath, Mlp
 from mambaseg_core.models.mambaseg.encoder import SS2D, Downsample, Stem, VSSBlock
 from mambaseg_core.ops.fused import GELU, SILU
@@ -35,9 +35,8 @@ class FusedMlp(nn.Module):
         self.norm_weight, self.norm_bias, self.eps = layer_norm(norm)
         self.hidden, self.residual = first.out_features, residual
         self.bias1, self.bias2 = first.bias, second.bias
-        pack = torch.ops.mambaseg.pack_linear
-        self.register_buffer("packed1", weights.add(pack, first.weight), persistent=False)
-        self.register_buffer("packed2", weights.add(pack, second.weight), persistent=False)
+        self.register_buffer("packed1", weights.add_linear(as_it_is, first.weight), persistent=False)
+        self.register_buffer("packed2", weights.add_linear(as_it_is, second.weight), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., C] to [..., C]."""

@@ -74,6 +74,17 @@ COMPOSED: Final[dict[type[nn.Module], Callable[[PackedWeights, nn.Module, Conver
 """The same of modules that call submodules of any kind, which `Convert` brings into their inference form."""
 
 
+def _is_known(model: nn.Module) -> bool:
+    return type(model) in CONTAINERS or type(model) in FORMS
+
+
+def has_form(model: nn.Module) -> bool:
+    """Return True if the network is one of ours in float32, and scans on the CPU run on the compiled back end."""
+    if not _is_known(model):
+        return False
+    return selection.choose("cpu", None) == "cpu" and all(x.dtype == torch.float32 for x in model.parameters())
+
+
 class InferenceForm:
     """A network as it is called for inference on the CPU in float32, with fused operators where it is ours.
 
@@ -83,10 +94,12 @@ class InferenceForm:
 
     Args:
         model: The plain network. Packed weights are kept beside its own.
+        bfloat16: Whether products round both factors to bfloat16, as `ops.fused_dense` does; features, sums, scans,
+            norms and fusion stay float32, as do modules that are left as they are.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
+    def __init__(self, model: nn.Module, *, bfloat16: bool = False) -> None:
+        self.model, self.bfloat16 = model, bfloat16
         self._lock = threading.Lock()
         self._built: _Built | None = None
 
@@ -96,7 +109,7 @@ class InferenceForm:
         That is the plain network where nothing can be fused, where scans do not run on the compiled back end, and under
         autocast, which the fused operators do not know.
         """
-        if type(self.model) not in CONTAINERS and type(self.model) not in FORMS:
+        if not _is_known(self.model):
             return self.model
         if selection.choose("cpu", None) != "cpu" or torch.is_autocast_enabled("cpu"):
             return self.model
@@ -104,7 +117,7 @@ class InferenceForm:
         if built is None or not built.is_current():
             with self._lock:  # several cameras share one form
                 if self._built is built:
-                    self._built = _Built(self.model)
+                    self._built = _Built(self.model, bfloat16=self.bfloat16)
                 built = self._built
         assert built is not None
         return built.network
@@ -113,9 +126,9 @@ class InferenceForm:
 class _Built:
     """The inference form of a network that has not changed since."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, bfloat16: bool) -> None:
         self._parts = ModuleParts(model)
-        self._weights = PackedWeights()
+        self._weights = PackedWeights(bfloat16=bfloat16)
         self._done: dict[int, nn.Module] = {}
         self.network = self._convert(model)
         self._weights.watch()

@@ -54,8 +54,7 @@ class FusedSegFormerHead(nn.Module):
             def multiply(fuse: Tensor, embed: Tensor, gain: Tensor, variance: Tensor) -> Tensor:
                 part = fuse.double().chunk(scales, dim=1)[::-1][scale]
                 factor = gain.double() / torch.sqrt(variance.double() + eps)
-                fused: Tensor = torch.ops.mambaseg.pack_linear((factor[:, None] * (part @ embed.double())).float())
-                return fused
+                return (factor[:, None] * (part @ embed.double())).float()
 
             return multiply
 
@@ -68,7 +67,7 @@ class FusedSegFormerHead(nn.Module):
         bias = weights.add(offset, fuse.weight, *given)
         self.scales = nn.ModuleList(
             FusedLinear(
-                weights.add(product(scale), fuse.weight, embed.weight, gain, variance),
+                weights.add_linear(product(scale), fuse.weight, embed.weight, gain, variance),
                 None if scale else bias,
                 fuse.out_features,
             )

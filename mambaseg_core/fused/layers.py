@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as _torch_module
 
 from mambaseg_core import ops
-from mambaseg_core.fused.packed import PackedWeights
+from mambaseg_core.fused.packed import PackedWeights, as_it_is
 from mambaseg_core.models.scans import DirectionalScan, rates
 from mambaseg_core.ops.fused import NONE
 
@@ -143,7 +143,7 @@ def linear(
 ) -> FusedLinear:
     """Return a linear layer with the norm before it and the activation after it."""
     fitting = expect(layer, nn.Linear)
-    packed = weights.add(torch.ops.mambaseg.pack_linear, fitting.weight)
+    packed = weights.add_linear(as_it_is, fitting.weight)
     return FusedLinear(packed, fitting.bias, fitting.out_features, norm=layer_norm(norm), activation=activation)
 
 
@@ -160,7 +160,7 @@ def rows(
     fitting = expect(layer, nn.Linear)
     if fitting._parameters["bias"] is not None:
         raise UnfitError
-    packed = weights.add(lambda weight: torch.ops.mambaseg.pack_linear(weight.chunk(parts)[part]), fitting.weight)
+    packed = weights.add_linear(lambda weight: weight.chunk(parts)[part], fitting.weight)
     return FusedLinear(packed, None, fitting.out_features // parts, norm=layer_norm(norm), activation=activation)
 
 
@@ -172,11 +172,11 @@ class FusedSum(nn.Module):
         fitting = expect(layer, nn.Linear)
 
         def columns(part: int) -> Callable[[Tensor], Tensor]:
-            return lambda weight: torch.ops.mambaseg.pack_linear(weight.chunk(parts, dim=1)[part].contiguous())
+            return lambda weight: weight.chunk(parts, dim=1)[part].contiguous()
 
         self.products = nn.ModuleList(
             FusedLinear(
-                weights.add(columns(part), fitting.weight),
+                weights.add_linear(columns(part), fitting.weight),
                 None if part else fitting.bias,
                 fitting.out_features,
             )
@@ -209,7 +209,7 @@ class FusedConv3x3(nn.Module):
             raise UnfitError
         self.stride, self.outputs, self.activation = fitting.stride[0], fitting.out_channels, activation
         self.norm_weight, self.norm_bias, self.eps = layer_norm(norm)
-        _hold(self, "packed", weights.add(torch.ops.mambaseg.pack_conv3x3, fitting.weight))
+        _hold(self, "packed", weights.add_conv3x3(fitting.weight))
         _hold(self, "bias", fitting.bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -288,7 +288,7 @@ class FusedScan(nn.Module):
         _hold(self, "A", weights.add(rates, fitting.A_log))
         self.project: FusedLinear | None = None
         if pack:
-            packed = weights.add(lambda x: torch.ops.mambaseg.pack_linear(x.flatten(0, 1)), fitting.x_proj)
+            packed = weights.add_linear(lambda x: x.flatten(0, 1), fitting.x_proj)
             self.project = FusedLinear(packed, None, self.directions * self.rows)
         else:
             self.x_proj = fitting.x_proj

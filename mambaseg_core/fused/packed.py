@@ -13,6 +13,11 @@ from torch import Tensor
 from mambaseg_core.ops.checksums import PHASES, checksums
 
 
+def as_it_is(weight: Tensor) -> Tensor:
+    """Return the weight."""
+    return weight
+
+
 class _Entry(NamedTuple):
     packed: Tensor
     make: Callable[..., Tensor]
@@ -35,9 +40,13 @@ class PackedWeights:
     torch's count of writes (`Tensor._version`), by the memory's address, and by checksums of the values. The count
     misses writes through `weight.data` and NumPy: if these change less than a block of values of a large weight
     (`ops.checksums`), they are found within `PHASES` frames, else at once.
+
+    Args:
+        bfloat16: Whether weights of products are packed in bfloat16, to which the products then round both factors.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, bfloat16: bool = False) -> None:
+        self._bfloat16 = bfloat16
         self._lock = threading.Lock()
         self._entries: list[_Entry] = []
         self._seen: dict[int, _Seen] = {}
@@ -56,6 +65,19 @@ class PackedWeights:
         packed = make(*(source.detach() for source in sources))
         self._entries.append(_Entry(packed, make, sources, [source.shape for source in sources]))
         return packed
+
+    def add_linear(self, make: Callable[..., Tensor], *sources: Tensor) -> Tensor:
+        """Return the packed weight of a linear layer whose weight [O, I] is `make(*sources)`."""
+        return self._add_packed(torch.ops.mambaseg.pack_linear, make, sources)
+
+    def add_conv3x3(self, weight: Tensor) -> Tensor:
+        """Return the packed weight [O, I, 3, 3] of a convolution."""
+        return self._add_packed(torch.ops.mambaseg.pack_conv3x3, as_it_is, (weight,))
+
+    def _add_packed(
+        self, pack: Callable[..., Tensor], make: Callable[..., Tensor], sources: Sequence[Tensor]
+    ) -> Tensor:
+        return self.add(lambda *values: pack(make(*values), self._bfloat16), *sources)
 
     def count(self) -> int:
         """Return the number of tensors."""

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mambaseg_core.fused.layers import FusedConv3x3, FusedLinear, UnfitError, expect, linear
-from mambaseg_core.fused.packed import PackedWeights
+from mambaseg_core.fused.packed import PackedWeights, as_it_is
 from mambaseg_core.models.reliability import TRUST, Judge, Pair, Reliability
 from mambaseg_core.ops.fused import GELU, SIGMOID
 
@@ -23,7 +23,7 @@ class FusedJudge(nn.Module):
             raise UnfitError
         self.embed = linear(weights, fitting.embed)
         self.conv = FusedConv3x3(weights, fitting.conv, activation=GELU)
-        packed = weights.add(torch.ops.mambaseg.pack_linear, decide.weight)
+        packed = weights.add_linear(as_it_is, decide.weight)
         bias = weights.add(lambda x: x + TRUST, decide.bias)
         self.decide = FusedLinear(packed, bias, decide.out_features, activation=SIGMOID)
 

@@ -159,7 +159,7 @@ class FusedChannelAwareDecoder(nn.Module):
         if any(layer._parameters["bias"] is not None for layer in (up1, up2)):
             raise UnfitError
         self.expand, self.levels = expand, levels
-        packed = weights.add(_pack_product, up2.weight, up1.weight)
+        packed = weights.add_linear(_product, up2.weight, up1.weight)
         self.up = FusedLinear(packed, None, up2.out_features, norm=layer_norm(fitting.norm))
         self.classify = linear(weights, fitting.classify, norm=fitting.up_norm)
 
@@ -180,9 +180,8 @@ def fused_decoder(weights: PackedWeights, decoder: nn.Module, convert: Convert) 
     return FusedChannelAwareDecoder(weights, fitting, expand=convert(fitting.expand), levels=levels)
 
 
-def _pack_product(second: Tensor, first: Tensor) -> Tensor:
-    packed: Tensor = torch.ops.mambaseg.pack_linear((second.double() @ first.double()).float())
-    return packed
+def _product(second: Tensor, first: Tensor) -> Tensor:
+    return (second.double() @ first.double()).float()
 
 
 class FusedSelfGatedBlock(nn.Module):

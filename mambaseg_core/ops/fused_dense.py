@@ -3,6 +3,9 @@
 The operators are for inference. Features are channels last, float32 or float64. The plain forms here are the
 specification, `csrc/cpu/dense*` the kernels. A weight is packed once, into panels of 16 output channels. The layout is
 the same for every processor. Its header holds the sizes, so the packed weight of another layer is refused.
+
+With a weight packed in bfloat16, both factors of the product are rounded to bfloat16, and multiplied and added up in
+float32; features, norm, bias, activation and residual stay float32.
 """
 
 from __future__ import annotations
@@ -20,51 +23,78 @@ from mambaseg_core.ops.autocast import without_autocast
 _PANEL: Final = 16  # output channels side by side
 _HEADER: Final = 16  # numbers before the panels: _MAGIC, O, I, taps, zeros; keeps the panels aligned
 _MAGIC: Final = 16180.0
+_BFLOAT16_DEPTH: Final = 32  # the depth of a bfloat16 panel is padded with zeros to a multiple of it
 
 # ---- packing ----
 
 
-def _packed_size(out_features: int, in_features: int, taps: int) -> int:
-    panels = (out_features + _PANEL - 1) // _PANEL
-    return _HEADER + panels * _PANEL * in_features * taps
+def _packed_size(out_features: int, in_features: int, taps: int, *, bfloat16: bool) -> int:
+    panels, depth = (out_features + _PANEL - 1) // _PANEL, in_features * taps
+    if not bfloat16:
+        return _HEADER + panels * _PANEL * depth
+    return 2 * _HEADER + panels * _PANEL * (depth + -depth % _BFLOAT16_DEPTH)
 
 
-def _pack(rows: Tensor, taps: int) -> Tensor:
-    """Pack [O, taps * I] into a header and panels [ceil(O / 16), taps * I, 16], padded with zeros."""
+def _pack(rows: Tensor, taps: int, *, bfloat16: bool) -> Tensor:
+    """Pack [O, taps * I] into a header and panels padded with zeros.
+
+    A panel is [taps * I, 16], or [taps * I / 2, 16, 2] in bfloat16, where the header is float32 in the memory of twice
+    as many numbers.
+    """
     out_features, depth = rows.shape
-    padded = F.pad(rows, (0, 0, 0, -out_features % _PANEL))
     header = rows.new_zeros(_HEADER)
     header[:4] = rows.new_tensor((_MAGIC, out_features, depth // taps, taps))
-    return torch.cat((header, padded.view(-1, _PANEL, depth).mT.flatten()))
+    rows = F.pad(rows, (0, -depth % _BFLOAT16_DEPTH if bfloat16 else 0, 0, -out_features % _PANEL))
+    if not bfloat16:
+        return torch.cat((header, rows.view(-1, _PANEL, depth).mT.flatten()))
+    pairs = rows.bfloat16().view(-1, _PANEL, rows.shape[1] // 2, 2)
+    return torch.cat((header.float().view(torch.bfloat16), pairs.transpose(1, 2).flatten()))
 
 
 def _unpack(op: str, packed: Tensor, out_features: int, in_features: int, taps: int) -> Tensor:
-    """Return the weight [O, taps * I] of a packed one."""
-    expected = [_MAGIC, out_features, in_features, taps]
-    if packed.shape != (_packed_size(out_features, in_features, taps),) or packed[:4].tolist() != expected:
+    """Return the weight [O, taps * I] of a packed one, which in bfloat16 has become float32."""
+    expected, half = [_MAGIC, out_features, in_features, taps], packed.dtype == torch.bfloat16
+    size, start = _packed_size(out_features, in_features, taps, bfloat16=half), _HEADER * (2 if half else 1)
+    header = packed.flatten()[:start]
+    found = (header.view(torch.float32) if half and header.numel() == start else header)[:4].tolist()
+    if packed.shape != (size,) or found != expected:
         kind = "pack_linear" if taps == 1 else "pack_conv3x3"
         raise RuntimeError(
-            f"{op}: packed has shape {list(packed.shape)} and header {packed.flatten()[:4].tolist()}, expected "
-            f"[{_packed_size(out_features, in_features, taps)}] and {expected}; pack this layer's weight by {kind}"
+            f"{op}: packed has shape {list(packed.shape)} and header {found}, expected [{size}] and {expected}; pack "
+            f"this layer's weight by {kind}"
         )
-    panels = packed[_HEADER:].view(-1, taps * in_features, _PANEL)
-    return panels.mT.reshape(-1, taps * in_features)[:out_features]
+    depth = taps * in_features
+    if not half:
+        return packed[start:].view(-1, depth, _PANEL).mT.reshape(-1, depth)[:out_features]
+    pairs = packed[start:].view(-1, (depth + -depth % _BFLOAT16_DEPTH) // 2, _PANEL, 2)
+    return pairs.transpose(1, 2).flatten(2).flatten(0, 1)[:out_features, :depth].float()
 
 
-def _pack_linear(weight: Tensor) -> Tensor:
+def _factor(op: str, x: Tensor, packed: Tensor) -> Tensor:
+    """Return x as it is multiplied with a packed weight."""
+    if packed.dtype != torch.bfloat16:
+        return x
+    if x.dtype != torch.float32:
+        raise RuntimeError(
+            f"{op}: packed is bfloat16 and x is {x.dtype}; give float32 features, or pack in their dtype"
+        )
+    return x.bfloat16().float()
+
+
+def _pack_linear(weight: Tensor, bfloat16: bool = False) -> Tensor:
     """Pack the weight [O, I] of a linear layer."""
     if weight.ndim != 2 or 0 in weight.shape:
         raise RuntimeError(f"pack_linear: weight has shape {list(weight.shape)}, expected [O, I], neither of them 0")
-    return _pack(weight, taps=1)
+    return _pack(weight, taps=1, bfloat16=bfloat16)
 
 
-def _pack_conv3x3(weight: Tensor) -> Tensor:
+def _pack_conv3x3(weight: Tensor, bfloat16: bool = False) -> Tensor:
     """Pack the weight [O, I, 3, 3] of a convolution."""
     if weight.ndim != 4 or weight.shape[2:] != (3, 3) or 0 in weight.shape:
         raise RuntimeError(
             f"pack_conv3x3: weight has shape {list(weight.shape)}, expected [O, I, 3, 3], neither O nor I 0"
         )
-    return _pack(weight.permute(0, 2, 3, 1).flatten(1), taps=9)
+    return _pack(weight.permute(0, 2, 3, 1).flatten(1), taps=9, bfloat16=bfloat16)
 
 
 # ---- plain forms: the specification ----
@@ -93,8 +123,8 @@ def _fused_linear(
     op = "fused_linear"
     weight = _unpack(op, packed, out_features, x.shape[-1], taps=1)
     with without_autocast(x.device.type):
-        y = F.linear(_normalized(op, x, norm_weight, norm_bias, eps), weight, bias)
-        y = fused.activate(y, activation)
+        factor = _factor(op, _normalized(op, x, norm_weight, norm_bias, eps), packed)
+        y = fused.activate(F.linear(factor, weight, bias), activation)
     if residual is None:
         return y.contiguous()
     if residual.shape != y.shape:
@@ -120,8 +150,9 @@ def _fused_mlp(
     first = _unpack(op, packed1, hidden, channels, taps=1)
     second = _unpack(op, packed2, channels, hidden, taps=1)
     with without_autocast(x.device.type):
-        y = F.linear(_normalized(op, x, norm_weight, norm_bias, eps), first, bias1)
-        y = F.linear(fused.activate(y, activation), second, bias2)
+        factor = _factor(op, _normalized(op, x, norm_weight, norm_bias, eps), packed1)
+        factor = _factor(op, fused.activate(F.linear(factor, first, bias1), activation), packed2)
+        y = F.linear(factor, second, bias2)
     return (y + x if residual else y).contiguous()
 
 
@@ -145,7 +176,7 @@ def _fused_conv3x3(
     rows = _unpack(op, packed, out_channels, x.shape[-1], taps=9)
     weight = rows.view(out_channels, 3, 3, x.shape[-1]).permute(0, 3, 1, 2)
     with without_autocast(x.device.type):
-        y = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, stride, padding=1).permute(0, 2, 3, 1)
+        y = F.conv2d(_factor(op, x, packed).permute(0, 3, 1, 2), weight, bias, stride, padding=1).permute(0, 2, 3, 1)
         y = _normalized(op, y, norm_weight, norm_bias, eps)
         return fused.activate(y, activation).contiguous()
 
@@ -153,12 +184,17 @@ def _fused_conv3x3(
 # ---- fakes: shapes without data ----
 
 
-def _pack_linear_fake(weight: Tensor) -> Tensor:
-    return weight.new_empty(_packed_size(weight.shape[0], weight.shape[1], taps=1))
+def _packed_fake(weight: Tensor, taps: int, *, bfloat16: bool) -> Tensor:
+    size = _packed_size(weight.shape[0], weight.shape[1], taps, bfloat16=bfloat16)
+    return weight.new_empty(size, dtype=torch.bfloat16 if bfloat16 else weight.dtype)
 
 
-def _pack_conv3x3_fake(weight: Tensor) -> Tensor:
-    return weight.new_empty(_packed_size(weight.shape[0], weight.shape[1], taps=9))
+def _pack_linear_fake(weight: Tensor, bfloat16: bool = False) -> Tensor:
+    return _packed_fake(weight, taps=1, bfloat16=bfloat16)
+
+
+def _pack_conv3x3_fake(weight: Tensor, bfloat16: bool = False) -> Tensor:
+    return _packed_fake(weight, taps=9, bfloat16=bfloat16)
 
 
 def _fused_linear_fake(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int, *_: Any) -> Tensor:
@@ -176,8 +212,9 @@ def _fused_conv3x3_fake(
     return x.new_empty((x.shape[0], height, width, out_channels))
 
 
-fused.register("pack_linear", "(Tensor weight) -> Tensor", _pack_linear, _pack_linear_fake)
-fused.register("pack_conv3x3", "(Tensor weight) -> Tensor", _pack_conv3x3, _pack_conv3x3_fake)
+_PACK: Final = "(Tensor weight, bool bfloat16=False) -> Tensor"
+fused.register("pack_linear", _PACK, _pack_linear, _pack_linear_fake)
+fused.register("pack_conv3x3", _PACK, _pack_conv3x3, _pack_conv3x3_fake)
 fused.register(
     "fused_linear",
     "(Tensor x, Tensor packed, Tensor? bias, int out_features, Tensor? norm_weight, Tensor? norm_bias, float eps,"

@@ -51,6 +51,8 @@ torch.library.define(
 torch.library.define("mambaseg::area_resize", "(Tensor grid, int height, int width) -> Tensor")
 
 torch.library.define("mambaseg::vector_lanes", "() -> int")  # float32 lanes of the CPU kernels in use
+# numbers of a bfloat16 factor's row that one instruction multiplies: 1 (in float32), 2 (AVX512-BF16), 32 (AMX)
+torch.library.define("mambaseg::bfloat16_at_once", "() -> int")
 
 # ---- plain fallbacks: any device, and the CPU without the extension ----
 

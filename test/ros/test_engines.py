@@ -37,6 +37,7 @@ def mask_of(peer: Any) -> np.ndarray:
     return np.frombuffer(peer.masks[0].data, np.uint8)
 
 
+@pytest.mark.usefixtures("engines")
 def test_the_node_gives_the_masks_of_the_checkpoint_that_the_file_came_from(
     peer: Any,
     start: Callable[..., Any],
@@ -44,8 +45,6 @@ def test_the_node_gives_the_masks_of_the_checkpoint_that_the_file_came_from(
     small_checkpoint: Path,
     tmp_path: Path,
 ) -> None:
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        pytest.importorskip(package, reason=f"needs {package}, which is not installed here: pip install {package}")
     model, _ = load_checkpoint(small_checkpoint)
     export_onnx(model, tmp_path / "nano.onnx", ExportForm(outputs="mask"), frames=1)
     process = start(*node_command(model=None, image_height=None, image_width=None))
