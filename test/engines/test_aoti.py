@@ -120,6 +120,7 @@ def test_a_package_says_what_it_was_made_of_and_for(packages: dict[str, Path]) -
     assert values == aoti.load(packages["logits"]).metadata
     assert [(check["engine"], check["same"], check["pixels"]) for check in values["check"]] == [("aoti", 1.0, 7000)]
     assert values["inputs"][1] == {"name": "second", "shape": [1, 10, *SIZE], "type": "float32", "values": "events"}
+    assert (values["written_for"], "opset" in values) == ("aoti", False)
     made = values["aoti"]
     assert (made["torch"], made["device"], made["machine"]) == (torch.__version__, "cpu", os.uname().machine)
     assert len(made["code_sha256"]) == 64
@@ -205,6 +206,19 @@ def test_python_goes_on_while_it_runs_and_two_cameras_may_call_at_once(
         sys.setswitchinterval(interval)
     assert same == [True] * 50
     assert sum(more > 0 for more in meanwhile) >= 10  # 0 where a call keeps the lock
+
+
+def test_a_package_that_is_loaded_again_takes_no_more_memory(packages: dict[str, Path]) -> None:
+    def mapped() -> int:
+        return Path("/proc/self/maps").read_text().count("mambaseg_aoti_")
+
+    engines = [aoti.load(packages["logits"])]
+    before = mapped()
+    engines += [aoti.load(packages["logits"]) for _ in range(2)]
+    assert mapped() == before > 0
+    values = arrays()
+    first, *others = (engine.run(values)["logits"] for engine in engines)
+    assert all(np.array_equal(other, first) for other in others)
 
 
 def test_inputs_are_checked_before_code_reads_them_by_their_address(packages: dict[str, Path]) -> None:
