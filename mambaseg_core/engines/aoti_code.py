@@ -8,6 +8,7 @@ the process is killed.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import tempfile
 from collections.abc import Mapping
 from ctypes import byref, c_char_p, c_int32, c_size_t, c_void_p, py_object
@@ -17,9 +18,13 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from mambaseg_core.files import write_bytes
+
 _PREFIX: Final = "AOTInductorModelContainer"
 _ADDRESS: Final = ctypes.PYFUNCTYPE(c_void_p, py_object, c_char_p)(("PyCapsule_GetPointer", ctypes.pythonapi))
 _CAPSULE: Final = ctypes.PYFUNCTYPE(py_object, c_void_p, c_char_p, c_void_p)(("PyCapsule_New", ctypes.pythonapi))
+_OPENED: Final[dict[bytes, ctypes.CDLL]] = {}
+"""Libraries by the hash of their bytes: the linker unloads none that has unique symbols, as these have."""
 
 
 class CompiledCode:
@@ -46,8 +51,11 @@ class CompiledCode:
         device = example[0].device
         with tempfile.TemporaryDirectory(prefix="mambaseg_aoti_") as folder:
             for name, data in files.items():
-                Path(folder, name).write_bytes(data)
-            self._library = ctypes.CDLL(str(Path(folder, libraries[0])))
+                write_bytes(Path(folder, name), data)
+            digest = hashlib.sha256(files[libraries[0]]).digest()
+            if digest not in _OPENED:
+                _OPENED[digest] = ctypes.CDLL(str(Path(folder, libraries[0])))
+            self._library = _OPENED[digest]
             where = str(device).encode(), folder.encode()
             self._call("CreateWithDevice", byref(self._handle), c_size_t(1), *where)
             self(example)  # loads what a GPU runs
@@ -68,7 +76,7 @@ class CompiledCode:
         return torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs([_CAPSULE(x, None, None) for x in made])
 
     def __del__(self) -> None:
-        """Give back the weights."""
+        """Give back what the library has computed from its weights."""
         if self._handle:
             self._call("Delete", self._handle)
 

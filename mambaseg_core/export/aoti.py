@@ -118,6 +118,8 @@ def _describe(package: Path, values: dict[str, Any], device: torch.device) -> di
     with zipfile.ZipFile(package) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
     machine, sets = instruction_sets()
+    values.pop("opset")  # of ONNX
+    values["written_for"] = "aoti"
     values["aoti"] = {
         "torch": torch.__version__,
         "device": str(device),

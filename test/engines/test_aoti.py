@@ -120,9 +120,13 @@ def test_a_package_says_what_it_was_made_of_and_for(packages: dict[str, Path]) -
     assert values == aoti.load(packages["logits"]).metadata
     assert [(check["engine"], check["same"], check["pixels"]) for check in values["check"]] == [("aoti", 1.0, 7000)]
     assert values["inputs"][1] == {"name": "second", "shape": [1, 10, *SIZE], "type": "float32", "values": "events"}
+    assert (values["written_for"], "opset" in values) == ("aoti", False)
     made = values["aoti"]
     assert (made["torch"], made["device"], made["machine"]) == (torch.__version__, "cpu", os.uname().machine)
     assert len(made["code_sha256"]) == 64
+    with zipfile.ZipFile(packages["logits"]) as archive:
+        sources = "".join(archive.read(name).decode() for name in archive.namelist() if name.endswith(".cpp"))
+    assert ("#pragma omp parallel" in sources, "num_threads(" in sources) == (True, False)  # as many as the caller has
     assert {flag for flag in ("avx2", "avx512f", "asimd") if f" {flag}" in Path("/proc/cpuinfo").read_text()} == {
         flag for flag in made["instruction_sets"] if flag in ("avx2", "avx512f", "asimd")
     }
@@ -207,6 +211,19 @@ def test_python_goes_on_while_it_runs_and_two_cameras_may_call_at_once(
     assert sum(more > 0 for more in meanwhile) >= 10  # 0 where a call keeps the lock
 
 
+def test_a_package_that_is_loaded_again_takes_no_more_memory(packages: dict[str, Path]) -> None:
+    def mapped() -> int:
+        return Path("/proc/self/maps").read_text().count("mambaseg_aoti_")
+
+    engines = [aoti.load(packages["logits"])]
+    before = mapped()
+    engines += [aoti.load(packages["logits"]) for _ in range(2)]
+    assert mapped() == before > 0
+    values = arrays()
+    first, *others = (engine.run(values)["logits"] for engine in engines)
+    assert all(np.array_equal(other, first) for other in others)
+
+
 def test_inputs_are_checked_before_code_reads_them_by_their_address(packages: dict[str, Path]) -> None:
     engine, values = aoti.load(packages["logits"]), arrays()
     expected = engine.run(values)["logits"]
@@ -220,6 +237,15 @@ def test_inputs_are_checked_before_code_reads_them_by_their_address(packages: di
     for shape in ((1, 3, 50, 60), (2, 3, 50, 70), (3, 50, 70)):
         with pytest.raises(ValueError, match=rf"image has the shape \[{', '.join(map(str, shape))}\]; expected \[1, 3"):
             engine.run({**values, "image": np.zeros(shape, np.float32)})
+
+
+def test_an_operator_that_fails_raises(packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, values = aoti.load(packages["logits"]), arrays()
+    with monkeypatch.context() as patch:  # doubles, beside packed weights in float32
+        patch.setattr(aoti, "_tensor", lambda _name, value, _shape: torch.from_numpy(value).double())
+        with pytest.raises(RuntimeError, match="its Run failed; the reason is on the standard error output"):
+            engine.run(values)
+    assert np.isfinite(engine.run(values)["logits"]).all()
 
 
 @pytest.mark.parametrize("name", list(FORMS))
