@@ -3,7 +3,8 @@
     mambaseg synth drives --name day --seconds 0.5; mambaseg synth drives --name night --condition night --seconds 0.5
     python benchmarks/scans/half_projections.py drives/day drives/night
 
-A CPU emulates what a GPU rounds: factors and results in half, sums in float32. Prints a Markdown table: pixels with the
+A CPU emulates what a GPU rounds: factors and results in half, sums in float32. The last row is what a CPU does in
+bfloat16: float32 features, and rounded factors of all products. Prints a Markdown table: pixels with the
 class that float32 gives them, largest difference of a logit beside the largest logit, both over all frames. With
 `--model NAME` a network has random weights, which says nothing about its masks.
 """
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from mambaseg_core.checkpoint import create_model
 from mambaseg_core.evaluation.predict import open_recording, second_input
+from mambaseg_core.fused.form import InferenceForm
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.ops import scan
 from mambaseg_core.precision import lowered
@@ -55,13 +57,19 @@ def main() -> None:
         for factors in (torch.float32, dtype):
             with mock.patch.object(scan, "_product_dtype", lambda x, factors=factors: factors):
                 found = [lower(*(x.to(dtype) for x in pair)).float() for pair in inputs]
-            pairs = list(zip(found, expected, strict=True))
-            same = [float((a.argmax(1) == b.argmax(1)).double().mean()) for a, b in pairs]
-            errors = [(a - b).abs() for a, b in pairs]
-            names = [str(x).removeprefix("torch.") for x in (dtype, factors)]
-            numbers = f"{100 * sum(same) / len(same):.3f} | {100 * min(same):.3f}"
-            mean = sum(float(x.mean()) for x in errors) / len(errors)
-            print(f"| {names[0]} | {names[1]} | {numbers} | {max(float(x.max()) for x in errors):.3f} | {mean:.4f} |")
+            print(row(*(str(x).removeprefix("torch.") for x in (dtype, factors)), found, expected))
+    network = InferenceForm(segmenter.model, bfloat16=True).network()
+    print(row("float32", "bfloat16, as all products", [network(*pair) for pair in inputs], expected))
+
+
+def row(features: str, factors: str, found: list[Tensor], expected: list[Tensor]) -> str:
+    """Return a row of the table for logits [1, K, h, w] of each frame."""
+    pairs = list(zip(found, expected, strict=True))
+    same = [float((a.argmax(1) == b.argmax(1)).double().mean()) for a, b in pairs]
+    errors = [(a - b).abs() for a, b in pairs]
+    numbers = f"{100 * sum(same) / len(same):.3f} | {100 * min(same):.3f}"
+    mean = sum(float(x.mean()) for x in errors) / len(errors)
+    return f"| {features} | {factors} | {numbers} | {max(float(x.max()) for x in errors):.3f} | {mean:.4f} |"
 
 
 if __name__ == "__main__":

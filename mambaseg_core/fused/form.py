@@ -94,8 +94,9 @@ class InferenceForm:
 
     Args:
         model: The plain network. Packed weights are kept beside its own.
-        bfloat16: Whether products round both factors to bfloat16, as `ops.fused_dense` does; features, sums, scans,
-            norms and fusion stay float32, as do modules that are left as they are.
+        bfloat16: Whether products round both factors to bfloat16, as `ops.fused_dense` does. Features, sums, scans,
+            norms and fusion stay float32, as do modules that are left as they are, and the product that makes the
+            logits: rounding it would add half to their error (`mambaseg_nano`).
     """
 
     def __init__(self, model: nn.Module, *, bfloat16: bool = False) -> None:

@@ -23,7 +23,7 @@ class FusedSumHead(nn.Module):
         self.embed = nn.ModuleList(linear(weights, embed) for embed in fitting.embed)
         self.norm = FusedNorm(fitting.norm)
         self.conv = FusedDepthwise(weights, fitting.conv, activation=GELU, residual=True)
-        self.classify = linear(weights, fitting.classify)
+        self.classify = linear(weights, fitting.classify, exact=True)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return logits [B, H_0, W_0, num_classes] of features [B, H_i, W_i, C_i], finest first."""
@@ -73,7 +73,7 @@ class FusedSegFormerHead(nn.Module):
             )
             for scale, embed in enumerate(embeds)
         )
-        self.classify = linear(weights, fitting.classify)
+        self.classify = linear(weights, fitting.classify, exact=True)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return logits [B, H_0, W_0, num_classes] of features [B, H_i, W_i, C_i], finest first."""

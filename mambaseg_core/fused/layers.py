@@ -140,10 +140,11 @@ def linear(
     *,
     norm: nn.Module | None = None,
     activation: int = NONE,
+    exact: bool = False,
 ) -> FusedLinear:
-    """Return a linear layer with the norm before it and the activation after it."""
+    """Return a linear layer with the norm before it and the activation after it; `exact`: in float32 in any case."""
     fitting = expect(layer, nn.Linear)
-    packed = weights.add_linear(as_it_is, fitting.weight)
+    packed = weights.add_linear(as_it_is, fitting.weight, exact=exact)
     return FusedLinear(packed, fitting.bias, fitting.out_features, norm=layer_norm(norm), activation=activation)
 
 

@@ -66,18 +66,20 @@ class PackedWeights:
         self._entries.append(_Entry(packed, make, sources, [source.shape for source in sources]))
         return packed
 
-    def add_linear(self, make: Callable[..., Tensor], *sources: Tensor) -> Tensor:
-        """Return the packed weight of a linear layer whose weight [O, I] is `make(*sources)`."""
-        return self._add_packed(torch.ops.mambaseg.pack_linear, make, sources)
+    def add_linear(self, make: Callable[..., Tensor], *sources: Tensor, exact: bool = False) -> Tensor:
+        """Return the packed weight of a linear layer whose weight [O, I] is `make(*sources)`.
+
+        Args:
+            make: Computes the weight.
+            sources: Weights of the network.
+            exact: Whether this product is computed in float32 in any case.
+        """
+        half = self._bfloat16 and not exact
+        return self.add(lambda *values: torch.ops.mambaseg.pack_linear(make(*values), half), *sources)
 
     def add_conv3x3(self, weight: Tensor) -> Tensor:
         """Return the packed weight [O, I, 3, 3] of a convolution."""
-        return self._add_packed(torch.ops.mambaseg.pack_conv3x3, as_it_is, (weight,))
-
-    def _add_packed(
-        self, pack: Callable[..., Tensor], make: Callable[..., Tensor], sources: Sequence[Tensor]
-    ) -> Tensor:
-        return self.add(lambda *values: pack(make(*values), self._bfloat16), *sources)
+        return self.add(lambda value: torch.ops.mambaseg.pack_conv3x3(value, self._bfloat16), weight)
 
     def count(self) -> int:
         """Return the number of tensors."""

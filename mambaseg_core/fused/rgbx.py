@@ -161,7 +161,7 @@ class FusedChannelAwareDecoder(nn.Module):
         self.expand, self.levels = expand, levels
         packed = weights.add_linear(_product, up2.weight, up1.weight)
         self.up = FusedLinear(packed, None, up2.out_features, norm=layer_norm(fitting.norm))
-        self.classify = linear(weights, fitting.classify, norm=fitting.up_norm)
+        self.classify = linear(weights, fitting.classify, norm=fitting.up_norm, exact=True)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return logits [B, 4 H_0, 4 W_0, num_classes] of features [B, H_i, W_i, C_i], finest first."""

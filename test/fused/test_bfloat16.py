@@ -62,10 +62,11 @@ def test_every_preset_is_near_its_plain_form(name: str) -> None:
             assert 0 < error < 0.03  # as for weights and features in bfloat16 (test_inference.py)
 
 
-def test_all_products_and_nothing_else_are_packed_in_bfloat16(nano: Network) -> None:
+def test_all_products_but_the_last_and_nothing_else_are_packed_in_bfloat16(nano: Network) -> None:
     network = InferenceForm(nano, bfloat16=True).network()
     packed = {name for name, buffer in network.named_buffers() if buffer.dtype == torch.bfloat16}
-    assert packed == {name for name, _ in network.named_buffers() if name.rpartition(".")[2].startswith("packed")}
+    every = {name for name, _ in network.named_buffers() if name.rpartition(".")[2].startswith("packed")}
+    assert every - packed == {"head.classify.packed"}
     assert len(packed) > 100
     assert {weight.dtype for weight in network.parameters()} == {torch.float32}
     plain = InferenceForm(nano).network()
