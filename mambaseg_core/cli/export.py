@@ -34,8 +34,7 @@ def export(
     Example: mambaseg export runs/nano/best.safetensors nano.onnx --size 240x320 --outputs mask
 
     onnx: standard operators only; ONNX Runtime and the engine of --for run the file on frames of synthetic drives.
-    aoti: native code for processors like this one and this version of torch; faster than torch alone. A file that does
-    not agree is refused.
+    aoti: native code for processors like this one and this version of torch. A file that does not agree is refused.
     """
     from mambaseg_core.checkpoint import create_model, load_checkpoint, names_model, weights_file
     from mambaseg_core.export.aoti import export_aoti
