@@ -17,6 +17,8 @@ from torch import nn
 
 from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.checkpoint import load_checkpoint
+from mambaseg_core.engines.network import EngineNetwork
+from mambaseg_core.engines.open import check_engine, is_exported, open_network
 from mambaseg_core.events import Events
 from mambaseg_core.fused.form import InferenceForm, has_form
 from mambaseg_core.graphs import CapturedModel
@@ -96,8 +98,9 @@ class Segmenter:
     """Runs a model on sensor data.
 
     Args:
-        model_or_checkpoint: a model of `create_model`, or the path of a checkpoint of ours. A Sigma into which
-            `load_released_state_dict` has put the authors' weights is copied, for inputs of 0 to 1.
+        model_or_checkpoint: a model of `create_model`, or the path of a checkpoint of ours or of a file of `mambaseg
+            export`. A Sigma into which `load_released_state_dict` has put the authors' weights is copied, for inputs
+            of 0 to 1.
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: "float32", "bfloat16" or, on a GPU, "tf32" or "float16". On the CPU networks of `create_model`
             round the factors of products to bfloat16 and keep features and sums in float32; other models, and all on
@@ -108,6 +111,8 @@ class Segmenter:
         preprocessing: default: what the weights were trained with, else the preset's of the model's name
             (`preprocessing_of`).
         calibration: where image and events have different views (DSEC); None where both are registered.
+        engine: what runs it, one of `engines.open.ENGINES`; "auto": by the file. An exported file is loaded in its own
+            precision, and takes sensor data through the CPU also where its engine runs on a GPU.
         warn: called with one sentence if `precision` makes this device slower, if the best back end or the GPU that
             "auto" would take does not work, or if `warm_up` or a later change of the model leaves it without a trace.
 
@@ -123,9 +128,20 @@ class Segmenter:
         precision: str = "float32",
         preprocessing: Preprocessing | None = None,
         calibration: Calibration | None = None,
+        engine: str = "auto",
         warn: Callable[[str], Any] = warnings.warn,
     ) -> None:
         self.warning, self._warn = "", warn
+        self.calibration = calibration
+        self._spare_grid: torch.Tensor | None = None  # memory of the last voxel grid
+        self._form: InferenceForm | None = None  # on the CPU, where the first frame makes it
+        self._traced: TracedModel | None = None
+        self._captured: CapturedModel | None = None  # on a GPU, where the first frame makes it
+        if not isinstance(model_or_checkpoint, nn.Module):
+            check_engine(engine, model_or_checkpoint)
+            if is_exported(model_or_checkpoint):
+                self._open_exported(model_or_checkpoint, engine, device, precision, preprocessing)
+                return
         self.device = self._working_device(device)
         self.precision, self.dtype = precision, choose_precision(precision, self.device)
         if slow := why_slow(precision, self.device):
@@ -139,13 +155,21 @@ class Segmenter:
             self.dtype = torch.float32  # of the features
         elif self.dtype != torch.float32:
             model = lowered(model, self.dtype, self.device)
-        self.model = model.eval().to(self.device)
+        self.model: nn.Module = model.eval().to(self.device)
         self.preprocessing = preprocessing or preprocessing_of(model)
-        self.calibration = calibration
-        self._spare_grid: torch.Tensor | None = None  # memory of the last voxel grid
-        self._form: InferenceForm | None = None  # on the CPU, where the first frame makes it
-        self._traced: TracedModel | None = None
-        self._captured: CapturedModel | None = None  # on a GPU, where the first frame makes it
+
+    def _open_exported(
+        self, path: str | Path, engine: str, device: str, precision: str, preprocessing: Preprocessing | None
+    ) -> None:
+        if precision != "float32":
+            raise ValueError(
+                f"precision is {precision!r}, but {path} has its own, which `mambaseg export` chose; expected "
+                "'float32', the default: leave it out, or export with --half"
+            )
+        network = open_network(path, engine=engine, device=device, warn=self._say)
+        self.device, self.dtype, self.precision = torch.device("cpu"), torch.float32, network.description.precision
+        self.model = network.eval()
+        self.preprocessing = preprocessing or network.preprocessing
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is copied or pickled: all but what is made again of the model, and `warn`."""
@@ -164,7 +188,7 @@ class Segmenter:
             keep_memory()
         self._form, self._traced, self._captured, rng = None, None, None, np.random.default_rng(0)
         image, second = self._take_noise(rng)
-        if self.device.type == "cpu" and not isinstance(self.model, torch.jit.ScriptModule):
+        if self.device.type == "cpu" and not isinstance(self.model, (torch.jit.ScriptModule, EngineNetwork)):
             self._trace(self.prepare(image, second), self.prepare(*self._noise(rng)))
         elif self._captured is not None and not isinstance(self.model, torch.jit.ScriptModule):
             self._capture(self._captured)
@@ -400,6 +424,9 @@ class Segmenter:
     def _infer(
         self, image: torch.Tensor | None, second: torch.Tensor | None
     ) -> tuple[Image, npt.NDArray[np.float32], tuple[float, float] | None]:
+        if isinstance(self.model, EngineNetwork):
+            result = self.model.answer(image, second)
+            return result.ids.numpy(), result.confidence.numpy(), _checked(result.facts.tolist())
         network = self._network()
         traced = None if torch.is_autocast_enabled(self.device.type) else self._traced
         if traced is not None and not traced.is_of(self.model, network):

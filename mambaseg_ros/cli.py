@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from mambaseg_core.cli import app, console, progress_bar, say, shown_warnings, warn
+from mambaseg_core.cli.app import Engine
 from mambaseg_core.cli.convert import Columns, Encoding, Height, TimeUnit, Width, settings
 
 bag = typer.Typer(help="Convert, play, record and look at ROS 2 bags.", no_args_is_help=True)
@@ -123,12 +124,15 @@ def record(
 def segment(
     source: Annotated[Path, typer.Argument(help="bag with an image and an event topic, or one of a second camera")],
     out: Annotated[Path, typer.Argument(help="folder of the new bag with /mambaseg/mask")],
-    weights: Annotated[str, typer.Option(help="checkpoint, or random; default: what ships with the model")] = "",
+    weights: Annotated[
+        str, typer.Option(help="checkpoint, exported file, or random; default: what ships with the model")
+    ] = "",
     model: Annotated[str, typer.Option(help="the model's name, where the weights do not tell it: mambaseg_nano")] = "",
     calibration: Annotated[
         str, typer.Option(help="cam_to_cam.yaml, camchain.yaml or EVENT.yaml,IMAGE.yaml, where the views differ")
     ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    engine: Engine = "auto",
     image_topic: Annotated[str, typer.Option(help="images; default: the bag's only topic of images, or /image")] = "",
     events_topic: Annotated[
         str,
@@ -162,6 +166,7 @@ def segment(
             "own mask: give --rate too, or neither"
         )
     named: dict[str, Any] = {"weights": weights, "model": model, "calibration": calibration, "device": device}
+    named["engine"] = engine
     named |= {"mask_rate_hz": rate, "image_age_max_ms": image_age_max}
     given = [f"{name}={value}" for name, value in named.items() if value not in ("", None)]
     with progress_bar("segmenting") as progress:

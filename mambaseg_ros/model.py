@@ -26,6 +26,8 @@ from mambaseg_core.checkpoint import (
     shipped_weights,
     weights_file,
 )
+from mambaseg_core.engines.network import EngineNetwork
+from mambaseg_core.engines.open import is_exported
 from mambaseg_core.events.array import BYTES_PER_EVENT
 from mambaseg_core.inference import Segmenter
 from mambaseg_core.memory import give_back_memory
@@ -74,7 +76,7 @@ def make_segmenter(parameters: Parameters, warn: Callable[[str], Any], *, spare_
         warn(sentence)
     of_file = None if weights is None or not weights.exists() else (weights.stat().st_mtime_ns, weights.stat().st_size)
     size, device, precision = _image_size(parameters), parameters.device, parameters.precision
-    key = parameters.model, weights, of_file, size, device, precision, bool(parameters.roi)
+    key = parameters.model, weights, of_file, parameters.engine, size, device, precision, bool(parameters.roi)
     with _LOADING:
         for loaded in _LOADED.setdefault(key, weakref.WeakSet()):
             _check_views(parameters, loaded.preprocessing)
@@ -93,12 +95,28 @@ def _load_segmenter(
     calibration: Calibration | None,
     warn: Callable[[str], Any],
 ) -> Segmenter:
-    if weights is None or not names_model(weights):
+    model: nn.Module | Path
+    if weights is not None and is_exported(weights):
+        model = weights
+    elif weights is None or not names_model(weights):
         torch.manual_seed(0)
-        model: nn.Module = create_model(parameters.model, image_size=size, weights=weights, warn=warn)
+        model = create_model(parameters.model, image_size=size, weights=weights, warn=warn)
     else:
         model, _ = load_checkpoint(weights, image_size=size)
-    segmenter = Segmenter(model, parameters.device, precision=parameters.precision, calibration=calibration, warn=warn)
+    segmenter = Segmenter(
+        model,
+        parameters.device,
+        precision=parameters.precision,
+        calibration=calibration,
+        engine=parameters.engine,
+        warn=warn,
+    )
+    if size not in (None, segmenter.preprocessing.size):
+        height, width = segmenter.preprocessing.size
+        raise ValueError(
+            f"image_height is {size[0]} and image_width is {size[1]}, but {weights} takes {height}x{width} only; "
+            f"expected both 0: clear them, or export the model again with --size {size[0]}x{size[1]}"
+        )
     _check_views(parameters, segmenter.preprocessing)
     if read_region(parameters.roi) is not None:
         segmenter.preprocessing = replace(segmenter.preprocessing, crop_bottom=0)  # the region says what is cropped
@@ -170,7 +188,6 @@ def check_reach(parameters: Parameters, setup: Preprocessing) -> None:
 def describe(segmenter: Segmenter, parameters: Parameters) -> dict[str, str]:
     """Return what runs and where, as /diagnostics shows it."""
     config = Architecture.of(segmenter.model)
-    backend, reason = selection.explain(segmenter.device)
     view = segmenter.calibration
     unseen = segmenter.preprocessing.unseen_rows(None if view is None else view.event_size[0])
     return {
@@ -181,13 +198,22 @@ def describe(segmenter: Segmenter, parameters: Parameters) -> dict[str, str]:
         "weights": weights_name(parameters),
         "weights sha256": weights_hash(parameters),
         "device": str(segmenter.device),
+        **_engine(segmenter),
         "precision": segmenter.precision,
         "threads": str(choose_threads(parameters.threads)),
-        "back end": backend,
-        **({"why no better back end": reason} if reason else {}),
         **({"warning": segmenter.warning} if segmenter.warning else {}),
         **({"caveat": caveat} if (caveat := CAVEATS.get(weights_name(parameters))) else {}),
     }
+
+
+def _engine(segmenter: Segmenter) -> dict[str, str]:
+    """Return what runs the model, and where."""
+    if isinstance(segmenter.model, EngineNetwork):
+        engine = segmenter.model.engine
+        return {"engine": engine.name, "engine version": engine.version, "provider": engine.provider}
+    backend, reason = selection.explain(segmenter.device)
+    shown = {"engine": "torch", "engine version": torch.__version__, "back end": backend}
+    return shown | ({"why no better back end": reason} if reason else {})
 
 
 def active_line(shown: Mapping[str, str]) -> str:
@@ -196,8 +222,9 @@ def active_line(shown: Mapping[str, str]) -> str:
     weights = f"{shown['weights']} (sha256 {sha256}...)" if sha256 else shown["weights"]
     threads = "1 thread" if shown["threads"] == "1" else f"{shown['threads']} threads"
     unseen = f"; masks are 255 in the {shown['not segmented']}, as in training" if "not segmented" in shown else ""
+    place = f"{shown['engine']} ({shown['provider']})" if "provider" in shown else shown["device"]
     return (
-        f"active: model {shown['model']}, weights {weights}, {shown['device']}, {shown['precision']}, "
+        f"active: model {shown['model']}, weights {weights}, {place}, {shown['precision']}, "
         f"{threads}, loaded in {shown['load time [s]']} s{unseen}"
     )
 

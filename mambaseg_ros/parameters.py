@@ -103,6 +103,7 @@ CHANGES = {
     "unconfigured": ("unconfigured",),
 }
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+ENGINES = ("auto", "torch", "aoti", "onnxruntime", "openvino", "tensorrt")
 RANDOM = "random"  # the value of `weights` that asks for none
 EVENT_CLOCKS = ("auto", "header", "sensor", "filtered")
 RELIABILITIES = ("best_effort", "reliable")
@@ -124,7 +125,8 @@ class Parameters:
     autostart: bool = _parameter(True, "whether the node configures and activates itself; false leaves it to a lifecycle manager", changes="never")
     exit_on_failure: bool = _parameter(False, "whether the node ends with exit status 1 where it cannot configure or activate itself; false keeps it, to be corrected and configured again", changes="never")
     model: str = _parameter("mambaseg_nano", "the model's name, as `mambaseg info` lists them; unused where weights is the path of a checkpoint of ours")
-    weights: str = _parameter("", "path of a checkpoint of ours or of the authors' file of weights, or the name of weights that ship with `model`; empty: those that ship with it; random: random weights, for trials whose masks mean nothing")
+    weights: str = _parameter("", "path of a checkpoint of ours, of the authors' file of weights or of a file of `mambaseg export`, or the name of weights that ship with `model`; empty: those that ship with it; random: random weights, for trials whose masks mean nothing")
+    engine: str = _parameter("auto", "what runs the model; auto: by the suffix of `weights`: ONNX Runtime (.onnx; OpenVINO where that alone is installed), AOTInductor (.pt2) or TensorRT (.engine) for a file of `mambaseg export`, torch for all else", choices=ENGINES)
     image_height: int = _parameter(0, "rows of the model's input, pixels; 0: as the model was made", bounds=(0, 4096))
     image_width: int = _parameter(0, "columns of the model's input, pixels; 0: as the model was made", bounds=(0, 4096))
     device: str = _parameter("auto", "where the model runs: auto, cpu, cuda or cuda:N")

@@ -77,6 +77,19 @@ def shared_data() -> Path:
     return root / "data"
 
 
+@pytest.fixture(scope="session")
+def engines() -> None:
+    """Skip a test where a file cannot be exported; the environment of `make test` has all that it takes."""
+    from mambaseg_core.export.network import need_torch
+
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason=f"needs {package}, which is not installed here: pip install {package}")
+    try:
+        need_torch()
+    except ValueError as error:  # the workflow also runs the oldest torch that mambaseg takes
+        pytest.skip(str(error))
+
+
 @pytest.fixture
 def packets(shared_data: Path, tmp_path: Path) -> Callable[[str], list[Any]]:
     """Return a function that reads all event packets of a recording in shared/data/ros2."""

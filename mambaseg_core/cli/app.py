@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 from rich.console import Console
@@ -18,6 +18,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console(markup=False, emoji=False)  # what is printed may be a path
+
+Engine: TypeAlias = Annotated[
+    str, typer.Option(help="auto: by the file; or torch, onnxruntime, openvino, aoti or tensorrt")
+]
 
 
 def warn(sentence: str) -> None:
@@ -54,3 +58,11 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(what)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def size_of(what: str, text: str) -> tuple[int, int]:
+    """Return (height, width) of a text such as 240x320; raise ValueError for any other."""
+    parts = text.split("x")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise ValueError(f"{what} is {text!r}, expected height x width in pixels, such as 240x320")
+    return int(parts[0]), int(parts[1])

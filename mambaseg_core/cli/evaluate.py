@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from mambaseg_core.cli.app import app, console, progress_bar
+from mambaseg_core.cli.app import Engine, app, console, progress_bar, warn
 from mambaseg_core.cli.convert import Registered
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mambaseg_core.evaluation.results import Evaluation
 
 
 @app.command("eval")
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="a .safetensors file, such as runs/nano/best.safetensors")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="a .safetensors file, such as runs/nano/best.safetensors, or an exported file")
+    ],
     data: Annotated[str, typer.Argument(help="folder of the data set")],
     split: Annotated[str, typer.Option(help="split of the data set")] = "test",
     keep: Annotated[str, typer.Option(help="both, image or second; the other input is blanked")] = "both",
@@ -33,6 +37,7 @@ def evaluate(
     workers: Annotated[int, typer.Option(help="processes that load data", min=0)] = 2,
     samples: Annotated[int, typer.Option(help="number of samples, evenly spread; 0: all", min=0)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    engine: Engine = "auto",
     scales: Annotated[
         list[float] | None, typer.Option(help="factors of the inputs' size, such as: --scales 0.75 1.0 1.25")
     ] = None,
@@ -49,11 +54,13 @@ def evaluate(
     """
     from mambaseg_core.checkpoint import load_checkpoint
     from mambaseg_core.data.loading import layout_of, open_dataset
+    from mambaseg_core.engines.open import check_engine, is_exported, open_network
     from mambaseg_core.evaluation.evaluate import AGES_MS, PARTS
     from mambaseg_core.evaluation.evaluate import evaluate as judge
     from mambaseg_core.evaluation.prior import find_prior
     from mambaseg_core.evaluation.report import write_html, write_json
     from mambaseg_core.inference import choose_device
+    from mambaseg_core.models.presets import preprocessing_of
     from mambaseg_core.training.config import INPUTS
 
     if more_scales and not scales:
@@ -68,7 +75,12 @@ def evaluate(
         )
     ages_ms = AGES_MS if full else _numbers(ages)
     chosen = choose_device(device)
-    model, setup = load_checkpoint(checkpoint)
+    check_engine(engine, checkpoint)
+    if is_exported(checkpoint):
+        model: nn.Module = open_network(checkpoint, engine=engine, device=device, warn=warn)
+        setup, chosen = preprocessing_of(model), choose_device("cpu")
+    else:
+        model, setup = load_checkpoint(checkpoint)
     opened = partial(open_dataset, layout_of(setup, data), data, preprocessing=setup, registered=registered)
     dataset = opened(split)
     prior = find_prior(opened, dataset, split)

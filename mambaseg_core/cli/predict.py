@@ -8,13 +8,15 @@ from typing import Annotated
 
 import typer
 
-from mambaseg_core.cli.app import app, console, progress_bar, warn
+from mambaseg_core.cli.app import Engine, app, console, progress_bar, warn
 from mambaseg_core.cli.convert import Registered
 
 
 @app.command()
 def predict(
-    checkpoint: Annotated[Path, typer.Argument(help="a .safetensors file, such as runs/nano/best.safetensors")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="a .safetensors file, such as runs/nano/best.safetensors, or an exported file")
+    ],
     sequence: Annotated[
         Path, typer.Argument(help="folder of a sequence in DSEC's or DDD17's layout, of pairs, or of pictures")
     ],
@@ -23,6 +25,7 @@ def predict(
     precision: Annotated[
         str, typer.Option(help="float32, bfloat16 (if the processor has units for it), or tf32 or float16 (GPU only)")
     ] = "float32",
+    engine: Engine = "auto",
     fps: Annotated[float, typer.Option(help="frames per second of the video", min=0.1)] = 20.0,
     registered: Registered = False,
 ) -> None:
@@ -33,7 +36,7 @@ def predict(
     from mambaseg_core.evaluation.predict import open_recording, predict_sequence
     from mambaseg_core.inference import Segmenter
 
-    segmenter = Segmenter(checkpoint, device, precision=precision, warn=warn)
+    segmenter = Segmenter(checkpoint, device, precision=precision, engine=engine, warn=warn)
     recording, numbers = open_recording(sequence, segmenter.preprocessing.second, registered=registered)
     segmenter.calibration = recording.calibration
     changed = checkpoint.stat().st_mtime_ns

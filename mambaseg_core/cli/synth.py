@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mambaseg_core.cli.app import app, console, progress_bar
+from mambaseg_core.cli.app import app, console, progress_bar, size_of
 
 SECONDS, IMAGE_SIZE = 2.0, (540, 720)  # of a single sequence; the benchmark has its own
 
@@ -86,11 +86,3 @@ def synth(
             progress=progress,
         )
     console.print(f"{summary.path}: {summary.images} images, {summary.events} events, {summary.labels} labels")
-
-
-def size_of(what: str, text: str) -> tuple[int, int]:
-    """Return (height, width) of a text such as 240x320; raise ValueError for any other."""
-    parts = text.split("x")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise ValueError(f"{what} is {text!r}, expected height x width in pixels, such as 240x320")
-    return int(parts[0]), int(parts[1])

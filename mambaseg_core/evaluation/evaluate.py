@@ -14,6 +14,7 @@ from mambaseg_core.data.dataset import SampleDataset
 from mambaseg_core.data.loading import blanked, evenly
 from mambaseg_core.data.sample import Batch
 from mambaseg_core.data.transforms import resize_inputs
+from mambaseg_core.engines.network import EngineNetwork
 from mambaseg_core.evaluation.aged_batches import AgedBatch, aged_batches
 from mambaseg_core.evaluation.prior import PositionPrior
 from mambaseg_core.evaluation.regions import changed_region, find_regions, image_picture
@@ -74,6 +75,10 @@ def evaluate(
             one size only.
     """
     _check_scales(model, scales)
+    if flip and isinstance(model, EngineNetwork):
+        raise ValueError(
+            "flip is set, but an exported file gives one mask of one size; expected a checkpoint: leave it out"
+        )
     _check_ages(ages_ms)
     parts = (keep,) if isinstance(keep, str) else tuple(keep)
     if not parts or not set(parts) <= set(PARTS):
@@ -162,6 +167,8 @@ def predict_ids(model: nn.Module, batch: Batch, *, scales: Sequence[float] = (1.
             the public code of CMX and Sigma.
         flip: also add the logits of the mirrored inputs.
     """
+    if isinstance(model, EngineNetwork):
+        return model.ids(batch.image, batch.second)
     size = batch.label.shape[1], batch.label.shape[2]
     total: Tensor | None = None
     for scale in scales:

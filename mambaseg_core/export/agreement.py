@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from mambaseg_core.export.engines import LOADERS
+from mambaseg_core.engines import onnxruntime, openvino
+from mambaseg_core.engines.engine import Engine
 from mambaseg_core.export.network import ExportedNetwork, ExportForm
 
 LEAST_SAME = {"float32": 0.9999, "float16": 0.99}
@@ -17,13 +18,16 @@ LEAST_SAME = {"float32": 0.9999, "float16": 0.99}
 LARGEST_DIFFERENCE = {"float32": 1e-3, "float16": 0.5}
 """Largest difference of logits over their standard deviation, or of confidence, by the file's precision."""
 
+CHECKED_IN: Final[dict[str, Callable[[bytes], Engine]]] = {"onnxruntime": onnxruntime.load, "openvino": openvino.load}
+"""Engines that check a file; TensorRT needs its GPU, and its files are checked in ONNX Runtime."""
+
 
 @dataclass(frozen=True)
 class Agreement:
     """How well an engine agrees with PyTorch in float32.
 
     Attributes:
-        engine: A name of `engines.LOADERS`.
+        engine: Its name.
         frames: Frames that were compared.
         pixels: Pixels that were compared.
         differing: Pixels of another class.
@@ -59,23 +63,22 @@ class Agreement:
             )
 
 
-def compare(data: bytes, engine: str, model: nn.Module, form: ExportForm, frames: tuple[Tensor, Tensor]) -> Agreement:
+def compare(engine: Engine, model: nn.Module, form: ExportForm, frames: tuple[Tensor, Tensor]) -> Agreement:
     """Run a file in an engine and its network in PyTorch on the same frames.
 
     Args:
-        data: The file's content.
-        engine: A name of `engines.LOADERS`.
+        engine: An engine with the file.
         model: The network in float32, in eval mode, with inputs of 0 to 1.
         form: The file's inputs and outputs.
         frames: Images [F, C, H, W] and second inputs [F, T, H, W]; the last batch is filled up from the first frames.
     """
-    run, network = LOADERS[engine](data), ExportedNetwork(model, form)
+    network = ExportedNetwork(model, form)
     pairs: list[tuple[Tensor, Tensor]] = []
     differing = pixels = 0
     for inputs in _batches(frames, form):
         with torch.no_grad():
             expected = network(*inputs.values())
-        got = run({name: value.numpy() for name, value in inputs.items()})
+        got = engine.run({name: value.numpy() for name, value in inputs.items()})
         values, ids = _values_and_ids(_named(expected, form), form)
         own_values, own_ids = _values_and_ids({name: torch.from_numpy(array) for name, array in got.items()}, form)
         differing += int((ids != own_ids).sum())
@@ -83,7 +86,7 @@ def compare(data: bytes, engine: str, model: nn.Module, form: ExportForm, frames
         pairs.append((values, own_values))
     spread = torch.cat([value.flatten() for value, _ in pairs]).std().item() if form.outputs == "logits" else 1.0
     largest = max(float((own - value).abs().max().nan_to_num(torch.inf)) for value, own in pairs) / spread
-    return Agreement(engine, len(frames[0]), pixels, differing, largest)
+    return Agreement(engine.name, len(frames[0]), pixels, differing, largest)
 
 
 def _batches(frames: tuple[Tensor, Tensor], form: ExportForm) -> Iterator[dict[str, Tensor]]:

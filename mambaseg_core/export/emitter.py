@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mambaseg_core.export.packages import need
+from mambaseg_core.engines.packages import need
 
 Value = str
 """Name of a value in the graph."""

@@ -6,21 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from mambaseg_core.engines.packages import need
 from mambaseg_core.export.emitter import Constants, Emitter
-from mambaseg_core.export.packages import need
 from mambaseg_core.export.scans import WRITERS
 from mambaseg_core.export.symbols import DOMAIN, SIZE
 
 
-def lower(model: Any, *, softplus_operator: bool) -> int:
+def lower(model: Any, *, softplus_operator: bool) -> None:
     """Replace the scans of an ONNX model, in place.
 
     Args:
         model: A ModelProto whose symbols of scans have their weights as initializers.
         softplus_operator: As of `Emitter`.
-
-    Returns:
-        The number of scans.
     """
     arrays = {tensor.name: tensor for tensor in model.graph.initializer}
     constants, nodes, count = Constants(), [], 0
@@ -36,7 +33,6 @@ def lower(model: Any, *, softplus_operator: bool) -> int:
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(constants.tensors)
     _drop_unused(model)
-    return count
 
 
 def _write(emit: Emitter, node: Any, arrays: dict[str, Any]) -> None:

@@ -7,19 +7,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import nn
 
 from mambaseg_core.checkpoint import Architecture
+from mambaseg_core.engines.engine import FORMAT
 from mambaseg_core.export.agreement import Agreement
 from mambaseg_core.export.network import OPSET, ExportForm
 from mambaseg_core.labels import IGNORE
 from mambaseg_core.preprocessing import Preprocessing
-
-FORMAT: Final = 1
-"""Version of this description; a larger one may have other keys."""
 
 
 def describe(

@@ -13,8 +13,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from mambaseg_core.engines.packages import need
 from mambaseg_core.export.lowering import lower
-from mambaseg_core.export.packages import need, need_torch
 from mambaseg_core.export.symbols import with_symbols
 from mambaseg_core.export.translations import translations
 from mambaseg_core.models.presets import Network
@@ -26,6 +26,7 @@ INPUTS: Final = {"both": ("image", "second"), "image": ("image",), "second": ("s
 """Names of the inputs of a file, by what it is for."""
 OUTPUTS: Final = {"logits": ("logits",), "mask": ("ids", "confidence")}
 """Names of the outputs of a file."""
+_TORCH: Final = (2, 8)  # the first with `torch.onnx.ops.symbolic`
 ENGINES: Final = ("onnxruntime", "openvino", "tensorrt")
 
 
@@ -135,6 +136,16 @@ def to_onnx(model: Network, form: ExportForm) -> Any:
     proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     onnx.checker.check_model(proto, full_check=True)
     return proto
+
+
+def need_torch() -> None:
+    """Raise ValueError where torch is older than the export."""
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if version < _TORCH:
+        raise ValueError(
+            f"torch is {torch.__version__}; an export expects {_TORCH[0]}.{_TORCH[1]} or later: install a newer torch "
+            "to export with (the file runs without torch)"
+        )
 
 
 def example_inputs(model: Network, form: ExportForm) -> tuple[Tensor, ...]:

@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
-from mambaseg_core.export.agreement import Agreement, compare
-from mambaseg_core.export.engines import LOADERS
+from mambaseg_core.engines.packages import need
+from mambaseg_core.export.agreement import CHECKED_IN, compare
 from mambaseg_core.export.frames import street_frames
 from mambaseg_core.export.metadata import describe, precision_of, store
 from mambaseg_core.export.network import ExportForm, to_onnx
-from mambaseg_core.export.packages import need
+from mambaseg_core.export.written import FRAMES, WrittenFile
 from mambaseg_core.files import write_bytes, write_text
 from mambaseg_core.models.presets import Network, preprocessing_of
 from mambaseg_core.models.released.unit_inputs import with_unit_inputs
 
-FRAMES = 8
-
-
-@dataclass(frozen=True)
-class OnnxFile:
-    """A file that was written.
-
-    Attributes:
-        path: The file; a description in JSON has the same name with the suffix .json.
-        nodes: Operators in its graph.
-        bytes: Its size.
-        checks: How well engines agree with PyTorch.
-    """
-
-    path: Path
-    nodes: int
-    bytes: int
-    checks: tuple[Agreement, ...]
-
 
 def export_onnx(
     model: Network, out: Path, form: ExportForm, *, source: Path | None = None, frames: int = FRAMES
-) -> OnnxFile:
+) -> WrittenFile:
     """Write a network as ONNX of standard operators, after engines have given PyTorch's masks with it.
 
     ONNX Runtime checks every file; OpenVINO one that is written for it.
@@ -57,14 +37,14 @@ def export_onnx(
     """
     if out.suffix != ".onnx":
         raise ValueError(f"out is {out}; expected a name that ends in .onnx: change it")
-    engines = [engine for engine in LOADERS if engine in ("onnxruntime", form.engine)]
+    engines = [engine for engine in CHECKED_IN if engine in ("onnxruntime", form.engine)]
     for package in ("onnx", "onnxscript", *engines):
         need(package)
     model, setup = model.eval(), preprocessing_of(model)
     proto = to_onnx(model, form)
     data = proto.SerializeToString()
     pictures = street_frames(setup, frames)
-    checks = tuple(compare(data, engine, with_unit_inputs(model), form, pictures) for engine in engines)
+    checks = tuple(compare(CHECKED_IN[engine](data), with_unit_inputs(model), form, pictures) for engine in engines)
     for check in checks:
         check.refuse_below(precision_of(form))
     description = describe(model, setup, form, checks, source)
@@ -72,4 +52,4 @@ def export_onnx(
     data = proto.SerializeToString()
     write_bytes(out, data)
     write_text(out.with_suffix(".json"), json.dumps(description, indent=1) + "\n")
-    return OnnxFile(out, len(proto.graph.node), len(data), checks)
+    return WrittenFile(out, len(proto.graph.node), len(data), checks)

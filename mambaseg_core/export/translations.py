@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mambaseg_core.export.packages import need
+from mambaseg_core.engines.packages import need
 
 
 def translations() -> dict[Any, Callable[..., Any]]:

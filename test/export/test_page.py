@@ -27,7 +27,7 @@ SHIPPED = FOLDER / "mambaseg_nano_synthetic.safetensors"
 def test_the_program_of_the_page_gives_the_mask_of_the_package(
     tmp_path: Path, summary: SequenceSummary, monkeypatch: pytest.MonkeyPatch, mambaseg: Callable[..., Any]
 ) -> None:
-    blocks = re.findall(r"```(\w+)\n(.*?)```", PAGE, re.DOTALL)
+    blocks = re.findall(r"```(\w+)\n(.*?)```", PAGE.partition("## From a checkpoint")[2], re.DOTALL)[:2]
     assert [kind for kind, _ in blocks] == ["bash", "python"]
     (command,) = (line for line in blocks[0][1].splitlines() if line.startswith("mambaseg "))
     lines = [line for line in blocks[1][1].splitlines() if line.strip()]
@@ -54,6 +54,7 @@ def test_the_program_of_the_page_gives_the_mask_of_the_package(
     assert np.abs(names["confidence"][0] - mask.confidence).max() < 1e-5
     assert "mambaseg" not in blocks[1][1]
     assert (read_label(tmp_path / "mask.png") == mask.ids).all()
+    assert (mc.Segmenter(tmp_path / "nano.onnx", "cpu").segment(image, events).ids == mask.ids).all()
 
 
 def frame(summary: SequenceSummary) -> tuple[Any, mc.Events]:

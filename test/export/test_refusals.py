@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from mambaseg_core.export.network import ExportForm
+from mambaseg_core.engines.packages import need
+from mambaseg_core.export.network import ExportForm, need_torch
 from mambaseg_core.export.onnx_file import export_onnx
-from mambaseg_core.export.packages import need, need_torch
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime", "openvino"])

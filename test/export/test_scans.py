@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from mambaseg_core.engines import openvino as openvino_engine
 from mambaseg_core.export import digits, recursion
-from mambaseg_core.export.engines import load_openvino
 from mambaseg_core.export.lowering import lower
 from mambaseg_core.export.symbols import DOMAIN, SIZE
 from mambaseg_core.ops import reference
@@ -37,7 +37,7 @@ def run(op: str, size: tuple[int, ...], values: dict[str, Tensor], weights: dict
     )
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid(DOMAIN, 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-    assert lower(model, **{"softplus_operator": False, **how}) == 1
+    lower(model, **{"softplus_operator": False, **how})
     onnx.checker.check_model(onnx.shape_inference.infer_shapes(model, strict_mode=True), full_check=True)
     session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {name: value.float().numpy() for name, value in values.items()})[0], model
@@ -45,9 +45,9 @@ def run(op: str, size: tuple[int, ...], values: dict[str, Tensor], weights: dict
 
 def run_in_openvino(model: Any, values: dict[str, Tensor]) -> Any:
     pytest.importorskip("openvino", reason="needs openvino, which is not installed here: pip install openvino")
-    return load_openvino(model.SerializeToString())({name: value.float().numpy() for name, value in values.items()})[
-        "y"
-    ]
+    return openvino_engine.load(model.SerializeToString()).run(
+        {name: value.float().numpy() for name, value in values.items()}
+    )["y"]
 
 
 def weights_of(directions: int, channels: int, state: int, rank: int, decay: str) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ LAYERS = [
     {"models", "data"},
     {"fused"},
     {"profile", "precision", "synth", "tracing"},
-    {"checkpoint", "graphs"},
+    {"checkpoint", "engines", "graphs"},
     {"inference"},
     {"evaluation", "export"},
     {"training"},

@@ -1,0 +1,1 @@
+"""Run files that `mambaseg export` wrote, each in the engine that it is for."""

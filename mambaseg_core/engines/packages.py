@@ -1,0 +1,24 @@
+"""The packages that other engines need and the rest of mambaseg does not: the extra `export`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+
+def need(name: str) -> ModuleType:
+    """Import a package of the extra `export`.
+
+    Raises:
+        ValueError: It is not installed; one sentence.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != name.split(".")[0]:
+            raise
+        package = name.split(".")[0]
+        raise ValueError(
+            f"an exported file needs the package {package}, which is not installed here; pip install {package}, or all "
+            "that one may need: pip install 'mambaseg[export]'"
+        ) from error
