@@ -16,5 +16,5 @@ CXXFLAGS=$flags CFLAGS=$flags LDFLAGS="-fsanitize=address,undefined" MAMBASEG_RE
 export LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0
 PYTHONPATH=. "$python" -m pytest -q -p no:cacheprovider test/ops/test_scan.py test/ops/test_scan_robust.py \
   test/ops/test_voxel_grid.py test/ops/test_area_resize.py \
-  test/ops/test_fused_maps.py test/ops/test_fused_dense.py test/ops/test_checksums.py \
+  test/ops/test_fused_maps.py test/ops/test_fused_dense.py test/ops/test_fused_bfloat16.py test/ops/test_checksums.py \
   -k "not refer" "$@"

@@ -184,7 +184,7 @@ static void round_line(const ConvArgs<float, Bfloat16>& args, int64_t b, int64_t
 MAMBASEG_INLINE void copy_run(Factors::Left* to, const Factors::Left* from, int64_t count) {
   constexpr int64_t vector = MAMBASEG_VECTOR_BYTES / static_cast<int64_t>(sizeof(Factors::Left));
   for (int64_t k = 0; k < count; k += vector)
-    store(reinterpret_cast<float*>(to + k), load(reinterpret_cast<const float*>(from + k)));
+    __builtin_memcpy(to + k, from + k, MAMBASEG_VECTOR_BYTES);
 }
 
 static void conv(const ConvArgs<float, Bfloat16>& args, int64_t item, float* scratch) {
