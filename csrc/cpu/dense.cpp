@@ -38,6 +38,13 @@ int64_t conv_rows(int64_t depth) {
   return std::max(kHalfRowsAnItem, std::min(kWindowRows, kWindows / depth));
 }
 
+// Work of products, in multiply-adds of float32. With tiles a fifth of them is left, and what each number read or written
+// costs (norm, rounding, activation): 0.3 ns, as 24 multiply-adds.
+template <class S, class W>
+int64_t work_of(int64_t products, int64_t numbers) {
+  return sizeof(W) < sizeof(S) && bfloat16_at_once() > 2 ? products / 5 + 24 * numbers : products;
+}
+
 int64_t least_items(int64_t products, int64_t items) {
   return std::max<int64_t>(1, kProductsAThread * items / std::max<int64_t>(1, products));
 }
@@ -134,7 +141,8 @@ Tensor fused_linear(const Tensor& x, const Tensor& packed, const std::optional<T
     args.residual = input<S>(added);
     args.y = output<S>(y);
     const DenseKernels<S, W>& k = kernels_of<S, W>();
-    const int64_t least = least_items(args.rows * channels * out_features, args.items);
+    const int64_t work = work_of<S, W>(args.rows * channels * out_features, args.rows * (channels + out_features));
+    const int64_t least = least_items(work, args.items);
     if (args.items) run<S>(args.items, k.linear_scratch(args), k.linear, args, least);
   });
   return y;
@@ -164,7 +172,8 @@ Tensor fused_mlp(const Tensor& x, const std::optional<Tensor>& norm_weight, cons
     args.residual = residual;
     args.y = output<S>(y);
     const DenseKernels<S, W>& k = kernels_of<S, W>();
-    const int64_t least = least_items(2 * args.rows * channels * hidden, args.items);
+    const int64_t work = work_of<S, W>(2 * args.rows * channels * hidden, args.rows * (2 * channels + hidden));
+    const int64_t least = least_items(work, args.items);
     if (args.items) run<S>(args.items, k.mlp_scratch(args), k.mlp, args, least);
   });
   return y;
@@ -202,7 +211,9 @@ Tensor fused_conv3x3(const Tensor& x, const Tensor& packed, const std::optional<
     args.y = output<S>(y);
     const DenseKernels<S, W>& k = kernels_of<S, W>();
     const int64_t items = args.batch * ceil_div(args.out_height, args.lines);
-    const int64_t least = least_items(pixels * args.layer.depth * out_channels, items);
+    const int64_t work =
+        work_of<S, W>(pixels * args.layer.depth * out_channels, pixels * (args.layer.depth + out_channels));
+    const int64_t least = least_items(work, items);
     run<S>(items, k.conv_scratch(args), k.conv, args, least);
   });
   return y;
