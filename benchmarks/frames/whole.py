@@ -1,13 +1,14 @@
-"""Time whole networks, plain and in their inference form, in turns; compare their masks.
+"""Time whole networks, plain and in their inference forms, in turns; compare their masks.
 
     python benchmarks/frames/whole.py [--models NAME ...] [--sizes 240x320 ...] [--threads 1 2] [--rounds N] [--trace]
 
-`MAMBASEG_ISA=avx2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2` before it has both use
-AVX2. A round is one frame of each, both inputs there, from the network's inputs to class ids and confidence. Times are
-in milliseconds: median and least of the wall time, least of the processor's time of the process. `pixels` is the share
+`MAMBASEG_ISA=avx2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2` before it has all use
+AVX2. A round is one frame of each, both inputs there, from the network's inputs to class ids and confidence. A line is
+the plain network, the fused one, or that in bfloat16. Times are in milliseconds: median and least of the wall time,
+least of the processor's time of the process; then the last two as a share of the plain network's. `pixels` is the share
 of equal class ids, `logits` the largest difference over their standard deviation, `watch` the time to see whether the
-weights have changed, which `fused` includes. `operators` are those that torch dispatches. Weights are the shipped ones
-where there are some, else random.
+weights have changed, which all but `plain` include. `operators` are those that torch dispatches. Weights are the
+shipped ones where there are some, else random.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import argparse
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -74,33 +76,37 @@ def made(name: str, size: tuple[int, int]) -> Network:
 
 
 @torch.inference_mode()
-def row(model: Network, size: tuple[int, int], threads: int, rounds: int, *, traced: bool, bfloat16: bool) -> str:
-    """Return a row of the table."""
+def rows(model: Network, size: tuple[int, int], threads: int, rounds: int, *, traced: bool) -> Iterator[str]:
+    """Yield the lines of the table of a network."""
     torch.set_num_threads(threads)
-    form, pair = InferenceForm(model, bfloat16=bfloat16), pair_of(model, size)
-    network = form.network()
-    counts = []
-    for some in (model, network):
-        with Operators() as operators:
-            answer(some, torch.float32, CPU, *pair)
-        counts.append(operators.number)
+    forms = [InferenceForm(model, bfloat16=half) for half in (False, True)]
+    pair, other = pair_of(model, size), pair_of(model, size)
+    networks = [model, *(form.network() for form in forms)]
     runs: list[Callable[[], Any]] = [
-        lambda: answer(model, torch.float32, CPU, *pair),
-        lambda: answer(form.network(), torch.float32, CPU, *pair),
+        partial(TracedModel(model, torch.float32, pair, other, some), *pair)
+        if traced
+        else partial(answer, some, torch.float32, CPU, *pair)
+        for some in networks
     ]
-    if traced:
-        other = pair_of(model, size)
-        traces = [TracedModel(model, torch.float32, pair, other, some) for some in (model, network)]
-        runs = [lambda: traces[0](*pair), lambda: (form.network(), traces[1](*pair))]
-    plain, fused, watch = take_turns([*runs, form.network], rounds)
-    batch = tuple(x[None] for x in pair)
-    logits, expected = network(*batch), model(*batch)
-    pixels = (logits.argmax(1) == expected.argmax(1)).float().mean()
-    difference = (logits - expected).abs().max() / expected.std()
-    numbers = (*plain, *fused)
-    cells = [f"{number:.1f}" for number in numbers] + [f"{fused[1] / plain[1]:.2f}", f"{fused[2] / plain[2]:.2f}"]
-    cells += [f"{watch[2]:.2f}", f"{100 * pixels:.4f} %", f"{difference:.1e}", f"{counts[0]}", f"{counts[1]}"]
-    return f"| {model.name} {size[0]}x{size[1]} | {threads} | {' | '.join(cells)} |"
+    watched = [runs[0], *(partial(watch, form, run) for form, run in zip(forms, runs[1:], strict=True))]
+    *found, watching = take_turns([*watched, forms[0].network], rounds)
+    expected = model(*(x[None] for x in pair))
+    for name, network, numbers in zip(("plain", "fused", "bfloat16"), networks, found, strict=True):
+        with Operators() as operators:
+            answer(network, torch.float32, CPU, *pair)
+        logits = network(*(x[None] for x in pair))
+        pixels = (logits.argmax(1) == expected.argmax(1)).float().mean()
+        cells = [name, *(f"{number:.1f}" for number in numbers)]
+        cells += [f"{number / plain:.2f}" for number, plain in zip(numbers[1:], found[0][1:], strict=True)]
+        cells += ["" if network is model else f"{watching[2]:.2f}", f"{100 * pixels:.4f} %"]
+        cells += [f"{(logits - expected).abs().max() / expected.std():.1e}", str(operators.number)]
+        yield f"| {model.name} {size[0]}x{size[1]} | {threads} | {' | '.join(cells)} |"
+
+
+def watch(form: InferenceForm, run: Callable[[], Any]) -> None:
+    """Look whether the weights have changed, and run a frame."""
+    form.network()
+    run()
 
 
 def main() -> None:
@@ -110,21 +116,20 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=[], metavar="HxW", help="default: the preset's")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--trace", action="store_true", help="run both as traces, as a Segmenter does after warm_up")
+    parser.add_argument("--trace", action="store_true", help="run all as traces, as a Segmenter does after warm_up")
     arguments = parser.parse_args()
     keep_memory()
     print(f"load {os.getloadavg()[0]:.1f}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}\n")
-    head = (
-        "| | threads | plain median | least | CPU | fused median | least | CPU | wall | CPU | watch | pixels | logits"
-    )
-    print(f"{head} | operators | fused |\n|{'---|' * 15}")
+    print("| | threads | form | median | least | CPU | share, least | CPU | watch | pixels | logits | operators |")
+    print("|" + "---|" * 12)
     for name in arguments.models:
         sizes: list[Any] = [tuple(map(int, size.split("x"))) for size in arguments.sizes] or [None]
         for size in sizes:
             model = made(name, size)
             for threads in arguments.threads:
-                line = row(model, size or model.image_size, threads, arguments.rounds, traced=arguments.trace)
-                print(line, flush=True)
+                given = size or model.image_size, threads, arguments.rounds
+                for line in rows(model, *given, traced=arguments.trace):
+                    print(line, flush=True)
 
 
 if __name__ == "__main__":
