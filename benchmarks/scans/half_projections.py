@@ -4,7 +4,7 @@
     python benchmarks/scans/half_projections.py drives/day drives/night
 
 A CPU emulates what a GPU rounds: factors and results in half, sums in float32. The last row is what a CPU does in
-bfloat16: float32 features, and rounded factors of all products. Prints a Markdown table: pixels with the
+bfloat16: float32 features, and rounded factors of all products but the last. Prints a Markdown table: pixels with the
 class that float32 gives them, largest difference of a logit beside the largest logit, both over all frames. With
 `--model NAME` a network has random weights, which says nothing about its masks.
 """
@@ -59,7 +59,7 @@ def main() -> None:
                 found = [lower(*(x.to(dtype) for x in pair)).float() for pair in inputs]
             print(row(*(str(x).removeprefix("torch.") for x in (dtype, factors)), found, expected))
     network = InferenceForm(segmenter.model, bfloat16=True).network()
-    print(row("float32", "bfloat16, as all products", [network(*pair) for pair in inputs], expected))
+    print(row("float32", "bfloat16, as all products but the last", [network(*pair) for pair in inputs], expected))
 
 
 def row(features: str, factors: str, found: list[Tensor], expected: list[Tensor]) -> str:
