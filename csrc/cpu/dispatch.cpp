@@ -2,6 +2,9 @@
 
 #include <cstdlib>
 #include <cstring>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #if defined(__x86_64__) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -27,6 +30,13 @@ struct Choice {
 };
 
 #if defined(__x86_64__)
+// AMX-TILE and AMX-BF16, whose names not every compiler's __builtin_cpu_supports knows.
+bool has_tiles() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned wanted = 1u << 22 | 1u << 24;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & wanted) == wanted;
+}
+
 // Linux saves the tiles of a process that has asked for them, in all its threads.
 bool tiles_permitted() {
 #if defined(__linux__)
@@ -48,7 +58,7 @@ Choice choose() {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   const bool pairs = avx512 && __builtin_cpu_supports("avx512bf16");
-  const bool tiles = pairs && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16");
+  const bool tiles = pairs && has_tiles();
   if (tiles && (any || asked("amx")) && tiles_permitted()) return {&avx512_float, &amx_products, 32};
   // an Intel of 2023 multiplies pairs half as fast as float32
   if (pairs && ((any && __builtin_cpu_is("amd")) || asked("avx512_bf16"))) return {&avx512_float, &avx512_bf16_products, 2};
