@@ -9,6 +9,8 @@ MAMBASEG_INLINE Vec<float> rounded(Vec<float> x) {
   return (Vec<float>)((x == x ? nearest : bits | 0x400000) & 0xffff0000);
 }
 
+#include "factors_rows.h"
+
 struct Factors {
   using Left = float;
 
@@ -24,22 +26,14 @@ struct Factors {
       const int count = rows - i < kBlock ? rows - i : kBlock;
       for (int c = 0; c < kPanel; c += kLanes<float>) {
         const Bfloat16 *left = weight + 2 * c, *right = next + 2 * c;
-        choose<Panels>(a + i * stride, stride, count, left, right, depth, sums + i * 2 * kPanel + c);
+        block_of_rows<Factors, Panels>(a + i * stride, stride, count, left, right, depth, sums + i * 2 * kPanel + c);
       }
     }
   }
 
   struct Session {};
 
- private:
   static constexpr int kBlock = MAMBASEG_VECTOR_BYTES == 64 ? 12 : 6;
-
-  template <int Panels, int Rows = kBlock>
-  static void choose(const Left* a, int64_t stride, int rows, const Bfloat16* left, const Bfloat16* right,
-                     int64_t depth, float* sums) {
-    if (rows == Rows) return block<Panels, Rows>(a, stride, left, right, depth, sums);
-    if constexpr (Rows > 1) choose<Panels, Rows - 1>(a, stride, rows, left, right, depth, sums);
-  }
 
   template <int Panels, int Rows>
   static void block(const Left* a, int64_t stride, const Bfloat16* left, const Bfloat16* right, int64_t depth,

@@ -1,5 +1,7 @@
 // bfloat16 factors multiplied in pairs by AVX512-BF16. Included after factors_half.h.
 
+#include "factors_rows.h"
+
 struct Factors : HalfFactors {
   // `rows` rows times the panels at `weight` and, with Panels = 2, at `next`: sums [rows, 2 * kPanel].
   template <int Panels>
@@ -7,21 +9,13 @@ struct Factors : HalfFactors {
                        int64_t depth, float* sums) {
     for (int i = 0; i < rows; i += kBlock) {
       const int count = rows - i < kBlock ? rows - i : kBlock;
-      choose<Panels>(a + i * stride, stride, count, weight, next, depth, sums + i * 2 * kPanel);
+      block_of_rows<Factors, Panels>(a + i * stride, stride, count, weight, next, depth, sums + i * 2 * kPanel);
     }
   }
 
   struct Session {};
 
- private:
   static constexpr int kBlock = 12;
-
-  template <int Panels, int Rows = kBlock>
-  static void choose(const Left* a, int64_t stride, int rows, const Bfloat16* left, const Bfloat16* right,
-                     int64_t depth, float* sums) {
-    if (rows == Rows) return block<Panels, Rows>(a, stride, left, right, depth, sums);
-    if constexpr (Rows > 1) choose<Panels, Rows - 1>(a, stride, rows, left, right, depth, sums);
-  }
 
   template <int Panels, int Rows>
   static void block(const Left* a, int64_t stride, const Bfloat16* left, const Bfloat16* right, int64_t depth,
