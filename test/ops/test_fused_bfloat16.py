@@ -6,26 +6,36 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fused_cases
 import pytest
 import torch
 import torch.nn.functional as F
+from fused_cases import (
+    ACTIVATIONS,
+    EPS,
+    OPERATORS,
+    Case,
+    Conv,
+    Linear,
+    Mlp,
+    bordered,
+    conv,
+    drawn,
+    linear,
+    mapped,
+    mlp,
+    norm,
+    strided,
+)
 from torch import Tensor
 
 import mambaseg_core
 from mambaseg_core import extension, ops
 from mambaseg_core.ops import fused, fused_dense
-
-OPERATORS = torch.ops.mambaseg
-EPS = torch.finfo(torch.float32).eps
-ACTIVATIONS = (fused.NONE, fused.RELU, fused.GELU, fused.SILU, fused.SIGMOID)
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed + sum(shape)))
 
 
 def rounded(x: Tensor) -> Tensor:
@@ -33,124 +43,46 @@ def rounded(x: Tensor) -> Tensor:
     return x.float().bfloat16().double()
 
 
-def norm(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    return x if weight is None else F.layer_norm(x, x.shape[-1:], weight, bias, 1e-5)
+def arguments(case: Case) -> tuple[Any, ...]:
+    return case.arguments(bfloat16=True)
 
 
-@dataclass
-class Case:
-    """A linear layer, an MLP (`second`) or a convolution (a weight of four dimensions) and what it is given."""
-
-    x: Tensor
-    weight: Tensor
-    bias: Tensor | None = None
-    norm_weight: Tensor | None = None
-    norm_bias: Tensor | None = None
-    activation: int = fused.NONE
-    second: Tensor | None = None
-    bias2: Tensor | None = None
-    residual: Tensor | None = None
-    stride: int = 1
-
-    @property
-    def operator(self) -> Any:
-        name = "fused_conv3x3" if self.weight.ndim == 4 else "fused_linear" if self.second is None else "fused_mlp"
-        return getattr(OPERATORS, name)
-
-    def arguments(self, *, bfloat16: bool = True) -> tuple[Any, ...]:
-        norms = (self.norm_weight, self.norm_bias, 1e-5)
-        outputs = self.weight.shape[0]
-        if self.weight.ndim == 4:
-            packed = OPERATORS.pack_conv3x3(self.weight, bfloat16)
-            return self.x, packed, self.bias, outputs, self.stride, *norms, self.activation
-        packed = OPERATORS.pack_linear(self.weight, bfloat16)
-        if self.second is None:
-            return self.x, packed, self.bias, outputs, *norms, self.activation, self.residual
-        second = OPERATORS.pack_linear(self.second, bfloat16)
-        return (
-            self.x,
-            *norms,
-            packed,
-            self.bias,
-            outputs,
-            second,
-            self.bias2,
-            self.activation,
-            self.residual is not None,
-        )
-
-    def fused(self) -> Tensor:
-        found: Tensor = self.operator(*self.arguments())
-        return found
-
-    def exact(self) -> Tensor:
-        """Compute in float64 with rounded factors."""
-        x, bias, bias2, residual, scale, shift = (
-            None if value is None else value.double()
-            for value in (self.x, self.bias, self.bias2, self.residual, self.norm_weight, self.norm_bias)
-        )
-        assert x is not None
-        if self.weight.ndim == 4:
-            y = F.conv2d(rounded(x).permute(0, 3, 1, 2), rounded(self.weight), bias, self.stride, 1)
-            return fused.activate(norm(y.permute(0, 2, 3, 1), scale, shift), self.activation)
-        y = F.linear(rounded(norm(x, scale, shift)), rounded(self.weight), bias)
-        y = fused.activate(y, self.activation)
-        if self.second is not None:
-            y = F.linear(rounded(y), rounded(self.second), bias2)
-        return y if residual is None else y + residual
+def product(case: Case) -> Tensor:
+    found: Tensor = case.operator(*arguments(case))
+    return found
 
 
-def linear(inputs: int, outputs: int, *rows: int, **changed: Any) -> Case:
-    case = Case(
-        x=drawn(*rows, inputs),
-        weight=drawn(outputs, inputs) / inputs**0.5,
-        bias=drawn(outputs, seed=1),
-        activation=fused.GELU,
-        residual=drawn(*rows, outputs, seed=4),
-    )
-    return replace(case, **changed)
+def exact(case: Case) -> Tensor:
+    """Compute in float64 with rounded factors."""
+    case = mapped(case, Tensor.double)
+    norms = case.norm_weight, case.norm_bias
+    if isinstance(case, Conv):
+        y = F.conv2d(rounded(case.x).permute(0, 3, 1, 2), rounded(case.weight), case.bias, case.stride, 1)
+        return fused.activate(norm(y.permute(0, 2, 3, 1), *norms), case.activation)
+    if isinstance(case, Mlp):
+        y = F.linear(rounded(norm(case.x, *norms)), rounded(case.first), case.bias1)
+        y = F.linear(rounded(fused.activate(y, case.activation)), rounded(case.second), case.bias2)
+        return y + case.x if case.residual else y
+    y = fused.activate(F.linear(rounded(norm(case.x, *norms)), rounded(case.weight), case.bias), case.activation)
+    return y if case.residual is None else y + case.residual
 
 
-def mlp(channels: int, hidden: int, *rows: int, **changed: Any) -> Case:
-    x = drawn(*rows, channels)
-    case = Case(
-        x=x,
-        weight=drawn(hidden, channels) / channels**0.5,
-        second=drawn(channels, hidden) / hidden**0.5,
-        bias=drawn(hidden, seed=1),
-        bias2=drawn(channels, seed=2),
-        norm_weight=drawn(channels, seed=3),
-        norm_bias=drawn(channels, seed=4),
-        activation=fused.GELU,
-        residual=x,
-    )
-    return replace(case, **changed)
+def bare(case: Case) -> Case:
+    """Leave the norm out: the factors of a product then are as they were given."""
+    return replace(case, norm_weight=None, norm_bias=None)
 
 
-def conv(inputs: int, outputs: int, *size: int, **changed: Any) -> Case:
-    case = Case(
-        x=drawn(*size, inputs),
-        weight=drawn(outputs, inputs, 3, 3) / (9 * inputs) ** 0.5,
-        bias=drawn(outputs, seed=1),
-        norm_weight=drawn(outputs, seed=2),
-        norm_bias=drawn(outputs, seed=3),
-        stride=2,
-        activation=fused.GELU,
-    )
-    return replace(case, **changed)
-
-
-def normed(case: Case) -> Case:
-    channels = case.x.shape[-1]
-    return replace(case, norm_weight=drawn(channels, seed=2), norm_bias=drawn(channels, seed=3))
+def planes_of(x: Tensor) -> Tensor:
+    """Return the same image, stored as planes."""
+    return x.movedim(-1, 1).contiguous().movedim(1, -1)
 
 
 def error(case: Case) -> Tensor:
-    got, exact = case.fused(), case.exact()
+    got, wanted = product(case), exact(case)
     assert got.dtype == torch.float32
     assert got.is_contiguous()
-    assert got.shape == exact.shape
-    return ((got - exact).abs() / exact.abs().clamp(min=max(1.0, float(exact.abs().mean())))).flatten()
+    assert got.shape == wanted.shape
+    return ((got - wanted).abs() / wanted.abs().clamp(min=max(1.0, float(wanted.abs().mean())))).flatten()
 
 
 def assert_exact(case: Case) -> None:
@@ -168,8 +100,8 @@ def assert_right(case: Case) -> None:
     assert float(found.median()) < 32 * EPS
 
 
-CASES = {"linear": linear(33, 70, 2, 5, 7), "mlp": mlp(33, 70, 2, 5, 7), "conv": conv(10, 33, 2, 7, 9)}
-CASES["planes"] = replace(CASES["conv"], x=CASES["conv"].x.movedim(-1, 1).contiguous().movedim(1, -1))
+CASES = {**fused_cases.CASES, "linear": bare(fused_cases.CASES["linear"])}
+CASES["planes"] = replace(CASES["conv"], x=planes_of(CASES["conv"].x))
 
 
 # ---- numbers ----
@@ -178,24 +110,24 @@ CASES["planes"] = replace(CASES["conv"], x=CASES["conv"].x.movedim(-1, 1).contig
 @pytest.mark.parametrize("outputs", [1, 11, 16, 17, 32, 33, 48, 70])
 @pytest.mark.parametrize("inputs", [1, 2, 3, 31, 32, 33, 64, 100])
 def test_a_linear_layer_of_any_size(inputs: int, outputs: int) -> None:
-    assert_exact(linear(inputs, outputs, 37))
-    assert_right(normed(linear(inputs, outputs, 37)))
+    assert_exact(bare(linear(inputs, outputs, 37)))
+    assert_right(linear(inputs, outputs, 37))
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 7, 12, 13, 15, 16, 17, 31, 32, 33, 48, 49, 95, 97, 193, 1201])
 def test_any_number_of_rows(rows: int) -> None:
-    assert_exact(linear(20, 19, rows))
+    assert_exact(bare(linear(20, 19, rows)))
     assert_right(mlp(20, 35, rows))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activations(activation: int) -> None:
-    assert_exact(linear(33, 19, 50, activation=activation))
-    assert_exact(linear(33, 19, 50, activation=activation, residual=None, bias=None))
+    assert_exact(bare(linear(33, 19, 50, activation=activation)))
+    assert_exact(bare(linear(33, 19, 50, activation=activation, residual=None, bias=None)))
     assert_right(mlp(33, 19, 50, activation=activation))
-    assert_right(mlp(33, 48, 50, activation=activation, residual=None, norm_weight=None, norm_bias=None, bias2=None))
+    assert_right(bare(mlp(33, 48, 50, activation=activation, residual=False, bias2=None)))
     assert_exact(conv(5, 19, 1, 9, 8, activation=activation))
-    assert_exact(conv(5, 19, 1, 9, 8, activation=activation, norm_weight=None, norm_bias=None))
+    assert_exact(bare(conv(5, 19, 1, 9, 8, activation=activation)))
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -204,11 +136,11 @@ def test_activations(activation: int) -> None:
 def test_convolutions_of_any_size(size: tuple[int, int], planes: bool, stride: int) -> None:
     for inputs in (1, 3, 10, 17, 33):
         case = conv(inputs, 17, 2, *size, stride=stride)
-        assert_exact(replace(case, x=case.x.movedim(-1, 1).contiguous().movedim(1, -1)) if planes else case)
+        assert_exact(replace(case, x=planes_of(case.x)) if planes else case)
 
 
 def test_layers_as_the_presets_have_them() -> None:
-    assert_exact(linear(192, 192, 1, 8, 10))
+    assert_exact(bare(linear(192, 192, 1, 8, 10)))
     assert_right(mlp(192, 384, 1, 15, 20))
     assert_right(mlp(320, 1280, 1, 7, 11))
     assert_exact(conv(128, 192, 1, 15, 20))
@@ -221,8 +153,8 @@ def test_factors_are_rounded_to_the_nearest() -> None:
     x = (bits | torch.arange(64, dtype=torch.int32)[:, None] + 96 << 23).view(torch.float32)
     x[1::4] *= -1
     one = torch.eye(40)
-    assert torch.equal(Case(x, one).fused(), x.bfloat16().float())
-    assert torch.equal(Case(one, x).fused(), x.bfloat16().float().mT)
+    assert torch.equal(product(Linear(x, one)), x.bfloat16().float())
+    assert torch.equal(product(Linear(one, x)), x.bfloat16().float().mT)
 
 
 def test_the_plain_form() -> None:
@@ -233,8 +165,7 @@ def test_the_plain_form() -> None:
         "conv": fused_dense._fused_conv3x3,
     }
     for name, compute in plain.items():
-        exact = CASES[name].exact()
-        difference = (compute(*CASES[name].arguments()) - exact).abs()
+        difference = (compute(*arguments(CASES[name])) - exact(CASES[name])).abs()
         assert float(difference.max()) < 2**-7
         assert float(difference.median()) < 32 * EPS
 
@@ -295,9 +226,9 @@ def test_every_instruction_set(isa: str) -> None:
 def test_tiles_of_torch_are_left_as_they_were() -> None:
     """OneDNN sets up tiles of its own in the same thread."""
     a, b = drawn(70, 90).bfloat16(), drawn(90, 50).bfloat16()
-    wanted, ours = a @ b, CASES["mlp"].fused()
+    wanted, ours = a @ b, product(CASES["mlp"])
     for _ in range(3):
-        assert torch.equal(CASES["mlp"].fused(), ours)
+        assert torch.equal(product(CASES["mlp"]), ours)
         assert torch.equal(a @ b, wanted)
         assert torch.equal(F.linear(a, b.mT), wanted)
 
@@ -307,72 +238,59 @@ def test_tiles_of_torch_are_left_as_they_were() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_values_that_are_not_finite_stay_in_their_place(value: float) -> None:
-    for case in (linear(33, 19, 2, 30), normed(linear(33, 19, 2, 30)), mlp(33, 19, 2, 30), conv(5, 19, 2, 9, 8)):
+    for case in (bare(linear(33, 19, 2, 30)), linear(33, 19, 2, 30), mlp(33, 19, 2, 30), conv(5, 19, 2, 9, 8)):
         x = case.x.clone()
         x[0, 3, ..., 2] = value
-        got, wanted = replace(case, x=x).fused(), replace(case, x=x).exact().isfinite()
-        assert torch.equal(got[1], case.fused()[1])
+        got, wanted = product(replace(case, x=x)), exact(replace(case, x=x)).isfinite()
+        assert torch.equal(got[1], product(case)[1])
         assert torch.equal(got.isfinite(), wanted)
-
-
-def bordered(v: Tensor) -> Tensor:
-    """Copy into the middle of NaN, so that a read outside shows."""
-    whole = torch.full((v.numel() + 128,), float("nan"), dtype=v.dtype)
-    whole[64:-64] = v.flatten()
-    return whole[64:-64].view(v.shape)
 
 
 @pytest.mark.usefixtures("poison")
 @pytest.mark.parametrize("name", ["linear", "mlp", "conv"])
 def test_nothing_outside_is_read_and_all_is_written(name: str) -> None:
     case = CASES[name]
-    wanted = case.fused()
+    wanted = product(case)
     assert wanted.isfinite().all()
-    got = case.operator(*(bordered(v) if isinstance(v, Tensor) else v for v in case.arguments()))
+    got = case.operator(*(bordered(v) if isinstance(v, Tensor) else v for v in arguments(case)))
     assert torch.equal(got, wanted)
 
 
 def test_memory_of_an_earlier_item_does_not_matter() -> None:
     """Scratch memory comes as it is left: NaN of one call must not be in the padding of the next."""
-    for case in (linear(33, 19, 500), mlp(33, 19, 500), conv(5, 19, 1, 31, 50), CASES["planes"]):
-        wanted = case.fused()
+    for case in (bare(linear(33, 19, 500)), mlp(33, 19, 500), conv(5, 19, 1, 31, 50), CASES["planes"]):
+        wanted = product(case)
         spoilt = mlp(100, 300, 500, x=torch.full((500, 100), float("nan")))
         for _ in range(3):
-            assert spoilt.fused().isnan().all()
-            assert torch.equal(case.fused(), wanted)
+            assert product(spoilt).isnan().all()
+            assert torch.equal(product(case), wanted)
 
 
 @pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("case", [linear(64, 70, 900), mlp(64, 130, 900), conv(10, 33, 2, 60, 41)])
+@pytest.mark.parametrize("case", [bare(linear(64, 70, 900)), mlp(64, 130, 900), conv(10, 33, 2, 60, 41)])
 def test_the_number_of_threads_changes_no_bit(case: Case) -> None:
     results = []
     for count in (1, 2, 3, 8):
         torch.set_num_threads(count)
-        results.append(case.fused())
+        results.append(product(case))
     assert all(torch.equal(results[0], other) for other in results[1:])
-
-
-def strided(v: Tensor) -> Tensor:
-    wide = torch.full((*v.shape, 2), float("nan"), dtype=v.dtype)
-    wide[..., 1] = v
-    return wide[..., 1]
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp", "conv"])
 def test_strides_change_nothing(name: str) -> None:
     case = CASES[name]
-    wanted = case.fused()
-    given = [strided(v) if isinstance(v, Tensor) else v for v in case.arguments()]
+    wanted = product(case)
+    given = [strided(v) if isinstance(v, Tensor) else v for v in arguments(case)]
     assert torch.equal(case.operator(*given), wanted)
-    for x in (case.x.transpose(1, 2).contiguous().transpose(1, 2), case.x.movedim(-1, 1).contiguous().movedim(1, -1)):
+    for x in (case.x.transpose(1, 2).contiguous().transpose(1, 2), planes_of(case.x)):
         assert not x.is_contiguous()
-        assert torch.equal(replace(case, x=x).fused(), wanted)
+        assert torch.equal(product(replace(case, x=x)), wanted)
 
 
 def test_nothing_in_nothing_out() -> None:
-    assert linear(5, 7, 0).fused().shape == (0, 7)
-    assert mlp(5, 7, 0).fused().shape == (0, 5)
-    assert conv(5, 7, 0, 4, 4).fused().shape == (0, 2, 2, 7)
+    assert product(linear(5, 7, 0)).shape == (0, 7)
+    assert product(mlp(5, 7, 0)).shape == (0, 5)
+    assert product(conv(5, 7, 0, 4, 4)).shape == (0, 2, 2, 7)
 
 
 # ---- packing and torch ----
@@ -392,15 +310,15 @@ def test_a_packed_weight_is_the_same_for_every_processor() -> None:
 
 @pytest.mark.parametrize("name", ["linear", "mlp", "conv"])
 def test_opcheck(name: str) -> None:
-    torch.library.opcheck(CASES[name].operator.default, CASES[name].arguments())
+    torch.library.opcheck(CASES[name].operator.default, arguments(CASES[name]))
     torch.library.opcheck(OPERATORS.pack_linear.default, (drawn(11, 5), True))
     torch.library.opcheck(OPERATORS.pack_conv3x3.default, (drawn(11, 5, 3, 3), True))
 
 
 @pytest.mark.skipif(bool(extension.MISSING), reason="the extension is not built here")
 def test_wrong_arguments_are_refused() -> None:
-    case = linear(4, 6, 3, residual=None, bias=None)
-    x, packed, *rest = case.arguments()
+    case = bare(linear(4, 6, 3, residual=None, bias=None))
+    x, packed, *rest = arguments(case)
     wrong = {
         "packed has .*expected": OPERATORS.pack_linear(drawn(17, 4), True),
         r"header \[16180.*7.*expected .*6": OPERATORS.pack_linear(drawn(7, 4), True),
@@ -412,9 +330,9 @@ def test_wrong_arguments_are_refused() -> None:
             OPERATORS.fused_linear(x, weight, *rest)
     with pytest.raises(RuntimeError, match="packed is bfloat16 and x is not float32"):
         OPERATORS.fused_linear(x.double(), packed, *rest)
-    arguments = list(mlp(4, 6, 3).arguments())
-    full = mlp(4, 6, 3).arguments(bfloat16=False)
+    given = list(arguments(mlp(4, 6, 3)))
+    full = mlp(4, 6, 3).arguments()
     with pytest.raises(RuntimeError, match="one layer is packed in bfloat16 and the other is not"):
-        OPERATORS.fused_mlp(*arguments[:7], full[7], *arguments[8:])
+        OPERATORS.fused_mlp(*given[:7], full[7], *given[8:])
     with pytest.raises(RuntimeError, match="packed has another dtype"):
-        OPERATORS.fused_mlp(*arguments[:4], full[4], *arguments[5:])
+        OPERATORS.fused_mlp(*given[:4], full[4], *given[5:])

@@ -3,155 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from fused_cases import (
+    ACTIVATIONS,
+    CASES,
+    EPS,
+    OPERATORS,
+    Case,
+    Linear,
+    bordered,
+    conv,
+    drawn,
+    linear,
+    mapped,
+    mlp,
+    strided,
+)
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mambaseg_core import extension, ops
 from mambaseg_core.ops import fused, fused_dense
-
-OPERATORS = torch.ops.mambaseg
-EPS = torch.finfo(torch.float32).eps
-ACTIVATIONS = (fused.NONE, fused.RELU, fused.GELU, fused.SILU, fused.SIGMOID)
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed + sum(shape)))
-
-
-def norm(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    return x if weight is None else F.layer_norm(x, x.shape[-1:], weight, bias, 1e-5)
-
-
-@dataclass
-class Linear:
-    """Arguments of fused_linear, and the same in plain PyTorch."""
-
-    x: Tensor
-    weight: Tensor
-    bias: Tensor | None = None
-    norm_weight: Tensor | None = None
-    norm_bias: Tensor | None = None
-    activation: int = 0
-    residual: Tensor | None = None
-
-    def arguments(self) -> tuple[Any, ...]:
-        packed = OPERATORS.pack_linear(self.weight)
-        norm = (self.norm_weight, self.norm_bias, 1e-5)
-        return self.x, packed, self.bias, self.weight.shape[0], *norm, self.activation, self.residual
-
-    def fused(self) -> Tensor:
-        return OPERATORS.fused_linear(*self.arguments())
-
-    def plain(self) -> Tensor:
-        y = F.linear(norm(self.x, self.norm_weight, self.norm_bias), self.weight, self.bias)
-        y = fused.activate(y, self.activation)
-        return y if self.residual is None else y + self.residual
-
-
-@dataclass
-class Mlp:
-    """Arguments of fused_mlp, and the same in plain PyTorch."""
-
-    x: Tensor
-    first: Tensor
-    second: Tensor
-    bias1: Tensor | None = None
-    bias2: Tensor | None = None
-    norm_weight: Tensor | None = None
-    norm_bias: Tensor | None = None
-    activation: int = fused.GELU
-    residual: bool = True
-
-    def arguments(self) -> tuple[Any, ...]:
-        layers = (OPERATORS.pack_linear(self.first), self.bias1, self.first.shape[0])
-        layers += (OPERATORS.pack_linear(self.second), self.bias2)
-        return self.x, self.norm_weight, self.norm_bias, 1e-5, *layers, self.activation, self.residual
-
-    def fused(self) -> Tensor:
-        return OPERATORS.fused_mlp(*self.arguments())
-
-    def plain(self) -> Tensor:
-        y = F.linear(norm(self.x, self.norm_weight, self.norm_bias), self.first, self.bias1)
-        y = F.linear(fused.activate(y, self.activation), self.second, self.bias2)
-        return y + self.x if self.residual else y
-
-
-@dataclass
-class Conv:
-    """Arguments of fused_conv3x3, and the same in plain PyTorch."""
-
-    x: Tensor
-    weight: Tensor
-    bias: Tensor | None = None
-    norm_weight: Tensor | None = None
-    norm_bias: Tensor | None = None
-    stride: int = 1
-    activation: int = 0
-
-    def arguments(self) -> tuple[Any, ...]:
-        packed = OPERATORS.pack_conv3x3(self.weight)
-        norm = (self.norm_weight, self.norm_bias, 1e-5)
-        return self.x, packed, self.bias, self.weight.shape[0], self.stride, *norm, self.activation
-
-    def fused(self) -> Tensor:
-        return OPERATORS.fused_conv3x3(*self.arguments())
-
-    def plain(self) -> Tensor:
-        y = F.conv2d(self.x.permute(0, 3, 1, 2), self.weight, self.bias, self.stride, padding=1)
-        return fused.activate(norm(y.permute(0, 2, 3, 1), self.norm_weight, self.norm_bias), self.activation)
-
-
-Case = Linear | Mlp | Conv
-
-
-def linear(inputs: int, outputs: int, *rows: int, **changed: Any) -> Linear:
-    case = Linear(
-        x=drawn(*rows, inputs),
-        weight=drawn(outputs, inputs) / inputs**0.5,
-        bias=drawn(outputs, seed=1),
-        norm_weight=drawn(inputs, seed=2),
-        norm_bias=drawn(inputs, seed=3),
-        activation=fused.GELU,
-        residual=drawn(*rows, outputs, seed=4),
-    )
-    return replace(case, **changed)
-
-
-def mlp(channels: int, hidden: int, *rows: int, **changed: Any) -> Mlp:
-    case = Mlp(
-        x=drawn(*rows, channels),
-        first=drawn(hidden, channels) / channels**0.5,
-        second=drawn(channels, hidden) / hidden**0.5,
-        bias1=drawn(hidden, seed=1),
-        bias2=drawn(channels, seed=2),
-        norm_weight=drawn(channels, seed=3),
-        norm_bias=drawn(channels, seed=4),
-    )
-    return replace(case, **changed)
-
-
-def conv(inputs: int, outputs: int, *size: int, **changed: Any) -> Conv:
-    case = Conv(
-        x=drawn(*size, inputs),
-        weight=drawn(outputs, inputs, 3, 3) / (9 * inputs) ** 0.5,
-        bias=drawn(outputs, seed=1),
-        norm_weight=drawn(outputs, seed=2),
-        norm_bias=drawn(outputs, seed=3),
-        stride=2,
-        activation=fused.GELU,
-    )
-    return replace(case, **changed)
-
-
-def mapped(case: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    values = {name: change(value) if isinstance(value, Tensor) else value for name, value in vars(case).items()}
-    return type(case)(**values)
 
 
 def assert_right(case: Case, tolerance: float = 32) -> None:
@@ -162,9 +39,6 @@ def assert_right(case: Case, tolerance: float = 32) -> None:
     assert got.shape == exact.shape
     scale = exact.abs().clamp(min=exact.abs().mean().clamp(min=1))
     assert float(((got - exact).abs() / scale).max()) < tolerance * EPS
-
-
-CASES = {"linear": linear(33, 70, 2, 5, 7), "mlp": mlp(33, 70, 2, 5, 7), "conv": conv(10, 33, 2, 7, 9)}
 
 
 # ---- numbers ----
@@ -327,21 +201,13 @@ def test_infinities_and_nan_through_an_activation() -> None:
 # ---- memory and threads ----
 
 
-def bordered(v: Tensor) -> Tensor:
-    """Copy into the middle of NaN, so that a read outside shows."""
-    whole = torch.full((v.numel() + 128,), float("nan"), dtype=v.dtype)
-    whole[64:-64] = v.flatten()
-    return whole[64:-64].view(v.shape)
-
-
 @pytest.mark.usefixtures("poison")
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_outside_is_read_and_all_is_written(name: str) -> None:
     case = CASES[name]
     wanted = case.fused()
-    op = getattr(OPERATORS, {"linear": "fused_linear", "mlp": "fused_mlp", "conv": "fused_conv3x3"}[name])
     assert wanted.isfinite().all()
-    got = op(*(bordered(v) if isinstance(v, Tensor) else v for v in case.arguments()))
+    got = case.operator(*(bordered(v) if isinstance(v, Tensor) else v for v in case.arguments()))
     assert torch.equal(got, wanted)
 
 
@@ -355,12 +221,6 @@ def test_the_number_of_threads_changes_no_bit(case: Case) -> None:
         torch.set_num_threads(count)
         results.append(case.fused())
     assert all(torch.equal(results[0], other) for other in results[1:])
-
-
-def strided(v: Tensor) -> Tensor:
-    wide = torch.full((*v.shape, 2), float("nan"), dtype=v.dtype)
-    wide[..., 1] = v
-    return wide[..., 1]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -401,9 +261,8 @@ def test_a_row_without_leading_dimensions() -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_opcheck(name: str) -> None:
     case = CASES[name]
-    op = {"linear": OPERATORS.fused_linear, "mlp": OPERATORS.fused_mlp, "conv": OPERATORS.fused_conv3x3}[name]
-    torch.library.opcheck(op.default, case.arguments())
-    torch.library.opcheck(op.default, mapped(case, Tensor.double).arguments())
+    torch.library.opcheck(case.operator.default, case.arguments())
+    torch.library.opcheck(case.operator.default, mapped(case, Tensor.double).arguments())
 
 
 def test_opcheck_of_packing() -> None:
@@ -467,10 +326,9 @@ def test_flops_are_those_of_the_plain_form() -> None:
 
 
 def changed(case: Case, place: int, value: Any) -> Callable[[], Tensor]:
-    op = {Linear: OPERATORS.fused_linear, Mlp: OPERATORS.fused_mlp, Conv: OPERATORS.fused_conv3x3}[type(case)]
     arguments = list(case.arguments())
     arguments[place] = value
-    return lambda: op(*arguments)
+    return lambda: case.operator(*arguments)
 
 
 REFUSED = [
