@@ -137,6 +137,7 @@ class Segmenter:
         self._form: InferenceForm | None = None  # on the CPU, where the first frame makes it
         self._traced: TracedModel | None = None
         self._captured: CapturedModel | None = None  # on a GPU, where the first frame makes it
+        self._rounds_factors = False
         if not isinstance(model_or_checkpoint, nn.Module):
             check_engine(engine, model_or_checkpoint)
             if is_exported(model_or_checkpoint):

@@ -52,6 +52,8 @@ def evaluate(
     --full runs the model nine times for each sample and not once: it tells where events count, and what is left with an
     old image. Regions are boundary, dark, saturated, moving and, for old images, changed.
     """
+    import torch
+
     from mambaseg_core.checkpoint import load_checkpoint
     from mambaseg_core.data.loading import layout_of, open_dataset
     from mambaseg_core.engines.open import check_engine, is_exported, open_network
@@ -74,12 +76,12 @@ def evaluate(
             "ages 0,33,66,100: leave out one or the other"
         )
     ages_ms = AGES_MS if full else _numbers(ages)
-    chosen = choose_device(device)
     check_engine(engine, checkpoint)
     if is_exported(checkpoint):
         model: nn.Module = open_network(checkpoint, engine=engine, device=device, warn=warn)
-        setup, chosen = preprocessing_of(model), choose_device("cpu")
+        setup, chosen = preprocessing_of(model), torch.device("cpu")  # what feeds the engine
     else:
+        chosen = choose_device(device)
         model, setup = load_checkpoint(checkpoint)
     opened = partial(open_dataset, layout_of(setup, data), data, preprocessing=setup, registered=registered)
     dataset = opened(split)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mambaseg_core.cli.app import app, console, size_of, warn
+from mambaseg_core.export.written import FRAMES
 
 FORMATS = ("onnx", "aoti")
 
@@ -27,7 +28,7 @@ def export(
     half: Annotated[bool, typer.Option("--half", help="weights and features in float16, scans in float32")] = False,
     engine: Annotated[str, typer.Option("--for", help="onnxruntime, openvino or tensorrt")] = "onnxruntime",
     device: Annotated[str, typer.Option(help="where a package of aoti will run: cpu or cuda")] = "cpu",
-    frames: Annotated[int, typer.Option(help="synthetic frames to check the file with; 0: eight", min=0)] = 0,
+    frames: Annotated[int, typer.Option(help="synthetic frames to check the file with", min=1)] = FRAMES,
 ) -> None:
     """Write a network for other engines, of fixed sizes, after its masks were compared with torch's.
 
@@ -40,7 +41,6 @@ def export(
     from mambaseg_core.export.aoti import export_aoti
     from mambaseg_core.export.network import ExportForm
     from mambaseg_core.export.onnx_file import export_onnx
-    from mambaseg_core.export.written import FRAMES
     from mambaseg_core.inference import choose_device
 
     if kind not in FORMATS:
@@ -54,13 +54,12 @@ def export(
     else:
         network = create_model(model, image_size=image_size, weights=source, warn=warn)
     out.parent.mkdir(parents=True, exist_ok=True)
-    count = frames or FRAMES
     if kind == "onnx":
         if device != "cpu":
             raise ValueError(f"--device is {device!r}; expected cpu: an ONNX file is of no device: leave it out")
-        written = export_onnx(network, out, form, source=source, frames=count)
+        written = export_onnx(network, out, form, source=source, frames=frames)
     else:
-        written = export_aoti(network, out, form, device=choose_device(device), source=source, frames=count)
+        written = export_aoti(network, out, form, device=choose_device(device), source=source, frames=frames)
     for check in written.checks:
         console.print(check.sentence(), highlight=False, soft_wrap=True)
     nodes = "compiled" if written.nodes is None else f"{written.nodes} nodes"

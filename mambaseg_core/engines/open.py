@@ -14,8 +14,11 @@ from mambaseg_core.engines.network import EngineNetwork
 ENGINES: Final = ("auto", "torch", "aoti", "onnxruntime", "openvino", "tensorrt")
 """What may run a network; auto: by the file's suffix."""
 
-_ONNX: Final[dict[str, Callable[..., Engine]]] = {"onnxruntime": onnxruntime.load, "openvino": openvino.load}
-_BY_SUFFIX: Final = {".onnx": tuple(_ONNX), ".pt2": ("aoti",), ".engine": ("tensorrt",), ".plan": ("tensorrt",)}
+ONNX: Final[dict[str, Callable[..., Engine]]] = {"onnxruntime": onnxruntime.load, "openvino": openvino.load}
+"""Engines of ONNX files, which take the file's content; of several the first that is installed."""
+
+_BY_PATH: Final[dict[str, Callable[..., Engine]]] = {"aoti": aoti.load, "tensorrt": tensorrt.load}
+_BY_SUFFIX: Final = {".onnx": tuple(ONNX), ".pt2": ("aoti",), ".engine": ("tensorrt",), ".plan": ("tensorrt",)}
 
 
 def is_exported(path: str | Path) -> bool:
@@ -70,14 +73,12 @@ def open_network(
 
 
 def _load(path: Path, engines: tuple[str, ...], device: str) -> Engine:
-    if engines == ("aoti",):
-        return aoti.load(path, device=device)
-    if engines == ("tensorrt",):
-        return tensorrt.load(path, device=device)
     missing: list[ValueError] = []
     for engine in engines:
         try:
-            return _ONNX[engine](path.read_bytes(), device=device)
+            if engine in ONNX:
+                return ONNX[engine](path.read_bytes(), device=device)
+            return _BY_PATH[engine](path, device=device)
         except ValueError as error:
             if not isinstance(error.__cause__, ModuleNotFoundError):
                 raise

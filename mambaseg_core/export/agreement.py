@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mambaseg_core.engines import onnxruntime, openvino
 from mambaseg_core.engines.engine import Engine
 from mambaseg_core.export.network import ExportedNetwork, ExportForm
 
@@ -17,9 +16,6 @@ LEAST_SAME = {"float32": 0.9999, "float16": 0.99}
 """Least share of pixels of the same class, by the file's precision."""
 LARGEST_DIFFERENCE = {"float32": 1e-3, "float16": 0.5}
 """Largest difference of logits over their standard deviation, or of confidence, by the file's precision."""
-
-CHECKED_IN: Final[dict[str, Callable[[bytes], Engine]]] = {"onnxruntime": onnxruntime.load, "openvino": openvino.load}
-"""Engines that check a file; TensorRT needs its GPU, and its files are checked in ONNX Runtime."""
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,7 @@ from mambaseg_core.export.dispatch_shims import shims
 from mambaseg_core.export.frames import street_frames
 from mambaseg_core.export.metadata import describe
 from mambaseg_core.export.network import ExportedNetwork, ExportForm, example_inputs
-from mambaseg_core.export.written import FRAMES, WrittenFile
-from mambaseg_core.files import write_bytes, write_text
+from mambaseg_core.export.written import FRAMES, WrittenFile, check_suffix, write_file
 from mambaseg_core.fused.form import InferenceForm
 from mambaseg_core.models.presets import Network, preprocessing_of
 from mambaseg_core.models.released.unit_inputs import with_unit_inputs
@@ -63,8 +62,7 @@ def export_aoti(
             agree: nothing is written then.
         WriteError: The file cannot be written.
     """
-    if out.suffix != ".pt2":
-        raise ValueError(f"out is {out}; expected a name that ends in .pt2: change it")
+    check_suffix(out, ".pt2")
     if form.half:
         raise ValueError("half is set, but a package of AOTInductor is in float32; expected it unset: leave out --half")
     if extension.MISSING:
@@ -85,9 +83,7 @@ def export_aoti(
         check.refuse_below("float32")
         description = _describe(package, describe(model, setup, form, (check,), source), device)
         data = package.read_bytes()
-    write_bytes(out, data)
-    write_text(out.with_suffix(".json"), json.dumps(description, indent=1) + "\n")
-    return WrittenFile(out, None, len(data), (check,))
+    return write_file(out, data, description, (check,))
 
 
 @torch.no_grad()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from mambaseg_core.engines.open import ONNX
 from mambaseg_core.engines.packages import need
-from mambaseg_core.export.agreement import CHECKED_IN, compare
+from mambaseg_core.export.agreement import compare
 from mambaseg_core.export.frames import street_frames
 from mambaseg_core.export.metadata import describe, precision_of, store
 from mambaseg_core.export.network import ExportForm, to_onnx
-from mambaseg_core.export.written import FRAMES, WrittenFile
-from mambaseg_core.files import write_bytes, write_text
+from mambaseg_core.export.written import FRAMES, WrittenFile, check_suffix, write_file
 from mambaseg_core.models.presets import Network, preprocessing_of
 from mambaseg_core.models.released.unit_inputs import with_unit_inputs
 
@@ -21,7 +20,7 @@ def export_onnx(
 ) -> WrittenFile:
     """Write a network as ONNX of standard operators, after engines have given PyTorch's masks with it.
 
-    ONNX Runtime checks every file; OpenVINO one that is written for it.
+    ONNX Runtime checks every file, also one for TensorRT, which needs its GPU; OpenVINO one that is written for it.
 
     Args:
         model: A network of `create_model`, on the CPU in float32; it is not changed but for its mode, which is eval
@@ -35,21 +34,18 @@ def export_onnx(
         ValueError: The name's suffix, a missing package, or an engine that does not agree: nothing is written then.
         WriteError: The file cannot be written.
     """
-    if out.suffix != ".onnx":
-        raise ValueError(f"out is {out}; expected a name that ends in .onnx: change it")
-    engines = [engine for engine in CHECKED_IN if engine in ("onnxruntime", form.engine)]
+    check_suffix(out, ".onnx")
+    engines = [engine for engine in ONNX if engine in ("onnxruntime", form.engine)]
     for package in ("onnx", "onnxscript", *engines):
         need(package)
     model, setup = model.eval(), preprocessing_of(model)
     proto = to_onnx(model, form)
     data = proto.SerializeToString()
     pictures = street_frames(setup, frames)
-    checks = tuple(compare(CHECKED_IN[engine](data), with_unit_inputs(model), form, pictures) for engine in engines)
+    checks = tuple(compare(ONNX[engine](data), with_unit_inputs(model), form, pictures) for engine in engines)
     for check in checks:
         check.refuse_below(precision_of(form))
     description = describe(model, setup, form, checks, source)
     store(proto, description)
     data = proto.SerializeToString()
-    write_bytes(out, data)
-    write_text(out.with_suffix(".json"), json.dumps(description, indent=1) + "\n")
-    return WrittenFile(out, len(proto.graph.node), len(data), checks)
+    return write_file(out, data, description, checks, nodes=len(proto.graph.node))
