@@ -80,11 +80,12 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def engines() -> None:
     """Skip a test where a file cannot be exported; the environment of `make test` has all that it takes."""
+    from mambaseg_core.engines.packages import need
     from mambaseg_core.export.network import need_torch
 
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        pytest.importorskip(package, reason=f"needs {package}, which is not installed here: pip install {package}")
     try:
+        for package in ("onnx", "onnxscript", "onnxruntime"):
+            need(package)
         need_torch()
     except ValueError as error:  # the workflow also runs the oldest torch that mambaseg takes
         pytest.skip(str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def load(data: bytes, *, device: str = "cpu") -> Engine:
     openvino = need("openvino")
     if device not in ("auto", "cpu"):
         raise UnfitFileError(f"was asked for on {device!r}; OpenVINO here runs on 'cpu': use that")
-    core, version = openvino.Core(), openvino.__version__.partition("-")[0]
+    core, version = _core(), openvino.__version__.partition("-")[0]
     config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     try:
         model = core.read_model(model=data)
@@ -43,6 +44,17 @@ def load(data: bytes, *, device: str = "cpu") -> Engine:
         return {name: np.array(results[name]) for name in names}
 
     return Engine("openvino", version, "CPU", _metadata(model), run)
+
+
+@cache
+def _core() -> Any:
+    """Return the one core of the process.
+
+    On processors with AMX each core replaces the alternate signal stack of its thread and puts the earlier one back when
+    it goes; of two cores, the first one's stack may be put back after it was unmapped, and the next signal then ends the
+    process without a word. So none ever goes.
+    """
+    return need("openvino").Core()
 
 
 def _metadata(model: Any) -> dict[str, Any]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from types import ModuleType
 
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+"""Variable without which ONNX Runtime from 1.29 sends usage data and writes a database below ~/.cache."""
+
 
 def need(name: str) -> ModuleType:
-    """Import a package of the extra `export`.
+    """Import a package of the extra `export`, with ONNX Runtime's telemetry off unless its variable is set otherwise.
 
     Raises:
         ValueError: It is not installed; one sentence.
     """
+    os.environ.setdefault(NO_TELEMETRY, "1")
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
