@@ -50,9 +50,9 @@ def load(data: bytes, *, device: str = "cpu") -> Engine:
 def _core() -> Any:
     """Return the one core of the process.
 
-    On processors with AMX each core replaces the alternate signal stack of its thread and puts the earlier one back when
-    it goes; of two cores, the first one's stack may be put back after it was unmapped, and the next signal then ends the
-    process without a word. So none ever goes.
+    On processors with AMX each core replaces the alternate signal stack of its thread, and puts the earlier one back
+    when it goes. With two of them that may be a stack that was unmapped, and the next signal then ends the process
+    without a word; so none ever goes.
     """
     return need("openvino").Core()
 
