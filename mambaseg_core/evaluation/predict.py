@@ -20,7 +20,7 @@ from mambaseg_core.evaluation.regions import image_picture
 from mambaseg_core.events import Events
 from mambaseg_core.files import write_text
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.pictures import list_pictures, new_film, read_image, write_png
+from mambaseg_core.pictures import list_pictures, new_film, read_image, with_legend, write_png
 from mambaseg_core.preprocessing import Preprocessing, Reading
 from mambaseg_core.recordings.bag import is_bag
 from mambaseg_core.recordings.hdf5.dsec_sequence import EVENTS
@@ -96,7 +96,8 @@ def predict_sequence(
 ) -> PredictionSummary:
     """Segment every image. Files of an earlier call are kept, so an interrupted call can be repeated to continue.
 
-    Writes `masks/%06d.png` (class ids) and `overlays/%06d.png`, both in the model's view, and `overlay.mp4`.
+    Writes `masks/%06d.png` (class ids) and `overlays/%06d.png`, both in the model's view, and `overlay.mp4`. A legend
+    of the classes stands below each overlay.
 
     Args:
         segmenter: segmenter with the recording's calibration.
@@ -164,4 +165,5 @@ def _segment(segmenter: Segmenter, recording: Recording, number: int, mask_path:
     ids = segmenter.segment(image, *second_input(recording, number, setup)).ids
     seen = image if recording.calibration is None else recording.calibration.warp_image(image)
     write_png(mask_path, ids)
-    write_png(overlay_path, setup.label_set.overlay(image_picture(setup.image_tensor(seen)), ids))
+    overlay = setup.label_set.overlay(image_picture(setup.image_tensor(seen)), ids)
+    write_png(overlay_path, with_legend(overlay, setup.label_set.legend))
