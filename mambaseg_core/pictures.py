@@ -294,5 +294,5 @@ def with_legend(picture: Picture, entries: Sequence[tuple[str, Color]]) -> Pictu
         top, bottom = y + (row - box) // 2, y + (row + box) // 2
         cv2.rectangle(strip, (x - 1, top - 1), (x + box + 1, bottom + 1), _FRAME, cv2.FILLED)  # a class may be white
         cv2.rectangle(strip, (x, top), (x + box, bottom), color, cv2.FILLED)
-        cv2.putText(strip, name, (x + box + gap, bottom), font, size, (0, 0, 0), thick, cv2.LINE_AA)
+        cv2.putText(strip, name, (x + box + gap, bottom - thick), font, size, (0, 0, 0), thick, cv2.LINE_AA)
     return np.concatenate([picture, strip])
