@@ -49,6 +49,11 @@ class PredictionSummary:
     without_events: int = 0
 
 
+def is_recorded(path: Path) -> bool:
+    """Return whether a path is a bag, a file or a DAVIS export, which hold no calibration."""
+    return path.exists() and (is_bag(path) or path.is_file() or is_davis_export(path))
+
+
 def open_recording(
     path: Path,
     second: str = "events",
@@ -75,8 +80,7 @@ def open_recording(
         ValueError: the folder has another layout or is incomplete, or images and events do not belong together
             (`check_views`, `RecordedSequence`).
     """
-    recorded = path.exists() and (is_bag(path) or path.is_file() or is_davis_export(path))
-    if recorded and second == "events":
+    if is_recorded(path) and second == "events":
         views: dict[str, Any] = {"calibration": calibration, "registered": registered}
         if is_bag(path):
             found = _open_bag(path, image_topic, settings.topic or "", views, open_bag)
