@@ -34,6 +34,11 @@ class LabelSet:
     colors: tuple[tuple[int, int, int], ...]
     moving: tuple[str, ...] = ()
 
+    @property
+    def legend(self) -> tuple[tuple[str, tuple[int, int, int]], ...]:
+        """Name and color of every class, for `pictures.with_legend`."""
+        return tuple(zip(self.classes, self.colors, strict=True))
+
     def color_mask(self, ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Return class ids [H, W] painted as RGB [H, W, 3]; ids without a class are black."""
         return cv2.applyColorMap(ids, self._table)  # type: ignore[return-value]

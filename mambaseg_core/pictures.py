@@ -34,8 +34,9 @@ ENDINGS: Final = (".png", ".jpg", ".jpeg")
 
 _FLAGS: Final = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION  # as stored
 _JPEG: Final = b"\xff\xd8"
-_CODECS: Final = {".mp4": "mp4v", ".avi": "MJPG"}
+_CODECS: Final = {".mp4": ("vp09", "avc1"), ".avi": ("MJPG",)}  # VP9, else H.264: what browsers play
 _WHITE: Final = (255, 255, 255)
+_FRAME: Final = (128, 128, 128)
 
 # Options of `encode_png` for masks, whose rows are runs of one value: a sixth of the default's bytes.
 RUNS: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
@@ -177,12 +178,13 @@ def new_film(path: Path, fps: float) -> Iterator[Film]:
     """Write a video; it appears under its name only when it is complete.
 
     Args:
-        path: `.mp4` or `.avi`; an old file is replaced.
+        path: `.mp4` (VP9, or H.264 where OpenCV lacks that: browsers play both) or `.avi` (Motion JPEG); an old file is
+            replaced.
         fps: frames per second.
 
     Raises:
         ValueError: the name has another suffix, or no frame was written.
-        WriteError: the video cannot be written, or OpenCV lacks the codec.
+        WriteError: the video cannot be written, or OpenCV lacks the codecs.
     """
     if path.suffix.lower() not in _CODECS:
         raise ValueError(f"video {path} ends in {path.suffix!r}, expected {' or '.join(_CODECS)}; choose one of them")
@@ -224,10 +226,7 @@ class Film:
         height, width = picture.shape[:2]
         down, right = height % 2, width % 2  # codecs need even sizes
         if self._writer is None:
-            codec = cv2.VideoWriter.fourcc(*_CODECS[self._path.suffix.lower()])
-            self._writer = cv2.VideoWriter(str(self._path), codec, self._fps, (width + right, height + down))
-            if not self._writer.isOpened():
-                raise OSError("OpenCV cannot open it")
+            self._writer = _open_writer(self._path, self._fps, (width + right, height + down))
         bgr = in_rgb(picture)[..., ::-1]
         self._writer.write(cv2.copyMakeBorder(bgr, 0, down, 0, right, cv2.BORDER_CONSTANT, value=_WHITE))
         self.pictures += 1
@@ -236,6 +235,18 @@ class Film:
         """Complete the file."""
         if self._writer is not None:
             self._writer.release()
+
+
+def _open_writer(path: Path, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:
+    """Open a video of frames of (width, height) with the first codec of its suffix that OpenCV can encode."""
+    codecs = _CODECS[path.suffix.lower()]
+    for codec in codecs:
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, size)
+        if writer.isOpened():
+            return writer
+    raise OSError(
+        f"this OpenCV encodes none of {', '.join(codecs)}; install opencv-python-headless, or name the video .avi"
+    )
 
 
 def in_rgb(picture: Picture) -> Picture:
@@ -281,6 +292,7 @@ def with_legend(picture: Picture, entries: Sequence[tuple[str, Color]]) -> Pictu
     strip = np.full((y + row, width, 3), 255, np.uint8)
     for (name, color), (x, y) in zip(entries, places, strict=True):
         top, bottom = y + (row - box) // 2, y + (row + box) // 2
+        cv2.rectangle(strip, (x - 1, top - 1), (x + box + 1, bottom + 1), _FRAME, cv2.FILLED)  # a class may be white
         cv2.rectangle(strip, (x, top), (x + box, bottom), color, cv2.FILLED)
-        cv2.putText(strip, name, (x + box + gap, bottom), font, size, (0, 0, 0), thick, cv2.LINE_AA)
+        cv2.putText(strip, name, (x + box + gap, bottom - thick), font, size, (0, 0, 0), thick, cv2.LINE_AA)
     return np.concatenate([picture, strip])

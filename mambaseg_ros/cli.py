@@ -10,12 +10,21 @@ from typing import Annotated, Any
 
 import typer
 
-from mambaseg_core.cli import app, console, progress_bar, say, shown_warnings, warn
+from mambaseg_core.cli import app, console, predict, progress_bar, say, shown_warnings, warn
 from mambaseg_core.cli.app import Engine
 from mambaseg_core.cli.convert import Columns, Encoding, Height, TimeUnit, Width, settings
 
 bag = typer.Typer(help="Convert, play, record and look at ROS 2 bags.", no_args_is_help=True)
 app.add_typer(bag, name="bag")
+
+
+def _open_bag(path: Path, image_topic: str, events_topic: str) -> tuple[Any, Any]:
+    from mambaseg_ros.bag.bag_windows import open_bag_windows
+
+    return open_bag_windows(path, image_topic, events_topic)
+
+
+predict.open_bag = _open_bag
 
 
 @bag.command()

@@ -278,6 +278,36 @@ def test_a_film_has_every_picture_and_an_even_size(ending: str, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_films_are_in_codecs_that_browsers_play_or_say_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, picture = tmp_path / "film.mp4", np.full((32, 48, 3), 90, np.uint8)
+
+    def write() -> None:
+        with new_film(path, 20) as film:
+            film.write(picture)
+
+    write()
+    data = path.read_bytes()
+    assert b"vp09" in data or b"avc1" in data  # the sample entry of the track
+    assert b"mp4v" not in data
+    asked = []
+
+    class NoEncoder:
+        def __init__(self, _: str, codec: int, *__: Any) -> None:
+            asked.append(codec.to_bytes(4, "little"))
+
+        fourcc = staticmethod(cv2.VideoWriter.fourcc)
+        isOpened = staticmethod(lambda: False)  # noqa: N815
+
+    monkeypatch.setattr(cv2, "VideoWriter", NoEncoder)
+    with pytest.raises(
+        WriteError, match=r"encodes none of vp09, avc1; install opencv-python-headless, or name .*\.avi"
+    ):
+        write()
+    assert asked == [b"vp09", b"avc1"]
+
+
 def test_a_film_that_cannot_be_leaves_nothing(tmp_path: Path) -> None:
     def write(path: Path, count: int, most_bytes: int = 10_000_000) -> None:
         noise = np.random.default_rng(0)

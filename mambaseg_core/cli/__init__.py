@@ -1,6 +1,6 @@
 """The `mambaseg` commands that need no ROS, one file per command. `mambaseg_ros.cli` adds `bag`."""
 
-from mambaseg_core.cli import bench, convert, convert_checkpoint, evaluate, export, info, predict, synth, train
+from mambaseg_core.cli import bench, convert, convert_checkpoint, evaluate, export, info, predict, synth, train, view
 from mambaseg_core.cli.app import app, console, progress_bar, say, shown_warnings, warn
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "shown_warnings",
     "synth",
     "train",
+    "view",
     "warn",
 ]

@@ -6,26 +6,30 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from mambaseg_core.cameras.calibration import Calibration
 from mambaseg_core.data.ddd17 import Ddd17Sequence
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.data.labelled_sequence import LabelledSequence, check_views
 from mambaseg_core.data.picture_folder import PictureFolder, is_picture_folder
+from mambaseg_core.data.recorded_sequence import OpenBag, RecordedSequence, open_recorded_file
 from mambaseg_core.data.rgbx import PairFolder
 from mambaseg_core.evaluation.regions import image_picture
 from mambaseg_core.events import Events
 from mambaseg_core.files import write_text
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.pictures import list_pictures, new_film, read_image, write_png
+from mambaseg_core.pictures import list_pictures, new_film, read_image, with_legend, write_png
 from mambaseg_core.preprocessing import Preprocessing, Reading
 from mambaseg_core.recordings.bag import is_bag
+from mambaseg_core.recordings.davis_export import is_davis_export
 from mambaseg_core.recordings.hdf5.dsec_sequence import EVENTS
+from mambaseg_core.recordings.open import NO_SETTINGS, Settings
 
-Recording: TypeAlias = LabelledSequence | PairFolder | PictureFolder
+Recording: TypeAlias = LabelledSequence | RecordedSequence | PairFolder | PictureFolder
 
 
 @dataclass(frozen=True)
@@ -35,36 +39,58 @@ class PredictionSummary:
     Attributes:
         written: masks written by this call.
         kept: masks that existed before.
+        without_events: of the written ones, how many had no event in their window, though the recording has events.
         video: path of the video of all overlays.
     """
 
     written: int
     kept: int
     video: Path
+    without_events: int = 0
 
 
-def open_recording(path: Path, second: str = "events", *, registered: bool = False) -> tuple[Recording, list[int]]:
-    """Open a sequence in DSEC's or DDD17's layout, or a folder of pairs or of pictures, and number its images.
+def is_recorded(path: Path) -> bool:
+    """Return whether a path is a bag, a file or a DAVIS export, which hold no calibration."""
+    return path.exists() and (is_bag(path) or path.is_file() or is_davis_export(path))
+
+
+def open_recording(
+    path: Path,
+    second: str = "events",
+    *,
+    registered: bool = False,
+    calibration: Calibration | None = None,
+    settings: Settings = NO_SETTINGS,
+    image_topic: str = "",
+    open_bag: OpenBag | None = None,
+) -> tuple[Recording, list[int]]:
+    """Open any recording with images and events, or a folder of pairs or of pictures, and number its images.
 
     Args:
-        path: folder of the sequence.
+        path: folder of a sequence in DSEC's or DDD17's layout, a DAVIS export, a bag, or a file with events and images.
         second: "events"; or "thermal" or "depth" for a folder of pairs as in `data.rgbx`, sorted by name. A folder of
             plain pictures, or with such a folder `images`, is taken for a model with events too.
-        registered: as of `DsecSequence`.
+        registered: as of `DsecSequence` and `RecordedSequence`.
+        calibration: of the cameras of a bag or file, which do not contain it.
+        settings: what a bag or file does not contain; `topic` is that of the events.
+        image_topic: topic or camera of the images of a bag or file; "": found by type.
+        open_bag: opens bags; None: they are refused.
 
     Raises:
         ValueError: the folder has another layout or is incomplete, or images and events do not belong together
-            (`check_views`). For a bag, the message names the commands to use.
+            (`check_views`, `RecordedSequence`).
     """
-    if path.exists() and is_bag(path):
+    if is_recorded(path) and second == "events":
+        views: dict[str, Any] = {"calibration": calibration, "registered": registered}
+        if is_bag(path):
+            found = _open_bag(path, image_topic, settings.topic or "", views, open_bag)
+        else:
+            found = open_recorded_file(path, settings, image_topic, **views)
+        return found, list(range(len(found)))
+    if calibration is not None or settings != NO_SETTINGS or image_topic:
         raise ValueError(
-            f"{path} is a ROS bag, expected a sequence's folder; make its masks with `mambaseg bag segment BAG MASKS "
-            "--weights CHECKPOINT`, then overlays and a film with `mambaseg bag pictures BAG MASKS OUT`"
-        )
-    if path.is_file():
-        raise ValueError(
-            f"{path} is a file, expected a sequence's folder; make a bag of it with `mambaseg bag convert FILE BAG`, "
-            "then its masks with `mambaseg bag segment BAG MASKS --weights CHECKPOINT`"
+            f"a calibration, a size or a topic is given for {path}, expected none for a folder that contains them: "
+            "leave them out"
         )
     if second != "events":
         if not path.is_dir():
@@ -84,6 +110,17 @@ def open_recording(path: Path, second: str = "events", *, registered: bool = Fal
     return dsec, list(range(len(dsec)))
 
 
+def _open_bag(
+    path: Path, image_topic: str, events_topic: str, views: dict[str, Any], open_bag: OpenBag | None
+) -> RecordedSequence:
+    if open_bag is None:
+        raise ValueError(
+            f"{path} is a ROS bag, expected a sequence's folder or a file; use the command `mambaseg predict`, or give "
+            "open_bag=mambaseg_ros.bag.bag_windows.open_bag_windows"
+        )
+    return RecordedSequence(path, *open_bag(path, image_topic, events_topic), **views)
+
+
 def predict_sequence(
     segmenter: Segmenter,
     recording: Recording,
@@ -96,7 +133,8 @@ def predict_sequence(
 ) -> PredictionSummary:
     """Segment every image. Files of an earlier call are kept, so an interrupted call can be repeated to continue.
 
-    Writes `masks/%06d.png` (class ids) and `overlays/%06d.png`, both in the model's view, and `overlay.mp4`.
+    Writes `masks/%06d.png` (class ids) and `overlays/%06d.png`, both in the model's view, and `overlay.mp4`. A legend
+    of the classes stands below each overlay.
 
     Args:
         segmenter: segmenter with the recording's calibration.
@@ -115,11 +153,11 @@ def predict_sequence(
     folders = out / "masks", out / "overlays"
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    written = 0
+    written = without_events = 0
     for done, number in enumerate(numbers, 1):
         mask, overlay = (folder / f"{number:06d}.png" for folder in folders)
         if not (mask.is_file() and overlay.is_file()):
-            _segment(segmenter, recording, number, mask, overlay)
+            without_events += _segment(segmenter, recording, number, mask, overlay)
             written += 1
         if progress:
             progress(done, len(numbers))
@@ -128,7 +166,7 @@ def predict_sequence(
         with new_film(video, fps) as film:
             for number in numbers:
                 film.write(read_image(folders[1] / f"{number:06d}.png"))
-    return PredictionSummary(written, len(numbers) - written, video)
+    return PredictionSummary(written, len(numbers) - written, video, without_events)
 
 
 def _claim(out: Path, about: dict[str, str]) -> None:
@@ -158,10 +196,14 @@ def second_input(
     return events, setup.window.edges_ns(events, stamp_ns, bins=setup.bins, mode=setup.voxel_mode)
 
 
-def _segment(segmenter: Segmenter, recording: Recording, number: int, mask_path: Path, overlay_path: Path) -> None:
+def _segment(segmenter: Segmenter, recording: Recording, number: int, mask_path: Path, overlay_path: Path) -> bool:
+    """Write the mask and the overlay of an image; return whether its window has no event."""
     setup = segmenter.preprocessing
     image = recording.image(number)
-    ids = segmenter.segment(image, *second_input(recording, number, setup)).ids
+    second, edges_ns = second_input(recording, number, setup)
+    ids = segmenter.segment(image, second, edges_ns).ids
     seen = image if recording.calibration is None else recording.calibration.warp_image(image)
     write_png(mask_path, ids)
-    write_png(overlay_path, setup.label_set.overlay(image_picture(setup.image_tensor(seen)), ids))
+    overlay = setup.label_set.overlay(image_picture(setup.image_tensor(seen)), ids)
+    write_png(overlay_path, with_legend(overlay, setup.label_set.legend))
+    return isinstance(second, Events) and not len(second)

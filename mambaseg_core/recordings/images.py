@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from mambaseg_core.pictures import read_image
 
 
 class RecordedImages(Protocol):
@@ -39,3 +43,28 @@ class HeldImages:
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """Return an image, RGB uint8 [H, W, 3] or gray uint8 [H, W]."""
         return self._images[index][1]
+
+
+class PictureFiles:
+    """`RecordedImages` in files.
+
+    Args:
+        times_ns: time of each picture, nanoseconds.
+        paths: the files.
+
+    Raises:
+        ValueError: there is no picture, or times and pictures are not as many.
+    """
+
+    def __init__(self, times_ns: npt.NDArray[np.int64], paths: Sequence[Path]) -> None:
+        if not paths or len(times_ns) != len(paths):
+            raise ValueError(
+                f"{paths[0].parent if paths else 'the folder'} has {len(paths)} pictures and {len(times_ns)} times; "
+                "expected as many, and one or more: export them again"
+            )
+        self.times_ns = times_ns
+        self._paths = paths
+
+    def image(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return an image, RGB uint8 [H, W, 3] or grey uint8 [H, W]."""
+        return read_image(self._paths[index])

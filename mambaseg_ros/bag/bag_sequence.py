@@ -20,6 +20,7 @@ from mambaseg_ros.messages.images import image_from_message
 from mambaseg_ros.messages.stamps import stamp_to_ns
 from mambaseg_ros.sources.events import EventIntake
 
+_FOLDER = "give a folder of pictures with --images"
 _LONG_NS = 1 << 61  # no chunk of events is as long
 
 
@@ -38,14 +39,15 @@ class BagSequence:
         path: as of `Bag`.
         image_topic: as of `find_topics`.
         events_topic: topic of the events; as of `find_topics`.
+        without: the remedy for a bag without images.
 
     Raises:
         ValueError: the bag cannot be read, or a topic is missing or not the only one.
     """
 
-    def __init__(self, path: Path, image_topic: str = "", events_topic: str = "") -> None:
+    def __init__(self, path: Path, image_topic: str = "", events_topic: str = "", *, without: str = _FOLDER) -> None:
+        self.path = path
         self._bag = Bag(path)
-        without = "give a folder of pictures with --images"
         self._topics = find_topics(self._bag, image_topic, events_topic, without_images=without)
         self._places = sorted(self._find_images(), key=lambda place: place.stamp_ns)
         if not self._places:

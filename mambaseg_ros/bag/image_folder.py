@@ -2,41 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from mambaseg_core.pictures import list_pictures, read_image
+from mambaseg_core.pictures import list_pictures
 from mambaseg_core.recordings.image_times import UNITS, read_times
+from mambaseg_core.recordings.images import PictureFiles
 
 TIMES = "timestamps.txt"  # beside the pictures: one time a line
-
-
-class PictureFiles:
-    """`RecordedImages` in files.
-
-    Args:
-        times_ns: time of each picture, nanoseconds.
-        paths: the files.
-
-    Raises:
-        ValueError: there is no picture, or times and pictures are not as many.
-    """
-
-    def __init__(self, times_ns: npt.NDArray[np.int64], paths: Sequence[Path]) -> None:
-        if not paths or len(times_ns) != len(paths):
-            raise ValueError(
-                f"{paths[0].parent if paths else 'the folder'} has {len(paths)} pictures and {len(times_ns)} times; "
-                "expected as many, and one or more: export them again"
-            )
-        self.times_ns = times_ns
-        self._paths = paths
-
-    def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """Return an image, RGB uint8 [H, W, 3] or grey uint8 [H, W]."""
-        return read_image(self._paths[index])
 
 
 def open_image_folder(folder: Path, unit: str = "us") -> PictureFiles:

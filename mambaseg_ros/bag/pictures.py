@@ -44,7 +44,7 @@ def draw_pictures(
     labels: str = "dsec_11",
     fps: float = 20.0,
 ) -> PicturesSummary:
-    """Write one overlay PNG per mask, a film of them, and a contact sheet (image, events, overlay) with a legend.
+    """Write one overlay PNG per mask, a film of them, and a contact sheet (image, events, overlay), each with a legend.
 
     Args:
         bag: a bag with images and events of any type that the node reads.
@@ -84,8 +84,9 @@ def draw_pictures(
                     f"{image.shape[1]}x{image.shape[0]}; expected one size: make the masks with mask_size 'image'"
                 )
             overlay = label_set.overlay(image, ids)
-            write_png(out / f"overlay_{mask.time_ns}.png", overlay)
-            film.write(overlay)
+            drawing = with_legend(overlay, label_set.legend)
+            write_png(out / f"overlay_{mask.time_ns}.png", drawing)
+            film.write(drawing)
             drawn += 1
             if mask.time_ns in shown:
                 row = image, _event_picture(intake, mask.time_ns, image), overlay
@@ -96,8 +97,7 @@ def draw_pictures(
                 "give the bag that the masks were made from"
             )
     sheet = out / "contact_sheet.png"
-    classes = zip(label_set.classes, label_set.colors, strict=True)
-    write_png(sheet, with_legend(np.vstack(rows), [*EVENT_LEGEND, *classes]))
+    write_png(sheet, with_legend(np.vstack(rows), [*EVENT_LEGEND, *label_set.legend]))
     return PicturesSummary(images=len(stamps_ns), masks=drawn, contact_sheet=sheet)
 
 

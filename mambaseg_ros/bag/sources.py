@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -15,11 +14,11 @@ from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.events import Events
 from mambaseg_core.recordings import EventFileError, EventReader, RecordedImages, open_events, open_images
 from mambaseg_core.recordings.bag import is_bag
-from mambaseg_core.recordings.images import HeldImages
+from mambaseg_core.recordings.davis_export import is_davis_export, open_davis_export
+from mambaseg_core.recordings.images import HeldImages, PictureFiles
 from mambaseg_core.recordings.open import NO_SETTINGS, Settings
-from mambaseg_core.recordings.tables.array_table import open_array_table
 from mambaseg_ros.bag.bag_sequence import BagSequence
-from mambaseg_ros.bag.image_folder import PictureFiles, open_image_folder
+from mambaseg_ros.bag.image_folder import open_image_folder
 
 
 class ImageEventSequence(Protocol):
@@ -99,28 +98,6 @@ def open_event_file(
     return EventFileWithImages(events, own or HeldImages([]))
 
 
-def open_davis_export(root: Path) -> EventFileWithImages:
-    """Open a DAVIS recording exported to files: `events_txyp.npy` (t in us), `frames.txt`, PNG frames.
-
-    Args:
-        root: the folder.
-
-    Raises:
-        ValueError: a file is missing or has another layout.
-    """
-    lines = [line for line in (root / "frames.txt").read_text().splitlines() if line and not line.startswith("#")]
-    rows = [re.match(r"(\S+) (\d+)", line) for line in lines]
-    if not rows or None in rows:
-        wrong = lines[rows.index(None)] if rows else "nothing"
-        raise ValueError(f"{root}/frames.txt holds {wrong!r}; expected lines 'file time_us ...': export it again")
-    times_ns = np.array([int(row[2]) * 1000 for row in rows if row], np.int64)
-    if (np.diff(times_ns) < 0).any():
-        raise ValueError(f"the times in {root}/frames.txt run backwards; expected rising microseconds: sort it")
-    images = PictureFiles(times_ns, [root / row[1] for row in rows if row])
-    height, width = images.image(0).shape[:2]
-    return EventFileWithImages(open_array_table(root / "events_txyp.npy", (height, width), "us", "txyp"), images)
-
-
 def open_sequence(
     path: Path,
     images: Path | None = None,
@@ -161,8 +138,8 @@ def open_sequence(
 
 def _open_special(path: Path, image_topic: str, events_topic: str) -> ImageEventSequence | None:
     """Open a recording with a layout of its own; return None for one whose events `open_events` reads."""
-    if (path / "events_txyp.npy").is_file() and (path / "frames.txt").is_file():
-        return open_davis_export(path)
+    if is_davis_export(path):
+        return EventFileWithImages(*open_davis_export(path))
     if (path / "events.dat.t").is_file():
         return open_ddd17_recording(path)
     if list(path.glob("events/**/events.h5")) or (path / "events.h5").is_file():

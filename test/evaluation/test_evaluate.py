@@ -27,7 +27,7 @@ from mambaseg_core.evaluation.predict import open_recording
 from mambaseg_core.evaluation.report import to_json
 from mambaseg_core.evaluation.tables import absent_sentence
 from mambaseg_core.inference import Segmenter
-from mambaseg_core.pictures import EVENT_LEGEND
+from mambaseg_core.pictures import EVENT_LEGEND, read_image
 from mambaseg_core.training.config import DataConfig
 from mambaseg_core.training.data import make_preprocessing
 
@@ -143,6 +143,9 @@ def test_predict_writes_the_segmenters_masks_and_goes_on(
     np.testing.assert_array_equal(found, expected)
     film = cv2.VideoCapture(str(tmp_path / "out" / "overlay.mp4"))
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == len(numbers)
+    overlay = read_image(tmp_path / "out" / "overlays" / masks[3].name)
+    strip = overlay[expected.shape[0] :].reshape(-1, 3)  # below the picture, which it does not cover
+    assert all((strip == color).all(axis=1).sum() >= 100 for color in SETUP.label_set.colors)
     masks[2].unlink()
     assert f"1 masks written, {len(numbers) - 1} kept" in mambaseg(*words).stdout
     assert not list((tmp_path / "out").rglob(".*"))

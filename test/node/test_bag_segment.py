@@ -13,6 +13,8 @@ import pytest
 from mambaseg_core.checkpoint import create_model, save_checkpoint
 from mambaseg_core.data.dsec import DsecSequence
 from mambaseg_core.inference import Segmenter
+from mambaseg_core.labels import DSEC_11
+from mambaseg_core.pictures import read_image
 from mambaseg_core.preprocessing import picture_preprocessing
 from mambaseg_core.recordings.bag import Bag
 from mambaseg_core.synth.dsec_drive import write_sequence
@@ -124,6 +126,9 @@ def test_pictures_and_a_film_of_a_bag(drive: Any, tmp_path: Path) -> None:
     assert stamps == sequence.image_times_ns.tolist()
     film = cv2.VideoCapture(str(tmp_path / "out" / "overlay.mp4"))
     assert [film.read()[0] for _ in range(5)] == [True] * 4 + [False]
+    overlay = read_image(tmp_path / "out" / f"overlay_{stamps[0]}.png")
+    strip = overlay[sequence.image(0).shape[0] :].reshape(-1, 3)
+    assert all((strip == color).all(axis=1).sum() >= 100 for color in DSEC_11.colors)
     sheet = cv2.imread(str(summary.contact_sheet))
     assert sheet.shape == (4 * 360 + 2 * 26, 3 * 480, 3)  # and two rows of legend
     events = sheet[-360:, 480:960]
