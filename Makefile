@@ -18,12 +18,13 @@ export TMPDIR := $(CURDIR)/build/tmp
 PATHS := --log-base log build --build-base build --install-base install --merge-install --symlink-install
 CMAKE_ARGS := -DPython3_EXECUTABLE=$(CURDIR)/.venv/bin/python -DCMAKE_BUILD_TYPE=Release -G Ninja
 
-.PHONY: help demo test build interfaces lint venv clean
+.PHONY: help demo test build interfaces lint docs venv clean
 
 help:
 	@echo "make demo   install everything and run the main job: image and events in, masks out, pictures in out/demo"
 	@echo "make test   run all tests"
 	@echo "make lint   ruff (rules and format) and mypy"
+	@echo "make docs   the documentation as a site, in build/site"
 	@echo "make clean  remove what was built (.venv stays)"
 
 venv:
@@ -52,6 +53,13 @@ test: interfaces
 
 lint: venv
 	@ruff check . && ruff format --check . && mypy
+
+# an environment of its own, which wants Python 3.11 or later: PYTHON=python3.12 make docs
+docs:
+	@mkdir -p $(TMPDIR)
+	@test -x build/docs/bin/python || $(PYTHON) -m venv build/docs
+	@build/docs/bin/python -m pip install -q --disable-pip-version-check -r requirements/docs.txt
+	@NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --site-dir build/site
 
 clean:
 	rm -rf build install log out
