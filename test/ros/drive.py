@@ -32,7 +32,7 @@ def all_is_well(peer: Any, size: tuple[int, int] = SIZE, stamp_ns: int | None = 
     stamp_ns = next(times) if stamp_ns is None else stamp_ns
     send_events(peer, stamp_ns, size)
     status = exchange(peer, stamp_ns, size)
-    assert (status.state, status.message, status.events_used) == (OK, "", 99)
+    assert (status.state, status.message, status.events_used) == (OK, "", 99), status
     peer.spin_until(lambda: any(stamp_of(mask) == stamp_ns for mask in peer.masks), "the mask")
     assert (peer.masks[-1].height, peer.masks[-1].width) == size
     return status
