@@ -13,6 +13,7 @@ from mambaseg_core.cli.convert import Height, Registered, Width, settings
 
 if TYPE_CHECKING:
     from mambaseg_core.data.recorded_sequence import OpenBag
+    from mambaseg_core.evaluation.predict import Recording
 
 CalibrationFiles = Annotated[
     str, typer.Option("--calibration", help="the cameras of a bag or file, if their views differ: cam_to_cam.yaml, ...")
@@ -54,19 +55,17 @@ def predict(
 
     Example: mambaseg predict runs/nano/best.safetensors drive.mcap out/drive --calibration cam_to_cam.yaml
     """
-    from mambaseg_core.cameras import calibration_files
-    from mambaseg_core.evaluation.predict import open_recording, predict_sequence
+    from mambaseg_core.evaluation.predict import predict_sequence
     from mambaseg_core.inference import Segmenter
 
     segmenter = Segmenter(checkpoint, device, precision=precision, engine=engine, warn=warn)
-    recording, numbers = open_recording(
+    recording, numbers = open_source(
         sequence,
         segmenter.preprocessing.second,
         registered=registered,
-        calibration=calibration_files.read(calibration) if calibration else None,
-        settings=settings(height, width, topic=events_topic),
-        image_topic=image_topic,
-        open_bag=open_bag,
+        calibration=calibration,
+        topics=(image_topic, events_topic),
+        size=(height, width),
     )
     segmenter.calibration = recording.calibration
     changed = checkpoint.stat().st_mtime_ns
@@ -84,3 +83,40 @@ def predict(
             f"{found.without_events} of {found.written} images have no events in their window: their clocks may differ"
         )
     console.print(f"{found.video}: {found.written} masks written, {found.kept} kept", highlight=False, soft_wrap=True)
+
+
+def open_source(
+    source: Path,
+    second: str,
+    *,
+    registered: bool,
+    calibration: str,
+    topics: tuple[str, str],
+    size: tuple[int, int],
+) -> tuple[Recording, list[int]]:
+    """Open the recording that the options of a command describe, and number its images.
+
+    Args:
+        source: the recording.
+        second: as of `open_recording`.
+        registered: as of `open_recording`.
+        calibration: path of the cameras' file; "": none.
+        topics: of images and events; "": found by type.
+        size: (height, width) of the sensor; zeros: the recording's.
+
+    Raises:
+        ValueError: as of `open_recording`, or the calibration cannot be read.
+    """
+    from mambaseg_core.cameras import calibration_files
+    from mambaseg_core.evaluation.predict import open_recording
+
+    image_topic, events_topic = topics
+    return open_recording(
+        source,
+        second,
+        registered=registered,
+        calibration=calibration_files.read(calibration) if calibration else None,
+        settings=settings(*size, topic=events_topic),
+        image_topic=image_topic,
+        open_bag=open_bag,
+    )

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from mambaseg_core.cli import predict
 from mambaseg_core.cli.app import app, console, progress_bar, warn
-from mambaseg_core.cli.convert import Height, Registered, Width, settings
-from mambaseg_core.cli.predict import CalibrationFiles, EventsTopic, ImageTopic
+from mambaseg_core.cli.convert import Height, Registered, Width
+from mambaseg_core.cli.predict import CalibrationFiles, EventsTopic, ImageTopic, open_source
 
 
 @app.command()
@@ -32,21 +31,19 @@ def view(
 
     Example: mambaseg view data/zurich_city_13_a --weights runs/nano/best.safetensors --save 13_a.rrd
     """
-    from mambaseg_core.cameras import calibration_files
-    from mambaseg_core.evaluation.predict import is_recorded, open_recording
+    from mambaseg_core.evaluation.predict import is_recorded
     from mambaseg_core.evaluation.rerun_view import import_rerun, write_view
     from mambaseg_core.inference import Segmenter
 
     import_rerun()
     segmenter = Segmenter(weights, device, warn=warn) if weights else None
-    recording, numbers = open_recording(
+    recording, numbers = open_source(
         source,
         "events" if segmenter is None else segmenter.preprocessing.second,
         registered=registered or (segmenter is None and not calibration and is_recorded(source)),  # none is laid over
-        calibration=calibration_files.read(calibration) if calibration else None,
-        settings=settings(height, width, topic=events_topic),
-        image_topic=image_topic,
-        open_bag=predict.open_bag,
+        calibration=calibration,
+        topics=(image_topic, events_topic),
+        size=(height, width),
     )
     if segmenter is not None:
         segmenter.calibration = recording.calibration

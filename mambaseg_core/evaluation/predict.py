@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,8 @@ from mambaseg_core.data.rgbx import PairFolder
 from mambaseg_core.evaluation.regions import image_picture
 from mambaseg_core.events import Events
 from mambaseg_core.files import write_text
-from mambaseg_core.inference import Segmenter
-from mambaseg_core.pictures import list_pictures, new_film, read_image, with_legend, write_png
+from mambaseg_core.inference import Mask, Segmenter
+from mambaseg_core.pictures import Picture, list_pictures, new_film, read_image, with_legend, write_png
 from mambaseg_core.preprocessing import Preprocessing, Reading
 from mambaseg_core.recordings.bag import is_bag
 from mambaseg_core.recordings.davis_export import is_davis_export
@@ -183,7 +183,40 @@ def _claim(out: Path, about: dict[str, str]) -> None:
     write_text(path, json.dumps(about, indent=1) + "\n")
 
 
-def second_input(
+class SegmentedImage(NamedTuple):
+    """A mask of a recorded image, and what it was made from.
+
+    Attributes:
+        mask: the mask, in the model's view.
+        picture: uint8 RGB [H, W, 3], the image in that view.
+        second: the second input; None for plain pictures.
+    """
+
+    mask: Mask
+    picture: Picture
+    second: Events | Reading | None
+
+
+def segment_image(segmenter: Segmenter, recording: Recording, number: int, image: Picture) -> SegmentedImage:
+    """Segment an image of a recording.
+
+    Args:
+        segmenter: segmenter with the recording's calibration.
+        recording: sequence of `open_recording`.
+        number: number of the image.
+        image: `recording.image(number)`.
+
+    Raises:
+        ValueError: the recording is damaged, or not of the model's kind.
+    """
+    setup, calibration = segmenter.preprocessing, recording.calibration
+    second, edges_ns = _second_input(recording, number, setup)
+    mask = segmenter.segment(image, second, edges_ns)
+    seen = image if calibration is None else calibration.warp_image(image)
+    return SegmentedImage(mask, image_picture(setup.image_tensor(seen)), second)
+
+
+def _second_input(
     recording: Recording, number: int, setup: Preprocessing
 ) -> tuple[Events | Reading | None, npt.NDArray[np.int64] | None]:
     """Return the second input of an image, and the window's edges if it is events; None for plain pictures."""
@@ -198,12 +231,8 @@ def second_input(
 
 def _segment(segmenter: Segmenter, recording: Recording, number: int, mask_path: Path, overlay_path: Path) -> bool:
     """Write the mask and the overlay of an image; return whether its window has no event."""
-    setup = segmenter.preprocessing
-    image = recording.image(number)
-    second, edges_ns = second_input(recording, number, setup)
-    ids = segmenter.segment(image, second, edges_ns).ids
-    seen = image if recording.calibration is None else recording.calibration.warp_image(image)
-    write_png(mask_path, ids)
-    overlay = setup.label_set.overlay(image_picture(setup.image_tensor(seen)), ids)
-    write_png(overlay_path, with_legend(overlay, setup.label_set.legend))
+    labels = segmenter.preprocessing.label_set
+    mask, picture, second = segment_image(segmenter, recording, number, recording.image(number))
+    write_png(mask_path, mask.ids)
+    write_png(overlay_path, with_legend(labels.overlay(picture, mask.ids), labels.legend))
     return isinstance(second, Events) and not len(second)

@@ -16,8 +16,7 @@ import numpy as np
 
 from mambaseg_core.data.picture_folder import PictureFolder
 from mambaseg_core.data.rgbx import PairFolder
-from mambaseg_core.evaluation.predict import Recording, second_input
-from mambaseg_core.evaluation.regions import image_picture
+from mambaseg_core.evaluation.predict import Recording, segment_image
 from mambaseg_core.events import Events, Window
 from mambaseg_core.files import atomic_path
 from mambaseg_core.inference import Segmenter
@@ -124,11 +123,8 @@ class RecordingView:
 
     def _log_mask(self, segmenter: Segmenter, image: Picture, number: int) -> Any:
         """Log the mask of an image and the image in its view; return the second input."""
-        setup, calibration = segmenter.preprocessing, self._recording.calibration
-        second, edges_ns = second_input(self._recording, number, setup)
-        mask = segmenter.segment(image, second, edges_ns)
-        seen = image if calibration is None else calibration.warp_image(image)
-        self._image("model/image", image_picture(setup.image_tensor(seen)))
+        mask, picture, second = segment_image(segmenter, self._recording, number, image)
+        self._image("model/image", picture)
         self._stream.log("model/mask", self._rerun.SegmentationImage(mask.ids, opacity=_OPACITY))
         self._stream.log("status/prepare_ms", self._rerun.Scalars(mask.prepare_ms))
         self._stream.log("status/inference_ms", self._rerun.Scalars(mask.inference_ms))

@@ -34,10 +34,10 @@ def open_davis_export(root: Path) -> tuple[EventReader, PictureFiles]:
     rows = [re.match(r"(\S+) (\d+)", line) for line in lines]
     if not rows or None in rows:
         wrong = lines[rows.index(None)] if rows else "nothing"
-        raise ValueError(f"{root}/frames.txt holds {wrong!r}; expected lines 'file time_us ...': export it again")
+        raise ValueError(f"{root / FRAMES} holds {wrong!r}; expected lines 'file time_us ...': export it again")
     times_ns = np.array([int(row[2]) * 1000 for row in rows if row], np.int64)
     if (np.diff(times_ns) < 0).any():
-        raise ValueError(f"the times in {root}/frames.txt run backwards; expected rising microseconds: sort it")
+        raise ValueError(f"the times in {root / FRAMES} run backwards; expected rising microseconds: sort it")
     images = PictureFiles(times_ns, [root / row[1] for row in rows if row])
     height, width = images.image(0).shape[:2]
     return open_array_table(root / EVENTS, (height, width), "us", "txyp"), images

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from site_hooks import anchor
 
 ROOT = Path(__file__).parents[2]
 MADE = {"build", "install", "log", "out", "__pycache__"}
@@ -48,7 +49,7 @@ def headings(path: Path) -> list[str]:
 
 def anchors(path: Path) -> set[str]:
     """Return GitHub's anchors of a page's headings."""
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings(path)}
+    return {anchor(heading) for heading in headings(path)}
 
 
 def has_section(path: Path, name: str) -> bool:
@@ -79,9 +80,9 @@ def dangling(path: Path) -> list[str]:
 def link_leads_somewhere(page: Path, link: str) -> bool:
     if re.match(r"[a-z]+:", link):  # a link to another site
         return True
-    name, _, anchor = link.partition("#")
+    name, _, section = link.partition("#")
     target = page.parent / name if name else page
-    return target.exists() and (not anchor or anchor in anchors(target))
+    return target.exists() and (not section or section in anchors(target))
 
 
 @pytest.mark.parametrize("folder", ["", *FOLDERS])
